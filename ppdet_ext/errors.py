@@ -1,0 +1,9 @@
+"""The errors that end a command with one clear line instead of a traceback."""
+
+
+class UserError(ValueError):
+    """Something the user can mend: names the file, row or key, the fault and the remedy."""
+
+
+class DivergenceError(RuntimeError):
+    """Training left the finite numbers (NaN or Inf loss, boxes or weights)."""

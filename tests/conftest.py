@@ -1,0 +1,23 @@
+"""Shared fixtures: where the optional real data lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real data beside the checkout; tests that need it skip, with this reason, where it is absent."""
+    folder = Path(os.environ.get("PPDET_EXT_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"real data not found beside the checkout ({folder.name}/data); set PPDET_EXT_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the checkout."""
+    return ROOT
