@@ -1,0 +1,142 @@
+"""Geometry and topology on runs: cost grows with the number of runs, never with the number of pixels.
+
+A mask is cut into `Pieces`: its runs, split at the column borders, so that each piece is a vertical bar in one column.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+
+class Pieces(NamedTuple):
+    """Vertical bars sorted by column, then row; bars of one column neither overlap nor touch. All arrays (n,) int64."""
+
+    column: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray  # exclusive
+
+    def select(self, index: np.ndarray) -> "Pieces":
+        """The pieces a boolean mask or an index array names, in that order."""
+        return Pieces(self.column[index], self.top[index], self.bottom[index])
+
+    def edges(self, height: int) -> np.ndarray:
+        """Linear positions (2n,) where the bars begin and end in turn; bars that meet at a column border repeat one."""
+        edges = np.empty(2 * self.column.size, np.int64)
+        offset = self.column * height
+        edges[0::2] = offset + self.top
+        edges[1::2] = offset + self.bottom
+        return edges
+
+
+def split_columns(edges: np.ndarray, height: int) -> Pieces:
+    """Edges (2n,) of runs in a mask of that height -> the runs cut at column borders."""
+    starts, ends = edges[0::2], edges[1::2]
+    first = starts // max(height, 1)
+    last = (ends - 1) // max(height, 1)
+    if np.array_equal(first, last):
+        offset = first * height
+        return Pieces(first, starts - offset, ends - offset)
+    parts = last - first + 1
+    column = np.repeat(first, parts) + _ramp(parts)
+    offset = column * height
+    top = np.maximum(np.repeat(starts, parts) - offset, 0)
+    bottom = np.minimum(np.repeat(ends, parts) - offset, height)
+    return Pieces(column, top, bottom)
+
+
+def background(edges: np.ndarray, size: int) -> np.ndarray:
+    """Edges (2n,) of the foreground -> edges of the background, without empty runs."""
+    flipped = np.concatenate([[0], edges, [size]])
+    if flipped[1] == 0:
+        flipped = flipped[2:]
+    if flipped.size and flipped[-1] == flipped[-2]:
+        flipped = flipped[:-2]
+    return flipped
+
+
+def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]:
+    """Connected components of the pieces: (how many, label (n,) of each). Labels are in order of the first piece.
+
+    With `diagonal`, corners touch too (8-connectivity); otherwise only sides do (4-connectivity).
+    """
+    n = pieces.column.size
+    if n == 0:
+        return 0, np.zeros(0, np.int32)
+    # A pitch of height + 2 keeps a bar's reach of one pixel from leaking into the column after the next.
+    pitch = height + 2
+    offset = pieces.column * pitch
+    tops, bottoms = offset + pieces.top, offset + pieces.bottom
+    reach = int(diagonal)
+    low = np.searchsorted(bottoms, tops + (pitch - reach), side="right")
+    high = np.searchsorted(tops, bottoms + (pitch + reach), side="left")
+    links = np.maximum(high - low, 0)
+    indptr = np.zeros(n + 1, np.int32)
+    np.cumsum(links, out=indptr[1:])
+    neighbour = (np.repeat(low, links) + _ramp(links)).astype(np.int32)
+    graph = csr_matrix((np.ones(neighbour.size), neighbour, indptr), shape=(n, n))
+    return connected_components(graph, directed=False)
+
+
+def outside(pieces: Pieces, height: int, width: int) -> tuple[np.ndarray, int]:
+    """For background pieces: which belong to a region reaching the image border (n,) bool, and how many do not reach it.
+
+    Background is 4-connected, the complement of 8-connected foreground.
+    """
+    count, labels = label(pieces, height, diagonal=False)
+    at_border = ((pieces.column == 0) | (pieces.column == width - 1)
+                 | (pieces.top == 0) | (pieces.bottom == height))
+    reaches = np.zeros(count, bool)
+    reaches[labels[at_border]] = True
+    return reaches[labels], int(count - reaches.sum())
+
+
+def crop(pieces: Pieces, y1: int, x1: int, y2: int, x2: int) -> Pieces:
+    """The part of the pieces inside rows [y1, y2) and columns [x1, x2), counted from that corner."""
+    top = np.maximum(pieces.top, y1) - y1
+    bottom = np.minimum(pieces.bottom, y2) - y1
+    inside = (pieces.column >= x1) & (pieces.column < x2) & (top < bottom)
+    return Pieces(pieces.column[inside] - x1, top[inside], bottom[inside])
+
+
+def flip_horizontal(pieces: Pieces, width: int) -> Pieces:
+    """Mirror left and right."""
+    column = width - 1 - pieces.column
+    order = np.argsort(column, kind="stable")
+    return Pieces(column[order], pieces.top[order], pieces.bottom[order])
+
+
+def flip_vertical(pieces: Pieces, height: int) -> Pieces:
+    """Mirror top and bottom."""
+    # Reversing everything orders bars inside a column; the stable sort then brings the columns back.
+    column = pieces.column[::-1]
+    order = np.argsort(column, kind="stable")
+    return Pieces(column[order], (height - pieces.bottom[::-1])[order], (height - pieces.top[::-1])[order])
+
+
+def resize(pieces: Pieces, old: tuple[int, int], new: tuple[int, int]) -> Pieces:
+    """Nearest-neighbour resize from size `old` to `new` (h, w), pixel for pixel as cv2.INTER_NEAREST."""
+    source_y, source_x = (nearest_source(before, after) for before, after in zip(old, new))
+    top = np.searchsorted(source_y, pieces.top)
+    bottom = np.searchsorted(source_y, pieces.bottom)
+    first = np.searchsorted(source_x, pieces.column)
+    times = np.searchsorted(source_x, pieces.column, side="right") - first
+    times[top >= bottom] = 0
+    column = np.repeat(first, times) + _ramp(times)
+    top, bottom = np.repeat(top, times), np.repeat(bottom, times)
+    order = np.argsort(column, kind="stable")
+    return Pieces(column[order], top[order], bottom[order])
+
+
+def nearest_source(old: int, new: int) -> np.ndarray:
+    """Which of `old` samples each of `new` takes, (new,) int64, in the arithmetic of cv2.resize with INTER_NEAREST."""
+    step = 1.0 / (new / old) if new and old else 0.0
+    return np.minimum(np.floor(np.arange(new) * step).astype(np.int64), old - 1)
+
+
+def _ramp(lengths: np.ndarray) -> np.ndarray:
+    """[2, 3] -> [0, 1, 0, 1, 2]."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if ends.size else 0
+    return np.arange(total) - np.repeat(ends - lengths, lengths)
