@@ -11,8 +11,8 @@ from ppdet_ext.structures.rle import Rle
 class Detections:
     """Objects found in one image of `height` x `width` original pixels, usually sorted by falling score.
 
-    boxes (n, 4) float32 x1, y1, x2, y2 in original pixels; scores (n,) float32; labels (n,) int64, contiguous from 0;
-    masks: n `Rle` of that size, or None for a model without masks. ValueError where the lengths or sizes disagree.
+    boxes (n, 4) float32 x1, y1, x2, y2 in original pixels; scores (n,) float32; labels (n,) int64, contiguous
+    from 0; masks: n `Rle` of that size, or None for a model without masks. ValueError where these disagree.
     """
 
     height: int
@@ -25,20 +25,20 @@ class Detections:
     def __post_init__(self) -> None:
         n = len(self.scores)
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.labels.shape != (n,):
-            raise ValueError(f"boxes {self.boxes.shape}, scores {self.scores.shape} and labels {self.labels.shape} "
-                             "must be (n, 4), (n,) and (n,)")
+            shapes = f"{self.boxes.shape}, {self.scores.shape} and {self.labels.shape}"
+            raise ValueError(f"boxes, scores and labels are (n, 4), (n,) and (n,), not {shapes}")
         if self.masks is not None:
             if len(self.masks) != n:
                 raise ValueError(f"{len(self.masks)} masks for {n} boxes")
-            wrong = next((mask for mask in self.masks if mask.size != (self.height, self.width)), None)
-            if wrong is not None:
-                raise ValueError(f"a mask of {wrong.height}x{wrong.width} in an image of {self.height}x{self.width}")
+            wrong = {mask.size for mask in self.masks} - {(self.height, self.width)}
+            if wrong:
+                raise ValueError(f"masks of {sorted(wrong)} in an image of {self.height}x{self.width}")
 
     @classmethod
     def empty(cls, height: int, width: int, with_masks: bool = True) -> "Detections":
         """Nothing found."""
-        return cls(height, width, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64),
-                   [] if with_masks else None)
+        boxes, scores, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        return cls(height, width, boxes, scores, labels, [] if with_masks else None)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,15 +51,14 @@ class Detections:
                           self.labels[positions], masks)
 
     def to_coco(self, im_id: int, category_ids: list[int]) -> tuple[list[dict], list[dict]]:
-        """COCO results of this image: (boxes as x, y, w, h; masks as RLE with bytes counts, [] without masks).
+        """COCO results of this image: (boxes as x, y, w, h; masks as RLE with counts in bytes, [] if none).
 
         `category_ids[label]` is the data set's own id of a label; IndexError for a label beyond it.
         """
-        corners = self.boxes.astype(np.float64)
-        corners[:, 2:] -= corners[:, :2]
-        heads = [{"image_id": int(im_id), "category_id": category_ids[label]} for label in self.labels.tolist()]
-        scores = self.scores.tolist()
-        boxes = [head | {"bbox": box, "score": score} for head, box, score in zip(heads, corners.tolist(), scores)]
-        segments = [head | {"segmentation": mask.to_coco(), "score": score}
-                    for head, mask, score in zip(heads, self.masks or [], scores)]
+        xywh = self.boxes.astype(np.float64)
+        xywh[:, 2:] -= xywh[:, :2]
+        heads = [{"image_id": int(im_id), "category_id": category_ids[label], "score": score}
+                 for label, score in zip(self.labels.tolist(), self.scores.tolist())]
+        boxes = [head | {"bbox": box} for head, box in zip(heads, xywh.tolist())]
+        segments = [head | {"segmentation": mask.to_coco()} for head, mask in zip(heads, self.masks or [])]
         return boxes, segments

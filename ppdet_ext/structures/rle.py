@@ -14,8 +14,8 @@ from ppdet_ext.structures import rle_codec, rle_polygons, rle_regions
 class Rle:
     """A binary mask of `height` x `width` pixels as COCO's compressed run-length string, column by column.
 
-    Equal masks are equal, hash alike and pickle to little more than their string. Nothing here decodes to pixels but
-    `to_bitmap` and `to_polygons`; all other costs depend on the number of runs.
+    Equal masks are equal, hash alike and pickle to little more than their string. Only `to_bitmap` and
+    `to_polygons` decode to pixels; the cost of everything else depends on the number of runs.
 
         mask = Rle.from_kaggle("1 3 10 5", 256, 1600)
         for defect in mask.components(min_area=16):
@@ -32,7 +32,7 @@ class Rle:
 
     @classmethod
     def from_counts(cls, counts: np.ndarray, height: int, width: int) -> "Rle":
-        """From canonical counts (n,) int64: background and foreground lengths in turn, as `rle_codec` defines them."""
+        """From canonical counts (n,) int64, background and foreground in turn, as `rle_codec` defines them."""
         return cls(height, width, rle_codec.compress(counts))
 
     @classmethod
@@ -54,16 +54,16 @@ class Rle:
                     image: str | None = None, row: int | None = None) -> "Rle":
         """From "start length start length …", 1-indexed and column-major; blank text is an empty mask.
 
-        Touching runs are joined. Raises UserError naming `image`, `row` and the fault (odd count, non-integer, zero or
-        negative run, start before 1, unsorted, overlapping, beyond height · width).
+        Touching runs are joined. Raises UserError naming `image`, `row` and the fault (odd count, non-integer,
+        zero or negative run, start before 1, unsorted, overlapping, beyond height · width).
         """
         names = [f"image {image}" if image is not None else "", f"row {row}" if row is not None else ""]
         where = ", ".join(filter(None, names)) or "mask"
-        return cls._from_edges(rle_codec.parse_kaggle(text, height * width, where), height, width)
+        return cls.from_counts(rle_codec.parse_kaggle(text, height * width, where), height, width)
 
     @classmethod
     def from_coco(cls, obj: dict) -> "Rle":
-        """From COCO's {"size": [h, w], "counts": bytes, str or list of ints}. UserError where it is not a valid mask."""
+        """From COCO's {"size": [h, w], "counts": bytes, str or list of ints}; UserError where it is no mask."""
         try:
             height, width = map(int, obj["size"])
             counts = obj["counts"]
@@ -77,17 +77,18 @@ class Rle:
 
     @classmethod
     def from_runs(cls, starts: np.ndarray, lengths: np.ndarray, height: int, width: int) -> "Rle":
-        """From 0-indexed column-major starts and lengths, ascending and not overlapping; ValueError otherwise."""
+        """From 0-indexed column-major starts and lengths (n,), ascending and disjoint; ValueError otherwise."""
         edges = np.empty(2 * len(starts), np.int64)
         edges[0::2] = starts
         edges[1::2] = edges[0::2] + lengths
-        if edges.size and (edges[0] < 0 or edges[-1] > height * width or (edges[1:] < edges[:-1]).any()):
-            raise ValueError(f"runs must ascend, not overlap, and lie inside {height}x{width} pixels")
+        inside = not edges.size or (edges[0] >= 0 and edges[-1] <= height * width)
+        if not inside or (edges[1:] < edges[:-1]).any() or (edges[0::2] == edges[1::2]).any():
+            raise ValueError(f"runs must be positive, ascend, not overlap, and lie inside {height}x{width} pixels")
         return cls._from_edges(edges, height, width)
 
     @classmethod
     def from_bitmap(cls, bitmap: np.ndarray) -> "Rle":
-        """From (h, w) of any bool or number type; non-zero is set. Fastest for bool or uint8 0/1 in Fortran order."""
+        """From (h, w) of bool or any number type; non-zero is set. Fastest for bool in Fortran order."""
         if bitmap.ndim != 2:
             raise ValueError(f"a bitmap has shape (h, w), not {bitmap.shape}")
         if not bitmap.size:
@@ -98,7 +99,7 @@ class Rle:
 
     @classmethod
     def from_polygons(cls, polygons: list[list[float]], height: int, width: int) -> "Rle":
-        """Union of flat polygons [x, y, x, y, …] in pixels, as COCO rasterises them. UserError for a malformed one."""
+        """Union of flat polygons [x, y, x, y, …] in pixels, rasterised as COCO does; UserError if malformed."""
         if not polygons:
             return cls.empty(height, width)
         return cls.from_coco(rle_polygons.rasterise(polygons, height, width))
@@ -166,7 +167,7 @@ class Rle:
 
     @staticmethod
     def iou_matrix(a: Sequence["Rle"], b: Sequence["Rle"], crowd: Sequence[bool] | None = None) -> np.ndarray:
-        """(len(a), len(b)) float64. Where crowd[j], the intersection is divided by the area of a[i], as COCO does."""
+        """IoU (len(a), len(b)) float64. Where crowd[j], the denominator is the area of a[i] alone, as in COCO."""
         _same_size([*a, *b])
         if not a or not b:
             return np.zeros((len(a), len(b)))
@@ -182,15 +183,15 @@ class Rle:
     # --- geometry
 
     def crop(self, y1: int, x1: int, y2: int, x2: int) -> "Rle":
-        """Rows [y1, y2) and columns [x1, x2) as a mask of that size. ValueError unless they lie inside the mask."""
+        """Rows [y1, y2) and columns [x1, x2) as a mask of that size; ValueError unless they lie inside."""
         if not (0 <= y1 <= y2 <= self.height and 0 <= x1 <= x2 <= self.width):
-            raise ValueError(f"crop rows {y1}:{y2}, columns {x1}:{x2} leave the mask of {self.height}x{self.width}")
+            raise ValueError(f"rows {y1}:{y2}, columns {x1}:{x2} leave the mask of {self.height}x{self.width}")
         return self._from_pieces(rle_regions.crop(self._pieces(), y1, x1, y2, x2), y2 - y1, x2 - x1)
 
     def place(self, y: int, x: int, height: int, width: int) -> "Rle":
         """This mask with its corner at row y, column x of an empty canvas. ValueError unless it fits."""
         if not (0 <= y <= height - self.height and 0 <= x <= width - self.width):
-            raise ValueError(f"mask of {self.height}x{self.width} at row {y}, column {x} leaves {height}x{width}")
+            raise ValueError(f"{self.height}x{self.width} at row {y}, column {x} leaves {height}x{width}")
         pieces = self._pieces()
         moved = rle_regions.Pieces(pieces.column + x, pieces.top + y, pieces.bottom + y)
         return self._from_pieces(moved, height, width)
@@ -227,7 +228,7 @@ class Rle:
         return Rle.from_coco(mask_utils.merge([mask.to_coco() for mask in masks], intersect))
 
     def components(self, min_area: int = 0, connectivity: int = 8) -> list["Rle"]:
-        """Connected parts (connectivity 8 or 4) of at least `min_area` pixels, in order of their first pixel."""
+        """Connected parts (connectivity 8 or 4) of at least `min_area` pixels, ordered by first pixel."""
         if connectivity not in (4, 8):
             raise ValueError(f"connectivity is 4 or 8, not {connectivity}")
         pieces = self._pieces()
@@ -235,8 +236,10 @@ class Rle:
         areas = np.bincount(labels, pieces.bottom - pieces.top, minlength=count)
         if count == 1 and areas[0] >= min_area:
             return [self]
-        return [self._from_pieces(pieces.select(labels == i), *self.size)
-                for i in range(count) if areas[i] >= min_area]
+        runs = pieces.edges(self.height).reshape(-1, 2)[np.argsort(labels, kind="stable")]
+        groups = np.split(runs, np.cumsum(np.bincount(labels, minlength=count))[:-1])
+        return [self._from_edges(group.ravel(), *self.size) for group, area in zip(groups, areas)
+                if area >= min_area]
 
     def fill_holes(self) -> "Rle":
         """With every background region (4-connected) that does not reach the border filled."""

@@ -1,7 +1,7 @@
-"""Run-length codecs on numpy arrays: COCO's compressed string, Kaggle's "start length …" text, and the counts between them.
+"""Run-length codecs on numpy arrays: COCO's compressed string, Kaggle's "start length …" text, and their counts.
 
-A mask of h·w pixels is read column by column. `counts` alternate background and foreground lengths, beginning with
-background (which may be 0); no other count is 0 and they sum to h·w, so that equal masks have equal counts.
+A mask of h·w pixels is read column by column. `counts` alternate background and foreground lengths, beginning
+with background (which may be 0); no other count is 0 and they sum to h·w: equal masks have equal counts.
 """
 
 import numpy as np
@@ -9,82 +9,103 @@ import numpy as np
 from ppdet_ext.errors import UserError
 
 _DIGITS_AND_SPACE = b"0123456789 \t\r\n"
-_MAX_GROUPS = 13  # 13 groups of 5 bits hold every int64
+_MAX_GROUPS = 12  # 12 groups of 5 bits: more than any mask needs, and no overflow of int64
+_BITS = 15  # three groups, coded at once by table
+
+
+def _string_table() -> np.ndarray:
+    """(2·2^15,) uint32: the characters, padded with NUL, of three groups of 5 bits.
+
+    The first half codes a signed 15-bit number in as few groups as it needs; the second half codes the lowest
+    15 bits of a longer number, all three groups marked as continued.
+    """
+    low = np.arange(1 << _BITS)
+    signed = np.where(low >> (_BITS - 1), low - (1 << _BITS), low)
+    magnitude = signed ^ (signed >> 63)
+    table = np.zeros((2, low.size, 4), np.uint8)
+    for group in range(3):
+        chars = ((low >> (5 * group)) & 31) + 48
+        more = (magnitude >> (5 * group + 4)) != 0
+        needed = group == 0 or (magnitude >> (5 * group - 1)) != 0
+        table[0, :, group] = (chars + 32 * more) * needed
+        table[1, :, group] = chars + 32
+    return table.reshape(-1, 4).view(np.uint32).ravel()
+
+
+_TABLE = _string_table()
 
 
 def compress(counts: np.ndarray) -> bytes:
     """Counts (n,) int64 -> COCO's compressed string, as pycocotools' `rleToString` writes it.
 
-    Counts from the fourth on are stored as the difference to the count two places before; every number becomes
+    Counts from the fourth on are stored as the difference to the count two places before; a number becomes
     little-endian groups of 5 bits, two's complement, with bit 5 set on all groups but the last, plus 48.
     """
-    values = counts.copy()
-    values[3:] -= counts[1:-2]
-    # A signed number x takes k groups when x and ~x fit in 5k-1 bits.
-    magnitude = values ^ (values >> 63)
-    groups = 1
-    widest = int(magnitude.max())
-    while widest >> (5 * groups - 1):
-        groups += 1
-    if groups == 1:
-        return ((values & 31) + 48).astype(np.uint8).tobytes()
-    shifts = np.arange(groups, dtype=np.int64) * 5
-    chars = ((values[:, None] >> shifts) & 31) + 48
-    # Group g+1 is needed when the value does not fit in the 5(g+1)-1 bits of the groups up to g.
-    more = (magnitude[:, None] >> (shifts[:-1] + 4)) != 0
-    chars[:, :-1] += more * 32
-    keep = np.ones(chars.shape, bool)
-    keep[:, 1:] = more
-    return chars[keep].astype(np.uint8).tobytes()
+    rest = counts.copy()
+    rest[3:] -= counts[1:-2]
+    rows = slice(None)
+    words = []
+    while True:
+        more = (rest ^ (rest >> 63)) >> (_BITS - 1) != 0
+        long = np.flatnonzero(more)
+        word = np.zeros(counts.size, np.uint32)
+        word[rows] = _TABLE[(rest & ((1 << _BITS) - 1)) + (more * (1 << _BITS))]
+        words.append(word)
+        if not long.size:
+            break
+        rest = rest[long] >> _BITS
+        rows = long if isinstance(rows, slice) else rows[long]
+    chars = words[0] if len(words) == 1 else np.stack(words, axis=1)
+    return chars.tobytes().translate(None, b"\0")
 
 
 def decompress(text: bytes) -> np.ndarray:
     """COCO's compressed string -> counts (n,) int64. ValueError where the string is not one."""
-    chars = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    if not chars.size:
-        return np.zeros(0, np.int64)
-    last = np.flatnonzero((chars & 32) == 0)
-    if chars.min() < 0 or chars.max() > 63 or not last.size or last[-1] != chars.size - 1:
-        raise ValueError("not a compressed COCO RLE string")
-    first = np.empty_like(last)
-    first[0] = 0
-    first[1:] = last[:-1] + 1
-    sizes = last - first + 1
-    if sizes.max() > _MAX_GROUPS:
-        raise ValueError("a count of a compressed COCO RLE string is longer than 64 bits")
-    place = np.arange(chars.size) - np.repeat(first, sizes)
-    values = np.add.reduceat((chars & 31) << (5 * place), first)
-    values -= ((chars[last] >> 4) & 1) << np.minimum(5 * sizes, 63)
+    chars = np.frombuffer(text, np.uint8) - np.uint8(48)  # characters below 48 wrap to above 63
+    last = np.flatnonzero(chars < 32)
+    if not last.size or last[-1] != chars.size - 1 or (chars > 63).any():
+        raise ValueError("counts are not a compressed RLE string")
+    sizes = np.diff(last, prepend=-1)
+    values = (chars[last] ^ np.uint8(16)).astype(np.int64) - 16
+    rows = np.flatnonzero(sizes > 1)
+    for group in range(1, _MAX_GROUPS + 1):
+        if not rows.size:
+            break
+        if group == _MAX_GROUPS:
+            raise ValueError("counts are not a compressed RLE string: a number is too long")
+        values[rows] = (values[rows] << 5) | (chars[last[rows] - group] & 31)
+        rows = rows[sizes[rows] > group + 1]
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
 
 
 def normalise(counts: np.ndarray, size: int) -> np.ndarray:
-    """Counts from outside -> canonical counts: zero counts inside are joined away. ValueError unless they fill `size`."""
+    """Counts from outside -> canonical ones, zero counts joined away. ValueError unless they fill `size`."""
     if counts.size and counts.min() < 0:
         raise ValueError(f"count {int(counts.min())} is negative")
-    if int(counts.sum()) != size:
-        raise ValueError(f"counts sum to {int(counts.sum())}, the mask has {size} pixels")
+    # The sum is only meaningful where no partial sum can overflow.
+    if (counts > size).any() or int(counts.sum()) != size:
+        raise ValueError(f"counts sum to {sum(counts.tolist())}, the mask has {size} pixels")
     if counts.size and counts[1:].all():
         return counts
-    edges = np.cumsum(counts)
-    return counts_from_edges(edges[: edges.size // 2 * 2], size)
+    runs = np.cumsum(counts)[: counts.size // 2 * 2].reshape(-1, 2)
+    return counts_from_edges(runs[runs[:, 0] < runs[:, 1]].ravel(), size)
 
 
 def counts_from_edges(edges: np.ndarray, size: int) -> np.ndarray:
-    """Positions (2n,) int64 where foreground begins, ends, begins, … (non-decreasing) -> canonical counts.
-
-    Runs that touch or are empty show as equal neighbours, and each pair of equal neighbours cancels.
-    """
-    if edges.size and (edges[1:] == edges[:-1]).any():
-        # Of an edge repeated k times only the parity of k matters.
-        values, times = np.unique(edges, return_counts=True)
-        edges = values[times & 1 == 1]
-    bounds = np.empty(edges.size + 2, np.int64)
-    bounds[0], bounds[1:-1], bounds[-1] = 0, edges, size
-    counts = np.diff(bounds)
-    return counts if counts[-1] or counts.size == 1 else counts[:-1]
+    """Positions (2n,) int64 where non-empty runs begin and end in turn -> canonical counts; touching runs join."""
+    counts = _differences(edges, size)
+    if counts[1:].all():
+        return counts
+    if counts[-1] == 0 and counts.size > 1:
+        counts = counts[:-1]
+    touching = edges[1:-1:2] == edges[2::2]
+    if not touching.any():
+        return counts
+    keep = np.ones(edges.size, bool)
+    keep[1:-1:2] = keep[2::2] = ~touching
+    return counts_from_edges(edges[keep], size)
 
 
 def edges_from_counts(counts: np.ndarray) -> np.ndarray:
@@ -94,39 +115,63 @@ def edges_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def parse_kaggle(text: str, size: int, where: str) -> np.ndarray:
-    """Kaggle's "start length start length …" (1-indexed, column-major, ascending) -> edges (2n,) int64, 0-indexed.
+    """Kaggle's "start length start length …" (1-indexed, column-major, ascending) -> canonical counts.
 
-    Raises UserError beginning with `where` for anything but positive, sorted, non-overlapping runs inside `size`.
+    Raises UserError beginning with `where` unless the runs are positive, sorted, disjoint and inside `size`.
     """
     raw = text.encode("utf-8", "replace")
     if raw.translate(None, _DIGITS_AND_SPACE):
-        bad = next(token for token in text.split() if not (token.isascii() and token.isdigit()))
-        sign = "negative" if bad[:1] == "-" and bad[1:].isdigit() else "not an integer"
-        raise UserError(f"{where}: {bad[:20]!r} in EncodedPixels is {sign}; write 'start length start length …'")
-    edges = np.fromstring(text, np.int64, sep=" ") if raw.strip() else np.zeros(0, np.int64)
+        raise UserError(f"{where}: {_foreign_token(text)}")
+    if not raw or raw.isspace():
+        return np.array([size], np.int64)
+    edges = np.fromstring(text, np.int64, sep=" ")
     if edges.size % 2:
         raise UserError(f"{where}: EncodedPixels has an odd number of values ({edges.size}); "
                         "every run needs a start and a length")
-    starts, lengths = edges[0::2], edges[1::2]
-    # Checked on their own before the sum, which could overflow.
-    _refuse(where, starts < 1, starts, lengths, "starts before pixel 1")
-    _refuse(where, lengths < 1, starts, lengths, "has no pixels")
-    _refuse(where, (starts > size) | (lengths > size - starts + 1), starts, lengths,
-            f"reaches beyond the {size} pixels of the image")
-    starts -= 1
-    lengths += starts
-    if (starts[1:] < lengths[:-1]).any():
-        before = np.concatenate([[0], starts[:-1]])
-        _refuse(where, starts < before, starts + 1, lengths - starts, "is not in ascending order")
-        overlap = starts < np.concatenate([[0], lengths[:-1]])
-        _refuse(where, overlap, starts + 1, lengths - starts, "overlaps the run before it")
-    return edges
+    edges[0::2] -= 1
+    edges[1::2] += edges[0::2]
+    counts = _differences(edges, size)
+    # Sums that overflowed leave a count outside 0…size, so these two tests cover them too.
+    low = counts.min()
+    if low < 0 or counts.max() > size or (low == 0 and not counts[1::2].all()):
+        raise UserError(f"{where}: {_run_fault(text, size)}")
+    return counts if low else counts_from_edges(edges, size)
 
 
-def _refuse(where: str, bad: np.ndarray, starts: np.ndarray, lengths: np.ndarray, fault: str) -> None:
-    if bad.any():
-        i = int(bad.argmax())
-        raise UserError(f"{where}: run {i + 1} of EncodedPixels ('{starts[i]} {lengths[i]}') {fault}")
+def _differences(edges: np.ndarray, size: int) -> np.ndarray:
+    counts = np.empty(edges.size + 1, np.int64)
+    counts[:-1] = edges
+    counts[-1] = size
+    counts[1:] -= edges
+    return counts
+
+
+def _foreign_token(text: str) -> str:
+    bad = next((token for token in text.split() if not (token.isascii() and token.isdigit())), text)
+    fault = "negative" if bad[:1] == "-" and bad[1:].isdigit() else "not an integer"
+    return f"{bad[:20]!r} in EncodedPixels is {fault}; it reads 'start length start length …'"
+
+
+def _run_fault(text: str, size: int) -> str:
+    """What is wrong with the first bad run, in exact integers."""
+    values = list(map(int, text.split()))
+    previous_start = previous_end = 0
+    for i, (start, length) in enumerate(zip(values[0::2], values[1::2])):
+        if start < 1:
+            fault = "starts before pixel 1 (starts count from 1)"
+        elif length < 1:
+            fault = "has no pixels"
+        elif start + length - 1 > size:
+            fault = f"reaches beyond the {size} pixels of the image"
+        elif start < previous_start:
+            fault = "is not in ascending order"
+        elif start <= previous_end:
+            fault = "overlaps the run before it"
+        else:
+            previous_start, previous_end = start, start + length - 1
+            continue
+        return f"run {i + 1} of EncodedPixels ('{start} {length}') {fault}"
+    raise AssertionError("every run is valid")
 
 
 def format_kaggle(edges: np.ndarray) -> str:

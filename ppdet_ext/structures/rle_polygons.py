@@ -1,4 +1,4 @@
-"""Polygons and bitmaps: outlines that follow the pixel edges, so that rasterising them gives the mask back."""
+"""Polygons and bitmaps: outlines follow the pixel edges, so that rasterising them gives the mask back."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from ppdet_ext.errors import UserError
 def rasterise(polygons: list[list[float]], height: int, width: int) -> dict:
     """Flat polygons [x, y, x, y, …] -> the COCO RLE dict of their union.
 
-    Raises UserError for a polygon with fewer than 3 points, an odd number of coordinates or one that is not finite.
+    Raises UserError for a polygon with fewer than 3 points, or coordinates that are odd in number or not finite.
     """
     for i, polygon in enumerate(polygons):
         if len(polygon) < 6 or len(polygon) % 2:
-            raise UserError(f"polygon {i} has {len(polygon)} coordinates; it needs x and y of at least 3 points")
+            raise UserError(f"polygon {i} has {len(polygon)} coordinates, not x and y of at least 3 points")
         if not np.isfinite(polygon).all():
             raise UserError(f"polygon {i} has a coordinate that is not a finite number")
     parts = mask_utils.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width)
@@ -22,7 +22,7 @@ def rasterise(polygons: list[list[float]], height: int, width: int) -> dict:
 
 
 def outlines(bitmap: np.ndarray) -> list[list[float]]:
-    """Bitmap (h, w) uint8 -> outer boundary of each 8-connected region as a flat polygon along the pixel edges.
+    """Bitmap (h, w) uint8 -> outer boundary of each 8-connected region, a flat polygon along the pixel edges.
 
     Holes are not represented (COCO's polygons cannot).
     """

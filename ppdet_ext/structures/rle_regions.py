@@ -1,6 +1,6 @@
 """Geometry and topology on runs: cost grows with the number of runs, never with the number of pixels.
 
-A mask is cut into `Pieces`: its runs, split at the column borders, so that each piece is a vertical bar in one column.
+A mask is cut into `Pieces`: its runs, split at the column borders, each a vertical bar in one column.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 class Pieces(NamedTuple):
-    """Vertical bars sorted by column, then row; bars of one column neither overlap nor touch. All arrays (n,) int64."""
+    """Vertical bars by column, then row; bars of one column neither overlap nor touch. Arrays (n,) int64."""
 
     column: np.ndarray
     top: np.ndarray
@@ -22,7 +22,7 @@ class Pieces(NamedTuple):
         return Pieces(self.column[index], self.top[index], self.bottom[index])
 
     def edges(self, height: int) -> np.ndarray:
-        """Linear positions (2n,) where the bars begin and end in turn; bars that meet at a column border repeat one."""
+        """Linear positions (2n,) where the bars begin and end in turn; equal where two meet at a column border."""
         edges = np.empty(2 * self.column.size, np.int64)
         offset = self.column * height
         edges[0::2] = offset + self.top
@@ -57,7 +57,7 @@ def background(edges: np.ndarray, size: int) -> np.ndarray:
 
 
 def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]:
-    """Connected components of the pieces: (how many, label (n,) of each). Labels are in order of the first piece.
+    """Connected components of the pieces: (how many, label (n,) of each), labels in order of the first piece.
 
     With `diagonal`, corners touch too (8-connectivity); otherwise only sides do (4-connectivity).
     """
@@ -80,7 +80,7 @@ def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]
 
 
 def outside(pieces: Pieces, height: int, width: int) -> tuple[np.ndarray, int]:
-    """For background pieces: which belong to a region reaching the image border (n,) bool, and how many do not reach it.
+    """Which background pieces belong to a region that reaches the border (n,) bool, and how many regions do not.
 
     Background is 4-connected, the complement of 8-connected foreground.
     """
@@ -130,7 +130,7 @@ def resize(pieces: Pieces, old: tuple[int, int], new: tuple[int, int]) -> Pieces
 
 
 def nearest_source(old: int, new: int) -> np.ndarray:
-    """Which of `old` samples each of `new` takes, (new,) int64, in the arithmetic of cv2.resize with INTER_NEAREST."""
+    """Which of `old` samples each of `new` takes, (new,) int64, by the arithmetic of cv2's INTER_NEAREST."""
     step = 1.0 / (new / old) if new and old else 0.0
     return np.minimum(np.floor(np.arange(new) * step).astype(np.int64), old - 1)
 
