@@ -32,7 +32,7 @@ class Rle:
 
     @classmethod
     def from_counts(cls, counts: np.ndarray, height: int, width: int) -> "Rle":
-        """From canonical counts (n,) int64, background and foreground in turn, as `rle_codec` defines them."""
+        """From canonical counts (n,) int64, background and foreground in turn (see `rle_codec`)."""
         return cls(height, width, rle_codec.compress(counts))
 
     @classmethod
@@ -54,8 +54,8 @@ class Rle:
                     image: str | None = None, row: int | None = None) -> "Rle":
         """From "start length start length …", 1-indexed and column-major; blank text is an empty mask.
 
-        Touching runs are joined. Raises UserError naming `image`, `row` and the fault (odd count, non-integer,
-        zero or negative run, start before 1, unsorted, overlapping, beyond height · width).
+        Touching runs are joined. Raises UserError naming `image`, `row` and the fault: odd count,
+        non-integer, zero or negative run, start before 1, unsorted, overlapping, beyond height · width.
         """
         names = [f"image {image}" if image is not None else "", f"row {row}" if row is not None else ""]
         where = ", ".join(filter(None, names)) or "mask"
@@ -63,7 +63,7 @@ class Rle:
 
     @classmethod
     def from_coco(cls, obj: dict) -> "Rle":
-        """From COCO's {"size": [h, w], "counts": bytes, str or list of ints}; UserError where it is no mask."""
+        """From COCO's {"size": [h, w], "counts": bytes, str or list of ints}; UserError if malformed."""
         try:
             height, width = map(int, obj["size"])
             counts = obj["counts"]
@@ -77,13 +77,13 @@ class Rle:
 
     @classmethod
     def from_runs(cls, starts: np.ndarray, lengths: np.ndarray, height: int, width: int) -> "Rle":
-        """From 0-indexed column-major starts and lengths (n,), ascending and disjoint; ValueError otherwise."""
+        """From 0-indexed column-major starts and lengths (n,); ValueError unless ascending and disjoint."""
         edges = np.empty(2 * len(starts), np.int64)
         edges[0::2] = starts
         edges[1::2] = edges[0::2] + lengths
         inside = not edges.size or (edges[0] >= 0 and edges[-1] <= height * width)
         if not inside or (edges[1:] < edges[:-1]).any() or (edges[0::2] == edges[1::2]).any():
-            raise ValueError(f"runs must be positive, ascend, not overlap, and lie inside {height}x{width} pixels")
+            raise ValueError(f"runs must be positive, ascending, disjoint and inside {height}x{width} pixels")
         return cls._from_edges(edges, height, width)
 
     @classmethod
@@ -99,7 +99,7 @@ class Rle:
 
     @classmethod
     def from_polygons(cls, polygons: list[list[float]], height: int, width: int) -> "Rle":
-        """Union of flat polygons [x, y, x, y, …] in pixels, rasterised as COCO does; UserError if malformed."""
+        """Union of flat polygons [x, y, x, y, …] in pixels, rasterised as in COCO; UserError if malformed."""
         if not polygons:
             return cls.empty(height, width)
         return cls.from_coco(rle_polygons.rasterise(polygons, height, width))
@@ -167,7 +167,7 @@ class Rle:
 
     @staticmethod
     def iou_matrix(a: Sequence["Rle"], b: Sequence["Rle"], crowd: Sequence[bool] | None = None) -> np.ndarray:
-        """IoU (len(a), len(b)) float64. Where crowd[j], the denominator is the area of a[i] alone, as in COCO."""
+        """IoU (len(a), len(b)) float64; where crowd[j], over the area of a[i] alone, as in COCO."""
         _same_size([*a, *b])
         if not a or not b:
             return np.zeros((len(a), len(b)))
@@ -183,9 +183,9 @@ class Rle:
     # --- geometry
 
     def crop(self, y1: int, x1: int, y2: int, x2: int) -> "Rle":
-        """Rows [y1, y2) and columns [x1, x2) as a mask of that size; ValueError unless they lie inside."""
+        """Rows [y1, y2), columns [x1, x2) as a mask of that size; ValueError unless inside."""
         if not (0 <= y1 <= y2 <= self.height and 0 <= x1 <= x2 <= self.width):
-            raise ValueError(f"rows {y1}:{y2}, columns {x1}:{x2} leave the mask of {self.height}x{self.width}")
+            raise ValueError(f"rows {y1}:{y2}, columns {x1}:{x2} leave a mask of {self.height}x{self.width}")
         return self._from_pieces(rle_regions.crop(self._pieces(), y1, x1, y2, x2), y2 - y1, x2 - x1)
 
     def place(self, y: int, x: int, height: int, width: int) -> "Rle":

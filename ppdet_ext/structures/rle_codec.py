@@ -1,4 +1,4 @@
-"""Run-length codecs on numpy arrays: COCO's compressed string, Kaggle's "start length …" text, and their counts.
+"""Run-length codecs on numpy arrays: COCO's compressed string, Kaggle's "start length …", and their counts.
 
 A mask of h·w pixels is read column by column. `counts` alternate background and foreground lengths, beginning
 with background (which may be 0); no other count is 0 and they sum to h·w: equal masks have equal counts.
@@ -11,6 +11,8 @@ from ppdet_ext.errors import UserError
 _DIGITS_AND_SPACE = b"0123456789 \t\r\n"
 _MAX_GROUPS = 12  # 12 groups of 5 bits: more than any mask needs, and no overflow of int64
 _BITS = 15  # three groups, coded at once by table
+_MASK = (1 << _BITS) - 1
+_MAX_WORDS = 5  # 5 words of 15 bits hold every int64
 
 
 def _string_table() -> np.ndarray:
@@ -43,40 +45,50 @@ def compress(counts: np.ndarray) -> bytes:
     """
     rest = counts.copy()
     rest[3:] -= counts[1:-2]
-    rows = slice(None)
-    words = []
-    while True:
-        more = (rest ^ (rest >> 63)) >> (_BITS - 1) != 0
-        long = np.flatnonzero(more)
-        word = np.zeros(counts.size, np.uint32)
-        word[rows] = _TABLE[(rest & ((1 << _BITS) - 1)) + (more * (1 << _BITS))]
-        words.append(word)
-        if not long.size:
+    low = rest & _MASK
+    rows = np.flatnonzero(_is_long(rest))
+    if not rows.size:
+        return _TABLE[low].tobytes().translate(None, b"\0")
+    low[rows] += 1 << _BITS
+    words = np.zeros((counts.size, _MAX_WORDS), np.uint32)
+    words[:, 0] = _TABLE[low]
+    rest = rest[rows]
+    for place in range(1, _MAX_WORDS):
+        rest >>= _BITS
+        more = _is_long(rest)
+        words[rows, place] = _TABLE[(rest & _MASK) + more * (1 << _BITS)]
+        rows, rest = rows[more], rest[more]
+        if not rows.size:
             break
-        rest = rest[long] >> _BITS
-        rows = long if isinstance(rows, slice) else rows[long]
-    chars = words[0] if len(words) == 1 else np.stack(words, axis=1)
-    return chars.tobytes().translate(None, b"\0")
+    return words[:, : place + 1].tobytes().translate(None, b"\0")
+
+
+def _is_long(values: np.ndarray) -> np.ndarray:
+    return (values + (1 << (_BITS - 1))) >> _BITS != 0
 
 
 def decompress(text: bytes) -> np.ndarray:
     """COCO's compressed string -> counts (n,) int64. ValueError where the string is not one."""
     chars = np.frombuffer(text, np.uint8) - np.uint8(48)  # characters below 48 wrap to above 63
     last = np.flatnonzero(chars < 32)
-    if not last.size or last[-1] != chars.size - 1 or (chars > 63).any():
+    if not last.size or last[-1] != chars.size - 1 or chars.max() > 63:
         raise ValueError("counts are not a compressed RLE string")
-    sizes = np.diff(last, prepend=-1)
-    values = (chars[last] ^ np.uint8(16)).astype(np.int64) - 16
-    rows = np.flatnonzero(sizes > 1)
-    for group in range(1, _MAX_GROUPS + 1):
-        if not rows.size:
-            break
-        if group == _MAX_GROUPS:
-            raise ValueError("counts are not a compressed RLE string: a number is too long")
-        values[rows] = (values[rows] << 5) | (chars[last[rows] - group] & 31)
-        rows = rows[sizes[rows] > group + 1]
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
+    extra = last.copy()  # groups before the last one of each number
+    extra[1:] -= last[:-1] + 1
+    if extra.max() >= _MAX_GROUPS:
+        raise ValueError("counts are not a compressed RLE string: a number is too long")
+    chars &= 31
+    values = (chars[last] ^ np.uint8(16)).astype(np.int64)
+    values -= 16
+    rows = np.flatnonzero(extra)
+    place, left = last[rows], extra[rows]
+    while rows.size:
+        place, left = place - 1, left - 1
+        values[rows] = (values[rows] << 5) | chars[place]
+        more = np.flatnonzero(left)
+        rows, place, left = rows[more], place[more], left[more]
+    np.cumsum(values[1::2], out=values[1::2])
+    np.cumsum(values[2::2], out=values[2::2])
     return values
 
 
@@ -94,7 +106,7 @@ def normalise(counts: np.ndarray, size: int) -> np.ndarray:
 
 
 def counts_from_edges(edges: np.ndarray, size: int) -> np.ndarray:
-    """Positions (2n,) int64 where non-empty runs begin and end in turn -> canonical counts; touching runs join."""
+    """Positions (2n,) int64 where non-empty runs begin and end in turn -> canonical counts; touching ones join."""
     counts = _differences(edges, size)
     if counts[1:].all():
         return counts
@@ -115,7 +127,7 @@ def edges_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def parse_kaggle(text: str, size: int, where: str) -> np.ndarray:
-    """Kaggle's "start length start length …" (1-indexed, column-major, ascending) -> canonical counts.
+    """Kaggle's "start length start length …", 1-indexed, column-major and ascending -> canonical counts.
 
     Raises UserError beginning with `where` unless the runs are positive, sorted, disjoint and inside `size`.
     """

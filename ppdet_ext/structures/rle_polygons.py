@@ -10,7 +10,7 @@ from ppdet_ext.errors import UserError
 def rasterise(polygons: list[list[float]], height: int, width: int) -> dict:
     """Flat polygons [x, y, x, y, …] -> the COCO RLE dict of their union.
 
-    Raises UserError for a polygon with fewer than 3 points, or coordinates that are odd in number or not finite.
+    UserError for a polygon of fewer than 3 points, or with coordinates odd in number or not finite.
     """
     for i, polygon in enumerate(polygons):
         if len(polygon) < 6 or len(polygon) % 2:

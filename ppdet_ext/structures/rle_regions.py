@@ -22,7 +22,7 @@ class Pieces(NamedTuple):
         return Pieces(self.column[index], self.top[index], self.bottom[index])
 
     def edges(self, height: int) -> np.ndarray:
-        """Linear positions (2n,) where the bars begin and end in turn; equal where two meet at a column border."""
+        """Positions (2n,) where bars begin and end in turn; equal where two meet at a column border."""
         edges = np.empty(2 * self.column.size, np.int64)
         offset = self.column * height
         edges[0::2] = offset + self.top
@@ -80,7 +80,7 @@ def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]
 
 
 def outside(pieces: Pieces, height: int, width: int) -> tuple[np.ndarray, int]:
-    """Which background pieces belong to a region that reaches the border (n,) bool, and how many regions do not.
+    """Which background pieces are in a region that reaches the border (n,) bool; how many regions do not.
 
     Background is 4-connected, the complement of 8-connected foreground.
     """
