@@ -1,0 +1,152 @@
+"""Pictures of detections and of annotations: translucent masks, outlines, boxes and legible labels."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ppdet_ext.data.record import Record
+from ppdet_ext.structures import Detections, Rle
+
+# Red, green, blue and amber first, for the four steel classes.
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (230, 57, 53), (46, 190, 96), (66, 135, 245), (255, 193, 37), (186, 85, 211), (38, 198, 218),
+    (255, 127, 80), (158, 217, 60), (240, 98, 146), (121, 134, 203), (0, 137, 123), (161, 136, 127),
+)  # fmt: skip
+
+
+def colour_of(label: int) -> tuple[int, int, int]:
+    """RGB colour of a contiguous class label; the palette repeats after its end."""
+    return PALETTE[int(label) % len(PALETTE)]
+
+
+def draw_detections(
+    image: np.ndarray,
+    detections: Detections,
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    *,
+    opacity: float = 0.4,
+    boxes: bool = True,
+) -> np.ndarray:
+    """A copy of `image` with the detections that score `threshold` or more, the best drawn last (on top).
+
+    image: (h, w), (h, w, 1) or (h, w, 3) uint8, grey or RGB. class_names: one per label; labels beyond it are
+    written as numbers. opacity: of masks, 0–1. Returns (h, w, 3) uint8 RGB. ValueError where sizes disagree.
+    """
+    chosen = detections.select(detections.scores >= threshold)
+    chosen = chosen.select(np.argsort(chosen.scores, kind="stable"))
+    texts = [f"{_name(class_names, k)} {score:.2f}" for k, score in zip(chosen.labels, chosen.scores)]
+    return _draw(image, chosen.boxes, chosen.labels, chosen.masks, texts, opacity, boxes)
+
+
+def draw_ground_truth(
+    image: np.ndarray, record: Record, class_names: Sequence[str], *, opacity: float = 0.4, boxes: bool = True
+) -> np.ndarray:
+    """A copy of `image` with the annotations of `record`, crowds marked as such; as `draw_detections`."""
+    texts = [
+        _name(class_names, label) + (" (crowd)" if crowd else "")
+        for label, crowd in zip(record.labels, record.crowd)
+    ]
+    return _draw(image, record.boxes, record.labels, record.masks, texts, opacity, boxes)
+
+
+def _name(class_names: Sequence[str], label: int) -> str:
+    return class_names[label] if 0 <= label < len(class_names) else str(label)
+
+
+def _draw(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    masks: Sequence[Rle] | None,
+    texts: Sequence[str],
+    opacity: float,
+    with_boxes: bool,
+) -> np.ndarray:
+    """Masks first, then boxes, then all labels, so that no mask covers a text."""
+    canvas = as_rgb(image)
+    for mask, label in zip(masks or (), labels):
+        _paint_mask(canvas, mask, colour_of(label), opacity)
+    if with_boxes:
+        for box, label in zip(boxes, labels):
+            x1, y1, x2, y2 = _inside(box, canvas.shape)
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour_of(label), 1)
+    return _write_labels(canvas, boxes, labels, texts)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A contiguous (h, w, 3) uint8 copy of a grey or RGB image; ValueError for anything else."""
+    if (
+        image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or (image.ndim == 3 and image.shape[2] not in (1, 3))
+    ):
+        raise ValueError(f"an image is (h, w), (h, w, 1) or (h, w, 3) uint8, not {image.shape} {image.dtype}")
+    if image.ndim == 2 or image.shape[2] == 1:
+        return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB)
+    return np.array(image, order="C")
+
+
+def _inside(box: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Box (4,) x1 y1 x2 y2 with exclusive ends -> its corner pixels, kept inside an image of `shape`."""
+    height, width = shape[:2]
+    x1, y1, x2, y2 = np.nan_to_num(np.asarray(box, np.float64))
+    left, top = np.clip([np.floor(x1), np.floor(y1)], 0, [width - 1, height - 1])
+    right, bottom = np.clip([np.ceil(x2) - 1, np.ceil(y2) - 1], [left, top], [width - 1, height - 1])
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _paint_mask(canvas: np.ndarray, mask: Rle, colour: tuple[int, int, int], opacity: float) -> None:
+    """Tint `canvas` (h, w, 3) under `mask` and draw the mask's outline, holes included."""
+    if mask.size != canvas.shape[:2]:
+        raise ValueError(f"a mask of {mask.size} does not fit an image of {canvas.shape[:2]}")
+    if not mask:
+        return
+    # Only the mask's own box is decoded: a hundred masks on a large photograph stay cheap.
+    x1, y1, x2, y2 = (int(edge) for edge in mask.box)
+    bitmap = np.ascontiguousarray(mask.crop(y1, x1, y2, x2).to_bitmap())
+    region = canvas[y1:y2, x1:x2]
+    tinted = region[bitmap > 0] * (1 - opacity) + np.array(colour) * opacity
+    region[bitmap > 0] = np.rint(tinted).astype(np.uint8)
+    outlines, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, outlines, -1, colour, 1, offset=(x1, y1))
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings: Latin, Greek and Cyrillic; other scripts become empty boxes."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
+
+
+def _write_labels(
+    canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]
+) -> np.ndarray:
+    """Each text on a plate of its class colour above its box (inside it at the image's top edge)."""
+    if not len(texts):
+        return canvas
+    height, width = canvas.shape[:2]
+    picture = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(picture)
+    font = _font(int(np.clip(round(height / 42), 11, 40)))
+    for box, label, text in zip(boxes, labels, texts):
+        x1, y1, _, _ = _inside(box, canvas.shape)
+        text = " ".join(text.split())
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        plate_w, plate_h = int(right - left) + 4, int(bottom - top) + 4
+        x = max(0, min(x1, width - plate_w))
+        y = y1 - plate_h if y1 >= plate_h else max(0, min(y1, height - plate_h))
+        colour = colour_of(label)
+        pen.rectangle((x, y, x + plate_w - 1, y + plate_h - 1), fill=colour)
+        pen.text((x + 2 - left, y + 2 - top), text, font=font, fill=_ink(colour))
+    return np.array(picture)
+
+
+def _ink(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever reads better on `colour` (relative luminance as in Rec. 709)."""
+    luminance = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+    return (0, 0, 0) if luminance > 125 else (255, 255, 255)
