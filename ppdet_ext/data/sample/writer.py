@@ -3,6 +3,7 @@
 OUT/train_images/sheet_00000.jpg …   grey sheets, stored with three channels as Kaggle's are
 OUT/train.csv                        ImageId,ClassId,EncodedPixels: a row per sheet and class it shows
 OUT/split.csv                        ImageId,part: a row per sheet, part is train or val (held out)
+OUT/train.txt, OUT/val.txt           the same split as plain lists of file names
 OUT/sample.json                      the parameters; written last: the set is complete
 OUT/.progress.jsonl                  while unfinished: the parameters, then a line per finished sheet
 """
@@ -27,6 +28,7 @@ from .sheet import make_sheet
 
 # Raise when the same parameters give other pixels than before: an older set is then refused.
 VERSION = 1
+LISTS = ("train.csv", "split.csv", "train.txt", "val.txt")
 META, PROGRESS, IMAGES = "sample.json", ".progress.jsonl", "train_images"
 
 logger = logging.getLogger("ppdet_ext")
@@ -95,7 +97,7 @@ def _is_complete(out: Path, spec: SampleSpec) -> bool:
             f"{out} holds a sample set made with other settings ({other}); choose another --out, or remove it"
         )
     images = (out / IMAGES / sheet_name(index) for index in range(spec.images))
-    needed = [out / "train.csv", out / "split.csv", *images]
+    needed = [*(out / name for name in LISTS), *images]
     missing = [path.name for path in needed if not path.is_file()]
     if missing and (out / META).is_file():
         logger.warning("%s lacks %d of its files (%s …): made again", out, len(missing), missing[0])
@@ -164,11 +166,14 @@ def class_rows(labels: np.ndarray) -> dict[str, str]:
 
 
 def _finish(out: Path, spec: SampleSpec, rows: list[dict[str, str]]) -> None:
-    """Write both CSV files and, last, the parameters; warn of classes that a part lacks."""
+    """Write the lists and, last, the parameters; warn of classes that a part lacks."""
     masks = [f"{sheet_name(i)},{k},{rle}\n" for i, row in enumerate(rows) for k, rle in row.items()]
     parts = [f"{sheet_name(i)},{part_of(i)}\n" for i in range(spec.images)]
     write_atomically(out / "train.csv", ("ImageId,ClassId,EncodedPixels\n" + "".join(masks)).encode())
     write_atomically(out / "split.csv", ("ImageId,part\n" + "".join(parts)).encode())
+    for part in ("train", "val"):
+        names = [sheet_name(i) + "\n" for i in range(spec.images) if part_of(i) == part]
+        write_atomically(out / f"{part}.txt", "".join(names).encode())
     found = Counter((part_of(i), int(k)) for i, row in enumerate(rows) for k in row)
     pairs = [(part, k) for part in ("train", "val") for k in CLASS_IDS]
     lacking = [f"{part} lacks class {k}" for part, k in pairs if not found[part, k]]
