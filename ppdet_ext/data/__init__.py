@@ -1,0 +1,19 @@
+"""Data sets, transforms and the loader. Importing this package registers them with ppdet."""
+
+from . import transforms
+from .coco import CocoJsonDataSet
+from .folder import ImageFolder
+from .loader import Loader, build_loader
+from .record import Record, Sample
+from .steel import SteelDataSet
+
+__all__ = [
+    "CocoJsonDataSet",
+    "ImageFolder",
+    "Loader",
+    "Record",
+    "Sample",
+    "SteelDataSet",
+    "build_loader",
+    "transforms",
+]

@@ -1,0 +1,72 @@
+"""A small cache of arrays on disk: keyed by content, written atomically, never needed."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger("ppdet_ext")
+
+
+def content_key(*parts: object) -> str:
+    """Hex digest of the parts; bytes count by content, everything else by its repr."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
+
+
+class ArrayCache:
+    """Named sets of arrays as .npz files in the first writable of: $PPDET_EXT_CACHE, `folder`, the user's cache.
+
+    Without a writable folder nothing is kept; a damaged file counts as absent.
+    """
+
+    def __init__(self, folder: Path):
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppdet_ext"
+        chosen = os.environ.get("PPDET_EXT_CACHE")
+        self.folders = [Path(chosen)] if chosen else [folder, home]
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under `key`, or None."""
+        for folder in self.folders:
+            path = folder / f"{key}.npz"
+            try:
+                with np.load(path, allow_pickle=False) as stored:
+                    return {name: stored[name] for name in stored.files}
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+                logger.warning("%s: cache file cannot be read (%s); building it again", path, fault)
+        return None
+
+    def store(self, key: str, arrays: dict[str, np.ndarray]) -> Path | None:
+        """Write the arrays aside and rename them into place; the path, or None where no folder is writable."""
+        for folder in self.folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                return _write(folder, key, arrays)
+            except OSError as fault:
+                logger.debug("%s: no cache here (%s)", folder, fault)
+        logger.info("no writable cache folder; set PPDET_EXT_CACHE to keep parsed annotations between runs")
+        return None
+
+
+def _write(folder: Path, key: str, arrays: dict[str, np.ndarray]) -> Path:
+    path = folder / f"{key}.npz"
+    handle, aside = tempfile.mkstemp(dir=folder, prefix=f"{key}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    return path

@@ -1,0 +1,136 @@
+"""The loader: batches of an epoch, made here or by worker processes, always the same ones."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import paddle
+
+from ppdet_ext.errors import UserError
+
+from .base import InstanceDataSet, one_of
+from .pipeline import BatchMaker
+from .sampler import EpochSampler
+from .workers import Worker
+
+MODES = ("train", "eval", "test")
+_READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
+# Batches a worker may be ahead: one ready, one in the making.
+_DEPTH = 2
+
+logger = logging.getLogger("ppdet_ext")
+
+
+def build_loader(
+    dataset: InstanceDataSet,
+    reader: Mapping[str, object],
+    *,
+    mode: str,
+    worker_num: int = 0,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Loader:
+    """Loader of a data set with a reader's settings (`TrainReader`, `EvalReader`, `TestReader` of a config).
+
+    reader: sample_transforms, batch_transforms, batch_size (of one rank; 1), shuffle (only in training by default),
+    drop_last (likewise). mode: "train" gives targets; "eval" and "test" do not, and never leave an image out.
+    worker_num: processes beside this one; 0 makes the batches here.
+
+    Raises: UserError for an unknown key, transform or argument, and for a data set smaller than a batch.
+    """
+    one_of(mode, MODES, "mode")
+    unknown = sorted(set(reader) - set(_READER_KEYS))
+    if unknown:
+        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(_READER_KEYS)}.")
+    train = mode == "train"
+    batch_size = int(reader.get("batch_size", 1))
+    if batch_size < 1 or worker_num < 0:
+        raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
+    drop_last = bool(reader.get("drop_last", train)) and train
+    sampler = EpochSampler(len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed,
+                           rank, world_size, even=train)
+    if train and len(sampler) == 0:
+        raise UserError(
+            f"the data set has {len(dataset)} images, fewer than one batch ({batch_size} images on each of {world_size} "
+            "rank(s)). Lower batch_size in the TrainReader, or use more images.")
+    maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)
+    return Loader(maker, sampler, worker_num)
+
+
+class Loader:
+    """Iterating gives the batches of one epoch as dicts, arrays as paddle tensors (see `PadToStride` for the keys).
+
+    Workers start with the first batch and live until `close()` or the end of the program; an iteration left halfway
+    costs nothing but the batches made ahead.
+    """
+
+    def __init__(self, maker: BatchMaker, sampler: EpochSampler, worker_num: int):
+        self.maker, self.sampler, self.worker_num = maker, sampler, worker_num
+        self.epoch = self.start = 0
+        self._workers: list[Worker] = []
+        self._finalizer = weakref.finalize(self, _close_all, self._workers)
+
+    def __len__(self) -> int:
+        """Number of batches of a whole epoch."""
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the next iteration's epoch, and the batch it begins with (to go on in the middle of an epoch)."""
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        """Raises: UserError of a sample's transform, as it was raised; RuntimeError when a worker died."""
+        dropped = crowds = 0
+        for batch in self.arrays():
+            dropped += batch.pop("dropped", 0)
+            crowds += batch.pop("crowds", 0)
+            yield _tensors(batch)
+        if dropped or crowds:
+            logger.info("epoch %d: %d instances left out because crops or resizing took (nearly) all of their mask, "
+                        "%d crowds", self.epoch, dropped, crowds)
+
+    def arrays(self) -> Iterator[dict[str, object]]:
+        """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""
+        tasks = self.sampler.batches(self.epoch)[self.start :]
+        self.start = 0
+        if not self.worker_num:
+            for keys in tasks:
+                yield self.maker(keys)
+            return
+        workers = self._ready_workers()
+        for number in range(min(len(tasks), len(workers) * _DEPTH)):
+            workers[number % len(workers)].send(tasks[number])
+        for number in range(len(tasks)):
+            worker = workers[number % len(workers)]
+            yield worker.receive()
+            ahead = number + len(workers) * _DEPTH
+            if ahead < len(tasks):
+                worker.send(tasks[ahead])
+
+    def _ready_workers(self) -> list[Worker]:
+        for worker in self._workers:
+            worker.discard()
+        if not all(worker.process.is_alive() for worker in self._workers):
+            self.close()
+        if not self._workers:
+            self.maker.dataset.load()
+            for number in range(self.worker_num):
+                self._workers.append(Worker(self.maker, _DEPTH, number, list(self._workers)))
+        return self._workers
+
+    def close(self) -> None:
+        """End the worker processes; the next iteration starts new ones."""
+        _close_all(self._workers)
+
+
+def _close_all(workers: list[Worker]) -> None:
+    while workers:
+        workers.pop().close()
+
+
+def _tensors(batch: dict[str, object]) -> dict[str, object]:
+    return {key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in batch.items()}

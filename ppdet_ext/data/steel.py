@@ -1,0 +1,234 @@
+"""`SteelDataSet`: Kaggle's Severstal steel sheets, one CSV row per image and defect class."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+
+from . import split as choose
+from .base import (
+    IMAGE_CHECKS,
+    ON_ERROR,
+    InstanceDataSet,
+    image_is_usable,
+    list_images,
+    one_of,
+    register_source,
+)
+from .cache import ArrayCache, content_key
+from .decode import image_size
+from .problems import Problems
+from .record import Record
+from .steel_csv import SteelRows, read_rows
+from .steel_instances import VERSION, Instances, split_rows
+
+logger = logging.getLogger("ppdet_ext")
+
+HELP = """{missing}
+  The Severstal steel sheets come from https://www.kaggle.com/c/severstal-steel-defect-detection (rules to accept first):
+      kaggle competitions download -c severstal-steel-defect-detection
+      unzip -d dataset/steel severstal-steel-defect-detection.zip
+  Afterwards there are dataset/steel/train.csv, dataset/steel/train_images/*.jpg and dataset/steel/test_images/*.jpg;
+  another place is set by `dataset_dir`. More in dataset/README.md.
+  To try everything without a download:
+      python -m ppdet_ext.data.sample --out dataset/steel_sample
+      python tools/train.py -c configs/htc/steel_sample.yml --eval"""
+
+
+@register_source
+class SteelDataSet(InstanceDataSet):
+    """Severstal's sheets: `ImageId,ClassId,EncodedPixels` or the older `ImageId_ClassId,EncodedPixels`.
+
+    A row holds all defects of one class; every 8-connected component becomes an instance.
+
+    Args:
+        dataset_dir: folder of the data; the other paths are relative to it.
+        anno_path: the CSV, or None for images alone (test).
+        image_dir: folder of the images. Images there that the CSV does not name have no defect.
+        split: file with the names of the images to use (one a line, or a CSV), or None for all.
+        fold, num_folds, part: with a fold number, use its images ("val"), the other folds' ("train"), or "all". Folds are
+            stratified by the classes present and depend only on the names and `seed`.
+        allow_empty: keep images without an instance.
+        empty_ratio: share of them among all images kept, in [0, 1); otherwise all of them. Chosen by name and `seed`.
+        min_instance_area: smaller components, in pixels, are left out.
+        height, width: size of all images; None reads each image's header.
+        class_names: names of classes 1, 2, …; by default defect_1 to defect_4.
+        on_error: "error" raises on faulty rows and images, "skip" leaves them out and logs them.
+        check_images: "header" compares sizes with every image's header, "exists" looks for the files, "none" neither.
+        cache: keep the split masks on disk, keyed by the CSV's content.
+        seed: of the choices above.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str = "dataset/steel",
+        anno_path: str | None = "train.csv",
+        image_dir: str = "train_images",
+        split: str | None = None,
+        fold: int | None = None,
+        num_folds: int = 5,
+        part: str = "all",
+        allow_empty: bool = True,
+        empty_ratio: float = -1.0,
+        min_instance_area: int = 0,
+        height: int | None = 256,
+        width: int | None = 1600,
+        class_names: list[str] | None = None,
+        on_error: str = "error",
+        check_images: str = "header",
+        cache: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
+        self.split, self.fold, self.num_folds = split, fold, num_folds
+        self.part = one_of(part, choose.PARTS, "part")
+        self.allow_empty, self.empty_ratio, self.min_instance_area = allow_empty, empty_ratio, min_instance_area
+        self.height, self.width = height, width
+        self.class_names = list(class_names or (f"defect_{i}" for i in range(1, 5)))
+        self.on_error = one_of(on_error, ON_ERROR, "on_error")
+        self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
+        self.cache, self.seed = cache, seed
+        self.category_ids = list(range(1, len(self.class_names) + 1))
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        if self.fold is not None and not 0 <= self.fold < self.num_folds:
+            raise UserError(f"fold: {self.fold} is not one of the num_folds: {self.num_folds} folds, counted from 0.")
+        if self.fold is None and self.part != "all":
+            raise UserError(f"part: {self.part} needs a fold, as in `fold: 0`.")
+        if (self.height is None) != (self.width is None):
+            raise UserError("height and width are set both, or both null (then they are read from the images).")
+
+    @property
+    def image_folder(self) -> str:
+        return os.path.join(self.dataset_dir, self.image_dir)
+
+    def _read(self) -> list[Record]:
+        listed = self._listed_images()
+        problems = Problems(self._source())
+        rows, instances = self._read_masks(listed, problems)
+        universe = sorted(set(rows.images) | set(listed))
+        names = self._select(universe, rows)
+        usable = self._usable(names, set(listed), problems)
+        problems.settle(self.on_error)
+        records = self._records_of(usable, {name: i for i, name in enumerate(universe)}, rows, instances)
+        return self._without_surplus(records)
+
+    def _source(self) -> str:
+        return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
+
+    def _listed_images(self) -> list[str]:
+        if not os.path.isdir(self.dataset_dir):
+            raise UserError(HELP.format(missing=f"Data set folder {self.dataset_dir} does not exist."))
+        if os.path.isdir(self.image_folder):
+            return list_images(self.image_folder)
+        if self.check_images == "none" and self.anno_path is not None and self.height is not None:
+            return []
+        raise UserError(HELP.format(missing=f"Image folder {self.image_folder} does not exist."))
+
+    def _read_masks(self, listed: list[str], problems: Problems) -> tuple[SteelRows, Instances]:
+        none = np.zeros(0, np.int64)
+        if self.anno_path is None:
+            rows = SteelRows([], none, none, [], none)
+            return rows, split_rows(rows, {}, problems)
+        path = self._source()
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise UserError(HELP.format(missing=f"Annotation file {path} does not exist.")) from None
+        except OSError as fault:
+            raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
+        rows = read_rows(data, path, len(self.class_names), problems)
+        sizes = self._sizes(rows.images, set(listed))
+        faults = len(problems)
+        store = ArrayCache(Path(self.dataset_dir) / ".cache")
+        key = content_key(VERSION, data, len(self.class_names), self.height, self.width,
+                          sorted(sizes.items()) if self.height is None else None)
+        arrays = store.load(key) if self.cache else None
+        if arrays is not None:
+            return rows, Instances(**arrays)
+        instances = split_rows(rows, sizes, problems)
+        if self.cache and len(problems) == faults:
+            store.store(key, instances.arrays())
+        return rows, instances
+
+    def _sizes(self, names: list[str], listed: set[str]) -> dict[str, tuple[int, int]]:
+        if self.height is not None:
+            return dict.fromkeys(names, (self.height, self.width))
+        found = {}
+        for name in names:
+            if name in listed:
+                try:
+                    found[name] = image_size(os.path.join(self.image_folder, name))
+                except UserError:
+                    # Named among the unreadable images when they are checked.
+                    continue
+        return found
+
+    def _select(self, universe: list[str], rows: SteelRows) -> list[str]:
+        names = universe
+        if self.fold is not None:
+            classes: dict[str, set[int]] = {}
+            for image, label in zip(rows.image.tolist(), rows.label.tolist()):
+                classes.setdefault(rows.images[image], set()).add(label)
+            strata = [frozenset(classes.get(name, ())) for name in universe]
+            folds = choose.fold_of(universe, strata, self.num_folds, self.seed)
+            names = [universe[i] for i in np.flatnonzero(choose.in_part(folds, self.fold, self.part))]
+        if self.split is not None:
+            named = choose.read_split(os.path.join(self.dataset_dir, self.split))
+            names = named if self.fold is None else sorted(set(named) & set(names))
+        return names
+
+    def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[tuple[str, tuple[int, int]]]:
+        """(name, size) of the images that can be used."""
+        usable = []
+        for name in names:
+            path = os.path.join(self.image_folder, name)
+            size = (self.height, self.width)
+            if self.height is None:
+                try:
+                    size = image_size(path)
+                except UserError as fault:
+                    problems.add("unreadable or missing images", str(fault))
+                    continue
+            if image_is_usable(path, size, self.check_images, name in listed, problems):
+                usable.append((name, size))
+        return usable
+
+    def _records_of(
+        self, usable: list[tuple[str, tuple[int, int]]], ids: dict[str, int], rows: SteelRows, instances: Instances
+    ) -> list[Record]:
+        masks = instances.masks()
+        chosen = np.flatnonzero(instances.area >= self.min_instance_area)
+        if len(chosen) < len(masks):
+            logger.info("%s: %d of %d components are smaller than min_instance_area: %d and left out",
+                        self._source(), len(masks) - len(chosen), len(masks), self.min_instance_area)
+        labels = rows.label[instances.row]
+        image = rows.image[instances.row]
+        chosen = chosen[np.argsort(image[chosen], kind="stable")]
+        first = np.searchsorted(image[chosen], np.arange(len(rows.images) + 1))
+        place = {name: i for i, name in enumerate(rows.images)}
+        records = []
+        for name, (height, width) in usable:
+            at = place.get(name)
+            own = chosen[first[at] : first[at + 1]] if at is not None else chosen[:0]
+            records.append(Record(
+                ids.get(name, len(ids)), os.path.join(self.image_folder, name), name, height, width,
+                instances.box[own], labels[own], [masks[i] for i in own], np.zeros(len(own), bool),
+            ))
+        return records
+
+    def _without_surplus(self, records: list[Record]) -> list[Record]:
+        empty = [record.name for record in records if not record.masks]
+        filled = len(records) - len(empty)
+        kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
+        records = [record for record in records if record.masks or record.name in kept]
+        logger.info("%s: %d images, %d of them without defects (%d more left out), %d instances", self._source(),
+                    len(records), len(kept), len(empty) - len(kept), sum(len(r.masks) for r in records))
+        if not records:
+            raise UserError(f"{self._source()}: no image is left to use. Check split, fold, allow_empty and on_error.")
+        return records

@@ -1,0 +1,191 @@
+"""A small pool of processes that make batches and hand the arrays over in shared memory.
+
+Why not paddle.io.DataLoader: it turns a worker's exception into another one with a traceback for a message, pickles what
+is no array through a queue, and needs /dev/shm, which containers keep small. Here each worker has a pipe for tasks and
+answers, and a few anonymous memory files for arrays, which grow to the largest batch and are used over and over.
+"""
+
+import mmap
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+
+import numpy as np
+
+_ALIGN = 64
+
+
+class Slot:
+    """A piece of memory shared with the processes forked after it was made; whoever needs more makes it grow."""
+
+    def __init__(self) -> None:
+        self.handle = os.memfd_create("ppdet_ext")
+        self.memory: mmap.mmap | None = None
+
+    def view(self, size: int) -> mmap.mmap:
+        """At least `size` bytes of it."""
+        if self.memory is None or len(self.memory) < size:
+            if os.fstat(self.handle).st_size < size:
+                os.ftruncate(self.handle, size)
+            # The former mapping is freed when the last array on it is gone.
+            self.memory = mmap.mmap(self.handle, os.fstat(self.handle).st_size)
+        return self.memory
+
+    def close(self) -> None:
+        self.memory = None
+        os.close(self.handle)
+
+
+class RemoteTraceback(Exception):
+    """Cause of an exception that a worker raised: where it happened there."""
+
+    def __str__(self) -> str:
+        return f"in a data worker\n{self.args[0]}"
+
+
+class Worker:
+    """One process that applies `make(keys, allocate)` to tasks, first in, first out."""
+
+    def __init__(self, make: Callable, depth: int, number: int, others: list["Worker"]):
+        self.number, self.depth = number, depth
+        self.slots = [Slot() for _ in range(depth)]
+        self.sent = self.received = 0
+        context = multiprocessing.get_context("fork")
+        self.pipe, far = context.Pipe()
+        inherited = [self.pipe, *(other.pipe for other in others)]
+        self.process = context.Process(target=_work, args=(make, far, self.slots, inherited), daemon=True)
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forking beside threads; the child uses numpy and OpenCV alone, not paddle.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
+        far.close()
+
+    @property
+    def waiting(self) -> int:
+        """Tasks sent whose results have not been taken."""
+        return self.sent - self.received
+
+    def send(self, task: object) -> None:
+        try:
+            self.pipe.send((self.sent % self.depth, task))
+        except OSError:
+            raise self._died() from None
+        self.sent += 1
+
+    def receive(self) -> dict[str, object]:
+        """The oldest result; its large arrays are valid until `depth` - 1 more tasks are sent.
+
+        Raises: what the task raised, of the same type and message; RuntimeError when the process has died.
+        """
+        wait([self.pipe, self.process.sentinel])
+        try:
+            answer = self.pipe.recv_bytes() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            answer = None
+        if answer is None:
+            raise self._died()
+        slot = self.slots[self.received % self.depth]
+        self.received += 1
+        failure, batch = pickle.loads(answer)
+        if failure is not None:
+            error, trace = failure
+            raise error from RemoteTraceback(trace)
+        return {key: _map(slot, value) if isinstance(value, _Place) else value for key, value in batch.items()}
+
+    def discard(self) -> None:
+        """Take the results nobody wants any more."""
+        while self.waiting and self.process.is_alive():
+            wait([self.pipe, self.process.sentinel])
+            if not self.pipe.poll():
+                return
+            self.pipe.recv_bytes()
+            self.received += 1
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.join(5)
+        self.pipe.close()
+        for slot in self.slots:
+            slot.close()
+
+    def _died(self) -> RuntimeError:
+        self.process.join(5)
+        code = self.process.exitcode
+        hint = "; -9 usually means that memory ran out: try a smaller worker_num" if code == -9 else ""
+        return RuntimeError(f"data worker {self.number} died (exit code {code}{hint}).")
+
+
+class _Place:
+    """Where an array lies in its slot."""
+
+    __slots__ = ("dtype", "offset", "shape", "size")
+
+    def __init__(self, offset: int, shape: tuple[int, ...], dtype: np.dtype, size: int):
+        self.offset, self.shape, self.dtype, self.size = offset, shape, dtype, size
+
+    def __getstate__(self) -> tuple:
+        return self.offset, self.shape, self.dtype, self.size
+
+    def __setstate__(self, state: tuple) -> None:
+        self.offset, self.shape, self.dtype, self.size = state
+
+
+def _map(slot: Slot, place: _Place) -> np.ndarray:
+    memory = slot.view(place.size)
+    return np.ndarray(place.shape, place.dtype, memory, place.offset)
+
+
+def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[Connection]) -> None:
+    """The process: until the other end of the pipe is closed, which also tells that the main process is gone."""
+    for other in inherited:
+        # A copy of the other end kept here would hide that.
+        other.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    import cv2
+
+    # One process is one thread; more would fight for the same cores.
+    cv2.setNumThreads(0)
+    while True:
+        try:
+            number, task = pipe.recv()
+            pipe.send_bytes(_answer(make, task, slots[number]))
+        except (EOFError, OSError):
+            return
+
+
+def _answer(make: Callable, task: object, slot: Slot) -> bytes:
+    try:
+        arrays: dict[int, _Place] = {}
+        batch = make(task, _allocator(slot, arrays))
+        batch = {key: arrays.get(id(value), value) for key, value in batch.items()}
+        return pickle.dumps((None, batch), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        trace = traceback.format_exc()
+        try:
+            answer = pickle.dumps(((error, trace), None), pickle.HIGHEST_PROTOCOL)
+            pickle.loads(answer)
+        except Exception:
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+            answer = pickle.dumps(((error, trace), None), pickle.HIGHEST_PROTOCOL)
+        return answer
+
+
+def _allocator(slot: Slot, arrays: dict[int, _Place]) -> Callable[[tuple[int, ...], np.dtype], np.ndarray]:
+    end = 0
+
+    def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        nonlocal end
+        offset = -(-end // _ALIGN) * _ALIGN
+        end = offset + int(np.prod(shape)) * dtype.itemsize
+        place = _Place(offset, shape, dtype, end)
+        array = _map(slot, place)
+        arrays[id(array)] = place
+        return array
+
+    return allocate
