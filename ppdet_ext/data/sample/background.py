@@ -32,7 +32,7 @@ def make_background(rng: np.random.Generator, height: int, width: int) -> Backgr
 
 def expose(light: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """What the camera stores: `light` (h, w) with signal-dependent grain `noise`, as uint8."""
-    stored = light + noise * (0.35 + 0.022 * np.clip(light, 0, 255))
+    stored = light + noise * (0.4 + 0.028 * np.clip(light, 0, 255))
     return np.clip(np.rint(stored), 0, 255).astype(np.uint8)
 
 
@@ -64,17 +64,17 @@ def _ripples(rng: np.random.Generator, height: int, width: int, scale: float) ->
     fine = value_noise(rng, height, width, 2.2, rng.uniform(7, 14))
     fine += 0.6 * value_noise(rng, height, width, 4, 22)
     zone = smooth_step(value_noise(rng, height, width, height * 2, 260 * scale), -0.4, 1.2)
-    return rng.uniform(0.02, 0.075) * fine * zone
+    return rng.uniform(0.03, 0.11) * fine * zone
 
 
 def _roughness(rng: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
     """Zones of glittering grains and dull scale flakes: a rough surface under a flat light."""
-    zone = smooth_step(octaves(rng, height, width, height * 1.2, 150 * scale, 3), rng.uniform(-0.6, 0.6), 1.6)
+    zone = smooth_step(octaves(rng, height, width, height * 1.2, 150 * scale, 3), rng.uniform(-0.9, 0.5), 1.5)
     cells = value_noise(rng, height, width, 1.8, 2.8)
-    glitter = smooth_step(cells, 1.5, 2.8) * rng.uniform(0.25, 0.7)
+    glitter = smooth_step(cells, 1.3, 2.6) * rng.uniform(0.35, 0.95)
     flakes = smooth_step(octaves(rng, height, width, 26 * scale, 8 * scale, 3), 0.9, 1.5)
     dull = flakes * rng.uniform(0.04, 0.16)
-    return zone * (glitter + 0.05 * cells) - smooth_step(zone, 0.03, 0.3) * dull
+    return zone * (glitter + rng.uniform(0.04, 0.12) * cells) - smooth_step(zone, 0.03, 0.3) * dull
 
 
 def _marks(rng: np.random.Generator, height: int, width: int, scale: float) -> np.ndarray:
