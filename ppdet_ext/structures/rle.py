@@ -99,7 +99,7 @@ class Rle:
 
     @classmethod
     def from_polygons(cls, polygons: list[list[float]], height: int, width: int) -> "Rle":
-        """Union of flat polygons [x, y, x, y, …] in pixels, rasterised as in COCO; UserError if malformed."""
+        """Union of flat polygons [x, y, x, y, …] in pixels, rasterised as in COCO; UserError if bad."""
         if not polygons:
             return cls.empty(height, width)
         return cls.from_coco(rle_polygons.rasterise(polygons, height, width))

@@ -106,7 +106,7 @@ def normalise(counts: np.ndarray, size: int) -> np.ndarray:
 
 
 def counts_from_edges(edges: np.ndarray, size: int) -> np.ndarray:
-    """Positions (2n,) int64 where non-empty runs begin and end in turn -> canonical counts; touching ones join."""
+    """Positions (2n,) int64 where non-empty runs begin and end -> canonical counts, touching ones joined."""
     counts = _differences(edges, size)
     if counts[1:].all():
         return counts

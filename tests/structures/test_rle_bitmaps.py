@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as mask_utils
 from scipy import ndimage
 
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Rle, rle_codec
 
 PROPERTY = settings(max_examples=120, deadline=None)
 
@@ -175,10 +175,10 @@ def test_value_semantics(bitmap: np.ndarray) -> None:
 @PROPERTY
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=40))
 def test_codec_matches_pycocotools_on_any_counts(counts: list[int]) -> None:
-    from ppdet_ext.structures import rle_codec
     array = np.array(counts, np.int64)
     text = rle_codec.compress(array)
     assert np.array_equal(rle_codec.decompress(text), array)
     small = array % 40000
     size = [int(small.sum()), 1]
-    assert rle_codec.compress(small) == mask_utils.frPyObjects([{"size": size, "counts": small}], *size)[0]["counts"]
+    expected = mask_utils.frPyObjects([{"size": size, "counts": small}], *size)[0]
+    assert rle_codec.compress(small) == expected["counts"]
