@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,0 +1,93 @@
+"""Boxes in numpy: overlap, delta coding, clipping and greedy NMS. Boxes are (n, 4) float32 x1, y1, x2, y2 in px, no +1."""
+
+import numpy as np
+
+MAX_LOG_RATIO = np.float32(np.log(1000 / 16))  # both sides, as the reference clamps dw and dh
+
+
+def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union, (len(a), len(b)) float32. Empty boxes give 0."""
+    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
+    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    size = np.clip(right_bottom - left_top, 0, None)
+    inter = size[..., 0] * size[..., 1]
+    union = area(a)[:, None] + area(b)[None, :] - inter
+    return inter / np.maximum(union, np.float32(1e-6))
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas in px², (n,)."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def encode(boxes: np.ndarray, targets: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    """Deltas (n, 4) float32 that `decode` turns `boxes` into `targets` with (R-CNN, arXiv 1311.2524, appendix C)."""
+    size, goal = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
+    centre, goal_centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5, (targets[:, :2] + targets[:, 2:]) * 0.5
+    deltas = np.concatenate([(goal_centre - centre) / size, np.log(goal / size)], axis=1)
+    return (deltas / np.asarray(stds, np.float32)).astype(np.float32)
+
+
+def decode(boxes: np.ndarray, deltas: np.ndarray, stds: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Apply deltas (n, 4) to boxes and clip to an image of `height` × `width` px. Float32."""
+    deltas = deltas * np.asarray(stds, np.float32)
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5), boxes[:, 2:] - boxes[:, :2]
+    centre = centre + size * deltas[:, :2]
+    half = size * np.exp(np.clip(deltas[:, 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO)) * np.float32(0.5)
+    return clip(np.concatenate([centre - half, centre + half], axis=1), height, width).astype(np.float32)
+
+
+def clip(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Boxes cut to [0, width] × [0, height]."""
+    limit = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes, np.float32(0), limit)
+
+
+def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, max_keep: int | None = None) -> np.ndarray:
+    """Indices kept by greedy non-maximum suppression, best score first.
+
+    A box goes when its IoU with a kept better one is greater than `threshold`. Ties in score keep input order.
+    Stops after `max_keep` boxes, which saves nearly all work when few of many boxes are wanted.
+    """
+    order = np.argsort(-scores, kind="stable")
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
+    areas = (x2 - x1) * (y2 - y1)
+    alive = np.arange(len(order))
+    keep: list[int] = []
+    limit = len(order) if max_keep is None else max_keep
+    while alive.size and len(keep) < limit:
+        best, alive = alive[0], alive[1:]
+        keep.append(best)
+        w = np.minimum(x2[alive], x2[best]) - np.maximum(x1[alive], x1[best])
+        h = np.minimum(y2[alive], y2[best]) - np.maximum(y1[alive], y1[best])
+        inter = np.maximum(w, 0) * np.maximum(h, 0)
+        alive = alive[inter <= threshold * (areas[alive] + areas[best] - inter)]
+    return order[keep]
+
+
+def multiclass_nms(
+    boxes: np.ndarray, scores: np.ndarray, score_threshold: float, iou_threshold: float, max_detections: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NMS per class over boxes shared by all classes.
+
+    Args:
+        boxes: (n, 4) float32.
+        scores: (n, classes) float32, background not included.
+        score_threshold: a score counts when it is greater.
+        iou_threshold: suppress above this IoU.
+        max_detections: best over all classes that are returned.
+
+    Returns:
+        Indices into boxes, labels (int64) and scores, best first.
+    """
+    found = []
+    for label in range(scores.shape[1]):
+        index = np.flatnonzero(scores[:, label] > score_threshold)
+        if index.size:
+            keep = index[nms(boxes[index], scores[index, label], iou_threshold, max_detections)]
+            found.append((keep, np.full(keep.shape, label, np.int64), scores[keep, label]))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    index, labels, best = (np.concatenate(part) for part in zip(*found))
+    order = np.argsort(-best, kind="stable")[:max_detections]
+    return index[order], labels[order], best[order]

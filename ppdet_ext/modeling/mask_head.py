@@ -1,0 +1,57 @@
+"""Mask head of one HTC stage."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from .init import conv
+
+
+class HTCMaskHead(nn.Layer):
+    """Four 3×3 convolutions, a deconvolution and one mask per class, fed with the previous stage's features (HTC §3.2).
+
+    Args:
+        channels: channels of the pooled region and of every convolution.
+        num_classes: classes without background.
+        num_convs: 3×3 convolutions.
+        takes_features: the head has a 1×1 convolution for the previous head's features; the first head has none.
+        conv_channels: channels of the 3×3 convolutions; `channels` where None.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        num_convs: int = 4,
+        takes_features: bool = True,
+        conv_channels: int | None = None,
+    ):
+        super().__init__()
+        width = conv_channels or channels
+        self.merge = conv(width, channels, 1) if takes_features else None
+        self.convs = nn.LayerList([conv(channels if k == 0 else width, width, 3) for k in range(num_convs)])
+        self.upsample = nn.Conv2DTranspose(
+            width,
+            width,
+            2,
+            stride=2,
+            weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal(fan_in=width * 4)),
+        )
+        self.logits = conv(width, num_classes, 1)
+
+    def features(self, regions: paddle.Tensor, previous: paddle.Tensor | None = None) -> paddle.Tensor:
+        """What the next stage's head takes: (n, channels, s, s) -> (n, width, s, s), before the deconvolution."""
+        x = regions
+        if self.merge is not None and previous is not None:
+            x = x + F.relu(self.merge(previous))
+        for layer in self.convs:
+            x = F.relu(layer(x))
+        return x
+
+    def predict(self, features: paddle.Tensor) -> paddle.Tensor:
+        """Mask logits (n, num_classes, 2s, 2s) from `features`."""
+        return self.logits(F.relu(self.upsample(features)))
+
+    def forward(self, regions: paddle.Tensor, previous: paddle.Tensor | None = None) -> paddle.Tensor:
+        """Mask logits (n, num_classes, 2s, 2s) of regions (n, channels, s, s)."""
+        return self.predict(self.features(regions, previous))

@@ -1,0 +1,87 @@
+"""Single operations against the reference's values."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.modeling.anchors import AnchorGrid
+from ppdet_ext.modeling.box_ops import decode, encode, multiclass_nms, nms
+from ppdet_ext.modeling.mask_targets import mask_targets
+from ppdet_ext.modeling.roi_align import Pyramid
+from ppdet_ext.modeling.semantic_head import FusedSemanticHead
+from ppdet_ext.modeling.smooth_l1 import smooth_l1
+
+STDS = [(1, 1, 1, 1), (0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067)]
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict:
+    return dict(np.load(Path(__file__).parent / "golden" / "ops.npz"))
+
+
+@pytest.mark.parametrize("size", [7, 14])
+def test_roi_align_and_its_gradient(golden, size):
+    feature = paddle.to_tensor(golden["ra_feat"], stop_gradient=False)
+    out = Pyramid([feature], [8]).pool(golden["ra_rois"], size)
+    np.testing.assert_allclose(out.numpy(), golden[f"ra_out{size}"], atol=1e-5)
+    out.backward(paddle.to_tensor(golden[f"ra_g{size}"]))
+    np.testing.assert_allclose(feature.grad.numpy(), golden[f"ra_dx{size}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_nms(golden, threshold):
+    kept = nms(golden["nms_boxes"], golden["nms_scores"], threshold)
+    assert np.array_equal(kept, golden[f"nms_keep{int(threshold * 10):02d}"])
+
+
+def test_multiclass_nms(golden):
+    scores = golden["mc_scores"][:, :-1]
+    index, labels, best = multiclass_nms(golden["nms_boxes"], scores, 0.05, 0.5, 100)
+    assert np.array_equal(labels, golden["mc_lab"])
+    np.testing.assert_allclose(best, golden["mc_det"][:, 4], atol=1e-7)
+    np.testing.assert_allclose(golden["nms_boxes"][index], golden["mc_det"][:, :4], atol=1e-5)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_box_coder_clamps_both_sides_and_clips(golden, k):
+    moved = decode(golden["coder_priors"], golden["coder_deltas"], STDS[k], 90, 100)
+    np.testing.assert_allclose(moved, golden[f"coder_dec{k}"], atol=1e-4)
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_anchors(golden, level):
+    grid = AnchorGrid()
+    np.testing.assert_allclose(grid.base(level), golden[f"anchor_base{level}"], atol=1e-4)
+    anchors = grid.level(level, 256 >> (level + 2), 320 >> (level + 2))
+    np.testing.assert_allclose(anchors[:9], golden[f"anchor_lvl{level}_head"], atol=1e-4)
+    np.testing.assert_allclose(anchors[-6:], golden[f"anchor_lvl{level}_tail"], atol=1e-4)
+
+
+def test_mask_targets(golden):
+    bitmaps = np.unpackbits(golden["mt_gm"], axis=-1)[:, :, :100]
+    out = mask_targets(golden["mt_boxes"], golden["mt_inds"], lambda k: bitmaps[k])
+    assert np.array_equal(out, golden["mt_out"])
+
+
+def test_semantic_loss_divides_by_ignored_pixels_too(golden):
+    head = FusedSemanticHead(8, 4, 5, 8, stride=1)
+    loss = head.loss(paddle.to_tensor(golden["ce_logits"]), paddle.to_tensor(golden["ce_labels"]))
+    assert float(loss) == pytest.approx(float(golden["ce_seg"]), rel=1e-6)
+    assert abs(float(loss) - float(golden["ce_seg_if_mean_over_valid"])) > 0.1
+
+
+def test_smooth_l1(golden):
+    p, t = paddle.to_tensor(golden["sl_p"]), paddle.to_tensor(golden["sl_t"])
+    for beta, name in ((1.0, "sl_b1"), (1 / 9, "sl_b9")):
+        assert float(smooth_l1(p, t, beta)) / 30 == pytest.approx(float(golden[name]), rel=1e-5)
+
+
+def test_encode_is_the_inverse_of_decode():
+    rng = np.random.default_rng(0)
+    corner, size = rng.uniform(10, 60, (50, 2)), rng.uniform(5, 30, (50, 2))
+    boxes = np.concatenate([corner, corner + size], 1).astype(np.float32)
+    goal = boxes + rng.uniform(-2, 2, boxes.shape).astype(np.float32)
+    back = decode(boxes, encode(boxes, goal, STDS[1]), STDS[1], 200, 200)
+    np.testing.assert_allclose(back, goal, atol=1e-3)

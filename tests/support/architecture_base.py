@@ -1,0 +1,91 @@
+"""The tests every architecture passes; a subclass says how to build it."""
+
+import numpy as np
+import paddle
+import pytest
+from reference_model import random_batch
+
+from ppdet_ext.errors import DivergenceError
+from ppdet_ext.structures import Detections
+
+
+class ArchitectureTests:
+    """Subclass with `build()`; 4 classes, a semantic target of 5 labels."""
+
+    def build(self):
+        """The model, freshly initialised."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self):
+        paddle.seed(0)
+        return self.build()
+
+    def test_losses_are_finite_and_sum_to_the_total(self, model):
+        model.train()
+        losses = model(random_batch(objects=3))
+        parts = [float(v) for k, v in losses.items() if k != "loss"]
+        assert np.isfinite(parts).all()
+        assert float(losses["loss"]) == pytest.approx(sum(parts), rel=1e-5)
+
+    def test_every_trainable_parameter_gets_a_gradient(self, model):
+        model.train()
+        model(random_batch(objects=3))["loss"].backward()
+        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+        assert missing == []
+        dead = [k for k, p in model.named_parameters() if not p.stop_gradient and not np.isfinite(p.grad.numpy()).all()]
+        assert dead == []
+
+    @pytest.mark.parametrize("objects", [0, 200])
+    def test_images_without_and_with_many_objects_train(self, model, objects):
+        model.train()
+        losses = model(random_batch(objects=objects))
+        losses["loss"].backward()
+        assert np.isfinite(float(losses["loss"]))
+        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+        assert missing == [], "ranks without an object must still agree on the graph"
+
+    def test_loss_depends_on_seed_epoch_and_image_alone(self, model):
+        model.train()
+        batch = random_batch(objects=5)
+        first, again = float(model(batch)["loss"]), float(model(batch)["loss"])
+        assert first == again
+        assert float(model({**batch, "epoch": 1})["loss"]) != first
+
+    def test_detections_lie_in_the_original_image(self, model):
+        model.eval()
+        batch = random_batch(objects=0)
+        batch["scale_factor"] = np.full((1, 2), 0.5, np.float32)
+        batch["origin_shape"] = np.array([[192, 256]])
+        found = model(batch)
+        assert len(found) == 1
+        assert isinstance(found[0], Detections)
+        boxes = found[0].boxes
+        assert boxes.min(initial=0) >= 0
+        assert boxes[:, [0, 2]].max(initial=0) <= 256
+        assert boxes[:, [1, 3]].max(initial=0) <= 192
+        if found[0].masks is not None:
+            assert all(mask.size == (192, 256) for mask in found[0].masks)
+
+    def test_no_detection_is_an_empty_result(self, model):
+        model.eval()
+        model.roi_head.score_threshold = 1.0
+        assert len(model(random_batch(objects=0))[0]) == 0
+
+    def test_batch_of_two_is_two_batches_of_one(self, model):
+        model.eval()
+        one, two = random_batch(objects=0, seed=1), random_batch(objects=0, seed=2)
+        both = {k: np.concatenate([one[k], two[k]]) for k in ("im_id", "im_shape", "scale_factor", "origin_shape")}
+        both["image"] = paddle.concat([one["image"], two["image"]])
+        for together, alone in zip(model(both), (*model(one), *model(two))):
+            assert len(together) == len(alone)
+            np.testing.assert_allclose(together.scores, alone.scores, atol=1e-4)
+
+    @pytest.mark.parametrize("part", ["rpn_head.deltas.bias", "rpn_head.objectness.bias", "regress.bias"])
+    def test_divergence_is_our_error_and_leaves_the_process_alive(self, model, part):
+        poisoned = next(p for k, p in model.named_parameters() if k.endswith(part))
+        poisoned.set_value(np.full(poisoned.shape, np.nan, np.float32))
+        for mode in (model.train, model.eval):
+            mode()
+            with pytest.raises(DivergenceError):
+                model(random_batch(objects=2))
