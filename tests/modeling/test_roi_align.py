@@ -23,7 +23,7 @@ def pyramid(batch: int = 2) -> Pyramid:
 
 def random_rois(rng: np.random.Generator, count: int, batch: int = 2) -> np.ndarray:
     size = np.exp(rng.uniform(np.log(0.5), np.log(300), (count, 2)))
-    corner = rng.uniform(-20, 1, (count, 2)) * 20 + rng.uniform(0, 200, (count, 2))
+    corner = rng.uniform(-60, [260, 130], (count, 2))
     image = rng.integers(0, batch, (count, 1))
     return np.concatenate([image, corner, corner + size], axis=1).astype(np.float32)
 
@@ -37,22 +37,18 @@ def test_sparse_equals_paddle(seed, size, merge):
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("merge", [1, 2])
-def test_gradient_equals_paddle(merge):
-    # With extent and inside the image: for empty regions Paddle's backward invents a gradient. The reference's own values
-    # cover the rest (test_golden_ops).
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, [200, 90], (30, 2))
-    far = np.minimum(corner + rng.uniform(2, 120, (30, 2)), [256, 128])
-    rois = np.concatenate([rng.integers(0, 2, (30, 1)), corner, far], axis=1).astype(np.float32)
-    grads = []
-    for method in ("_pool_sparse", "_pool_native"):
-        p = pyramid()
-        out = getattr(p, method)(rois, 7, merge)
-        out.backward(paddle.to_tensor(np.random.default_rng(1).standard_normal(out.shape).astype(np.float32)))
-        grads.append([np.zeros(m.shape) if m.grad is None else m.grad.numpy() for m in p.maps])
-    for ours, theirs in zip(*grads):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), merge=st.sampled_from([1, 2]))
+def test_gradient_is_the_adjoint(seed, merge):
+    # Pooling is linear, so <pool(x), g> = <x, gradient(g)>. Paddle's own CPU backward misses this at the image's border.
+    rng = np.random.default_rng(seed)
+    p = pyramid()
+    out = p.pool(random_rois(rng, 30), 7, merge)
+    upstream = rng.standard_normal(out.shape).astype(np.float32)
+    out.backward(paddle.to_tensor(upstream))
+    forward = (out.numpy().astype(np.float64) * upstream).sum()
+    backward = sum((m.numpy().astype(np.float64) * m.grad.numpy()).sum() for m in p.maps)
+    assert forward == pytest.approx(backward, rel=1e-4, abs=1e-2)
 
 
 def test_no_roi_and_empty_roi():
