@@ -87,7 +87,7 @@ def make_scratch(rng: np.random.Generator, scale: float) -> Stamp:
     bright = rng.uniform(0.25, 0.65) * np.exp(
         -(((distance - side * 2.1 * thickness) / (0.8 * thickness)) ** 2)
     )
-    half = (5.0 * scale + 2.0) * (0.7 + 0.3 * ends)
+    half = np.maximum((5.0 * scale + 2.0) * (0.7 + 0.3 * ends), 2.8 * thickness)
     inside = (ends > 0) & (np.abs(distance) <= half)
     return Stamp(largest_component(inside), ((bright - dark) * uneven * ends).astype(np.float32)).trimmed()
 
