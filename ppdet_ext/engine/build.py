@@ -1,0 +1,107 @@
+"""Making the parts a configuration describes: data sets, loaders, model, optimizer."""
+
+import logging
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import paddle
+from ppdet.core.workspace import AttrDict, create
+
+from ppdet_ext.data import build_loader
+from ppdet_ext.data.sample import SampleSpec, write_sample_set
+from ppdet_ext.data.sample.writer import META, PROGRESS
+from ppdet_ext.errors import UserError
+
+from .distributed import wait_for_rank_0, world
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def build_model(cfg: AttrDict) -> paddle.nn.Layer:
+    """The configured architecture; UserError where its parts do not go together."""
+    try:
+        return create(cfg.architecture)
+    except UserError:
+        raise
+    except (AssertionError, TypeError, ValueError) as error:
+        raise UserError(f"The model {cfg.architecture} cannot be built from this configuration: {error}") from error
+
+
+def load_dataset(cfg: AttrDict, key: str) -> Any:
+    """The data set under `key` ('TrainDataset', …), read.
+
+    Raises:
+        UserError: not configured, not readable, or with another number of classes than `num_classes`.
+    """
+    if key not in cfg:
+        raise UserError(f"The configuration has no {key}; give one, for example '{key}: !SteelDataSet {{…}}'.")
+    dataset = cfg[key]
+    prepare_sample(cfg, dataset)
+    dataset.load()
+    # Pictures without annotations know no classes.
+    if dataset.num_classes not in (0, cfg.num_classes):
+        raise UserError(
+            f"num_classes is {cfg.num_classes}, but {key} has {dataset.num_classes} classes "
+            f"({', '.join(map(str, dataset.class_names[:6]))}{', …' if dataset.num_classes > 6 else ''}). "
+            f"Set num_classes: {dataset.num_classes}"
+        )
+    return dataset
+
+
+def prepare_sample(cfg: AttrDict, dataset: Any) -> None:
+    """Make the data set's folder with the sample generator, if `SampleData` asks for it and it holds
+    nothing else.
+    """
+    if cfg.get("SampleData") is None:
+        return
+    folder = Path(dataset.dataset_dir)
+    known = (folder / META).is_file() or (folder / PROGRESS).is_file()
+    if folder.exists() and any(folder.iterdir()) and not known:
+        return
+    if world()[0] == 0:
+        spec = SampleSpec(**cfg.SampleData)
+        if not (folder / META).is_file():
+            logger.info("Making %d sample sheets in %s (once)", spec.images, folder)
+        write_sample_set(folder, spec)
+    wait_for_rank_0(f"sample data {folder}")
+
+
+def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
+    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'); training is split over
+    ranks.
+    """
+    key = f"{mode.capitalize()}Reader"
+    if not cfg[key]:
+        raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
+    rank, size = world() if mode == "train" else (0, 1)
+    return build_loader(
+        dataset,
+        dict(cfg[key]),
+        mode=mode,
+        worker_num=cfg.worker_num,
+        seed=cfg.seed,
+        rank=rank,
+        world_size=size,
+    )
+
+
+def build_optimizer(
+    cfg: AttrDict,
+    model: paddle.nn.Layer,
+    steps_per_epoch: int,
+) -> tuple[paddle.optimizer.lr.LRScheduler, paddle.optimizer.Optimizer]:
+    """Learning-rate schedule (its epochs are `steps_per_epoch` steps) and optimizer, by ppdet's builders."""
+    try:
+        schedule = create("LearningRate")(steps_per_epoch)
+        optimizer = create("OptimizerBuilder")(schedule, model)
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
+    boundaries: Sequence[int] = getattr(schedule, "boundaries", ())
+    if any(later <= earlier for earlier, later in pairwise(boundaries)):
+        raise UserError(
+            f"LearningRate: with {steps_per_epoch} steps per epoch the warm-up does not end before the first "
+            "milestone, or milestones are not ascending. Shorten LinearWarmup.steps or move the milestones."
+        )
+    return schedule, optimizer

@@ -1,0 +1,163 @@
+"""What the command lines share: ppdet's flags, logging, and how a command ends."""
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.errors import DivergenceError, UserError
+
+from .config import load_config
+
+DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
+EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 3, 130
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Parser with the flags every tool has: -c, -o, --debug."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("-c", "--config", help=f"configuration file (default: {DEFAULT_CONFIG})")
+    parser.add_argument(
+        "-o",
+        "--opt",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override keys of the configuration, e.g. -o epoch=3 TrainReader.batch_size=4",
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """Flags of tools/train.py."""
+    parser = base_parser("train.py", "Train a model.")
+    parser.add_argument("--eval", action="store_true", help="evaluate at each snapshot epoch, keep best_model")
+    parser.add_argument(
+        "-r",
+        "--resume",
+        metavar="PATH",
+        help="continue from this checkpoint, or 'auto': from the newest one of the run, if any",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
+    parser.add_argument("--vdl_log_dir", default="vdl_log_dir/scalar", metavar="DIR", help="where (%(default)s)")
+    return parser
+
+
+def eval_parser() -> argparse.ArgumentParser:
+    """Flags of tools/eval.py."""
+    parser = base_parser("eval.py", "Evaluate weights: COCO box and mask AP.")
+    parser.add_argument("--classwise", action="store_true", help="show AP of each class")
+    parser.add_argument(
+        "--save_prediction_only",
+        action="store_true",
+        help="write bbox.json and mask.json, compute no metrics",
+    )
+    parser.add_argument("--output_eval", metavar="DIR", help="where results are written (default: the run's folder)")
+    return parser
+
+
+def add_image_flags(parser: argparse.ArgumentParser) -> None:
+    """--infer_img and --infer_dir."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--infer_img", metavar="FILE", help="one image")
+    source.add_argument("--infer_dir", metavar="DIR", help="all images of a folder")
+
+
+def infer_parser() -> argparse.ArgumentParser:
+    """Flags of tools/infer.py."""
+    parser = base_parser("infer.py", "Draw predictions on images; without --infer_img or --infer_dir on TestDataset's.")
+    add_image_flags(parser)
+    parser.add_argument("--output_dir", default="output/infer", metavar="DIR", help="where pictures go (%(default)s)")
+    parser.add_argument("--draw_threshold", type=float, default=0.5, metavar="SCORE", help="lowest score drawn (%(default)s)")
+    parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
+    return parser
+
+
+def submit_parser() -> argparse.ArgumentParser:
+    """Flags of tools/submit.py."""
+    parser = base_parser("submit.py", "Write a Kaggle submission from results of infer.py --save_results, or predict first.")
+    add_image_flags(parser)
+    parser.add_argument("--results", metavar="DIR", help="folder with mask.json and images.json of infer.py --save_results")
+    parser.add_argument("--output", default="output/submission.csv", metavar="CSV", help="file to write (%(default)s)")
+    parser.add_argument(
+        "--draw_threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="lowest score that counts (%(default)s)",
+    )
+    parser.add_argument(
+        "--style",
+        default="imageid_classid",
+        choices=("imageid_classid", "classid"),
+        help="column layout of the contest's stage 1 or 2 (%(default)s)",
+    )
+    return parser
+
+
+def config_of(args: argparse.Namespace) -> AttrDict:
+    """The configuration that the flags name."""
+    if args.config is None:
+        logger.info("No -c given: using %s", DEFAULT_CONFIG)
+    return load_config(args.config or DEFAULT_CONFIG, args.opt)
+
+
+def set_up_logging() -> None:
+    """Our log lines go to stdout in ppdet's format, once, and not through handlers others have installed."""
+    root = logging.getLogger("ppdet_ext")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S"))
+    root.handlers[:] = [handler]
+
+
+def run_tool(
+    parser: argparse.ArgumentParser,
+    command: Callable[[argparse.Namespace], object],
+    argv: Sequence[str] | None,
+    interrupted: str = "",
+) -> int:
+    """Parse flags, run the command; returns the exit code.
+
+    0: done. 1: the user can mend it, said in one message. 3: training diverged. 130: interrupted,
+        `interrupted` says
+    how to go on. With --debug, exceptions come through with their traceback.
+    """
+    args = parser.parse_args(argv)
+    set_up_logging()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command(args)
+        return 0
+    except (UserError, DivergenceError) as error:
+        if args.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print(f"\nInterrupted. {interrupted}".rstrip(), file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def resume_command(tool: str, argv: Sequence[str]) -> str:
+    """The command line that continues the one given: the same, with `-r auto` in place of any other -r."""
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word in ("-r", "--resume"):
+            next(words, None)
+        elif not word.startswith("--resume="):
+            kept.append(word)
+    # -r goes first: -o takes every word that follows it.
+    return f"python {tool} {shlex.join(['-r', 'auto', *kept])}"

@@ -1,0 +1,246 @@
+"""Checks of a merged configuration tree before anything is built; every problem found is reported, not only
+the first.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import paddle
+from ppdet.core.workspace import get_registered_modules
+
+from ppdet_ext.data.base import InstanceDataSet
+from ppdet_ext.data.sample import SampleSpec
+
+from .config_yaml import Origins, Path_, Tagged, host_tags, nearest
+
+REQUIRED = object()
+# Top-level keys, their types and defaults. REQUIRED: no default, every configuration says it; None: unset.
+TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
+    "architecture": ((str,), REQUIRED),
+    "num_classes": ((int,), REQUIRED),
+    "epoch": ((int,), 12),
+    "use_gpu": ((bool,), False),
+    "log_iter": ((int,), 20),
+    "save_dir": ((str,), "output"),
+    "snapshot_epoch": ((int,), 1),
+    "weights": ((str, type(None)), None),
+    "pretrain_weights": ((str, type(None)), None),
+    "worker_num": ((int,), 2),
+    "seed": ((int,), 0),
+    "metric": ((str,), "COCO"),
+    "norm_type": ((str,), "bn"),
+    "find_unused_parameters": ((bool,), False),
+}
+POSITIVE = ("num_classes", "epoch", "log_iter", "snapshot_epoch")
+DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
+READERS = ("TrainReader", "EvalReader", "TestReader")
+# Makes the training set's folder with the sample generator when it is not there; keys are those of
+# SampleSpec.
+SAMPLE = "SampleData"
+READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
+
+
+class Problems:
+    """Collects problems, each with the place ('file:line' or '-o …') of the key it is about."""
+
+    def __init__(self, source: str, origins: Origins) -> None:
+        self.source = source
+        self.origins = origins
+        self.found: list[str] = []
+
+    def add(self, path: Path_, text: str) -> None:
+        """Note a problem with the key at `path`."""
+        where = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), self.source)
+        self.found.append(f"{where}: {text}")
+
+    def unknown(self, path: Path_, choices: Iterable[str], owner: str = "") -> None:
+        """Note an unknown key at `path`, offering the nearest of `choices`."""
+        names = sorted(choices)
+        hint = nearest(path[-1], names)
+        if not hint and len(names) <= 20:
+            hint = f" Known: {', '.join(names) or 'none'}."
+        self.add(path, f"unknown key {'.'.join(path)!r}{f' of {owner}' if owner else ''}.{hint}")
+
+
+def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Named constructor parameters of a class, and whether it takes any further keyword."""
+    found = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    named = {p.name: p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named, any(p.kind is p.VAR_KEYWORD for p in found)
+
+
+def registered_classes() -> dict[str, type]:
+    """Class name -> class, of everything in ppdet's workspace."""
+    return {name: getattr(schema.pymodule, name) for name, schema in get_registered_modules().items()}
+
+
+def check_tree(tree: dict[str, Any], problems: Problems) -> None:
+    """Check keys, names and simple types of the whole tree; what is wrong goes to `problems`."""
+    modules = get_registered_modules()
+    shared = {key for schema in modules.values() if schema.pymodule.__name__.startswith("ppdet_ext") for key in schema.shared}
+    for key, value in tree.items():
+        if key in TOP_LEVEL:
+            _check_scalar(key, value, problems)
+        elif key in DATASETS:
+            _check_dataset(key, value, problems)
+        elif key in READERS:
+            _check_reader(key, value, problems)
+        elif key == SAMPLE:
+            _check_sample(value, problems)
+        elif key in modules:
+            _check_module((key,), key, value, problems)
+        elif key not in shared:
+            problems.unknown((key,), {*TOP_LEVEL, *DATASETS, SAMPLE, *modules, *shared})
+    for key, (_, default) in TOP_LEVEL.items():
+        if default is REQUIRED and key not in tree:
+            problems.add((), f"key {key!r} is missing.")
+    if isinstance(tree.get("architecture"), str) and tree["architecture"] not in modules:
+        name = tree["architecture"]
+        problems.add(("architecture",), f"architecture {name!r} is not registered.{nearest(name, modules)}")
+
+
+def _check_scalar(key: str, value: Any, problems: Problems) -> None:
+    types, _ = TOP_LEVEL[key]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
+        problems.add((key,), f"{key} is {value!r}; expected {wanted}.")
+    elif key in POSITIVE and value < 1:
+        problems.add((key,), f"{key} is {value}; expected 1 or more.")
+    elif key in ("worker_num", "seed") and value < 0:
+        problems.add((key,), f"{key} is {value}; expected 0 or more.")
+    elif key == "metric" and value != "COCO":
+        problems.add((key,), f"metric is {value!r}; only COCO is supported.")
+
+
+def _check_dataset(key: str, value: Any, problems: Problems) -> None:
+    if isinstance(value, Tagged) and issubclass(host_tags()[value.tag], InstanceDataSet):
+        _check_arguments((key,), host_tags()[value.tag], value, problems)
+    elif isinstance(value, Tagged):
+        ours = [f"!{name}" for name, cls in host_tags().items() if issubclass(cls, InstanceDataSet)]
+        problems.add((key,), f"{key}: ppdet's !{value.tag} cannot be used here; there are {', '.join(ours)}.")
+    else:
+        problems.add((key,), f"{key} needs a data set class, for example '{key}: !SteelDataSet {{…}}'.")
+
+
+def _check_reader(key: str, value: Any, problems: Problems) -> None:
+    if not isinstance(value, dict):
+        problems.add((key,), f"{key} is {value!r}; expected keys {', '.join(READER_KEYS)}.")
+        return
+    classes = registered_classes()
+    for name, item in value.items():
+        if name not in READER_KEYS:
+            problems.unknown((key, name), READER_KEYS, key)
+        elif name in ("sample_transforms", "batch_transforms"):
+            _check_transforms((key, name), item, classes, problems)
+        elif name == "batch_size" and (isinstance(item, bool) or not isinstance(item, int) or item < 1):
+            problems.add((key, name), f"{key}.batch_size is {item!r}; expected a whole number, 1 or more.")
+        elif name in ("shuffle", "drop_last") and not isinstance(item, bool):
+            problems.add((key, name), f"{key}.{name} is {item!r}; expected true or false.")
+
+
+def _check_sample(value: Any, problems: Problems) -> None:
+    known = [field.name for field in fields(SampleSpec)]
+    if not isinstance(value, dict):
+        problems.add((SAMPLE,), f"{SAMPLE} is {value!r}; expected keys {', '.join(known)}.")
+        return
+    for key, item in value.items():
+        if key not in known:
+            problems.unknown((SAMPLE, str(key)), known, SAMPLE)
+        elif isinstance(item, bool) or not isinstance(item, int):
+            problems.add((SAMPLE, key), f"{SAMPLE}.{key} is {item!r}; expected a whole number.")
+
+
+def _check_transforms(path: Path_, value: Any, classes: dict[str, type], problems: Problems) -> None:
+    if not isinstance(value, list):
+        problems.add(path, f"{'.'.join(path)} is {value!r}; expected a list of '- Name: {{…}}'.")
+        return
+    for index, item in enumerate(value):
+        here = (*path, str(index))
+        if not isinstance(item, dict) or len(item) != 1:
+            problems.add(here, f"{'.'.join(here)} is {item!r}; expected one '- Name: {{…}}'.")
+            continue
+        name, arguments = next(iter(item.items()))
+        if name not in classes:
+            problems.add((*here, str(name)), f"transform {name!r} is not registered.{nearest(str(name), classes)}")
+        elif isinstance(arguments, dict):
+            _check_arguments((*here, name), classes[name], arguments, problems)
+        elif arguments is not None:
+            problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
+
+
+def _check_arguments(path: Path_, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
+    """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
+    named, takes_any = parameters_of(cls)
+    for key, value in given.items():
+        if key not in named and not takes_any:
+            problems.unknown((*path, str(key)), named, cls.__name__)
+        else:
+            _check_nested((*path, str(key)), value, problems)
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
+    if missing:
+        problems.add(path, f"{'.'.join(path)} ({cls.__name__}) needs {', '.join(missing)}.")
+
+
+def _check_module(path: Path_, name: str, value: Any, problems: Problems) -> None:
+    """A registered module's section: its keys against the schema ppdet took from the constructor."""
+    modules = get_registered_modules()
+    schema = modules[name]
+    if not isinstance(value, dict):
+        problems.add(path, f"{'.'.join(path)} is {value!r}; expected a section of {name}'s keys.")
+        return
+    for key, item in value.items():
+        here = (*path, str(key))
+        if key == "name" and len(path) > 1:
+            continue
+        if key not in schema.schema and schema.strict:
+            problems.unknown(here, schema.schema, name)
+        elif isinstance(item, str) and item not in modules and _names_module(schema, key, modules):
+            problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, modules)}")
+        elif isinstance(item, dict) and item.get("name") in modules:
+            _check_module(here, item["name"], item, problems)
+        elif name == "OptimizerBuilder" and key == "optimizer":
+            _check_optimizer(here, item, problems)
+        else:
+            _check_nested(here, item, problems)
+
+
+def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
+    """Whether a key's value is the name of a registered module: injected by ppdet, or such a name by
+    default.
+    """
+    default = schema.schema[key].default if schema.has_default(key) else None
+    return key in schema.inject or (isinstance(default, str) and default in modules)
+
+
+def _check_nested(path: Path_, value: Any, problems: Problems) -> None:
+    """`!Class` nodes anywhere below, and ppdet's {name: Class, …} form of learning-rate schedulers."""
+    tags = host_tags()
+    if isinstance(value, Tagged):
+        _check_arguments(path, tags[value.tag], value, problems)
+    elif isinstance(value, dict):
+        if path[:2] == ("LearningRate", "schedulers") and value.get("name") in tags:
+            arguments = {key: item for key, item in value.items() if key != "name"}
+            _check_arguments(path, tags[value["name"]], arguments, problems)
+            return
+        for key, item in value.items():
+            _check_nested((*path, str(key)), item, problems)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_nested((*path, str(index)), item, problems)
+
+
+def _check_optimizer(path: Path_, value: Any, problems: Problems) -> None:
+    """`OptimizerBuilder.optimizer`: {type: a paddle.optimizer class, its arguments…}."""
+    names = [name for name in paddle.optimizer.__all__ if name not in ("Optimizer", "lr")]
+    if not isinstance(value, dict) or value.get("type") not in names:
+        kind = value.get("type") if isinstance(value, dict) else value
+        problems.add(path, f"{'.'.join(path)} needs 'type', one of {', '.join(names)}.{nearest(str(kind), names)}")
+        return
+    known, _ = parameters_of(getattr(paddle.optimizer, value["type"]))
+    # The learning rate, clipping and parameters have their own places in the configuration.
+    known = {name for name in known if name not in ("learning_rate", "parameters", "grad_clip", "name")}
+    for key in value:
+        if key not in {*known, "type", "param_groups"}:
+            problems.unknown((*path, str(key)), known, value["type"])

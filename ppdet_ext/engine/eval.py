@@ -1,0 +1,74 @@
+"""Evaluating weights from a configuration."""
+
+import json
+import logging
+from pathlib import Path
+
+import paddle
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation import format_classwise
+
+from . import distributed
+from .build import build_model, load_dataset, make_loader
+from .checkpoint import write_atomic
+from .evaluator import Evaluation, run_evaluation
+from .run_folder import run_folder
+from .weights import load_weights
+
+logger = logging.getLogger("ppdet_ext.engine")
+RESULTS_FILE = "eval.json"
+
+
+def model_with_weights(cfg: AttrDict) -> paddle.nn.Layer:
+    """The configured model in eval mode with the configured `weights`; UserError when there are none or
+    they differ.
+    """
+    distributed.use_device(cfg.use_gpu)
+    if not cfg.weights:
+        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
+    model = build_model(cfg)
+    load_weights(model, cfg.weights)
+    model.eval()
+    return model
+
+
+def evaluate(
+    cfg: AttrDict,
+    *,
+    classwise: bool = False,
+    save_prediction_only: bool = False,
+    output_eval: str | Path | None = None,
+) -> Evaluation:
+    """Evaluate `cfg.weights` on EvalDataset; logs COCO's tables and writes the numbers to `eval.json`.
+
+    Args:
+        cfg: from `load_config`.
+        classwise: log a table of AP per class too.
+        save_prediction_only: write bbox.json and mask.json instead of computing metrics.
+        output_eval: folder for those files; the run's folder by default.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    model = model_with_weights(cfg)
+    dataset = load_dataset(cfg, "EvalDataset")
+    loader = make_loader(cfg, dataset, "eval")
+    folder = Path(output_eval) if output_eval else run_folder(cfg)
+    outcome = run_evaluation(model, dataset, loader, with_metrics=not save_prediction_only)
+    if save_prediction_only:
+        for path in outcome.write_predictions(folder):
+            logger.info("Wrote %s", path)
+        return outcome
+    logger.info("%s", outcome.metric.summary)
+    if classwise:
+        logger.info("Per class:\n%s", format_classwise(outcome.metric.classwise()))
+    record = {
+        "weights": str(cfg.weights),
+        "images": outcome.images,
+        "seconds": outcome.seconds,
+        **outcome.numbers,
+    }
+    write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)))
+    return outcome

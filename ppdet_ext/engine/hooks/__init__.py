@@ -1,0 +1,11 @@
+"""What happens around the training steps: logging, evaluation, saving."""
+
+from .base import Hook
+from .evaluate import Evaluate
+from .log_line import LogLine
+from .metrics_file import MetricsFile
+from .ranks import WaitForRank0
+from .save import SaveCheckpoints
+from .visualdl import VisualDL
+
+__all__ = ["Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL", "WaitForRank0"]

@@ -1,0 +1,62 @@
+"""Saving during training."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppdet_ext.engine.checkpoint import save_checkpoint
+
+from .base import Hook
+from .evaluate import is_snapshot
+
+if TYPE_CHECKING:
+    from ppdet_ext.engine.trainer import Trainer
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+class SaveCheckpoints(Hook):
+    """Saves under ppdet's names: `<epoch>` each `snapshot_epoch`, `model_final` at the end, `best_model` by
+    mask AP.
+
+    Args:
+        folder: the run's folder.
+        snapshot_epoch: epochs between checkpoints.
+    """
+
+    def __init__(self, folder: Path, snapshot_epoch: int) -> None:
+        self.folder = folder
+        self.snapshot_epoch = snapshot_epoch
+        self.best: float | None = None
+        self.best_epoch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        if not is_snapshot(trainer, self.snapshot_epoch):
+            return
+        # best_model goes first: the numbered checkpoint says what the best is, so that file must exist by
+        # then.
+        if trainer.metrics is not None:
+            self._keep_best(trainer, trainer.metrics)
+        self._save(trainer, "model_final" if trainer.epoch == trainer.epochs - 1 else str(trainer.epoch))
+
+    def _keep_best(self, trainer: Trainer, metrics: dict[str, list[float]]) -> None:
+        kind = "segm" if "segm" in metrics else "bbox"
+        value = metrics[kind][0]
+        if self.best is None or value > self.best:
+            self.best, self.best_epoch = value, trainer.epoch
+            self._save(trainer, "best_model")
+        name = {"segm": "mask", "bbox": "box"}[kind]
+        logger.info("Best %s AP so far: %.3f (epoch %d)", name, self.best, self.best_epoch)
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        stem = self.folder / name
+        save_checkpoint(stem, trainer.bare_model, trainer.optimizer, trainer.epoch + 1, trainer.state_dict())
+        logger.info("Saved %s.pdparams", stem)

@@ -1,0 +1,47 @@
+"""Curves for VisualDL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppdet_ext.errors import UserError
+
+from .base import Hook
+
+if TYPE_CHECKING:
+    from ppdet_ext.engine.trainer import Trainer
+
+
+class VisualDL(Hook):
+    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP` per
+    evaluation.
+
+    Args:
+        folder: where VisualDL's log goes; show it with `visualdl --logdir folder`.
+        log_iter: steps between scalars.
+
+    Raises:
+        UserError: visualdl is not installed.
+    """
+
+    def __init__(self, folder: Path, log_iter: int) -> None:
+        try:
+            from visualdl import LogWriter
+        except ImportError as error:
+            raise UserError("--use_vdl needs the package visualdl: pip install visualdl") from error
+        self.writer = LogWriter(str(folder))
+        self.log_iter = log_iter
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.step % self.log_iter == 0:
+            for name, value in {**trainer.losses, "learning_rate": trainer.learning_rate}.items():
+                self.writer.add_scalar(name, value, trainer.iteration)
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        for kind, name in (("bbox", "bbox"), ("segm", "mask")):
+            if trainer.metrics is not None and kind in trainer.metrics:
+                self.writer.add_scalar(f"{name}-mAP", trainer.metrics[kind][0], trainer.epoch)
+
+    def after_train(self, trainer: Trainer) -> None:
+        self.writer.close()

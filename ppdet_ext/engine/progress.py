@@ -1,0 +1,41 @@
+"""Showing how far a loop over images is: a bar on a terminal, now and then a log line elsewhere."""
+
+import datetime
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+LINES = 10
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item], int] = lambda item: 1) -> Iterator[Item]:
+    """The items, with progress shown.
+
+    Args:
+        items: what to pass on.
+        total: number of images in all.
+        title: what is going on, e.g. 'Eval'.
+        count: number of images of one item.
+    """
+    if sys.stderr.isatty():
+        with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
+            for item in items:
+                yield item
+                bar.update(count(item))
+        return
+    every = max(1, total // LINES)
+    began, done, shown = time.perf_counter(), 0, 0
+    for item in items:
+        yield item
+        done += count(item)
+        if done - shown >= every and done < total:
+            shown = done
+            speed = done / (time.perf_counter() - began)
+            eta = datetime.timedelta(seconds=int((total - done) / speed))
+            logger.info("%s: [%d/%d] eta: %s ips: %.2f images/s", title, done, total, eta, speed)

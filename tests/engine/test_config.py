@@ -1,0 +1,293 @@
+"""Reading, merging, overriding and checking configurations."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ppdet.core.workspace import create, get_registered_modules
+
+import ppdet_ext.data  # noqa: F401  registers the data sets and transforms named here
+from ppdet_ext.engine.config import dump_config, load_config, resolve_path
+from ppdet_ext.engine.config_yaml import ROOT, Tagged, apply_override, dump_tree, read_tree
+from ppdet_ext.errors import UserError
+
+BASE = """
+architecture: FasterRCNN
+num_classes: 4
+epoch: 2
+TrainDataset: !SteelDataSet {dataset_dir: nowhere, fold: 1, part: train}
+TrainReader:
+  sample_transforms:
+    - ReadImage: {}
+    - ResizeShortEdge: {short_edges: [256], long_limit: 512}
+  batch_size: 2
+LearningRate:
+  base_lr: 1e-2
+  schedulers:
+    - !PiecewiseDecay {gamma: 0.1, milestones: [8, 11]}
+    - !LinearWarmup {start_factor: 0.1, steps: 5}
+FPN: {out_channel: 256}
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    path = tmp_path / "base.yml"
+    path.write_text(BASE)
+    return path
+
+
+def leaf(base: Path, text: str) -> Path:
+    path = base.with_name("leaf.yml")
+    path.write_text(f"_BASE_: [base.yml]\n{text}")
+    return path
+
+
+def problems_of(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    return str(caught.value).splitlines()
+
+
+def test_values_defaults_and_types(base: Path) -> None:
+    cfg = load_config(base)
+    assert (cfg.architecture, cfg.num_classes, cfg.filename) == ("FasterRCNN", 4, "base")
+    assert (cfg.log_iter, cfg.snapshot_epoch, cfg.use_gpu, cfg.save_dir, cfg.seed) == (20, 1, False, "output", 0)
+    assert cfg.LearningRate["base_lr"] == 0.01
+    assert cfg.TrainReader["batch_size"] == 2
+    assert type(cfg.TrainDataset).__name__ == "SteelDataSet"
+    assert (cfg.TrainDataset.fold, cfg.TrainDataset.part) == (1, "train")
+
+
+def test_ppdet_builds_from_it(base: Path) -> None:
+    load_config(base, ["LearningRate.base_lr=0.5", "OptimizerBuilder.optimizer={type: Momentum, momentum: 0.5}"])
+    schedule = create("LearningRate")(10)
+    assert schedule.values[-1] == pytest.approx(0.005)
+    assert schedule.boundaries[-2:] == [80, 110]
+    assert create("OptimizerBuilder").optimizer["momentum"] == 0.5
+
+
+def test_leaf_changes_one_argument_of_a_bases_data_set(base: Path) -> None:
+    cfg = load_config(leaf(base, "TrainDataset: {fold: 3}\nTrainReader: {batch_size: 8}"))
+    assert (cfg.TrainDataset.fold, cfg.TrainDataset.part) == (3, "train")
+    assert cfg.TrainReader["batch_size"] == 8
+    assert len(cfg.TrainReader["sample_transforms"]) == 2
+
+
+def test_leaf_with_a_class_replaces_the_bases(base: Path) -> None:
+    cfg = load_config(leaf(base, "TrainDataset: !SteelDataSet {dataset_dir: other}"))
+    assert (cfg.TrainDataset.fold, cfg.TrainDataset.part) == (None, "all")
+
+
+def test_later_bases_win_and_bases_may_nest(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.yml").write_text("epoch: 1\nFPN: {out_channel: 1, use_c5: false}")
+    (tmp_path / "deep" / "b.yml").write_text("_BASE_: a.yml\nepoch: 2")
+    (tmp_path / "c.yml").write_text("epoch: 3\nFPN: {out_channel: 3}")
+    (tmp_path / "leaf.yml").write_text("_BASE_: [deep/b.yml, c.yml]\nlog_iter: 7")
+    tree, origins = read_tree(tmp_path / "leaf.yml")
+    assert tree == {"epoch": 3, "FPN": {"out_channel": 3, "use_c5": False}, "log_iter": 7}
+    assert origins["log_iter",] == f"{tmp_path / 'leaf.yml'}:2"
+    assert origins["FPN", "use_c5"] == f"{tmp_path / 'deep' / 'a.yml'}:2"
+
+
+@pytest.mark.parametrize(("text", "path", "value"), [
+    ("epoch=7", ("epoch",), 7),
+    ("LearningRate.base_lr=1e-4", ("LearningRate", "base_lr"), 1e-4),
+    ("LearningRate.schedulers.0.milestones=[1, 2]", ("LearningRate", "schedulers", 0, "milestones"), [1, 2]),
+    ("TrainReader.sample_transforms.1.ResizeShortEdge.long_limit=99",
+     ("TrainReader", "sample_transforms", 1, "ResizeShortEdge", "long_limit"), 99),
+    ("TrainDataset.dataset_dir=some/where", ("TrainDataset", "dataset_dir"), "some/where"),
+    ("pretrain_weights=null", ("pretrain_weights",), None),
+    ("FPN.use_c5=false", ("FPN", "use_c5"), False),
+    ("weights=a=b", ("weights",), "a=b"),
+    ("EvalDataset=!SteelDataSet {fold: 0}", ("EvalDataset", "fold"), 0),
+])  # fmt: skip
+def test_overrides_reach_everywhere_and_are_typed_by_yaml(base: Path, text: str, path: tuple, value: object) -> None:
+    node = load_config(base, [text]).resolved
+    for key in path:
+        node = node[key]
+    assert node == value
+    assert type(node) is type(value)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("epoch", "expected key=value"),
+    ("=3", "expected key=value"),
+    ("a..b=3", "expected key=value"),
+    ("LearningRate.schedulers.9.steps=1", "is a list of 2; give an index 0..1, not '9'"),
+    ("LearningRate.schedulers.first=1", "is a list of 2"),
+    ("epoch.deep.er=1", "epoch is the value 2"),
+    ("epoch.deep=1", "epoch is the value 2"),
+    ("epoch=[1", "not a valid configuration"),
+    ("TrainDataset=!Callable {full_type: os.system}", "unknown class !Callable"),
+])  # fmt: skip
+def test_bad_overrides_are_named(base: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(base, [text])
+    assert f"-o {text}" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_overrides_do_not_leak_into_the_next_configuration(base: Path) -> None:
+    load_config(base, ["FPN.has_extra_convs=true", "EvalReader.batch_size=3", "weights=x"])
+    cfg = load_config(base)
+    assert "has_extra_convs" not in dict(cfg.FPN)
+    assert dict(cfg.EvalReader) == {}
+    assert cfg.weights is None
+    assert "FPN" in get_registered_modules()
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("epochs=3", "unknown key 'epochs'. Did you mean 'epoch'?"),
+    ("TranDataset={}", "unknown key 'TranDataset'. Did you mean 'TrainDataset'?"),
+    ("FPN.out_chanel=3", "unknown key 'FPN.out_chanel' of FPN. Did you mean 'out_channel'?"),
+    ("TrainDataset.datset_dir=x", "unknown key 'TrainDataset.datset_dir' of SteelDataSet. Did you mean 'dataset_dir'?"),
+    ("TrainReader.batchsize=3", "unknown key 'TrainReader.batchsize' of TrainReader. Did you mean 'batch_size'?"),
+    ("TrainReader.sample_transforms.1.ResizeShortEdge.short_edge=3", "Did you mean 'short_edges'?"),
+    ("TrainReader.sample_transforms=[RedImage: {}]", "transform 'RedImage' is not registered. Did you mean 'ReadImage'?"),
+    ("TrainReader.sample_transforms=[ReadImage]", "expected one '- Name: {…}'"),
+    ("TrainReader.sample_transforms=3", "expected a list"),
+    ("TrainReader.sample_transforms=[ReadImage: 3]", "expected ReadImage: {…}"),
+    ("TrainReader.batch_size=0", "batch_size is 0; expected a whole number, 1 or more"),
+    ("TrainReader.shuffle=3", "expected true or false"),
+    ("TrainReader=5", "expected keys"),
+    ("LearningRate.base_rl=3", "Did you mean 'base_lr'?"),
+    ("LearningRate.schedulers.1.step=3", "unknown key 'LearningRate.schedulers.1.step' of LinearWarmup."),
+    ("LearningRate.schedulers=[{name: CosineDecay, max_epoch: 3}]", "Did you mean 'max_epochs'?"),
+    ("OptimizerBuilder.optimizer={type: Momentum, momemtum: 1}", "Did you mean 'momentum'?"),
+    ("OptimizerBuilder.optimizer={type: Momentun}", "Did you mean 'Momentum'?"),
+    ("architecture=FasterRCN", "architecture 'FasterRCN' is not registered. Did you mean 'FasterRCNN'?"),
+    ("FasterRCNN.bbox_post_process=BoxPostProcess", "not registered. Did you mean 'BBoxPostProcess'?"),
+    ("FasterRCNN.backbone={name: ResNet, dept: 3}", "Did you mean 'depth'?"),
+    ("num_classes=five", "num_classes is 'five'; expected int"),
+    ("num_classes=7", "num_classes is 7, but TrainDataset has 4 classes"),
+    ("epoch=0", "epoch is 0; expected 1 or more"),
+    ("epoch=true", "epoch is True; expected int"),
+    ("worker_num=-1", "expected 0 or more"),
+    ("weights=3", "weights is 3; expected str or null"),
+    ("metric=VOC", "only COCO is supported"),
+    ("TrainDataset=3", "needs a data set class"),
+    ("SampleData={image: 9}", "Did you mean 'images'?"),
+    ("SampleData={images: many}", "expected a whole number"),
+    ("SampleData=yes please", "expected keys images"),
+    ("FPN=3", "expected a section of FPN's keys"),
+])  # fmt: skip
+def test_wrong_keys_and_values_are_named(base: Path, override: str, message: str) -> None:
+    lines = problems_of(base, override)
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert lines[0].startswith(f"-o {override}: ")
+
+
+def test_value_a_data_set_refuses_is_a_problem_with_its_place(base: Path) -> None:
+    assert problems_of(base, "TrainDataset.part=middle")[0].startswith(
+        f"{base}:5: TrainDataset (!SteelDataSet): part: 'middle' is not one of"
+    )
+
+
+def test_place_is_that_of_the_last_file_that_set_the_value(base: Path) -> None:
+    path = leaf(base, "TrainReader:\n  sample_transforms:\n  - RedImage: {}\n")
+    assert problems_of(path)[0].startswith(f"{path}:4: transform 'RedImage'")
+
+
+def test_all_problems_come_at_once_with_file_and_line(base: Path) -> None:
+    path = leaf(base, "epochs: 3\nFPN:\n  out_chanel: 1\nnum_classes: 7\nTrainReader: {batch_size: 0}\n")
+    lines = problems_of(path, "log_itr=3")
+    assert [line.split(": ")[0] for line in lines] == [f"{path}:6", f"{path}:4", f"{path}:2", "-o log_itr=3"]
+
+
+def test_missing_required_keys(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("epoch: 1")
+    lines = problems_of(tmp_path / "a.yml")
+    assert [line.split(": ")[1] for line in lines] == ["key 'architecture' is missing.", "key 'num_classes' is missing."]
+
+
+def test_missing_file_offers_the_nearest_and_bases_too(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ppdet_ext.engine.config_yaml.ROOT", tmp_path)
+    (tmp_path / "configs" / "htc").mkdir(parents=True)
+    (tmp_path / "configs" / "htc" / "steel.yml").write_text("_BASE_: [../bse.yml]")
+    (tmp_path / "configs" / "base.yml").write_text("epoch: 1")
+    with pytest.raises(UserError, match=r"steal\.yml does not exist. Nearest existing one: configs/htc/steel\.yml"):
+        load_config("configs/htc/steal.yml")
+    with pytest.raises(UserError, match=r"steel\.yml:1: _BASE_ file \.\./bse\.yml does not exist"):
+        load_config("configs/htc/steel.yml")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a: [1", "x.yml:1: not a valid configuration"),
+    ("- 1", "expected 'key: value' lines"),
+    ("", "expected 'key: value' lines"),
+    ("epoch: 1\nepoch: 2", "x.yml:2: key 'epoch' is given twice"),
+    ("FPN: {a: 1, a: 2}", "key 'a' is given twice"),
+    ("_BASE_: [x.yml]", "include each other in a circle"),
+    ("a: !Nothing {}", "x.yml:1: not a valid configuration: unknown class !Nothing"),
+    ("a: !SteelDataSett {}", "Did you mean 'SteelDataSet'?"),
+    ("a: !SteelDataSet [1]", "takes named arguments"),
+    ("a: !!python/object/apply:os.system ['true']", "not a valid configuration"),
+    ("a: !!python/name:os.system ''", "not a valid configuration"),
+    ("a: !Callable {full_type: os.system, args: [x]}", "unknown class !Callable"),
+    ("a: &a [*a]", "an alias (*name) contains itself"),
+    ("a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(8)),
+     "once aliases are written out"),
+    ("\x00", "not a valid configuration"),
+])  # fmt: skip
+def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+
+
+def test_binary_file_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "x.yml").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path / "x.yml")
+
+
+def test_dump_reads_back_as_the_same_tree(base: Path) -> None:
+    cfg = load_config(leaf(base, "TrainDataset: {fold: 3}"), ["epoch=5", "LearningRate.schedulers.1.steps=2"])
+    text = dump_config(cfg)
+    again = base.with_name("again.yml")
+    again.write_text(text)
+    tree, _ = read_tree(again)
+    assert tree == cfg.resolved
+    assert isinstance(tree["TrainDataset"], Tagged)
+    assert dump_config(load_config(again)) == text
+    assert "_BASE_" not in text
+
+
+def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
+    (tmp_path / "x.yml").write_text("FPN: &f {out_channel: 3}\nResNet: {<<: *f, depth: 18}")
+    tree, _ = read_tree(tmp_path / "x.yml")
+    assert tree["ResNet"] == {"out_channel": 3, "depth": 18}
+    assert yaml.safe_load(dump_tree(tree)) == tree
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5e3", 5000.0), ("1.e+2", 100.0), ("e5", "e5"), ("1e", "1e")])
+def test_floats_as_people_write_them(text: str, value: object) -> None:
+    tree: dict = {}
+    apply_override(tree, {}, f"a={text}")
+    assert tree == {"a": value}
+
+
+def test_relative_paths_cwd_first_then_checkout(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tools").mkdir()
+    assert resolve_path("tools") == Path("tools")
+    assert resolve_path("ppdet_ext") == ROOT / "ppdet_ext"
+    assert resolve_path("not/there") == Path("not/there")
+    assert resolve_path("/not/there") == Path("/not/there")
+    monkeypatch.chdir(ROOT / "tools")
+    assert resolve_path("dataset/nothing") == ROOT / "dataset/nothing"
+    monkeypatch.chdir(ROOT)
+    assert resolve_path("dataset/nothing") == Path("dataset/nothing")
+
+
+def test_every_shipped_configuration_loads() -> None:
+    files = sorted((ROOT / "configs").glob("*/*.yml"))
+    shipped = [path for path in files if not path.parent.name.startswith("_")]
+    for path in shipped:
+        assert load_config(path).filename == path.stem

@@ -1,0 +1,232 @@
+"""The loop and its hooks: exact resumption, the log line, records, NaN."""
+
+import json
+import logging
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.engine.checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint
+from ppdet_ext.engine.hooks import Hook, LogLine, VisualDL
+from ppdet_ext.engine.trainer import Trainer, seed_step
+from ppdet_ext.engine.unpickle import read_data_file
+from ppdet_ext.errors import DivergenceError, UserError
+from tests.engine.engine_fakes import TinyLoader, make_trainer
+
+
+class StopAfter(Hook):
+    """Ends training as Ctrl-C would, in the middle of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def after_step(self, trainer: Trainer) -> None:
+        if (trainer.epoch, trainer.step) == self.at:
+            raise KeyboardInterrupt
+
+
+class Recorder(Hook):
+    """Writes down the order of calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str):
+        if name.startswith(("before_", "after_")):
+            return lambda trainer: self.calls.append(f"{name} {trainer.epoch} {trainer.step}")
+        return super().__getattribute__(name)
+
+
+def run(folder: Path, *, resume: str | None = None, **kwargs) -> Trainer:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(folder, **kwargs)
+        if resume is not None:
+            checkpoint = newest_checkpoint(folder) if resume == "auto" else find_checkpoint(resume)
+            load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer)
+            trainer.load_state_dict(checkpoint.state)
+            trainer.start_epoch = checkpoint.epoch
+        trainer.run()
+        return trainer
+
+
+def assert_same_file(one: Path, two: Path) -> None:
+    left, right = read_data_file(one), read_data_file(two)
+    assert list(left) == list(right)
+    for key, value in left.items():
+        if isinstance(value, np.ndarray):
+            assert value.tobytes() == right[key].tobytes(), key
+        else:
+            assert value == right[key], key
+
+
+@pytest.mark.parametrize("stop", [(1, 0), (1, 2), (2, 1), (3, 1)])
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop: tuple[int, int]) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, extra=(StopAfter(*stop),))
+    assert newest_checkpoint(parts).epoch == stop[0]
+    run(parts, resume="auto")
+    for name in ("model_final", "best_model", "2"):
+        assert_same_file(whole / f"{name}.pdparams", parts / f"{name}.pdparams")
+        assert_same_file(whole / f"{name}.pdopt", parts / f"{name}.pdopt")
+        manifests = [json.loads((folder / f"{name}.json").read_text())["state"] for folder in (whole, parts)]
+        assert manifests[0] == manifests[1]
+    assert (whole / "metrics.jsonl").read_text() == (parts / "metrics.jsonl").read_text()
+
+
+def test_resuming_twice_and_from_a_named_checkpoint(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole)
+    run(parts, epochs=4)
+    run(parts, resume=str(parts / "1.pdparams"))
+    assert_same_file(whole / "model_final.pdparams", parts / "model_final.pdparams")
+
+
+def test_training_lowers_the_loss_and_randomness_depends_on_the_place_only(tmp_path: Path) -> None:
+    run(tmp_path, epochs=12)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["losses"]["loss"] for line in lines if line["kind"] == "train"]
+    assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:2])
+    seed_step(3, 1, 2, 0)
+    first = np.random.rand(3), paddle.rand([3]).numpy()
+    seed_step(3, 1, 2, 0)
+    assert np.array_equal(np.random.rand(3), first[0])
+    assert np.array_equal(paddle.rand([3]).numpy(), first[1])
+    seed_step(3, 1, 2, 1)
+    assert not np.array_equal(np.random.rand(3), first[0])
+
+
+def test_hooks_are_called_in_the_order_the_docstring_gives(tmp_path: Path) -> None:
+    recorder = Recorder()
+    run(tmp_path, epochs=2, loader=TinyLoader(2), extra=(recorder,), with_eval=False)
+    assert recorder.calls == [
+        "before_train 0 0",
+        "before_epoch 0 0", "after_step 0 0", "after_step 0 1", "after_epoch 0 1",
+        "before_epoch 1 1", "after_step 1 0", "after_step 1 1", "after_epoch 1 1",
+        "after_train 1 1",
+    ]  # fmt: skip
+
+
+def test_log_line_is_ppdets(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ppdet_ext")
+    run(tmp_path, epochs=1, loader=TinyLoader(11), log_iter=5)
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Epoch:")]
+    assert len(lines) == 3
+    pattern = (
+        r"Epoch: \[0\] \[ 5/11\] learning_rate: 0\.050000 loss_fit: \d+\.\d{6} loss_size: \d+\.\d{6} "
+        r"loss: \d+\.\d{6} eta: 0:00:\d\d batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} ips: \d+\.\d{4} images/s"
+    )
+    assert re.fullmatch(pattern, lines[1]), lines[1]
+    assert lines[2].startswith("Epoch: [0] [10/11] learning_rate: 0.010000")
+
+
+def test_log_line_shows_the_median_of_the_window(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+    hook = LogLine(3)
+    for value in (100.0, 1.0, 3.0, 2.0):
+        trainer.losses, trainer.batch_cost, trainer.data_cost = {"loss": value}, 0.5, 0.1
+        hook.after_step(trainer)
+    assert "loss: 2.000000" in hook.line(trainer)
+    assert "batch_cost: 0.5000 data_cost: 0.1000 ips: 10.0000 images/s" in hook.line(trainer)
+
+
+def test_nan_loss_stops_before_the_weights_change_and_names_the_images(tmp_path: Path) -> None:
+    with pytest.raises(DivergenceError) as caught:
+        run(tmp_path, loader=TinyLoader(nan_at=(1, 1)))
+    message = str(caught.value)
+    assert "loss_fit = nan" in message
+    assert "epoch 1, step 1" in message
+    assert "sheet_1_1_0.jpg, sheet_1_1_1.jpg" in message
+    weights = read_data_file(tmp_path / "0.pdparams")
+    assert all(np.isfinite(value).all() for value in weights.values())
+
+
+def test_divergence_inside_the_model_gets_the_images_too(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+
+        def diverge(batch: dict) -> None:
+            raise DivergenceError("Boxes of stage 2 are NaN")
+
+        trainer.model.forward = diverge
+        with pytest.raises(DivergenceError, match=r"Boxes of stage 2 are NaN in epoch 0, step 0.*sheet_0_0_4\.jpg"):
+            trainer.run()
+
+
+def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> None:
+    run(tmp_path, epochs=5, snapshot_epoch=2)
+    assert {path.name for path in tmp_path.glob("*.pdparams")} == {
+        "1.pdparams", "3.pdparams", "model_final.pdparams", "best_model.pdparams"}  # fmt: skip
+    scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    by_epoch = {line["epoch"]: line["segm"][0] for line in scores if line["kind"] == "eval"}
+    assert set(by_epoch) == {1, 3, 4}
+    state = json.loads((tmp_path / "model_final.json").read_text())["state"]["SaveCheckpoints"]
+    assert state == {"best": max(by_epoch.values()), "best_epoch": max(by_epoch, key=by_epoch.get)}
+    assert json.loads((tmp_path / "best_model.json").read_text())["epoch"] == state["best_epoch"] + 1
+
+
+def test_metrics_file_holds_means_and_drops_damaged_lines(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "epoch": 0, "note": "old"}\n{"kind": "tr')
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+        trainer.start_epoch = 1
+        hook = next(hook for hook in trainer.hooks if type(hook).__name__ == "MetricsFile")
+        hook.before_train(trainer)
+    for step, value in enumerate((1.0, 2.0, 6.0)):
+        trainer.step, trainer.losses = step, {"loss": value}
+        hook.after_step(trainer)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["note"] == "old"
+    assert [line["losses"]["loss"] for line in lines[1:]] == [1.0, 4.0]
+
+
+def test_visualdl_gets_ppdets_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    class LogWriter:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0))
+
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=LogWriter))
+    run(tmp_path, epochs=2, extra=(VisualDL(tmp_path / "vdl", 2),))
+    names = {name for name, _ in written}
+    assert names == {"loss_fit", "loss_size", "loss", "learning_rate", "bbox-mAP", "mask-mAP", "closed"}
+    assert [step for name, step in written if name == "loss"] == [0, 2, 3, 5]
+
+
+def test_visualdl_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "visualdl", None)
+    with pytest.raises(UserError, match="pip install visualdl"):
+        VisualDL(tmp_path, 1)
+
+
+def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+    with pytest.raises(UserError, match="training state"):
+        trainer.load_state_dict({"SaveCheckpoints": {"bests": 1}})
+
+
+def test_loss_scaler_state_survives(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+        trainer.scaler = paddle.amp.GradScaler(init_loss_scaling=64, enable=True)
+        state = json.loads(json.dumps(trainer.state_dict()))
+        trainer.scaler = paddle.amp.GradScaler(init_loss_scaling=1024, enable=True)
+        trainer.load_state_dict(state)
+    if trainer.scaler.is_enable():
+        assert float(trainer.scaler.state_dict()["scale"]) == 64

@@ -1,0 +1,165 @@
+"""Loading weights: what fits, what does not, and files from strangers."""
+
+import logging
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.engine.unpickle import read_data_file
+from ppdet_ext.engine.weights import find_weights, load_pretrained, load_weights, match_names
+from ppdet_ext.errors import UserError
+from tests.engine.engine_fakes import TinyModel
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """Weights of a TinyModel in a folder `run`."""
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "model_final.pdparams"
+    paddle.save(TinyModel().state_dict(), str(path))
+    return path
+
+
+def pretend(arrays: dict[str, np.ndarray], path: Path) -> Path:
+    paddle.save({name: paddle.to_tensor(value) for name, value in arrays.items()}, str(path))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["", ".pdparams", ".pdopt"])
+def test_weights_load_with_and_without_suffix(saved: Path, suffix: str) -> None:
+    model = TinyModel()
+    assert load_weights(model, str(saved.with_suffix("")) + suffix) == saved
+    expected = paddle.load(str(saved))
+    assert all(np.array_equal(tensor.numpy(), expected[name].numpy()) for name, tensor in model.state_dict().items())
+
+
+def test_missing_file_offers_the_nearest(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"model_fina\.pdparams does not exist\. There is: .*run/model_final\.pdparams"):
+        load_weights(TinyModel(), saved.parent / "model_fina")
+    with pytest.raises(UserError, match=r"does not exist\. There is: .*run/model_final\.pdparams"):
+        find_weights(saved.parent.parent / "ran" / "model_final")
+    with pytest.raises(UserError, match="does not exist"):
+        find_weights("no/such/folder/anywhere")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 10, 0.5, 0.95, -1])
+def test_truncated_file_is_named(saved: Path, keep: float) -> None:
+    content = saved.read_bytes()
+    size = int(len(content) * keep) if isinstance(keep, float) else keep % len(content)
+    saved.write_bytes(content[:size])
+    with pytest.raises(UserError, match=r"model_final\.pdparams \(\d+ bytes\) is truncated or damaged"):
+        load_weights(TinyModel(), saved)
+
+
+def test_other_architecture_lists_what_differs(saved: Path) -> None:
+    model = TinyModel(width=6)
+    before = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        load_weights(model, saved)
+    assert "1 of the model's 8 tensors match, 7 differ" in str(caught.value)
+    assert "first.weight: shape [3, 4] in the file, [3, 6] in the model" in str(caught.value)
+    assert all(np.array_equal(tensor.numpy(), before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_at_most_ten_differences_are_listed(saved: Path) -> None:
+    model = paddle.nn.Sequential(*(paddle.nn.Linear(1, 1) for _ in range(10)))
+    with pytest.raises(UserError, match="and 18 more") as caught:
+        load_weights(model, saved)
+    assert len(str(caught.value).splitlines()) == 12
+
+
+def test_pretrained_loads_what_fits_and_counts_the_rest(tmp_path: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ppdet_ext")
+    model = TinyModel()
+    arrays = {name: tensor.numpy() + 1 for name, tensor in model.state_dict().items()}
+    arrays["last.weight"] = np.zeros((9, 9), "float32")
+    arrays["classifier.bias"] = arrays.pop("last.bias")
+    before = model.last.weight.numpy().copy()
+    counts = load_pretrained(model, pretend(arrays, tmp_path / "w.pdparams"))
+    assert counts == {"loaded": 6, "not_in_file": 1, "not_in_model": 1, "other_shape": 1}
+    assert np.array_equal(model.first.weight.numpy(), arrays["first.weight"])
+    assert np.array_equal(model.last.weight.numpy(), before)
+    assert "6 tensors loaded" in caplog.text
+    assert "last.weight: shape [9, 9]" in caplog.text
+
+
+def test_pretrained_backbone_fits_by_the_end_of_the_name(tmp_path: Path) -> None:
+    model = paddle.nn.Sequential(("backbone", TinyModel()), ("head", paddle.nn.Linear(2, 2)))
+    arrays = {name: tensor.numpy() + 2 for name, tensor in model.backbone.state_dict().items()}
+    assert load_pretrained(model, pretend(arrays, tmp_path / "w.pdparams"))["loaded"] == 8
+    assert np.array_equal(model.backbone.first.weight.numpy(), arrays["first.weight"])
+    # The longest fitting name wins.
+    shape = np.zeros((3, 4), "float32")
+    assert match_names(model.state_dict(), {"weight": shape, "first.weight": shape})["backbone.first.weight"] == "first.weight"
+
+
+def test_pretrained_with_less_than_half_matching_is_refused(tmp_path: Path) -> None:
+    model = TinyModel()
+    arrays = {name: tensor.numpy() for name, tensor in list(model.state_dict().items())[:3]}
+    arrays.update({f"other.{i}": np.zeros(2, "float32") for i in range(5)})
+    before = model.first.weight.numpy().copy()
+    arrays["first.weight"] = before + 1
+    with pytest.raises(UserError, match="only 3 of 8 tensors fit the model, fewer than half"):
+        load_pretrained(model, pretend(arrays, tmp_path / "w.pdparams"))
+    assert np.array_equal(model.first.weight.numpy(), before)
+
+
+class _Boom:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(pickle.dumps({"first.weight": _Boom(str(target))}))
+    with pytest.raises(UserError, match=r"asks for (posix|nt)\.mkdir, which is not data; refused"):
+        load_weights(TinyModel(), path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("payload", [
+    b"cos\nsystem\n(S'true'\ntR.",
+    b"cbuiltins\neval\n(S'1'\ntR.",
+    b"cnumpy.testing._private.utils\nrunstring\n(S'x'\ntR.",
+    b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.",
+    b"cppdet_ext.engine.unpickle\nread_data_file\n(S'x'\ntR.",
+])  # fmt: skip
+def test_every_callable_but_the_few_for_arrays_is_refused(tmp_path: Path, payload: bytes) -> None:
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(payload)
+    with pytest.raises(UserError, match="not data|damaged"):
+        read_data_file(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": "text"}, {}, "x"])
+def test_files_without_tensors_are_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=r"expected a table|holds no table"):
+        load_weights(TinyModel(), path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_reads_what_paddle_writes_in_every_protocol(tmp_path: Path, protocol: int) -> None:
+    model = TinyModel()
+    path = tmp_path / "w.pdparams"
+    paddle.save(model.state_dict(), str(path), protocol=protocol)
+    content = read_data_file(path)
+    assert {name: value.tolist() for name, value in content.items()} == {
+        name: tensor.numpy().tolist() for name, tensor in model.state_dict().items()}  # fmt: skip
+
+
+def test_other_float_types_are_cast(tmp_path: Path) -> None:
+    model = TinyModel()
+    arrays = {name: tensor.numpy().astype("float64") for name, tensor in model.state_dict().items()}
+    load_weights(model, pretend(arrays, tmp_path / "w.pdparams"))
+    assert model.first.weight.dtype == paddle.float32
