@@ -4,3 +4,5 @@ from . import compat
 
 compat.tune_environment()
 compat.import_host()
+
+from . import data, modeling  # noqa: E402, F401  the environment is read when paddle is imported

