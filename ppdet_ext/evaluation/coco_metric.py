@@ -1,0 +1,148 @@
+"""COCO's average precision and recall of boxes and masks, computed in memory."""
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+from ppdet_ext.data.record import Record
+from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation.coco_tables import ground_truth, predicted
+from ppdet_ext.files import write_atomically
+from ppdet_ext.structures import Detections
+
+logger = logging.getLogger("ppdet_ext")
+
+FILE_NAMES = {"bbox": "bbox.json", "segm": "mask.json"}  # ppdet's names
+
+
+class ClassRow(NamedTuple):
+    """One line of the per-class table; AP is -1 for a class without instances in the data set."""
+
+    name: str
+    ap: float
+    ap50: float
+    instances: int
+
+
+class CocoMetric:
+    """Collects the detections of a data set's images, then computes COCO's 12 numbers for boxes and masks.
+
+        metric = CocoMetric(dataset.records, dataset.class_names, dataset.category_ids)
+        for im_id, detections in predictions:
+            metric.update(im_id, detections)
+        numbers = metric.compute()          # {"bbox": [AP, AP50, AP75, …], "segm": […]}
+        print(metric.summary)
+
+    At most 100 detections an image count. Crowd annotations are regions to ignore: what is found there is neither
+    right nor wrong. As in pycocotools, numbers are -1 where nothing is annotated (also per size range) and 0 where
+    something is but nothing was found. Images without an update count as images in which nothing was found.
+    """
+
+    def __init__(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int],
+                 iou_types: Sequence[str] = ("bbox", "segm")) -> None:
+        """UserError for two records of one id, or category ids that are not one distinct id per class."""
+        if not iou_types or not set(iou_types) <= set(FILE_NAMES):
+            raise ValueError(f"iou_types are of {sorted(FILE_NAMES)}, not {iou_types}")
+        if len(set(category_ids)) != len(class_names) or len(category_ids) != len(class_names):
+            raise UserError(f"{len(class_names)} class names need as many different category ids, not {category_ids}")
+        self.records = {record.im_id: record for record in records}
+        if len(self.records) != len(records):
+            raise UserError(f"{len(records) - len(self.records)} image ids occur twice in the data set")
+        self.class_names = list(class_names)
+        self.category_ids = list(map(int, category_ids))
+        self.iou_types = tuple(iou_types)
+        self.summary = ""
+        self._found: dict[int, Detections] = {}
+        self._evaluated: dict[str, COCOeval] = {}
+
+    def update(self, im_id: int, detections: Detections) -> None:
+        """Take the detections of one image; UserError where they do not fit the data set."""
+        record = self.records.get(im_id)
+        if record is None:
+            raise UserError(f"predictions for image id {im_id}, which is not in the data set")
+        if im_id in self._found:
+            raise UserError(f"{record.name}: predictions were given twice for image id {im_id}")
+        if (detections.height, detections.width) != (record.height, record.width):
+            raise UserError(f"{record.name}: predictions for {detections.height}x{detections.width}, the image has "
+                            f"{record.height}x{record.width} pixels")
+        if "segm" in self.iou_types and detections.masks is None:
+            raise UserError(f"{record.name}: predictions have no masks; evaluate boxes only")
+        if len(detections) and not 0 <= detections.labels.min() <= detections.labels.max() < len(self.class_names):
+            raise UserError(f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
+                            f"of classes; the data set has {len(self.class_names)}")
+        self._evaluated.clear()
+        self._found[im_id] = detections
+
+    @property
+    def missing(self) -> list[int]:
+        """Ids of the images that were never updated, in the data set's order."""
+        return [im_id for im_id in self.records if im_id not in self._found]
+
+    def compute(self) -> dict[str, list[float]]:
+        """The 12 numbers of each kind, and their table as text in `summary`. Missing images are logged."""
+        if self.missing:
+            names = ", ".join(self.records[im_id].name for im_id in self.missing[:10])
+            logger.warning("%d of %d images have no predictions and count as empty: %s",
+                           len(self.missing), len(self.records), names)
+        records = list(self.records.values())
+        truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
+        texts = []
+        for iou_type in self.iou_types:
+            evaluator = COCOeval(truth, predicted(records, self.category_ids, self._found, iou_type), iou_type)
+            with contextlib.redirect_stdout(io.StringIO()):
+                evaluator.evaluate()
+                evaluator.accumulate()
+            with contextlib.redirect_stdout(io.StringIO()) as text:
+                evaluator.summarize()
+            texts.append(f"{'box' if iou_type == 'bbox' else 'mask'}\n{text.getvalue().rstrip()}")
+            self._evaluated[iou_type] = evaluator
+        self.summary = "\n".join(texts)
+        return {iou_type: self._evaluated[iou_type].stats.tolist() for iou_type in self.iou_types}
+
+    def classwise(self, iou_type: str | None = None) -> list[ClassRow]:
+        """AP, AP50 and the number of (non-crowd) instances of each class; of masks unless told or not evaluated."""
+        if not self._evaluated:
+            self.compute()
+        evaluator = self._evaluated[iou_type or self.iou_types[-1]]
+        instances = np.zeros(len(self.class_names), np.int64)
+        for record in self.records.values():
+            np.add.at(instances, record.labels[~record.crowd], 1)
+        # precision is (IoU thresholds, recalls, classes sorted by id, size ranges, detection limits)
+        precision = evaluator.eval["precision"][:, :, :, 0, -1]
+        columns = [sorted(self.category_ids).index(category_id) for category_id in self.category_ids]
+        return [ClassRow(name, _mean(precision[:, :, k]), _mean(precision[0, :, k]), int(count))
+                for name, k, count in zip(self.class_names, columns, instances)]
+
+    def save_json(self, folder: str | Path) -> list[Path]:
+        """Write the predictions so far as COCO results, `bbox.json` and `mask.json` as ppdet names them."""
+        results = {"bbox": [], "segm": []}
+        for im_id, detections in self._found.items():
+            boxes, segments = detections.to_coco(im_id, self.category_ids)
+            results["bbox"] += boxes
+            results["segm"] += [segment | {"segmentation": mask.to_coco(text=True)}
+                                for segment, mask in zip(segments, detections.masks or [])]
+        paths = []
+        for iou_type in self.iou_types:
+            paths.append(Path(folder) / FILE_NAMES[iou_type])
+            write_atomically(paths[-1], json.dumps(results[iou_type]).encode())
+        return paths
+
+
+def format_classwise(rows: Sequence[ClassRow]) -> str:
+    """The per-class table as aligned text."""
+    wide = max([len(row.name) for row in rows] + [len("class")])
+    lines = [f"{'class':{wide}s}  {'AP':>6s}  {'AP50':>6s}  {'instances':>9s}"]
+    lines += [f"{row.name:{wide}s}  {row.ap:6.3f}  {row.ap50:6.3f}  {row.instances:9d}" for row in rows]
+    return "\n".join(lines)
+
+
+def _mean(precision: np.ndarray) -> float:
+    valid = precision[precision > -1]
+    return float(valid.mean()) if valid.size else -1.0
