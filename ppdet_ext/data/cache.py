@@ -13,19 +13,19 @@ import numpy as np
 logger = logging.getLogger("ppdet_ext")
 
 
-def content_key(*parts: object) -> str:
-    """Hex digest of the parts; bytes count by content, everything else by its repr."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else repr(part).encode())
-        digest.update(b"\0")
+def content_key(file: str, *parts: object) -> str:
+    """Hex digest of a file's content and of the parts' reprs."""
+    digest = hashlib.sha256(repr(parts).encode())
+    with open(file, "rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()[:32]
 
 
 class ArrayCache:
-    """Named sets of arrays as .npz files in the first writable of: $PPDET_EXT_CACHE, `folder`, the user's cache.
+    """Named sets of arrays as .npz files, in `folder` or, where that is read-only, in the user's cache folder.
 
-    Without a writable folder nothing is kept; a damaged file counts as absent.
+    $PPDET_EXT_CACHE names another place instead. Without a writable folder nothing is kept; a damaged file counts as absent.
     """
 
     def __init__(self, folder: Path):
@@ -47,7 +47,7 @@ class ArrayCache:
         return None
 
     def store(self, key: str, arrays: dict[str, np.ndarray]) -> Path | None:
-        """Write the arrays aside and rename them into place; the path, or None where no folder is writable."""
+        """Write the arrays aside and rename them into place; their path, or None if no folder is writable."""
         for folder in self.folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)

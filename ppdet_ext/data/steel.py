@@ -22,20 +22,24 @@ from .cache import ArrayCache, content_key
 from .decode import image_size
 from .problems import Problems
 from .record import Record
-from .steel_csv import SteelRows, read_rows
+from .steel_csv import SteelRows, read_pixels, read_rows
 from .steel_instances import VERSION, Instances, split_rows
 
 logger = logging.getLogger("ppdet_ext")
 
 HELP = """{missing}
-  The Severstal steel sheets come from https://www.kaggle.com/c/severstal-steel-defect-detection (rules to accept first):
+  The Severstal steel sheets come from https://www.kaggle.com/c/severstal-steel-defect-detection
+  (accept its rules there first):
       kaggle competitions download -c severstal-steel-defect-detection
       unzip -d dataset/steel severstal-steel-defect-detection.zip
-  Afterwards there are dataset/steel/train.csv, dataset/steel/train_images/*.jpg and dataset/steel/test_images/*.jpg;
-  another place is set by `dataset_dir`. More in dataset/README.md.
+  Afterwards there are dataset/steel/train.csv, dataset/steel/train_images/*.jpg, dataset/steel/test_images/*.jpg;
+  `dataset_dir` sets another place. More in dataset/README.md.
   To try everything without a download:
       python -m ppdet_ext.data.sample --out dataset/steel_sample
       python tools/train.py -c configs/htc/steel_sample.yml --eval"""
+
+
+_Named = tuple[str, tuple[int, int]]
 
 
 @register_source
@@ -49,15 +53,15 @@ class SteelDataSet(InstanceDataSet):
         anno_path: the CSV, or None for images alone (test).
         image_dir: folder of the images. Images there that the CSV does not name have no defect.
         split: file with the names of the images to use (one a line, or a CSV), or None for all.
-        fold, num_folds, part: with a fold number, use its images ("val"), the other folds' ("train"), or "all". Folds are
-            stratified by the classes present and depend only on the names and `seed`.
+        fold, num_folds, part: with a fold number, use its images ("val"), the other folds' ("train"), or "all".
+            Folds are stratified by the classes present and depend only on the names and `seed`.
         allow_empty: keep images without an instance.
-        empty_ratio: share of them among all images kept, in [0, 1); otherwise all of them. Chosen by name and `seed`.
+        empty_ratio: share of them among all images kept, in [0, 1), chosen by name and `seed`; otherwise all stay.
         min_instance_area: smaller components, in pixels, are left out.
         height, width: size of all images; None reads each image's header.
         class_names: names of classes 1, 2, …; by default defect_1 to defect_4.
         on_error: "error" raises on faulty rows and images, "skip" leaves them out and logs them.
-        check_images: "header" compares sizes with every image's header, "exists" looks for the files, "none" neither.
+        check_images: "header" compares sizes with the images' headers, "exists" looks for the files, "none" neither.
         cache: keep the split masks on disk, keyed by the CSV's content.
         seed: of the choices above.
     """
@@ -86,7 +90,8 @@ class SteelDataSet(InstanceDataSet):
         self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
         self.split, self.fold, self.num_folds = split, fold, num_folds
         self.part = one_of(part, choose.PARTS, "part")
-        self.allow_empty, self.empty_ratio, self.min_instance_area = allow_empty, empty_ratio, min_instance_area
+        self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
+        self.min_instance_area = min_instance_area
         self.height, self.width = height, width
         self.class_names = list(class_names or (f"defect_{i}" for i in range(1, 5)))
         self.on_error = one_of(on_error, ON_ERROR, "on_error")
@@ -97,11 +102,11 @@ class SteelDataSet(InstanceDataSet):
 
     def _check_arguments(self) -> None:
         if self.fold is not None and not 0 <= self.fold < self.num_folds:
-            raise UserError(f"fold: {self.fold} is not one of the num_folds: {self.num_folds} folds, counted from 0.")
+            raise UserError(f"fold: {self.fold} is none of the {self.num_folds} folds (num_folds), counted from 0.")
         if self.fold is None and self.part != "all":
             raise UserError(f"part: {self.part} needs a fold, as in `fold: 0`.")
         if (self.height is None) != (self.width is None):
-            raise UserError("height and width are set both, or both null (then they are read from the images).")
+            raise UserError("height and width: set both, or neither (null reads them from the images).")
 
     @property
     def image_folder(self) -> str:
@@ -112,7 +117,7 @@ class SteelDataSet(InstanceDataSet):
         problems = Problems(self._source())
         rows, instances = self._read_masks(listed, problems)
         universe = sorted(set(rows.images) | set(listed))
-        names = self._select(universe, rows)
+        names = self._select(universe, rows, instances)
         usable = self._usable(names, set(listed), problems)
         problems.settle(self.on_error)
         records = self._records_of(usable, {name: i for i, name in enumerate(universe)}, rows, instances)
@@ -133,28 +138,31 @@ class SteelDataSet(InstanceDataSet):
     def _read_masks(self, listed: list[str], problems: Problems) -> tuple[SteelRows, Instances]:
         none = np.zeros(0, np.int64)
         if self.anno_path is None:
-            rows = SteelRows([], none, none, [], none)
-            return rows, split_rows(rows, {}, problems)
+            rows = SteelRows([], none, none, none)
+            return rows, split_rows(rows, (), {}, problems)
         path = self._source()
         try:
-            data = Path(path).read_bytes()
+            rows = read_rows(path, len(self.class_names), problems)
         except FileNotFoundError:
             raise UserError(HELP.format(missing=f"Annotation file {path} does not exist.")) from None
         except OSError as fault:
             raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
-        rows = read_rows(data, path, len(self.class_names), problems)
-        sizes = self._sizes(rows.images, set(listed))
-        faults = len(problems)
+        return rows, self._split_rows(rows, self._sizes(rows.images, set(listed)), problems)
+
+    def _split_rows(self, rows: SteelRows, sizes: dict[str, tuple[int, int]], problems: Problems) -> Instances:
+        if not self.cache:
+            return split_rows(rows, read_pixels(self._source()), sizes, problems)
         store = ArrayCache(Path(self.dataset_dir) / ".cache")
-        key = content_key(VERSION, data, len(self.class_names), self.height, self.width,
+        key = content_key(self._source(), VERSION, len(self.class_names), self.height, self.width,
                           sorted(sizes.items()) if self.height is None else None)
-        arrays = store.load(key) if self.cache else None
+        arrays = store.load(key)
         if arrays is not None:
-            return rows, Instances(**arrays)
-        instances = split_rows(rows, sizes, problems)
-        if self.cache and len(problems) == faults:
+            return Instances(**arrays)
+        faults = len(problems)
+        instances = split_rows(rows, read_pixels(self._source()), sizes, problems)
+        if len(problems) == faults:
             store.store(key, instances.arrays())
-        return rows, instances
+        return instances
 
     def _sizes(self, names: list[str], listed: set[str]) -> dict[str, tuple[int, int]]:
         if self.height is not None:
@@ -169,11 +177,12 @@ class SteelDataSet(InstanceDataSet):
                     continue
         return found
 
-    def _select(self, universe: list[str], rows: SteelRows) -> list[str]:
+    def _select(self, universe: list[str], rows: SteelRows, instances: Instances) -> list[str]:
         names = universe
         if self.fold is not None:
             classes: dict[str, set[int]] = {}
-            for image, label in zip(rows.image.tolist(), rows.label.tolist()):
+            filled = np.unique(instances.row)
+            for image, label in zip(rows.image[filled].tolist(), rows.label[filled].tolist()):
                 classes.setdefault(rows.images[image], set()).add(label)
             strata = [frozenset(classes.get(name, ())) for name in universe]
             folds = choose.fold_of(universe, strata, self.num_folds, self.seed)
@@ -183,7 +192,7 @@ class SteelDataSet(InstanceDataSet):
             names = named if self.fold is None else sorted(set(named) & set(names))
         return names
 
-    def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[tuple[str, tuple[int, int]]]:
+    def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[_Named]:
         """(name, size) of the images that can be used."""
         usable = []
         for name in names:
@@ -200,7 +209,7 @@ class SteelDataSet(InstanceDataSet):
         return usable
 
     def _records_of(
-        self, usable: list[tuple[str, tuple[int, int]]], ids: dict[str, int], rows: SteelRows, instances: Instances
+        self, usable: list[_Named], ids: dict[str, int], rows: SteelRows, instances: Instances
     ) -> list[Record]:
         masks = instances.masks()
         chosen = np.flatnonzero(instances.area >= self.min_instance_area)
@@ -227,8 +236,9 @@ class SteelDataSet(InstanceDataSet):
         filled = len(records) - len(empty)
         kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
         records = [record for record in records if record.masks or record.name in kept]
-        logger.info("%s: %d images, %d of them without defects (%d more left out), %d instances", self._source(),
-                    len(records), len(kept), len(empty) - len(kept), sum(len(r.masks) for r in records))
+        logger.info("%s: %d images, %d of them without defects (%d more left out), %d instances",
+                    self._source(), len(records), len(kept), len(empty) - len(kept),
+                    sum(len(record.masks) for record in records))
         if not records:
-            raise UserError(f"{self._source()}: no image is left to use. Check split, fold, allow_empty and on_error.")
+            raise UserError(f"{self._source()}: no image is left. Check split, fold, allow_empty and on_error.")
         return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,21 +43,27 @@ class Instances:
         return [Rle(h, w, blob[a:b]) for (h, w), a, b in zip(self.size.tolist(), starts, ends)]
 
 
-def split_rows(rows: SteelRows, sizes: dict[str, tuple[int, int]], problems: Problems) -> Instances:
+def split_rows(
+    rows: SteelRows, pixels: Iterable[str], sizes: dict[str, tuple[int, int]], problems: Problems
+) -> Instances:
     """Split every row into its 8-connected components, in order of their first pixel.
 
-    sizes: (height, width) by image name; rows of an image that is not there are passed over.
-    Rows whose text is not a mask of that size are put into `problems` and left out.
+    pixels: the run-length text of every row of the file. sizes: (height, width) by image name; rows of an image that
+    is not there are passed over. Rows whose text is not a mask of that size are put into `problems` and left out.
     """
     row_of: list[int] = []
     masks: list[Rle] = []
-    for row, text in enumerate(rows.text):
+    row_at = dict(zip(rows.position.tolist(), range(len(rows.position))))
+    for position, text in enumerate(pixels):
+        row = row_at.get(position)
+        if row is None or not text.strip():
+            continue
         name = rows.images[rows.image[row]]
         size = sizes.get(name)
         if size is None:
             continue
         try:
-            mask = Rle.from_kaggle(text, *size, image=name, row=int(rows.line[row]))
+            mask = Rle.from_kaggle(text, *size, image=name, row=position + 2)
         except UserError as fault:
             problems.add(f"rows whose EncodedPixels are no mask of {size[0]}x{size[1]} (height x width)", str(fault))
             continue
