@@ -1,5 +1,6 @@
 """`load_config`: one configuration file and its overrides, checked, merged into ppdet's workspace."""
 
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -9,10 +10,11 @@ from ppdet.core.workspace import AttrDict, SchemaDict, global_config, merge_conf
 
 from ppdet_ext.errors import UserError
 
-from .config_check import DATASETS, REQUIRED, TOP_LEVEL, Problems, check_tree
+from .config_check import DATASETS, REQUIRED, TOP_LEVEL, Problems, check_tree, unused_sections
 from .config_yaml import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, read_tree
 
-PATH_KEYS = ("dataset_dir",)
+PATH_KEYS = ("dataset_dir", "images")
+logger = logging.getLogger("ppdet_ext.engine")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
@@ -48,6 +50,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
         _check_class_count(key, built.get(key), tree["num_classes"], problems)
     if problems.found:
         raise UserError("\n".join(problems.found))
+    for name in unused_sections(tree):
+        logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     _reset_workspace()
     merge_config({**built, "filename": file.stem, "resolved": resolved})
     return global_config

@@ -244,3 +244,20 @@ def _check_optimizer(path: Path_, value: Any, problems: Problems) -> None:
     for key in value:
         if key not in {*known, "type", "param_groups"}:
             problems.unknown((*path, str(key)), known, value["type"])
+
+
+def unused_sections(tree: Mapping[str, Any]) -> list[str]:
+    """Sections of registered modules that the architecture, the optimizer and the schedule never come to."""
+    modules = get_registered_modules()
+    waiting = [tree.get("architecture"), "LearningRate", "OptimizerBuilder"]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if not isinstance(name, str) or name in reached or name not in modules:
+            continue
+        reached.add(name)
+        schema = modules[name].schema.values()
+        section = tree.get(name) or {}
+        values = {item.name: item.default for item in schema if item.has_default()} | dict(section)
+        waiting += [value.get("name") if isinstance(value, dict) else value for value in values.values()]
+    return [key for key in tree if key in modules and key not in reached and key not in READERS]

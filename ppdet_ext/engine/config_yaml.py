@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from ppdet_ext.data import ImageFolder
 from ppdet_ext.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,12 +47,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def host_tags() -> dict[str, type]:
-    """Tag name -> class, of everything ppdet's `serializable` has registered."""
+    """Tag name -> class, of every class ppdet's `serializable` has registered; `!ImageFolder` is ours."""
     tags = {}
     for tag, constructor in yaml.Loader.yaml_constructors.items():
         if tag and tag.startswith("!") and constructor.__closure__:
             tags[tag[1:]] = constructor.__closure__[0].cell_contents
-    return {name: cls for name, cls in tags.items() if name not in REFUSED_TAGS}
+    tags = {name: cls for name, cls in tags.items() if isinstance(cls, type) and name not in REFUSED_TAGS}
+    # ppdet's class of this name gives its own samples, which our loader cannot use.
+    return tags | {"ImageFolder": ImageFolder}
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -98,7 +101,7 @@ def _parse(text: str, source: str) -> tuple[Any, yaml.Node | None]:
         loader = ConfigLoader(text)
         node = loader.get_single_node()
         _expanded_size(node, {}, source)
-        return (None if node is None else loader.construct_document(node)), node
+        return (None if node is None else _unshared(loader.construct_document(node))), node
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark is not None else source
@@ -123,6 +126,14 @@ def _expanded_size(node: yaml.Node | None, sizes: dict[int, int], source: str) -
     if sizes[id(node)] > MAX_NODES:
         raise UserError(f"{source}: more than {MAX_NODES} values once aliases are written out.")
     return sizes[id(node)]
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which aliases (*name) are values of their own, so that an override changes one place only."""
+    if isinstance(value, dict):
+        items = {key: _unshared(item) for key, item in value.items()}
+        return Tagged(value.tag, items) if isinstance(value, Tagged) else items
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _locate(node: yaml.Node, source: str, path: Path_ = ()) -> Origins:

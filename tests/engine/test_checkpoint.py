@@ -105,7 +105,7 @@ def test_torn_checkpoint_is_never_chosen_and_said(two: Path, suffix: str, damage
 
 
 def test_a_pair_from_two_moments_is_recognised(two: Path) -> None:
-    model, optimizer = trained()
+    model, _ = trained()
     model.first.weight.set_value(model.first.weight * 2)
     paddle.save(model.state_dict(), str(two / "1.pdparams"))
     with pytest.raises(UserError, match="truncated or of another moment"):

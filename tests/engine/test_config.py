@@ -1,12 +1,12 @@
 """Reading, merging, overriding and checking configurations."""
 
+import logging
 from pathlib import Path
 
 import pytest
 import yaml
 from ppdet.core.workspace import create, get_registered_modules
 
-import ppdet_ext.data  # noqa: F401  registers the data sets and transforms named here
 from ppdet_ext.engine.config import dump_config, load_config, resolve_path
 from ppdet_ext.engine.config_yaml import ROOT, Tagged, apply_override, dump_tree, read_tree
 from ppdet_ext.errors import UserError
@@ -197,6 +197,15 @@ def test_all_problems_come_at_once_with_file_and_line(base: Path) -> None:
     assert [line.split(": ")[0] for line in lines] == [f"{path}:6", f"{path}:4", f"{path}:2", "-o log_itr=3"]
 
 
+def test_sections_that_nothing_reads_are_said(base: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    text = "FasterRCNN: {backbone: {name: ResNet}, neck: FPN, rpn_head: RPNHead, bbox_head: BBoxHead}\nSwinTransformer: {}"
+    load_config(leaf(base, text))
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 1
+    assert "section SwinTransformer is not used by FasterRCNN" in warned[0]
+
+
 def test_missing_required_keys(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("epoch: 1")
     lines = problems_of(tmp_path / "a.yml")
@@ -205,6 +214,7 @@ def test_missing_required_keys(tmp_path: Path) -> None:
 
 def test_missing_file_offers_the_nearest_and_bases_too(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("ppdet_ext.engine.config_yaml.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "configs" / "htc").mkdir(parents=True)
     (tmp_path / "configs" / "htc" / "steel.yml").write_text("_BASE_: [../bse.yml]")
     (tmp_path / "configs" / "base.yml").write_text("epoch: 1")
@@ -264,6 +274,20 @@ def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     tree, _ = read_tree(tmp_path / "x.yml")
     assert tree["ResNet"] == {"out_channel": 3, "depth": 18}
     assert yaml.safe_load(dump_tree(tree)) == tree
+
+
+def test_override_of_one_alias_leaves_the_other(base: Path) -> None:
+    path = leaf(base, "EvalReader: &whole {sample_transforms: [ReadImage: {}], batch_size: 1}\nTestReader: *whole\n")
+    cfg = load_config(path, ["EvalReader.batch_size=5", "EvalReader.sample_transforms.0.ReadImage={}"])
+    assert (cfg.EvalReader["batch_size"], cfg.TestReader["batch_size"]) == (5, 1)
+
+
+def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> None:
+    cfg = load_config(base, ["TestDataset=!ImageFolder {images: [a.jpg]}"])
+    assert type(cfg.TestDataset).__module__ == "ppdet_ext.data.folder"
+    message = problems_of(base, "TestDataset=!COCODataSet {dataset_dir: x}")[0]
+    assert "ppdet's !COCODataSet cannot be used here; there are " in message
+    assert "!SteelDataSet" in message
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5e3", 5000.0), ("1.e+2", 100.0), ("e5", "e5"), ("1e", "1e")])

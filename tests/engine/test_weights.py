@@ -136,7 +136,7 @@ def test_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path: Path) ->
 def test_every_callable_but_the_few_for_arrays_is_refused(tmp_path: Path, payload: bytes) -> None:
     path = tmp_path / "w.pdparams"
     path.write_bytes(payload)
-    with pytest.raises(UserError, match="not data|damaged"):
+    with pytest.raises(UserError, match=r"not data|damaged"):
         read_data_file(path)
 
 
