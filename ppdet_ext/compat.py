@@ -64,6 +64,10 @@ def import_host() -> None:
     with muted():
         import paddle
         import ppdet.modeling
+    # The host set up the root logger while its output was held back; left so, every later line would go to a closed file.
+    for handler in list(logging.getLogger().handlers):
+        if getattr(handler, "stream", None) not in (sys.stdout, sys.stderr):
+            logging.getLogger().removeHandler(handler)
     paddle.concat = _concat_accepting_scalars(paddle.concat)
 
 

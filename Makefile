@@ -1,0 +1,46 @@
+# `make demo` and `make test` need nothing but Python 3.10, 3.11 or 3.12: they make .venv and install into it once.
+.PHONY: demo test lint install install-dev clean
+.ONESHELL:
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
+
+demo: export DEMO_STARTED := $(shell date +%s)
+demo: $(VENV)/.installed
+	@$(RUN) tools/demo.py
+
+test: $(VENV)/.installed-dev
+	@$(RUN) -m pytest
+
+lint: $(VENV)/.installed-dev
+	@$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: requirements.txt requirements-host.txt constraints.txt
+	@for candidate in $${PYTHON:-} python3 python3.12 python3.11 python3.10; do
+	  if $$candidate -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+	    python=$$candidate; break
+	  fi
+	done
+	if [ -z "$${python:-}" ]; then
+	  echo "This project needs Python 3.10, 3.11 or 3.12 with venv; set PYTHON=/path/to/python ($$(python3 --version 2>&1) found)." >&2
+	  exit 1
+	fi
+	echo "Installing into $(VENV) (once, about a minute) …"
+	$$python -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps -r requirements-host.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
+	touch $@
+
+clean:
+	@rm -rf $(VENV) output dataset/steel_sample
