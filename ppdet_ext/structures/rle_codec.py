@@ -12,7 +12,6 @@ _DIGITS_AND_SPACE = b"0123456789 \t\r\n"
 _MAX_GROUPS = 12  # 12 groups of 5 bits: more than any mask needs, and no overflow of int64
 _BITS = 15  # three groups, coded at once by table
 _MASK = (1 << _BITS) - 1
-_MAX_WORDS = 5  # 5 words of 15 bits hold every int64
 
 
 def _string_table() -> np.ndarray:
@@ -50,21 +49,23 @@ def compress(counts: np.ndarray) -> bytes:
     if not rows.size:
         return _TABLE[low].tobytes().translate(None, b"\0")
     low[rows] += 1 << _BITS
-    words = np.zeros((counts.size, _MAX_WORDS), np.uint32)
-    words[:, 0] = _TABLE[low]
     rest = rest[rows]
-    for place in range(1, _MAX_WORDS):
+    places = 2
+    while _is_long(rest >> (_BITS * (places - 1))).any():
+        places += 1
+    words = np.zeros((counts.size, places), np.uint32)
+    words[:, 0] = _TABLE[low]
+    for place in range(1, places):
         rest >>= _BITS
         more = _is_long(rest)
         words[rows, place] = _TABLE[(rest & _MASK) + more * (1 << _BITS)]
         rows, rest = rows[more], rest[more]
-        if not rows.size:
-            break
-    return words[:, : place + 1].tobytes().translate(None, b"\0")
+    return words.tobytes().translate(None, b"\0")
 
 
 def _is_long(values: np.ndarray) -> np.ndarray:
-    return (values + (1 << (_BITS - 1))) >> _BITS != 0
+    """Whether a number needs more than `_BITS` bits, sign included; as unsigned, one comparison tells."""
+    return (values + (1 << (_BITS - 1))).view(np.uint64) > _MASK
 
 
 def decompress(text: bytes) -> np.ndarray:
