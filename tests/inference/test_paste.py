@@ -1,5 +1,6 @@
 """Pasted masks against mmdetection's golden samples and against a plain grid_sample."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,16 @@ def test_wrong_use_is_refused() -> None:
     for threshold in (0.0, 1.5):
         with pytest.raises(ValueError):
             paste_masks(probs, boxes, 20, 12, threshold)
+
+
+def test_working_memory_follows_the_budget_not_the_image() -> None:
+    size, budget = (3000, 2000), 2 << 20
+    probs, boxes = np.full((3, 28, 28), 0.9, np.float32), np.tile(np.array([0, 0, 2000, 3000], np.float32), (3, 1))
+    expected = paste_masks(probs, boxes, *size)
+    tracemalloc.start()
+    masks = paste_masks(probs, boxes, *size, budget_bytes=budget)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Beside the strips stand the weights of both axes, 28 values a row and column.
+    assert peak < budget + 8 * 28 * 4 * sum(size)
+    assert masks == expected
