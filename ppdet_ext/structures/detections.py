@@ -7,7 +7,7 @@ import numpy as np
 from ppdet_ext.structures.rle import Rle
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Objects found in one image of `height` x `width` original pixels, usually sorted by falling score.
 

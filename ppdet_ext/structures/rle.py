@@ -33,7 +33,8 @@ class Rle:
     @classmethod
     def from_counts(cls, counts: np.ndarray, height: int, width: int) -> "Rle":
         """From canonical counts (n,) int64, background and foreground in turn (see `rle_codec`)."""
-        return cls(height, width, rle_codec.compress(counts))
+        # Plain ints, because numpy's cannot be written as JSON.
+        return cls(int(height), int(width), rle_codec.compress(counts))
 
     @classmethod
     def _from_edges(cls, edges: np.ndarray, height: int, width: int) -> "Rle":
@@ -237,9 +238,9 @@ class Rle:
         if count == 1 and areas[0] >= min_area:
             return [self]
         runs = pieces.edges(self.height).reshape(-1, 2)[np.argsort(labels, kind="stable")]
-        groups = np.split(runs, np.cumsum(np.bincount(labels, minlength=count))[:-1])
-        return [self._from_edges(group.ravel(), *self.size) for group, area in zip(groups, areas)
-                if area >= min_area]
+        ends = np.cumsum(np.bincount(labels, minlength=count)).tolist()
+        return [self._from_edges(runs[start:end].ravel(), *self.size)
+                for start, end, area in zip([0, *ends], ends, areas.tolist()) if area >= min_area]
 
     def fill_holes(self) -> "Rle":
         """With every background region (4-connected) that does not reach the border filled."""

@@ -1,6 +1,7 @@
 """Rle and input from outside: real rows, malformed strings, edge sizes."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,9 @@ def test_wrong_use_is_refused() -> None:
 def test_iou_matrix_without_masks() -> None:
     assert Rle.iou_matrix([], [Rle.full(2, 2)]).shape == (0, 1)
     assert Rle.iou_matrix([Rle.full(2, 2)] * 2, []).shape == (2, 0)
+
+
+def test_sizes_from_numpy_become_json() -> None:
+    height, width = np.array([3, 4])
+    for rle in (Rle.empty(height, width), Rle.from_kaggle("1 2", height, width), Rle.full(2, 2).place(0, 0, height, width)):
+        assert json.loads(json.dumps(rle.to_coco(text=True)))["size"] == [3, 4]
