@@ -1,11 +1,13 @@
 """Strict reading of pictures: what cannot be read completely is an error, never a grey area in the training data."""
 
+import contextlib
 import io
 import os
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ppdet_ext.errors import UserError
 
@@ -79,7 +81,7 @@ def _decode_jpeg(data: bytes, path: str, exif: bool) -> np.ndarray:
 def _decode_other(data: bytes, path: str, exif: bool) -> np.ndarray:
     # Pillow raises on truncated PNG, BMP, TIFF and WebP; OpenCV returns what it has.
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with _strict_pillow(), Image.open(io.BytesIO(data)) as picture:
             if picture.mode[0] in "IF":
                 raise UserError(f"{path}: {picture.mode} pixels are deeper than 8 bits. Convert the picture to 8 bits.")
             if exif:
@@ -92,12 +94,22 @@ def _decode_other(data: bytes, path: str, exif: bool) -> np.ndarray:
 def read_label_map(path: str) -> np.ndarray:
     """Read a single-channel 8-bit label map (COCO-stuff's PNG) as (h, w) uint8. Raises: UserError naming the file."""
     try:
-        with Image.open(io.BytesIO(_bytes_of(path))) as picture:
+        with _strict_pillow(), Image.open(io.BytesIO(_bytes_of(path))) as picture:
             if picture.mode not in ("L", "P"):
                 raise UserError(f"{path}: a label map has one 8-bit channel, this picture has mode {picture.mode}.")
             return np.array(picture)
     except (OSError, UnidentifiedImageError, SyntaxError) as fault:
         raise _unreadable(path, fault) from fault
+
+
+@contextlib.contextmanager
+def _strict_pillow() -> Iterator[None]:
+    # ppdet sets this process-wide switch, which makes Pillow fill up truncated pictures, too.
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _unreadable(path: str, fault: object) -> UserError:

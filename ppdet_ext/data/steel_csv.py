@@ -82,7 +82,10 @@ def _chunks(path: str, columns: list[str]) -> Iterator[pd.DataFrame]:
     # Blank lines are read too, so that the index tells the line; missing fields come as NaN whatever is asked.
     chunks = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
                          skipinitialspace=True, usecols=columns, chunksize=_CHUNK)
-    return (chunk.fillna("") for chunk in chunks)
+    for chunk in chunks:
+        if not isinstance(chunk.index, pd.RangeIndex):
+            raise pd.errors.ParserError("rows have more fields than the header")
+        yield chunk.fillna("")
 
 
 @contextlib.contextmanager

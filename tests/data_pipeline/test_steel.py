@@ -1,0 +1,340 @@
+"""Severstal's CSV formats, splits, and everything that can be wrong with them."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import ppdet.data.source
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ppdet.core.workspace import get_registered_modules
+from tiny_data import HEIGHT, WIDTH, block, write_csv, write_jpeg
+
+from ppdet_ext.data import SteelDataSet
+from ppdet_ext.data.split import fold_of, in_part, keep_empty, read_split
+from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
+
+
+def opened(folder: Path, **options) -> SteelDataSet:
+    return SteelDataSet(str(folder), **{"height": HEIGHT, "width": WIDTH, **options}).load()
+
+
+def names(dataset: SteelDataSet) -> list[str]:
+    return [record.name for record in dataset.records]
+
+
+def test_components_become_instances(steel):
+    dataset = opened(steel)
+    first, second, third = dataset.records[:3]
+    assert names(dataset) == [f"{c}.jpg" for c in "abcdefgh"]
+    assert first.labels.tolist() == [0, 0, 2]
+    assert first.masks == [block(2, 3, 5, 6), block(20, 40, 4, 8), block(10, 20, 3, 3)]
+    np.testing.assert_array_equal(first.boxes, [[3, 2, 9, 7], [40, 20, 48, 24], [20, 10, 23, 13]])
+    assert (first.height, first.width, first.crowd.tolist()) == (HEIGHT, WIDTH, [False] * 3)
+    assert second.labels.tolist() == [2]
+    assert third.boxes.shape == (0, 4)
+    assert third.masks == []
+    assert dataset.num_classes == 4
+    assert dataset.class_names == ["defect_1", "defect_2", "defect_3", "defect_4"]
+    assert dataset.category_ids == [1, 2, 3, 4]
+    assert [record.im_id for record in dataset.records] == list(range(8))
+
+
+def test_the_older_format_gives_the_same(steel):
+    new = opened(steel).records
+    rows = [line.split(",") for line in (steel / "train.csv").read_text().splitlines()[1:]]
+    old = {(name, int(label)): text for name, label, text in rows}
+    write_csv(steel, [(f"{c}.jpg_{k}", old.get((f"{c}.jpg", k), "")) for c in "abcdefgh" for k in range(1, 5)],
+              "ImageId_ClassId,EncodedPixels")
+    for before, after in zip(new, opened(steel).records):
+        assert (before.name, before.masks, before.labels.tolist()) == (after.name, after.masks, after.labels.tolist())
+
+
+def test_construction_reads_nothing_and_yaml_restores_it():
+    dataset = yaml.load("!SteelDataSet {dataset_dir: nowhere, fold: 2, part: val}", Loader=yaml.Loader)
+    again = yaml.load(yaml.dump(dataset), Loader=yaml.Loader)
+    assert isinstance(again, SteelDataSet)
+    assert (again.dataset_dir, again.fold, again.part, again.class_names) == ("nowhere", 2, "val", dataset.class_names)
+    assert ppdet.data.source.SteelDataSet is SteelDataSet
+    assert "SteelDataSet" in get_registered_modules()
+
+
+def test_missing_data_says_where_to_get_it(tmp_path):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(UserError) as caught:
+            opened(folder)
+        text = str(caught.value)
+        for part in (str(folder), "kaggle.com/c/severstal-steel-defect-detection", "dataset/steel/train.csv",
+                     "configs/htc/steel_sample.yml", "ppdet_ext.data.sample"):
+            assert part in text
+        assert text.count("\n") < 20
+    (tmp_path / "train_images").mkdir()
+    with pytest.raises(UserError, match=r"train\.csv does not exist"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "the file is empty"),
+    ("ImageId,ClassId,EncodedPixels\n", "no rows"),
+    ("image,class,rle\na.jpg,1,1 2\n", "found the columns image,class,rle; expected ImageId,ClassId,EncodedPixels"),
+    ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2,3,4\n", "not a CSV"),
+])
+def test_a_bad_csv_is_named_with_its_fault(steel, content, message):
+    (steel / "train.csv").write_text(content)
+    with pytest.raises(UserError, match=rf"train\.csv.*{message}"):
+        opened(steel)
+
+
+def test_binary_rubbish_is_no_csv(steel):
+    (steel / "train.csv").write_bytes(b"\x89PNG\r\n\xff\xfe\x00\x80,\xff\n\x80\x81\n")
+    with pytest.raises(UserError, match=r"train\.csv"):
+        opened(steel)
+
+
+def test_blank_lines_byte_order_mark_and_spaces_are_harmless(steel):
+    expected = opened(steel)
+    text = (steel / "train.csv").read_text()
+    (steel / "train.csv").write_text("\ufeff" + text.replace("\n", "\n\n").replace(",1,", ", 1,") + "\n\n")
+    found = opened(steel)
+    assert [r.masks for r in found.records] == [r.masks for r in expected.records]
+
+
+@pytest.mark.parametrize("text", ["1 2 3", "1 x", "0 4", "5 0", "1 -3", "9 2 4 1", "1 5 3 5", f"{HEIGHT * WIDTH} 2"])
+def test_malformed_masks_name_image_and_row(steel, text, caplog):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", 2, text)])
+    with pytest.raises(UserError, match=r"image b\.jpg, row 3"):
+        opened(steel)
+    with caplog.at_level(logging.WARNING, "ppdet_ext"):
+        dataset = opened(steel, on_error="skip")
+    assert "b.jpg, row 3" in caplog.text
+    assert [len(record.masks) for record in dataset.records[:2]] == [1, 0]
+
+
+def test_all_faults_are_counted_and_named_at_once(steel):
+    rows = [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3"), ("a.jpg", 7, "1 3"), ("b.jpg", "x", "1 3"),
+            *((f"gone{i:02d}.jpg", 1, "1 3") for i in range(12))]
+    write_csv(steel, rows)
+    write_jpeg(steel / "train_images" / "c.jpg", HEIGHT + 1, WIDTH)
+    (steel / "train_images" / "d.jpg").write_bytes(b"nothing")
+    with pytest.raises(UserError) as caught:
+        opened(steel)
+    text = str(caught.value)
+    assert "1 duplicate rows of an image and class: a.jpg class 1 (row 3)" in text
+    assert "2 rows of an unknown class (known: 1 to 4): a.jpg class '7' (row 4); b.jpg class 'x' (row 5)" in text
+    assert "12 images named by the annotations but missing on disk: gone00.jpg" in text
+    assert "gone09.jpg, and 2 more" in text
+    assert "gone10.jpg" not in text
+    assert "c.jpg is 33x64, annotated 32x64 (height x width)" in text
+    assert "d.jpg" in text
+    assert "on_error: skip" in text
+
+
+def test_skipping_leaves_the_faulty_out_and_says_so(steel, caplog):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3"), ("gone.jpg", 1, "1 3"), ("b.jpg", 5, "1 3")])
+    with caplog.at_level(logging.WARNING, "ppdet_ext"):
+        dataset = opened(steel, on_error="skip")
+    assert names(dataset) == [f"{c}.jpg" for c in "abcdefgh"]
+    assert dataset.records[0].masks == [Rle.from_kaggle("1 3", HEIGHT, WIDTH)]
+    assert dataset.records[1].masks == []
+    for part in ("gone.jpg", "row 3", "row 5", "skipped"):
+        assert part in caplog.text
+
+
+def test_header_checks_can_be_weaker(steel):
+    write_jpeg(steel / "train_images" / "c.jpg", HEIGHT, WIDTH + 8)
+    with pytest.raises(UserError, match="contradicts"):
+        opened(steel)
+    assert len(opened(steel, check_images="exists")) == 8
+    os.remove(steel / "train_images" / "a.jpg")
+    with pytest.raises(UserError, match=r"missing on disk: a\.jpg"):
+        opened(steel, check_images="exists")
+    assert len(opened(steel, check_images="none")) == 8
+
+
+def test_sizes_can_come_from_the_headers(steel):
+    write_jpeg(steel / "train_images" / "c.jpg", 16, 20)
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("c.jpg", 2, "320 1")])
+    dataset = opened(steel, height=None, width=None)
+    assert (dataset.records[2].height, dataset.records[2].width) == (16, 20)
+    assert dataset.records[2].masks[0].size == (16, 20)
+    write_csv(steel, [("c.jpg", 2, "321 1")])
+    with pytest.raises(UserError, match=r"c\.jpg, row 2"):
+        opened(steel, height=None, width=None)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"part": "test"}, "part: 'test' is not one of train, val, all"),
+    ({"on_error": "ignore"}, "on_error"),
+    ({"check_images": "yes"}, "check_images"),
+    ({"fold": 5}, "fold: 5"),
+    ({"part": "val"}, "needs a fold"),
+    ({"height": None}, "height and width"),
+])
+def test_wrong_settings_are_found_at_once(options, message):
+    with pytest.raises(UserError, match=message):
+        SteelDataSet("nowhere", **options)
+
+
+def test_small_components_are_left_out_and_counted(steel, caplog):
+    with caplog.at_level(logging.INFO, "ppdet_ext"):
+        dataset = opened(steel, min_instance_area=10)
+    assert [len(record.masks) for record in dataset.records[:2]] == [2, 1]
+    assert "1 of 4 components are smaller than min_instance_area: 10" in caplog.text
+
+
+def test_empty_images_stay_by_choice(steel):
+    assert names(opened(steel, allow_empty=False)) == ["a.jpg", "b.jpg"]
+    half = opened(steel, empty_ratio=0.5)
+    assert len(half) == 4
+    assert names(half) == names(opened(steel, empty_ratio=0.5))
+    others = {tuple(names(opened(steel, empty_ratio=0.5, seed=seed))) for seed in range(8)}
+    assert len(others) > 1
+    assert len(opened(steel, empty_ratio=0.0)) == 2
+
+
+def test_split_files(steel):
+    (steel / "split.txt").write_text("c.jpg\na.jpg\n\nc.jpg\n")
+    assert names(opened(steel, split="split.txt")) == ["c.jpg", "a.jpg"]
+    (steel / "split.csv").write_text("part,ImageId\nval,b.jpg\n")
+    assert names(opened(steel, split="split.csv")) == ["b.jpg"]
+    (steel / "split.csv").write_text("name,other\nd.jpg,1\n")
+    assert names(opened(steel, split="split.csv")) == ["d.jpg"]
+    (steel / "split.txt").write_text("nosuch.jpg\n")
+    with pytest.raises(UserError, match=r"nosuch\.jpg"):
+        opened(steel, split="split.txt")
+    (steel / "split.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"split\.txt names no image"):
+        read_split(str(steel / "split.txt"))
+    with pytest.raises(UserError, match=r"gone\.txt"):
+        opened(steel, split="gone.txt")
+
+
+def test_folds_part_the_images(steel):
+    parts = [names(opened(steel, fold=k, num_folds=4, part="val")) for k in range(4)]
+    assert sorted(name for part in parts for name in part) == [f"{c}.jpg" for c in "abcdefgh"]
+    for k in range(4):
+        train = names(opened(steel, fold=k, num_folds=4, part="train"))
+        assert sorted(train + parts[k]) == [f"{c}.jpg" for c in "abcdefgh"]
+    # Leaving empty images out of the training part must not move images between the parts.
+    train = names(opened(steel, fold=0, num_folds=4, part="train", allow_empty=False))
+    assert not set(train) & set(parts[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.frozensets(st.integers(0, 3), max_size=3), min_size=1, max_size=60), st.integers(2, 6),
+       st.integers(0, 5))
+def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
+    files = [f"{i}.jpg" for i in range(len(strata))]
+    folds = fold_of(files, strata, num_folds, seed)
+    sizes = np.bincount(folds, minlength=num_folds)
+    assert sizes.max() - sizes.min() <= 1
+    for stratum in set(strata):
+        inside = np.bincount(folds[[s == stratum for s in strata]], minlength=num_folds)
+        assert inside.max() - inside.min() <= 1
+    order = np.random.default_rng(0).permutation(len(files))
+    shuffled = fold_of([files[i] for i in order], [strata[i] for i in order], num_folds, seed)
+    np.testing.assert_array_equal(shuffled, folds[order])
+    assert (in_part(folds, 0, "val") ^ in_part(folds, 0, "train")).all()
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 0.95))
+def test_the_share_of_empty_images(filled, empty, ratio):
+    kept = keep_empty([str(i) for i in range(empty)], filled, ratio, 0)
+    assert len(kept) <= ratio * (filled + len(kept)) + 1e-9
+    more = len(kept) + 1
+    assert len(kept) == empty or more > ratio * (filled + more) - 1e-9
+
+
+def test_images_alone_serve_the_test_set(steel):
+    dataset = opened(steel, anno_path=None)
+    assert len(dataset) == 8
+    assert all(not record.masks for record in dataset.records)
+
+
+def test_nothing_left_is_an_error(steel):
+    write_csv(steel, [("a.jpg", 1, "")])
+    with pytest.raises(UserError, match="no image is left"):
+        opened(steel, allow_empty=False)
+
+
+def test_the_second_opening_uses_the_cache(steel, monkeypatch):
+    first = opened(steel)
+    monkeypatch.setattr("ppdet_ext.data.steel.split_rows", lambda *_: pytest.fail("the cache was not used"))
+    second = opened(steel)
+    for a, b in zip(first.records, second.records):
+        assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(),
+                                                                          b.boxes.tolist())
+
+
+def test_a_changed_csv_or_size_is_not_taken_from_the_cache(steel):
+    opened(steel)
+    write_csv(steel, [("a.jpg", 1, "5 9")])
+    assert opened(steel).records[0].masks == [Rle.from_kaggle("5 9", HEIGHT, WIDTH)]
+    narrow = opened(steel, width=WIDTH // 2, check_images="exists").records[0]
+    assert narrow.masks[0].size == (HEIGHT, WIDTH // 2)
+
+
+def test_a_damaged_cache_file_is_built_again(steel, caplog):
+    expected = opened(steel)
+    files = list(Path(os.environ["PPDET_EXT_CACHE"]).glob("*.npz"))
+    assert len(files) == 1
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    again = opened(steel)
+    assert [r.masks for r in again.records] == [r.masks for r in expected.records]
+    assert "building it again" in caplog.text
+    assert not list(files[0].parent.glob("*.part"))
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(steel, monkeypatch):
+    (steel / "a_file").write_text("")
+    monkeypatch.setenv("PPDET_EXT_CACHE", str(steel / "a_file" / "below"))
+    assert len(opened(steel)) == len(opened(steel)) == 8
+
+
+def test_faulty_rows_are_never_cached(steel, caplog):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", 2, "1 2 3")])
+    for _ in range(2):
+        caplog.clear()
+        opened(steel, on_error="skip")
+        assert "row 3" in caplog.text
+
+
+def test_all_real_rows(shared, tmp_path):
+    folder = shared / "data/severstal"
+    dataset = SteelDataSet(str(folder), image_dir="images", check_images="none").load()
+    rows = [line.split(",") for line in (folder / "train.csv").read_text().splitlines()[1:]]
+    assert len(rows) == 1416
+    by_name = {record.name: record for record in dataset.records}
+    assert len({name for name, _, _ in rows}) == 1334
+    # The listing adds the sheet without defects.
+    assert len(dataset) == 1335
+    for name, label, text in rows:
+        record = by_name[name]
+        own = [mask for mask, own in zip(record.masks, record.labels) if own == int(label) - 1]
+        merged = Rle.merge(own)
+        assert merged.to_kaggle() == text
+        np.testing.assert_array_equal(record.boxes[0], record.masks[0].box)
+
+
+def test_the_real_older_format(shared):
+    dataset = SteelDataSet(str(shared / "data/severstal"), "train_old_format.csv", "images", check_images="none").load()
+    lines = (shared / "data/severstal/train_old_format.csv").read_text().splitlines()[1:]
+    filled = {tuple(line.split(",")[0].rsplit("_", 1)): line.split(",")[1] for line in lines if not line.endswith(",")}
+    assert len(lines) == 1600
+    assert len(filled) == 235
+    by_name = {record.name: record for record in dataset.records}
+    assert len({line.split(",")[0].rsplit("_", 1)[0] for line in lines}) == 400
+    for (name, label), text in filled.items():
+        record = by_name[name]
+        own = [mask for mask, own in zip(record.masks, record.labels) if own == int(label) - 1]
+        assert Rle.merge(own).to_kaggle() == text
+    assert sum(len(set(r.labels.tolist())) for r in dataset.records) == 235
+
+
+def test_real_rows_of_missing_sheets_are_named(shared):
+    with pytest.raises(UserError, match="1332 images named by the annotations but missing on disk"):
+        SteelDataSet(str(shared / "data/severstal"), image_dir="images").load()
