@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import AttrDict, create
 
-from ppdet_ext.data import build_loader
+from ppdet_ext.data import SteelDataSet, build_loader
 from ppdet_ext.data.sample import SampleSpec, write_sample_set
 from ppdet_ext.data.sample.writer import META, PROGRESS
 from ppdet_ext.errors import UserError
@@ -38,7 +38,7 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
     if key not in cfg:
         raise UserError(f"The configuration has no {key}; give one, for example '{key}: !SteelDataSet {{…}}'.")
     dataset = cfg[key]
-    prepare_sample(cfg, dataset)
+    prepare_sample(cfg)
     dataset.load()
     # Pictures without annotations know no classes.
     if dataset.num_classes not in (0, cfg.num_classes):
@@ -50,11 +50,12 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
     return dataset
 
 
-def prepare_sample(cfg: AttrDict, dataset: Any) -> None:
-    """Make the data set's folder with the sample generator, if `SampleData` asks for it and it holds
-    nothing else.
+def prepare_sample(cfg: AttrDict) -> None:
+    """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing
+    else.
     """
-    if cfg.get("SampleData") is None:
+    dataset = cfg.get("TrainDataset")
+    if cfg.get("SampleData") is None or not isinstance(dataset, SteelDataSet):
         return
     folder = Path(dataset.dataset_dir)
     known = (folder / META).is_file() or (folder / PROGRESS).is_file()

@@ -260,4 +260,5 @@ def unused_sections(tree: Mapping[str, Any]) -> list[str]:
         section = tree.get(name) or {}
         values = {item.name: item.default for item in schema if item.has_default()} | dict(section)
         waiting += [value.get("name") if isinstance(value, dict) else value for value in values.values()]
-    return [key for key in tree if key in modules and key not in reached and key not in READERS]
+    sections = [key for key in tree if key in modules and key not in (*READERS, *DATASETS)]
+    return [key for key in sections if key not in reached]

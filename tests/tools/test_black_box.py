@@ -1,0 +1,105 @@
+"""The tools as their users run them: subprocesses, from another folder; each costs seconds of import, so they are few."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppdet_ext.engine.unpickle import read_data_file
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAG = re.compile(r"(?<![\w-])--?[a-z][\w]*")
+
+
+def start(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, str, str]:
+    process = start(tool, *arguments, cwd=cwd)
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+@pytest.mark.parametrize(("tool", "flags"), [
+    ("train", "-h --help -c --config -o --opt --debug --eval -r --resume --amp --use_vdl --vdl_log_dir"),
+    ("eval", "-h --help -c --config -o --opt --debug --classwise --save_prediction_only --output_eval"),
+    ("infer", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output_dir --draw_threshold "
+     "--save_results"),
+    ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
+     "--draw_threshold --style"),
+])  # fmt: skip
+def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:
+    code, out, error = run(tool, "--help")
+    assert (code, error) == (0, "")
+    assert out.startswith(f"usage: {tool}.py ")
+    options = [line for line in out.splitlines() if line.startswith("  -")]
+    assert [flag for line in options for flag in FLAG.findall(line.split("  ")[1])] == flags.split()
+
+
+def test_interrupted_training_goes_on_to_the_same_bits_in_another_process(workspace, config, trained, tmp_path) -> None:
+    arguments = ["-c", config, "--eval", "-o", f"save_dir={tmp_path}"]
+    for _ in range(3):
+        process = start("train", *arguments)
+        for line in process.stdout:
+            if "tiny/0.pdparams" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+        if process.returncode != 0:
+            break  # on a busy machine training may be through before the signal arrives
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert "Go on from the last finished epoch with: python tools/train.py -r auto" in error
+    assert not (tmp_path / "tiny" / "model_final.json").exists()
+
+    code, out, error = run("train", "-r", "auto", *arguments)
+    assert (code, error) == (0, "")
+    assert "1 of 2 epochs done" in out
+    one, two = (read_data_file(folder / "model_final.pdopt") for folder in (trained, tmp_path / "tiny"))
+    assert list(one) == list(two)
+    assert all(np.array_equal(value, two[key]) for key, value in one.items())
+
+
+def test_eval_infer_and_submit_in_a_row(workspace: Path, config: str, trained: Path, tmp_path: Path) -> None:
+    weights = ["-o", f"weights={trained}/best_model", f"save_dir={tmp_path}"]
+    code, out, error = run("eval", "-c", config, *weights)
+    assert (code, error) == (0, "")
+    assert "Average Precision" in out
+    code, out, error = run("infer", "-c", "tiny.yml", "--save_results", "--output_dir", str(tmp_path), *weights, cwd=workspace)
+    assert (code, error) == (0, "")
+    assert len(list(tmp_path.glob("*.jpg"))) == 8
+    code, out, error = run("submit", "-c", config, "--results", str(tmp_path), "--output", str(tmp_path / "s.csv"))
+    assert (code, error) == (0, "")
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 1 + 8 * 4
+
+
+def test_without_the_kaggle_data_one_screen_says_what_to_do(tmp_path: Path) -> None:
+    code, out, error = run("train", "-c", "configs/htc/steel.yml", "-o", f"TrainDataset.dataset_dir={tmp_path}/none",
+                           f"save_dir={tmp_path}")  # fmt: skip
+    assert code == 1
+    assert error.startswith("error: ")
+    assert "https://www.kaggle.com/c/severstal-steel-defect-detection" in error
+    assert "configs/htc/steel_sample.yml" in error
+    assert len((out + error).splitlines()) < 25
+    assert "Traceback" not in out + error
+
+
+def test_without_a_config_the_sample_is_used_and_that_is_said() -> None:
+    code, out, error = run("train", "-o", "epochs=3")
+    assert code == 1
+    assert "No -c given: using configs/htc/steel_sample.yml" in out
+    assert "unknown key 'epochs'. Did you mean 'epoch'?" in error
