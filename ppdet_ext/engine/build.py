@@ -51,9 +51,7 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
 
 
 def prepare_sample(cfg: AttrDict) -> None:
-    """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing
-    else.
-    """
+    """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing else."""
     dataset = cfg.get("TrainDataset")
     if cfg.get("SampleData") is None or not isinstance(dataset, SteelDataSet):
         return
@@ -70,9 +68,7 @@ def prepare_sample(cfg: AttrDict) -> None:
 
 
 def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
-    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'); training is split over
-    ranks.
-    """
+    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'); training is split over ranks."""
     key = f"{mode.capitalize()}Reader"
     if not cfg[key]:
         raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")

@@ -1,9 +1,7 @@
-"""Checkpoints of a training run: ppdet's two files, written aside and published by rename, and a small
-manifest.
+"""Checkpoints of a training run: ppdet's two files, written aside and published by rename, and a small manifest.
 
-`<name>.pdparams` and `<name>.pdopt` are what plain ppdet writes and reads. `<name>.json` comes last; it
-holds the sizes and
-hashes of the two, so that a pair from two different moments, or a torn file, is recognised, and the
+`<name>.pdparams` and `<name>.pdopt` are what plain ppdet writes and reads. `<name>.json` comes last; it holds
+the sizes and hashes of the two, so that a torn file or a pair from two different moments is recognised, and the
 trainer's own state.
 """
 
@@ -32,9 +30,7 @@ _SUFFIXES = (".pdparams", ".pdopt")
 
 @dataclass
 class Checkpoint:
-    """A complete checkpoint on disk: its path without suffix, epochs done, and the hooks' state (empty if
-    ppdet's).
-    """
+    """A complete checkpoint on disk: its path without suffix, epochs done, and the hooks' state (empty if ppdet's)."""
 
     stem: Path
     epoch: int
@@ -42,8 +38,7 @@ class Checkpoint:
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path` (it is given that file's path), flush it to disk, then put it
-    in place; `path` is never half-written.
+    """Let `write` fill a file beside `path` (it is given that file's path), flush it, then put it in place.
 
     Raises:
         UserError: the folder is not writable or the disk is full; the old file is left as it was.
@@ -125,9 +120,7 @@ def _read_manifest(stem: Path) -> Checkpoint:
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The complete checkpoint of `folder` with most epochs done; None if there is none. Damaged ones are
-    named.
-    """
+    """The complete checkpoint of `folder` with most epochs done; None if there is none. Damaged ones are named."""
     found = []
     for manifest in sorted(folder.glob("*.json")):
         stem = manifest.with_suffix("")
@@ -163,8 +156,7 @@ def load_checkpoint(checkpoint: Checkpoint, model: paddle.nn.Layer, optimizer: p
     """Put weights, optimizer state and learning-rate schedule back.
 
     Raises:
-        UserError: damaged files, another architecture, or an optimizer state of other tensors; nothing
-            half-loaded is used.
+        UserError: damaged files, another architecture, or an optimizer state of other tensors; nothing is half-loaded.
     """
     content = read_data_file(_with_suffix(checkpoint.stem, ".pdopt"))
     content.pop("last_epoch", None)
@@ -180,8 +172,7 @@ def load_checkpoint(checkpoint: Checkpoint, model: paddle.nn.Layer, optimizer: p
 
 
 def foreign_slots(content: dict[str, Any], optimizer: paddle.optimizer.Optimizer) -> list[str]:
-    """Entries of an optimizer state that are no '<parameter>_<slot>_<n>' of this optimizer; paddle would
-    ignore them.
+    """Entries of an optimizer state that are no '<parameter>_<slot>_<n>' of this optimizer; paddle would ignore them.
 
     A parameter without an entry is in order: slots come into being with its first gradient.
     """
@@ -200,9 +191,7 @@ def _to_tensors(value: Any) -> Any:
 
 
 def retire_checkpoints(folder: Path) -> None:
-    """Make `newest_checkpoint` forget what an earlier run left in `folder`; its weights stay until
-    overwritten.
-    """
+    """Make `newest_checkpoint` forget what an earlier run left in `folder`; its weights stay until overwritten."""
     old = [manifest for manifest in sorted(folder.glob("*.json")) if _with_suffix(manifest.with_suffix(""), ".pdopt").exists()]
     for manifest in old:
         manifest.unlink()

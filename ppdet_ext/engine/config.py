@@ -25,11 +25,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
         overrides: texts 'a.b.0.c=value', the value in YAML; they reach into lists and `!Class` nodes.
 
     Returns:
-        ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults),
-        data set
-        objects, `filename` (name of the run) and `resolved` (the plain tree, see `dump_config`). A second
-        call starts
-        afresh: one process holds one configuration.
+        ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults), data set
+        objects, `filename` (name of the run) and `resolved` (the plain tree, see `dump_config`). A second call
+        starts afresh: one process holds one configuration.
 
     Raises:
         UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
@@ -63,8 +61,7 @@ def dump_config(cfg: AttrDict) -> str:
 
 
 def resolve_path(path: str | Path) -> Path:
-    """A relative path of a configuration: from the working directory if it exists there, else from the
-    checkout's root.
+    """A relative path of a configuration: from the working directory if it exists there, else from the checkout's root.
 
     Where the working directory is outside the checkout, a path that exists nowhere stays relative to it.
     """

@@ -1,6 +1,4 @@
-"""Checks of a merged configuration tree before anything is built; every problem found is reported, not only
-the first.
-"""
+"""Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -87,11 +85,11 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
             _check_dataset(key, value, problems)
         elif key in READERS:
             _check_reader(key, value, problems)
-        elif key == SAMPLE:
+        elif key == SAMPLE and value is not None:
             _check_sample(value, problems)
         elif key in modules:
             _check_module((key,), key, value, problems)
-        elif key not in shared:
+        elif key != SAMPLE and key not in shared:
             problems.unknown((key,), {*TOP_LEVEL, *DATASETS, SAMPLE, *modules, *shared})
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:
@@ -207,9 +205,7 @@ def _check_module(path: Path_, name: str, value: Any, problems: Problems) -> Non
 
 
 def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
-    """Whether a key's value is the name of a registered module: injected by ppdet, or such a name by
-    default.
-    """
+    """Whether a key's value is the name of a registered module: injected by ppdet, or such a name by default."""
     default = schema.schema[key].default if schema.has_default(key) else None
     return key in schema.inject or (isinstance(default, str) and default in modules)
 

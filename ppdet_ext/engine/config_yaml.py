@@ -1,10 +1,7 @@
-"""Reading configuration text: a safe YAML loader that knows ppdet's `!Class` tags, `_BASE_` files and `-o`
-overrides.
+"""Reading configuration text: a safe YAML loader that knows ppdet's `!Class` tags, `_BASE_` files and `-o` overrides.
 
-The result is a plain tree of dicts, lists and scalars. A `!Class {...}` node stays a description (`Tagged`)
-until the
-whole configuration is merged, so that a leaf file or `-o` can still change one argument of a base file's
-data set.
+The result is a plain tree of dicts, lists and scalars. A `!Class {...}` node stays a description (`Tagged`) until the
+whole configuration is merged, so that a leaf file or `-o` can still change one argument of a base file's data set.
 """
 
 import difflib
@@ -58,9 +55,7 @@ def host_tags() -> dict[str, type]:
 
 
 class ConfigLoader(yaml.SafeLoader):
-    """SafeLoader plus ppdet's tags (as descriptions) and floats such as 1e-4, which YAML 1.1 takes for
-    text.
-    """
+    """SafeLoader plus ppdet's tags (as descriptions) and floats such as 1e-4, which YAML 1.1 takes for text."""
 
     def construct_tagged(self, suffix: str, node: yaml.Node) -> Tagged:
         if suffix not in host_tags():
@@ -109,9 +104,7 @@ def _parse(text: str, source: str) -> tuple[Any, yaml.Node | None]:
 
 
 def _expanded_size(node: yaml.Node | None, sizes: dict[int, int], source: str) -> int:
-    """Number of nodes once aliases are written out; refuses circular and exploding aliases ('billion
-    laughs').
-    """
+    """Number of nodes once aliases are written out; refuses circular and exploding aliases ('billion laughs')."""
     if id(node) in sizes:
         if sizes[id(node)] == 0:
             raise UserError(f"{source}: an alias (*name) contains itself.")
@@ -167,9 +160,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_config(path: str | Path) -> Path:
-    """The file meant by `path`: from the working directory, else from the checkout's root. UserError if
-    absent.
-    """
+    """The file meant by `path`: from the working directory, else from the checkout's root. UserError if absent."""
     for candidate in (Path(path), ROOT / path):
         if candidate.is_file():
             return candidate

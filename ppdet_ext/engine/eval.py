@@ -22,9 +22,7 @@ RESULTS_FILE = "eval.json"
 
 
 def model_with_weights(cfg: AttrDict) -> paddle.nn.Layer:
-    """The configured model in eval mode with the configured `weights`; UserError when there are none or
-    they differ.
-    """
+    """The configured model in eval mode with the configured `weights`; UserError when there are none or they differ."""
     distributed.use_device(cfg.use_gpu)
     if not cfg.weights:
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.evaluation import CocoMetric
 from ppdet_ext.structures import Detections
 
@@ -21,9 +21,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 @dataclass
 class Evaluation:
-    """Outcome of an evaluation: the metric (still holding all predictions), its numbers, and the time it
-    took.
-    """
+    """Outcome of an evaluation: the metric (still holding all predictions), its numbers, and the time it took."""
 
     metric: CocoMetric
     images: int
@@ -42,8 +40,7 @@ class Evaluation:
 def predict(
     model: paddle.nn.Layer, loader: Iterable[dict[str, Any]], images: int, title: str
 ) -> Iterator[tuple[int, str, Detections]]:
-    """(image id, name, detections) for each image of the loader; the model's train/eval mode is put back at
-    the end.
+    """(image id, name, detections) for each image of the loader; the model's train/eval mode is put back at the end.
 
     Args:
         model: in eval mode `model(batch)` gives one `Detections` per image.
@@ -54,8 +51,11 @@ def predict(
     model.eval()
     try:
         for batch in track(loader, images, title, lambda batch: len(batch["names"])):
-            with paddle.no_grad():
-                found = model(batch)
+            try:
+                with paddle.no_grad():
+                    found = model(batch)
+            except DivergenceError as error:
+                raise DivergenceError(f"{error} (images: {', '.join(map(str, batch['names']))})") from error
             for im_id, name, detections in zip(np.asarray(batch["im_id"]).reshape(-1), batch["names"], found):
                 yield int(im_id), str(name), detections
     finally:

@@ -28,10 +28,9 @@ class Trainer:
             hooks.after_epoch()                         # evaluate, then save
         hooks.after_train()
 
-    Hooks run in the order given. What they read is public here:
-    `epoch`, `step`, `steps_per_epoch`, `losses` (name -> float, this step), `learning_rate` (of this step),
-    `batch_cost` and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's
-    evaluation, or None).
+    Hooks run in the order given. What they read is public here: `epoch`, `step`, `steps_per_epoch`, `losses`
+    (name -> float, this step), `learning_rate` (of this step), `batch_cost` and `data_cost` (seconds of this step),
+    `batch_size`, `metrics` (of this epoch's evaluation, or None).
 
     Args:
         model: losses from `model(batch)` in train mode; possibly wrapped by DataParallel.
@@ -114,9 +113,7 @@ class Trainer:
             getattr(hook, moment)(self)
 
     def _timed(self, loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The batches; takes the time spent waiting for each, and for each whole step before the hooks see
-        it.
-        """
+        """The batches; takes the time spent waiting for each, and for each whole step before the hooks see it."""
         iterator = iter(loader)
         while True:
             self._step_began = time.perf_counter()
@@ -163,9 +160,7 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able state beside weights and optimizer: the loss scaler's, and each hook's under its class
-        name.
-        """
+        """JSON-able state beside weights and optimizer: the loss scaler's, and each hook's under its class name."""
         state = {type(hook).__name__: hook.state_dict() for hook in self.hooks if hook.state_dict()}
         if self.scaler is not None:
             state["scaler"] = {
@@ -174,9 +169,7 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave; UserError when it is the state of a run with other hooks'
-        formats.
-        """
+        """Take back what `state_dict` gave; UserError when it is the state of a run with other hooks' formats."""
         try:
             for hook in self.hooks:
                 if type(hook).__name__ in state:

@@ -1,6 +1,4 @@
-"""Reading `.pdparams` and `.pdopt` files as data: a pickle reader that builds numpy arrays and plain
-containers only.
-"""
+"""Reading `.pdparams` and `.pdopt` files as data: a pickle reader that builds numpy arrays and plain containers only."""
 
 import collections
 import pickle

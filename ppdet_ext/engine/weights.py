@@ -1,6 +1,4 @@
-"""Loading model weights: the same architecture exactly (`weights`), or what fits of another one
-(`pretrain_weights`).
-"""
+"""Loading model weights: the same architecture exactly (`weights`), or what fits of another one (`pretrain_weights`)."""
 
 import difflib
 import logging
@@ -22,9 +20,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 
 def find_weights(path: str | Path, suffix: str = SUFFIX) -> Path:
-    """The weights file meant by a path with or without suffix, or by a URL. UserError, with near names, if
-    absent.
-    """
+    """The weights file meant by a path with or without suffix, or by a URL. UserError, with near names, if absent."""
     text = str(path)
     if text.startswith(("http://", "https://", "ppdet://")):
         try:
@@ -36,7 +32,8 @@ def find_weights(path: str | Path, suffix: str = SUFFIX) -> Path:
     if found.is_file():
         return found
     folder = found.parent if found.parent.is_dir() else found.parent.parent
-    names = {str(file.relative_to(folder)): file for file in sorted(folder.rglob(f"*{suffix}"))[:1000]}
+    files = [*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}")]
+    names = {str(file.relative_to(folder)): file for file in sorted(files)}
     wanted = found.name if folder == found.parent else f"{found.parent.name}/{found.name}"
     near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.3) or list(names)[:3]
     hint = f" There is: {', '.join(str(names[name]) for name in near)}" if near else ""
@@ -93,8 +90,7 @@ def load_weights(model: paddle.nn.Layer, path: str | Path) -> Path:
 def match_names(model: Mapping[str, paddle.Tensor], file: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Model tensor -> file tensor of the same shape: equal name, else the longest file name it ends with.
 
-    ppdet's rule ('res2.0.conv.weight' in a classification checkpoint fits 'backbone.res2.0.conv.weight'
-    here).
+    ppdet's rule ('res2.0.conv.weight' in a classification checkpoint fits 'backbone.res2.0.conv.weight' here).
     """
     matched = {}
     for name, tensor in model.items():
@@ -107,8 +103,7 @@ def match_names(model: Mapping[str, paddle.Tensor], file: Mapping[str, np.ndarra
 
 
 def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
-    """Load what fits of a pretrained file; returns and logs counts: loaded, not_in_file, not_in_model,
-    other_shape.
+    """Load what fits of a pretrained file; returns and logs counts: loaded, not_in_file, not_in_model, other_shape.
 
     Raises:
         UserError: no such file, damaged, or fewer than half of the tensors (of the smaller of file and

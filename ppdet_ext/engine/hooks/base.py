@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 class Hook:
     """Something that happens around the steps of `Trainer.run`; see there for when each method is called.
 
-    A hook that remembers anything which changes later results gives it in `state_dict` (JSON-able) and
-    takes it back
+    A hook that remembers anything which changes later results gives it in `state_dict` (JSON-able) and takes it back
     in `load_state_dict`, so that a resumed run continues as if it had never stopped.
     """
 

@@ -18,10 +18,8 @@ logger = logging.getLogger("ppdet_ext.engine")
 class MetricsFile(Hook):
     """Writes `metrics.jsonl`: one JSON object per line, nothing in it depends on the clock.
 
-    `{"kind": "train", "epoch", "step", "iteration", "learning_rate", "losses": {name: mean since the last
-    line}}` each
-    `log_iter` steps and at the end of an epoch, `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm":
-    [...]}`
+    `{"kind": "train", "epoch", "step", "iteration", "learning_rate", "losses": {name: mean since the last line}}`
+    each `log_iter` steps and at the end of an epoch, `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm": […]}`
     after an evaluation. A resumed run first drops the lines of epochs it will repeat.
     """
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 class WaitForRank0(Hook):
-    """At the end of each epoch the other ranks wait until rank 0, which evaluates and saves, is through;
-    stands last.
-    """
+    """At the end of each epoch the other ranks wait until rank 0, which evaluates and saves, is through; stands last."""
 
     def after_epoch(self, trainer: Trainer) -> None:
         wait_for_rank_0(f"end of epoch {trainer.epoch}")

@@ -18,8 +18,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 
 class SaveCheckpoints(Hook):
-    """Saves under ppdet's names: `<epoch>` each `snapshot_epoch`, `model_final` at the end, `best_model` by
-    mask AP.
+    """Saves under ppdet's names: `<epoch>` each `snapshot_epoch`, `model_final` at the end, `best_model` by mask AP.
 
     Args:
         folder: the run's folder.
@@ -41,8 +40,7 @@ class SaveCheckpoints(Hook):
     def after_epoch(self, trainer: Trainer) -> None:
         if not is_snapshot(trainer, self.snapshot_epoch):
             return
-        # best_model goes first: the numbered checkpoint says what the best is, so that file must exist by
-        # then.
+        # best_model goes first: the numbered checkpoint says what the best is, so that file must exist by then.
         if trainer.metrics is not None:
             self._keep_best(trainer, trainer.metrics)
         self._save(trainer, "model_final" if trainer.epoch == trainer.epochs - 1 else str(trainer.epoch))

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 class VisualDL(Hook):
-    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP` per
-    evaluation.
+    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP` per evaluation.
 
     Args:
         folder: where VisualDL's log goes; show it with `visualdl --logdir folder`.
