@@ -10,7 +10,7 @@ from ppdet.core.workspace import AttrDict, SchemaDict, global_config, merge_conf
 
 from ppdet_ext.errors import UserError
 
-from .config_check import DATASETS, REQUIRED, TOP_LEVEL, Problems, check_tree, unused_sections
+from .config_check import DATASETS, REQUIRED, TOP_LEVEL, UNSET, Problems, check_tree, unused_sections
 from .config_yaml import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, read_tree
 
 PATH_KEYS = ("dataset_dir", "images")
@@ -40,7 +40,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
     check_tree(tree, problems)
     if problems.found:
         raise UserError("\n".join(problems.found))
-    defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default is not REQUIRED}
+    defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default not in (REQUIRED, UNSET)}
     tree = {**defaults, **tree}
     resolved = deepcopy(tree)
     built = {key: _build(value, (key,), problems) for key, value in tree.items()}

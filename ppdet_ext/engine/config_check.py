@@ -11,10 +11,11 @@ from ppdet.core.workspace import get_registered_modules
 from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.sample import SampleSpec
 
-from .config_yaml import Origins, Path_, Tagged, host_tags, nearest
+from .config_yaml import KeyPath, Origins, Tagged, host_tags, nearest
 
-REQUIRED = object()
-# Top-level keys, their types and defaults. REQUIRED: no default, every configuration says it; None: unset.
+REQUIRED, UNSET = object(), object()
+# Top-level keys, their types and defaults. REQUIRED: every configuration says it. UNSET: absent unless it is said, since
+# ppdet hands the key to all modules that share it, whose own defaults differ.
 TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "architecture": ((str,), REQUIRED),
     "num_classes": ((int,), REQUIRED),
@@ -28,7 +29,7 @@ TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "worker_num": ((int,), 2),
     "seed": ((int,), 0),
     "metric": ((str,), "COCO"),
-    "norm_type": ((str,), "bn"),
+    "norm_type": ((str, type(None)), UNSET),
     "find_unused_parameters": ((bool,), False),
 }
 POSITIVE = ("num_classes", "epoch", "log_iter", "snapshot_epoch")
@@ -48,12 +49,12 @@ class Problems:
         self.origins = origins
         self.found: list[str] = []
 
-    def add(self, path: Path_, text: str) -> None:
+    def add(self, path: KeyPath, text: str) -> None:
         """Note a problem with the key at `path`."""
         where = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), self.source)
         self.found.append(f"{where}: {text}")
 
-    def unknown(self, path: Path_, choices: Iterable[str], owner: str = "") -> None:
+    def unknown(self, path: KeyPath, choices: Iterable[str], owner: str = "") -> None:
         """Note an unknown key at `path`, offering the nearest of `choices`."""
         names = sorted(choices)
         hint = nearest(path[-1], names)
@@ -150,7 +151,7 @@ def _check_sample(value: Any, problems: Problems) -> None:
             problems.add((SAMPLE, key), f"{SAMPLE}.{key} is {item!r}; expected a whole number.")
 
 
-def _check_transforms(path: Path_, value: Any, classes: dict[str, type], problems: Problems) -> None:
+def _check_transforms(path: KeyPath, value: Any, classes: dict[str, type], problems: Problems) -> None:
     if not isinstance(value, list):
         problems.add(path, f"{'.'.join(path)} is {value!r}; expected a list of '- Name: {{…}}'.")
         return
@@ -168,7 +169,7 @@ def _check_transforms(path: Path_, value: Any, classes: dict[str, type], problem
             problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
 
 
-def _check_arguments(path: Path_, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
+def _check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
     """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
     named, takes_any = parameters_of(cls)
     for key, value in given.items():
@@ -181,7 +182,7 @@ def _check_arguments(path: Path_, cls: type, given: Mapping[str, Any], problems:
         problems.add(path, f"{'.'.join(path)} ({cls.__name__}) needs {', '.join(missing)}.")
 
 
-def _check_module(path: Path_, name: str, value: Any, problems: Problems) -> None:
+def _check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> None:
     """A registered module's section: its keys against the schema ppdet took from the constructor."""
     modules = get_registered_modules()
     schema = modules[name]
@@ -210,7 +211,7 @@ def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
     return key in schema.inject or (isinstance(default, str) and default in modules)
 
 
-def _check_nested(path: Path_, value: Any, problems: Problems) -> None:
+def _check_nested(path: KeyPath, value: Any, problems: Problems) -> None:
     """`!Class` nodes anywhere below, and ppdet's {name: Class, …} form of learning-rate schedulers."""
     tags = host_tags()
     if isinstance(value, Tagged):
@@ -227,7 +228,7 @@ def _check_nested(path: Path_, value: Any, problems: Problems) -> None:
             _check_nested((*path, str(index)), item, problems)
 
 
-def _check_optimizer(path: Path_, value: Any, problems: Problems) -> None:
+def _check_optimizer(path: KeyPath, value: Any, problems: Problems) -> None:
     """`OptimizerBuilder.optimizer`: {type: a paddle.optimizer class, its arguments…}."""
     names = [name for name in paddle.optimizer.__all__ if name not in ("Optimizer", "lr")]
     if not isinstance(value, dict) or value.get("type") not in names:

@@ -22,8 +22,8 @@ BASE_KEY = "_BASE_"
 REFUSED_TAGS = frozenset({"Callable"})
 MAX_NODES = 100_000
 
-Path_ = tuple[str, ...]
-Origins = dict[Path_, str]
+KeyPath = tuple[str, ...]
+Origins = dict[KeyPath, str]
 
 
 class Tagged(dict):
@@ -129,7 +129,7 @@ def _unshared(value: Any) -> Any:
     return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
-def _locate(node: yaml.Node, source: str, path: Path_ = ()) -> Origins:
+def _locate(node: yaml.Node, source: str, path: KeyPath = ()) -> Origins:
     """'file:line' of every key below `node`; UserError for a key given twice in one mapping."""
     found: Origins = {}
     if isinstance(node, yaml.MappingNode):
@@ -210,7 +210,7 @@ def supersede(origins: Origins, newer: Origins, tree: dict[str, Any]) -> None:
     origins.update(newer)
 
 
-def forget_below(origins: Origins, path: Path_) -> None:
+def forget_below(origins: Origins, path: KeyPath) -> None:
     """Remove the origins of all keys below `path`."""
     for old in [old for old in origins if len(old) > len(path) and old[: len(path)] == path]:
         del origins[old]

@@ -53,6 +53,10 @@ def test_values_defaults_and_types(base: Path) -> None:
     cfg = load_config(base)
     assert (cfg.architecture, cfg.num_classes, cfg.filename) == ("FasterRCNN", 4, "base")
     assert (cfg.log_iter, cfg.snapshot_epoch, cfg.use_gpu, cfg.save_dir, cfg.seed) == (20, 1, False, "output", 0)
+    assert "norm_type" not in cfg
+    assert load_config(base, ["norm_type=gn"]).norm_type == "gn"
+    cfg = load_config(base, ["SampleData=null"])
+    assert cfg.SampleData is None
     assert cfg.LearningRate["base_lr"] == 0.01
     assert cfg.TrainReader["batch_size"] == 2
     assert type(cfg.TrainDataset).__name__ == "SteelDataSet"

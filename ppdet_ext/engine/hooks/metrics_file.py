@@ -40,9 +40,6 @@ class MetricsFile(Hook):
                     logger.warning("%s line %d is damaged and was dropped", self.path, number)
         self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
-    def before_epoch(self, trainer: Trainer) -> None:
-        self._sums, self._count = {}, 0
-
     def after_step(self, trainer: Trainer) -> None:
         for name, value in trainer.losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
