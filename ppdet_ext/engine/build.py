@@ -35,9 +35,9 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
     Raises:
         UserError: not configured, not readable, or with another number of classes than `num_classes`.
     """
-    if key not in cfg:
+    dataset = cfg.get(key)
+    if dataset is None:
         raise UserError(f"The configuration has no {key}; give one, for example '{key}: !SteelDataSet {{…}}'.")
-    dataset = cfg[key]
     prepare_sample(cfg)
     dataset.load()
     # Pictures without annotations know no classes.
@@ -96,7 +96,7 @@ def build_optimizer(
     except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
     boundaries: Sequence[int] = getattr(schedule, "boundaries", ())
-    if any(later <= earlier for earlier, later in pairwise(boundaries)):
+    if any(later < earlier for earlier, later in pairwise(boundaries)):
         raise UserError(
             f"LearningRate: with {steps_per_epoch} steps per epoch the warm-up does not end before the first "
             "milestone, or milestones are not ascending. Shorten LinearWarmup.steps or move the milestones."

@@ -75,7 +75,8 @@ def resolve_path(path: str | Path) -> Path:
 def _reset_workspace() -> None:
     """Take back what an earlier `load_config` of this process set; the registered modules stay."""
     for key, value in list(global_config.items()):
-        if isinstance(value, SchemaDict):
+        # ppdet has modules named TrainDataset, …; here these keys hold data sets or are absent.
+        if isinstance(value, SchemaDict) and key not in DATASETS:
             value.clear()
         else:
             del global_config[key]

@@ -80,17 +80,19 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
     modules = get_registered_modules()
     shared = {key for schema in modules.values() if schema.pymodule.__name__.startswith("ppdet_ext") for key in schema.shared}
     for key, value in tree.items():
+        if value is None and key in (*DATASETS, SAMPLE):
+            continue  # switched off by -o KEY=null
         if key in TOP_LEVEL:
             _check_scalar(key, value, problems)
         elif key in DATASETS:
             _check_dataset(key, value, problems)
         elif key in READERS:
             _check_reader(key, value, problems)
-        elif key == SAMPLE and value is not None:
+        elif key == SAMPLE:
             _check_sample(value, problems)
         elif key in modules:
             _check_module((key,), key, value, problems)
-        elif key != SAMPLE and key not in shared:
+        elif key not in shared:
             problems.unknown((key,), {*TOP_LEVEL, *DATASETS, SAMPLE, *modules, *shared})
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:

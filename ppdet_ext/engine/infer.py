@@ -54,7 +54,7 @@ class Predictor:
 
     def __init__(self, cfg: AttrDict, images: str | None) -> None:
         self.model = model_with_weights(cfg)
-        if images is None and "TestDataset" not in cfg:
+        if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
         self.class_names, self.category_ids = class_list(cfg)
         if images is None:

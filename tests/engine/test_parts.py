@@ -171,8 +171,20 @@ def test_schedule_counts_epochs_in_steps_of_the_loader(cfg) -> None:
 
 
 def test_schedule_that_cannot_be_is_refused(cfg) -> None:
-    with pytest.raises(UserError, match="with 5 steps per epoch the warm-up does not end before"):
-        build_optimizer(cfg, paddle.nn.Linear(1, 1), 5)
+    with pytest.raises(UserError, match="with 4 steps per epoch the warm-up does not end before"):
+        build_optimizer(cfg, paddle.nn.Linear(1, 1), 4)
+
+
+def test_cosine_decay_after_warm_up_is_accepted(cfg, tmp_path: Path) -> None:
+    cosine = "LearningRate.schedulers=[!CosineDecay {max_epochs: 4}, !LinearWarmup {steps: 3, start_factor: 0.1}]"
+    schedule, optimizer = build_optimizer(load_config(tmp_path / "small.yml", [cosine]), paddle.nn.Linear(1, 1), 5)
+    seen = []
+    for _ in range(20):
+        seen.append(optimizer.get_lr())
+        schedule.step()
+    assert seen[3] == pytest.approx(0.1)
+    assert seen[4:] == sorted(seen[4:], reverse=True)
+    assert seen[-1] < 0.01
 
 
 def test_parts_that_do_not_go_together_are_a_user_error(cfg, tmp_path: Path) -> None:
@@ -182,6 +194,9 @@ def test_parts_that_do_not_go_together_are_a_user_error(cfg, tmp_path: Path) -> 
 
 
 def test_missing_sections_are_named(cfg) -> None:
+    with pytest.raises(UserError, match="no EvalDataset"):
+        load_dataset(cfg, "EvalDataset")
+    cfg["EvalDataset"] = None
     with pytest.raises(UserError, match="no EvalDataset"):
         load_dataset(cfg, "EvalDataset")
     with pytest.raises(UserError, match="no TestReader"):

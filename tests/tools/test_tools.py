@@ -198,6 +198,8 @@ def halved(source: Path, target: Path) -> Path:
     ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_dir", "{tmp}/empty"], "no picture there"),
     ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_img", "{tmp}/grey.jpg"], "grey.jpg"),
     ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--output_dir", "{tmp}/file"], "Cannot write"),
+    ("train", ["-c", "{config}", "--eval", "-o", "EvalDataset=null"], "no EvalDataset"),
+    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "TestDataset=null"], "Nothing to predict: give --infer_img"),
     ("submit", ["-c", "{config}", "--results", "{tmp}"], "make it with infer.py --save_results"),
 ])  # fmt: skip
 def test_bad_input_is_one_message_and_no_traceback(tool, arguments, message, trained, config, tools, tmp_path, capfd) -> None:
