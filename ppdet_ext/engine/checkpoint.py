@@ -5,6 +5,8 @@ the sizes and hashes of the two, so that a torn file or a pair from two differen
 trainer's own state.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -14,7 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
@@ -22,10 +24,13 @@ import paddle
 from ppdet_ext.errors import UserError
 
 from .unpickle import read_data_file
-from .weights import find_weights, load_weights
+from .weights import SUFFIX, find_weights, load_weights
+
+if TYPE_CHECKING:
+    from .hooks import AverageWeights
 
 logger = logging.getLogger("ppdet_ext.engine")
-_SUFFIXES = (".pdparams", ".pdopt")
+_SUFFIXES, RAW_SUFFIX = (SUFFIX, ".pdopt"), ".pdema"
 
 
 @dataclass
@@ -75,17 +80,22 @@ def save_checkpoint(
     optimizer: paddle.optimizer.Optimizer,
     epoch: int,
     state: dict[str, Any],
+    raw: dict[str, paddle.Tensor] | None = None,
 ) -> None:
-    """Write `<stem>.pdparams`, `.pdopt` and `.json`.
+    """Write `<stem>.pdparams`, `.pdopt` and `.json`; with averaged weights `.pdema` too.
 
     Args:
         stem: path without suffix.
         epoch: number of epochs done (ppdet's `last_epoch`).
         state: JSON-able state of the trainer's hooks.
+        raw: where the model has averaged weights now: its own ones. ppdet files those under `.pdema`.
     """
     contents = {".pdparams": model.state_dict(), ".pdopt": {**optimizer.state_dict(), "last_epoch": epoch}}
+    if raw is not None:
+        contents[RAW_SUFFIX] = raw
     # Without its manifest the old checkpoint of this name is not 'complete' while its files are replaced.
     _with_suffix(stem, ".json").unlink(missing_ok=True)
+    _with_suffix(stem, RAW_SUFFIX).unlink(missing_ok=True)
     files = {}
     for suffix, content in contents.items():
         path = _with_suffix(stem, suffix)
@@ -104,7 +114,7 @@ def _read_manifest(stem: Path) -> Checkpoint:
     try:
         manifest = json.loads(_with_suffix(stem, ".json").read_text(encoding="utf-8"))
         checkpoint = Checkpoint(stem, int(manifest["epoch"]), dict(manifest["state"]))
-        expected = {suffix: manifest["files"][suffix] for suffix in _SUFFIXES}
+        expected = {suffix: manifest["files"][suffix] for suffix in {*_SUFFIXES, *manifest["files"]}}
         for suffix, entry in expected.items():
             path = _with_suffix(stem, suffix)
             if path.stat().st_size != entry["bytes"] or _digest(path) != entry["sha256"]:
@@ -152,8 +162,13 @@ def find_checkpoint(path: str) -> Checkpoint:
     return Checkpoint(stem, int(read_data_file(optimizer_file).get("last_epoch", 0)), {})
 
 
-def load_checkpoint(checkpoint: Checkpoint, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
-    """Put weights, optimizer state and learning-rate schedule back.
+def load_checkpoint(
+    checkpoint: Checkpoint,
+    model: paddle.nn.Layer,
+    optimizer: paddle.optimizer.Optimizer,
+    average: AverageWeights | None = None,
+) -> None:
+    """Put weights, optimizer state and learning-rate schedule back, and averaged weights if the run keeps any.
 
     Raises:
         UserError: damaged files, another architecture, or an optimizer state of other tensors; nothing is half-loaded.
@@ -167,7 +182,13 @@ def load_checkpoint(checkpoint: Checkpoint, model: paddle.nn.Layer, optimizer: p
             f"({', '.join(strange[:3]) or 'it has no LR_Scheduler'}). To start a new run from its weights "
             f"use -o pretrain_weights={checkpoint.stem}"
         )
-    load_weights(model, checkpoint.stem)
+    has_raw = _with_suffix(checkpoint.stem, RAW_SUFFIX).is_file()
+    if has_raw and average is not None:
+        load_weights(model, checkpoint.stem)
+        average.start(model)
+    load_weights(model, checkpoint.stem, RAW_SUFFIX if has_raw else SUFFIX)
+    if not has_raw and average is not None:
+        average.start(model)
     optimizer.set_state_dict({key: _to_tensors(value) for key, value in content.items()})
 
 

@@ -29,6 +29,8 @@ TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "worker_num": ((int,), 2),
     "seed": ((int,), 0),
     "metric": ((str,), "COCO"),
+    "use_ema": ((bool,), False),
+    "ema_decay": ((float,), 0.9998),
     "norm_type": ((str, type(None)), UNSET),
     "find_unused_parameters": ((bool,), False),
 }
@@ -111,6 +113,8 @@ def _check_scalar(key: str, value: Any, problems: Problems) -> None:
         problems.add((key,), f"{key} is {value}; expected 1 or more.")
     elif key in ("worker_num", "seed") and value < 0:
         problems.add((key,), f"{key} is {value}; expected 0 or more.")
+    elif key == "ema_decay" and not 0 <= value < 1:
+        problems.add((key,), f"ema_decay is {value}; expected 0 or more, less than 1.")
     elif key == "metric" and value != "COCO":
         problems.add((key,), f"metric is {value!r}; only COCO is supported.")
 

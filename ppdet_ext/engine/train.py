@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import paddle
 from ppdet.core.workspace import AttrDict
 
@@ -10,7 +11,7 @@ from . import distributed
 from .build import build_model, build_optimizer, load_dataset, make_loader
 from .checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint, retire_checkpoints
 from .evaluator import run_evaluation
-from .hooks import Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL, WaitForRank0
+from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL, WaitForRank0
 from .run_folder import METRICS_FILE, describe_run, run_folder
 from .trainer import Trainer
 from .weights import load_pretrained
@@ -65,7 +66,9 @@ def _amp_works(cfg: AttrDict) -> bool:
 def _build_trainer(cfg: AttrDict, folder: Path, evaluate: bool, amp: bool, vdl_log_dir: str | Path | None) -> Trainer:
     dataset = load_dataset(cfg, "TrainDataset")
     loader = make_loader(cfg, dataset, "train")
+    # The seed of the weights a model starts from.
     paddle.seed(cfg.seed)
+    np.random.seed(cfg.seed)
     model = build_model(cfg)
     schedule, optimizer = build_optimizer(cfg, model, len(loader))
     rank, ranks = distributed.world()
@@ -89,6 +92,8 @@ def _build_trainer(cfg: AttrDict, folder: Path, evaluate: bool, amp: bool, vdl_l
 
 def _hooks(cfg: AttrDict, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
     hooks: list[Hook] = [LogLine(cfg.log_iter)]
+    if cfg.use_ema:
+        hooks.append(AverageWeights(cfg.ema_decay))
     if evaluate:
         dataset = load_dataset(cfg, "EvalDataset")
         loader = make_loader(cfg, dataset, "eval")
@@ -109,7 +114,8 @@ def _begin(trainer: Trainer, cfg: AttrDict, folder: Path, resume: str | None) ->
     """Put the trainer where the run starts: a checkpoint, pretrained weights, or fresh weights."""
     checkpoint = newest_checkpoint(folder) if resume == "auto" else find_checkpoint(resume) if resume else None
     if checkpoint is not None:
-        load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer)
+        average = next((hook for hook in trainer.hooks if isinstance(hook, AverageWeights)), None)
+        load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer, average)
         trainer.load_state_dict(checkpoint.state)
         trainer.start_epoch = checkpoint.epoch
         logger.info("Resumed from %s: %d of %d epochs done", checkpoint.stem, checkpoint.epoch, cfg.epoch)

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import paddle
 
 from ppdet_ext.errors import DivergenceError, UserError
 
+from .hooks.average import AverageWeights
 from .hooks.base import Hook
 
 
@@ -87,6 +89,11 @@ class Trainer:
     def bare_model(self) -> paddle.nn.Layer:
         """The model without its DataParallel wrapper."""
         return getattr(self.model, "_layers", self.model)
+
+    def averaged_weights(self) -> contextlib.AbstractContextManager[dict[str, paddle.Tensor] | None]:
+        """Within the block the model has the averaged weights, if an `AverageWeights` hook keeps any."""
+        average = next((hook for hook in self.hooks if isinstance(hook, AverageWeights)), None)
+        return average.applied(self.bare_model) if average else contextlib.nullcontext()
 
     def run(self) -> None:
         """Train from `start_epoch` to the end.

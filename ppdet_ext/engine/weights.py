@@ -65,13 +65,13 @@ def _assign(tensors: Mapping[str, paddle.Tensor], values: Mapping[str, np.ndarra
         tensors[name].set_value(paddle.to_tensor(value).astype(tensors[name].dtype))
 
 
-def load_weights(model: paddle.nn.Layer, path: str | Path) -> Path:
-    """Load weights of the same architecture into `model`; returns the file that was read.
+def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX) -> Path:
+    """Load weights of the same architecture (the file of `path` with that suffix) into `model`; returns the file read.
 
     Raises:
         UserError: no such file, damaged, or any tensor differs (up to ten of them are listed).
     """
-    file = find_weights(path)
+    file = find_weights(path, suffix)
     values = _tensors(file)
     tensors = model.state_dict()
     lines = differences(tensors, values)

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppdet_ext.engine.hooks import Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints
+from ppdet_ext.engine.hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints
 from ppdet_ext.engine.trainer import Trainer
 
 
@@ -66,6 +66,7 @@ def make_trainer(
     with_eval: bool = True,
     log_iter: int = 2,
     snapshot_epoch: int = 1,
+    ema_decay: float | None = None,
 ) -> Trainer:
     """A trainer as `train` would build it; call it inside `paddle.utils.unique_name.guard()`."""
     loader = loader or TinyLoader()
@@ -78,6 +79,7 @@ def make_trainer(
     folder.mkdir(parents=True, exist_ok=True)
     hooks = [
         LogLine(log_iter),
+        *([] if ema_decay is None else [AverageWeights(ema_decay)]),
         *([Evaluate(tiny_ap, snapshot_epoch)] if with_eval else []),
         MetricsFile(folder / "metrics.jsonl", log_iter),
         *extra,

@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 from ppdet_ext.engine.checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint
-from ppdet_ext.engine.hooks import Hook, LogLine, VisualDL
+from ppdet_ext.engine.hooks import AverageWeights, Hook, LogLine, VisualDL
 from ppdet_ext.engine.trainer import Trainer, seed_step
 from ppdet_ext.engine.unpickle import read_data_file
 from ppdet_ext.errors import DivergenceError, UserError
@@ -47,7 +47,8 @@ def run(folder: Path, *, resume: str | None = None, **kwargs) -> Trainer:
         trainer = make_trainer(folder, **kwargs)
         if resume is not None:
             checkpoint = newest_checkpoint(folder) if resume == "auto" else find_checkpoint(resume)
-            load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer)
+            average = next((hook for hook in trainer.hooks if isinstance(hook, AverageWeights)), None)
+            load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer, average)
             trainer.load_state_dict(checkpoint.state)
             trainer.start_epoch = checkpoint.epoch
         trainer.run()
@@ -64,17 +65,20 @@ def assert_same_file(one: Path, two: Path) -> None:
             assert value == right[key], key
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
 @pytest.mark.parametrize("stop", [(1, 0), (1, 2), (2, 1), (3, 1)])
-def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop: tuple[int, int]) -> None:
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop: tuple[int, int], ema_decay) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(whole)
+    run(whole, ema_decay=ema_decay)
     with pytest.raises(KeyboardInterrupt):
-        run(parts, extra=(StopAfter(*stop),))
+        run(parts, extra=(StopAfter(*stop),), ema_decay=ema_decay)
     assert newest_checkpoint(parts).epoch == stop[0]
-    run(parts, resume="auto")
+    run(parts, resume="auto", ema_decay=ema_decay)
     for name in ("model_final", "best_model", "2"):
         assert_same_file(whole / f"{name}.pdparams", parts / f"{name}.pdparams")
         assert_same_file(whole / f"{name}.pdopt", parts / f"{name}.pdopt")
+        if ema_decay is not None:
+            assert_same_file(whole / f"{name}.pdema", parts / f"{name}.pdema")
         manifests = [json.loads((folder / f"{name}.json").read_text())["state"] for folder in (whole, parts)]
         assert manifests[0] == manifests[1]
     assert (whole / "metrics.jsonl").read_text() == (parts / "metrics.jsonl").read_text()
@@ -230,3 +234,43 @@ def test_loss_scaler_state_survives(tmp_path: Path) -> None:
         trainer.load_state_dict(state)
     if trainer.scaler.is_enable():
         assert float(trainer.scaler.state_dict()["scale"]) == 64
+
+
+def test_average_is_what_is_saved_and_the_raw_weights_go_on_training(tmp_path: Path) -> None:
+    plain, averaged = tmp_path / "plain", tmp_path / "averaged"
+    run(plain, epochs=2)
+    run(averaged, epochs=2, ema_decay=0.5)
+    # Averaging does not touch the training itself, in spite of the evaluations with other weights in between.
+    assert_same_file(plain / "model_final.pdparams", averaged / "model_final.pdema")
+    assert_same_file(plain / "model_final.pdopt", averaged / "model_final.pdopt")
+    one, two = (read_data_file(averaged / f"model_final{suffix}") for suffix in (".pdparams", ".pdema"))
+    assert not np.array_equal(one["first.weight"], two["first.weight"])
+
+
+def test_average_by_hand(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+    hook, weight = AverageWeights(0.15), trainer.model.last.bias
+    weight.set_value(paddle.to_tensor([1.0]))
+    hook.before_train(trainer)
+    expected = 1.0
+    for update, value in enumerate((2.0, 4.0, 8.0)):
+        weight.set_value(paddle.to_tensor([value]))
+        hook.after_step(trainer)
+        keep = min(0.15, (1 + update) / (10 + update))
+        expected = keep * expected + (1 - keep) * value
+    with hook.applied(trainer.model) as own:
+        assert float(weight) == pytest.approx(expected)
+        assert float(own["last.bias"]) == 8.0
+    assert float(weight) == 8.0
+
+
+def test_average_may_start_or_end_with_a_resumed_run(tmp_path: Path) -> None:
+    run(tmp_path, epochs=2)
+    run(tmp_path, epochs=3, resume="auto", ema_decay=0.5)
+    assert (tmp_path / "model_final.pdema").exists()
+    run(tmp_path, epochs=4, resume="auto")
+    assert not (tmp_path / "model_final.pdema").exists()
+    whole = tmp_path / "whole"
+    run(whole, epochs=4)
+    assert_same_file(whole / "model_final.pdparams", tmp_path / "model_final.pdparams")

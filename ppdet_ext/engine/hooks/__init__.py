@@ -1,5 +1,6 @@
 """What happens around the training steps: logging, evaluation, saving."""
 
+from .average import AverageWeights
 from .base import Hook
 from .evaluate import Evaluate
 from .log_line import LogLine
@@ -8,4 +9,4 @@ from .ranks import WaitForRank0
 from .save import SaveCheckpoints
 from .visualdl import VisualDL
 
-__all__ = ["Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL", "WaitForRank0"]
+__all__ = ["AverageWeights", "Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL", "WaitForRank0"]

@@ -33,4 +33,5 @@ class Evaluate(Hook):
 
     def after_epoch(self, trainer: Trainer) -> None:
         if is_snapshot(trainer, self.snapshot_epoch):
-            trainer.metrics = self.evaluate(trainer.bare_model)
+            with trainer.averaged_weights():
+                trainer.metrics = self.evaluate(trainer.bare_model)

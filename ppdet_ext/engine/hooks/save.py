@@ -56,5 +56,7 @@ class SaveCheckpoints(Hook):
 
     def _save(self, trainer: Trainer, name: str) -> None:
         stem = self.folder / name
-        save_checkpoint(stem, trainer.bare_model, trainer.optimizer, trainer.epoch + 1, trainer.state_dict())
+        state = trainer.state_dict()
+        with trainer.averaged_weights() as raw:
+            save_checkpoint(stem, trainer.bare_model, trainer.optimizer, trainer.epoch + 1, state, raw)
         logger.info("Saved %s.pdparams", stem)
