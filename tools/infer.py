@@ -1,6 +1,4 @@
-"""Draw predictions: python tools/infer.py -c configs/htc/steel.yml -o weights=output/steel/best_model
---infer_dir sheets
-"""
+"""Draw predictions: python tools/infer.py -c configs/htc/steel.yml -o weights=output/steel/best_model --infer_dir sheets"""
 
 import signal
 import sys

@@ -1,6 +1,4 @@
-"""Write a Kaggle submission: python tools/submit.py -c configs/htc/steel.yml -o
-weights=output/steel/best_model
-"""
+"""Write a Kaggle submission: python tools/submit.py -c configs/htc/steel.yml -o weights=output/steel/best_model"""
 
 import signal
 import sys
