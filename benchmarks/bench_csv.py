@@ -52,8 +52,10 @@ def open_once(folder: Path, check: str) -> None:
     seconds = time.perf_counter() - start
     instances = sum(len(record.masks) for record in dataset.records)
     peak = peak_mebibytes()
-    print(f"{seconds:.2f} s, {len(dataset)} images, {instances} instances, peak {peak:.0f} MiB of the process, "
-          f"{imported:.0f} MiB after the imports, {peak - imported:.0f} MiB more for opening")
+    print(
+        f"{seconds:.2f} s, {len(dataset)} images, {instances} instances, peak {peak:.0f} MiB of the process, "
+        f"{imported:.0f} MiB after the imports, {peak - imported:.0f} MiB more for opening"
+    )
 
 
 def peak_mebibytes() -> float:

@@ -91,7 +91,10 @@ def ppdet_epochs(folder: str, workers: int, batch: int) -> Callable[[int], int]:
             {"Permute": {}},
         ],
         batch_transforms=[{"PadBatch": {"pad_to_stride": 32}}],
-        batch_size=batch, shuffle=True, drop_last=True, collate_batch=False,
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        collate_batch=False,
     )
     loader = reader(dataset, workers)
     # It has started an epoch already, and would start another one after the last.
@@ -153,11 +156,17 @@ def write_coco(folder: Path, dataset: SteelDataSet) -> None:
     for record in dataset.records:
         images.append({"id": record.im_id, "file_name": record.name, "height": HEIGHT, "width": WIDTH})
         for box, label, mask in zip(record.boxes.tolist(), record.labels.tolist(), record.masks):
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": record.im_id, "category_id": label + 1, "iscrowd": 0,
-                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]], "area": mask.area,
-                "segmentation": mask.to_polygons(),
-            })
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record.im_id,
+                    "category_id": label + 1,
+                    "iscrowd": 0,
+                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                    "area": mask.area,
+                    "segmentation": mask.to_polygons(),
+                }
+            )
     categories = [{"id": i, "name": name} for i, name in zip(dataset.category_ids, dataset.class_names)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "instances.json").write_text(json.dumps(content))

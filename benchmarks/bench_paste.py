@@ -68,7 +68,6 @@ def ppdet() -> tuple[Callable, Callable]:
     import paddle
     from ppdet.modeling.post_process import MaskPostProcess
 
-
     def run(probs: np.ndarray, boxes: np.ndarray, height: int, width: int) -> "paddle.Tensor":
         rows = np.concatenate([np.zeros((len(boxes), 2), np.float32), boxes], axis=1)
         tensors = map(paddle.to_tensor, (probs, rows, [len(boxes)], [[height, width]]))
@@ -88,7 +87,7 @@ def work(args: argparse.Namespace) -> None:
         reset_peak()
         before = memory_kb("VmRSS")
         start = time.perf_counter()
-        result = run(probs[i:i + batch], boxes[i:i + batch], args.height, args.width)
+        result = run(probs[i : i + batch], boxes[i : i + batch], args.height, args.width)
         seconds += time.perf_counter() - start
         grown = max(grown, (memory_kb("VmHWM") - before) / 1024)
         masks += encode(result)
@@ -97,8 +96,13 @@ def work(args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace, name: str) -> tuple[float, float, list]:
-    flags = [f"--masks={args.masks}", f"--height={args.height}", f"--width={args.width}",
-             f"--peer-batch={args.peer_batch}", f"--worker={name}"]
+    flags = [
+        f"--masks={args.masks}",
+        f"--height={args.height}",
+        f"--width={args.width}",
+        f"--peer-batch={args.peer_batch}",
+        f"--worker={name}",
+    ]
     done = subprocess.run([sys.executable, __file__, *flags], stdout=subprocess.PIPE)
     if done.returncode:
         sys.exit(f"{name} ended with code {done.returncode}; -9 is often lack of memory: lower --peer-batch")

@@ -36,8 +36,11 @@ def parse_args() -> argparse.Namespace:
 
 def read(path: Path) -> list[Row]:
     with open(path, newline="") as file:
-        return [(row["EncodedPixels"], int(row.get("Height", 256)), int(row.get("Width", 1600)))
-                for row in csv.DictReader(file) if row["EncodedPixels"].strip()]
+        return [
+            (row["EncodedPixels"], int(row.get("Height", 256)), int(row.get("Width", 1600)))
+            for row in csv.DictReader(file)
+            if row["EncodedPixels"].strip()
+        ]
 
 
 def decode(row: Row) -> np.ndarray:
@@ -46,7 +49,7 @@ def decode(row: Row) -> np.ndarray:
     values = np.array(text.split(), dtype=np.int64)
     flat = np.zeros(height * width, np.uint8)
     for start, length in zip(values[0::2] - 1, values[1::2]):
-        flat[start:start + length] = 1
+        flat[start : start + length] = 1
     return flat.reshape((height, width), order="F")
 
 
@@ -80,8 +83,10 @@ def best(function: Callable, rows: list[Row], repeats: int) -> tuple[float, list
 
 def same(mine: list, theirs: list) -> bool:
     """Equal masks; instances may come in another order."""
+
     def key(result: dict | list) -> list:
         return sorted(mask["counts"] for mask in (result if isinstance(result, list) else [result]))
+
     return all(key(a) == key(b) for a, b in zip(mine, theirs, strict=True))
 
 
@@ -92,12 +97,16 @@ def main() -> None:
     for name, file in files.items():
         rows = read(args.data / file)
         title = f"{name}: {len(rows)} of {rows[0][1]}x{rows[0][2]}"
-        for task, ours, peer in (("Kaggle to COCO RLE", convert, peer_convert),
-                                 ("Kaggle to instances", instances, peer_instances)):
+        for task, ours, peer in (
+            ("Kaggle to COCO RLE", convert, peer_convert),
+            ("Kaggle to instances", instances, peer_instances),
+        ):
             seconds, mine = best(ours, rows, args.repeats)
             peer_seconds, theirs = best(peer, rows, args.repeats if peer is peer_convert else 1)
-            print(f"{title:24s} {task:20s} {1e3 * seconds / len(rows):12.3f} {1e3 * peer_seconds / len(rows):12.3f} "
-                  f"{peer_seconds / seconds:12.1f}  {same(mine, theirs)}")
+            print(
+                f"{title:24s} {task:20s} {1e3 * seconds / len(rows):12.3f} {1e3 * peer_seconds / len(rows):12.3f} "
+                f"{peer_seconds / seconds:12.1f}  {same(mine, theirs)}"
+            )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from . import compat
 
 compat.tune_environment()
-compat.return_freed_memory()
+compat.keep_freed_memory()
 compat.import_host()
 
 from . import data, modeling  # noqa: E402, F401  the environment is read when paddle is imported

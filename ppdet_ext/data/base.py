@@ -103,8 +103,10 @@ def image_is_usable(path: str, size: tuple[int, int], check: str, present: bool,
         # Annotations may count pixels before or after the EXIF rotation; ReadImage is told which.
         if size == found or size == image_size(path, exif=False):
             return True
-        problems.add("images whose size contradicts the annotations",
-                     f"{name} is {found[0]}x{found[1]}, annotated {size[0]}x{size[1]} (height x width)")
+        problems.add(
+            "images whose size contradicts the annotations",
+            f"{name} is {found[0]}x{found[1]}, annotated {size[0]}x{size[1]} (height x width)",
+        )
     except UserError as fault:
         problems.add("unreadable images", str(fault))
     return False

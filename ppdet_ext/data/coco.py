@@ -79,15 +79,22 @@ class CocoJsonDataSet(InstanceDataSet):
         problems.settle(self.on_error)
         degenerate = [text for image in usable for text in grouped[image["id"]].degenerate]
         if degenerate:
-            logger.warning("%s: %d annotations without area inside their image are left out: %s%s", path,
-                           len(degenerate), "; ".join(degenerate[:10]), " …" if len(degenerate) > 10 else "")
+            logger.warning(
+                "%s: %d annotations without area inside their image are left out: %s%s",
+                path,
+                len(degenerate),
+                "; ".join(degenerate[:10]),
+                " …" if len(degenerate) > 10 else "",
+            )
         return self._without_surplus(records, path)
 
     def _usable(self, images: list[dict], problems: Problems) -> list[dict]:
         folder = os.path.join(self.dataset_dir, self.image_dir)
         if not os.path.isdir(folder) and self.check_images != "none":
-            raise UserError(f"image folder {folder} does not exist; dataset_dir and image_dir name it. "
-                            "See dataset/README.md for how to get the data.")
+            raise UserError(
+                f"image folder {folder} does not exist; dataset_dir and image_dir name it. "
+                "See dataset/README.md for how to get the data."
+            )
         usable, seen = [], set()
         for image in sorted(images, key=lambda image: image["id"]):
             if image["id"] in seen:
@@ -118,8 +125,14 @@ class CocoJsonDataSet(InstanceDataSet):
             kept = keep_empty(empty, len(records) - len(empty), self.empty_ratio, self.seed)
         left_out = set(empty) - kept
         records = [record for record in records if record.name not in left_out]
-        logger.info("%s: %d images, %d of them without objects (%d more left out), %d objects", path, len(records),
-                    len(kept), len(left_out), sum(len(record.masks) for record in records))
+        logger.info(
+            "%s: %d images, %d of them without objects (%d more left out), %d objects",
+            path,
+            len(records),
+            len(kept),
+            len(left_out),
+            sum(len(record.masks) for record in records),
+        )
         if not records:
             raise UserError(f"{path}: no image is left to use. Check allow_empty and on_error.")
         return records
@@ -131,8 +144,10 @@ def read_json(path: str) -> dict:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except FileNotFoundError:
-        raise UserError(f"annotation file {path} does not exist; dataset_dir and anno_path name it. "
-                        "See dataset/README.md for how to get the data.") from None
+        raise UserError(
+            f"annotation file {path} does not exist; dataset_dir and anno_path name it. "
+            "See dataset/README.md for how to get the data."
+        ) from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: not a JSON file ({fault}). Fetch it again.") from None
     missing = [key for key in ("images", "annotations", "categories") if key not in content]

@@ -51,12 +51,14 @@ def build_loader(
     if batch_size < 1 or worker_num < 0:
         raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
     drop_last = bool(reader.get("drop_last", train)) and train
-    sampler = EpochSampler(len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed,
-                           rank, world_size, even=train)
+    sampler = EpochSampler(
+        len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed, rank, world_size, even=train
+    )
     if train and len(sampler) == 0:
         raise UserError(
             f"the data set has {len(dataset)} images, fewer than one batch ({batch_size} images on each of {world_size} "
-            "rank(s)). Lower batch_size in the TrainReader, or use more images.")
+            "rank(s)). Lower batch_size in the TrainReader, or use more images."
+        )
     maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)
     return Loader(maker, sampler, worker_num)
 
@@ -90,8 +92,12 @@ class Loader:
             crowds += batch.pop("crowds", 0)
             yield _tensors(batch)
         if dropped or crowds:
-            logger.info("epoch %d: %d instances left out because crops or resizing took (nearly) all of their mask, "
-                        "%d crowds", self.epoch, dropped, crowds)
+            logger.info(
+                "epoch %d: %d instances left out because crops or resizing took (nearly) all of their mask, %d crowds",
+                self.epoch,
+                dropped,
+                crowds,
+            )
 
     def arrays(self) -> Iterator[dict[str, object]]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""

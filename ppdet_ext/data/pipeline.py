@@ -20,8 +20,14 @@ _BATCH_TRANSFORMS = {"PadToStride": PadToStride}
 class BatchMaker:
     """Makes the batch of some keys. The result depends on the arguments and (seed, epoch, index) alone."""
 
-    def __init__(self, dataset: InstanceDataSet, sample_transforms: Sequence[Mapping],
-                 batch_transforms: Sequence[Mapping], targets: bool, seed: int):
+    def __init__(
+        self,
+        dataset: InstanceDataSet,
+        sample_transforms: Sequence[Mapping],
+        batch_transforms: Sequence[Mapping],
+        targets: bool,
+        seed: int,
+    ):
         self.dataset, self.targets, self.seed = dataset, targets, seed
         self.transforms = build_transforms(sample_transforms, _SAMPLE_TRANSFORMS, "sample_transforms")
         collate = build_transforms(batch_transforms, _BATCH_TRANSFORMS, "batch_transforms")

@@ -40,6 +40,4 @@ class Problems:
         if on_error == "skip":
             logger.warning("%s: skipped, as on_error: skip says\n%s", self.source, self.text())
             return
-        raise UserError(
-            f"{self.source} has faults\n{self.text()}\n  Mend them, or set `on_error: skip` to go on without them."
-        )
+        raise UserError(f"{self.source} has faults\n{self.text()}\n  Mend them, or set `on_error: skip` to go on without them.")

@@ -14,8 +14,17 @@ class EpochSampler:
     differ from epoch to epoch.
     """
 
-    def __init__(self, size: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int,
-                 rank: int = 0, world_size: int = 1, even: bool = True):
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        even: bool = True,
+    ):
         self.size, self.batch_size = size, batch_size
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self.rank, self.world_size, self.even = rank, world_size, even

@@ -153,8 +153,14 @@ class SteelDataSet(InstanceDataSet):
         if not self.cache:
             return split_rows(rows, read_pixels(self._source()), sizes, problems)
         store = ArrayCache(Path(self.dataset_dir) / ".cache")
-        key = content_key(self._source(), VERSION, len(self.class_names), self.height, self.width,
-                          sorted(sizes.items()) if self.height is None else None)
+        key = content_key(
+            self._source(),
+            VERSION,
+            len(self.class_names),
+            self.height,
+            self.width,
+            sorted(sizes.items()) if self.height is None else None,
+        )
         arrays = store.load(key)
         if arrays is not None:
             return Instances(**arrays)
@@ -208,14 +214,17 @@ class SteelDataSet(InstanceDataSet):
                 usable.append((name, size))
         return usable
 
-    def _records_of(
-        self, usable: list[_Named], ids: dict[str, int], rows: SteelRows, instances: Instances
-    ) -> list[Record]:
+    def _records_of(self, usable: list[_Named], ids: dict[str, int], rows: SteelRows, instances: Instances) -> list[Record]:
         masks = instances.masks()
         chosen = np.flatnonzero(instances.area >= self.min_instance_area)
         if len(chosen) < len(masks):
-            logger.info("%s: %d of %d components are smaller than min_instance_area: %d and left out",
-                        self._source(), len(masks) - len(chosen), len(masks), self.min_instance_area)
+            logger.info(
+                "%s: %d of %d components are smaller than min_instance_area: %d and left out",
+                self._source(),
+                len(masks) - len(chosen),
+                len(masks),
+                self.min_instance_area,
+            )
         labels = rows.label[instances.row]
         image = rows.image[instances.row]
         chosen = chosen[np.argsort(image[chosen], kind="stable")]
@@ -225,10 +234,19 @@ class SteelDataSet(InstanceDataSet):
         for name, (height, width) in usable:
             at = place.get(name)
             own = chosen[first[at] : first[at + 1]] if at is not None else chosen[:0]
-            records.append(Record(
-                ids.get(name, len(ids)), os.path.join(self.image_folder, name), name, height, width,
-                instances.box[own], labels[own], [masks[i] for i in own], np.zeros(len(own), bool),
-            ))
+            records.append(
+                Record(
+                    ids.get(name, len(ids)),
+                    os.path.join(self.image_folder, name),
+                    name,
+                    height,
+                    width,
+                    instances.box[own],
+                    labels[own],
+                    [masks[i] for i in own],
+                    np.zeros(len(own), bool),
+                )
+            )
         return records
 
     def _without_surplus(self, records: list[Record]) -> list[Record]:
@@ -236,9 +254,14 @@ class SteelDataSet(InstanceDataSet):
         filled = len(records) - len(empty)
         kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
         records = [record for record in records if record.masks or record.name in kept]
-        logger.info("%s: %d images, %d of them without defects (%d more left out), %d instances",
-                    self._source(), len(records), len(kept), len(empty) - len(kept),
-                    sum(len(record.masks) for record in records))
+        logger.info(
+            "%s: %d images, %d of them without defects (%d more left out), %d instances",
+            self._source(),
+            len(records),
+            len(kept),
+            len(empty) - len(kept),
+            sum(len(record.masks) for record in records),
+        )
         if not records:
             raise UserError(f"{self._source()}: no image is left. Check split, fold, allow_empty and on_error.")
         return records

@@ -49,12 +49,15 @@ def read_rows(path: str, num_classes: int, problems: Problems) -> SteelRows:
     label = pd.to_numeric(classes, errors="coerce").to_numpy(np.float64) - 1
     known = np.isin(label, np.arange(num_classes))
     for row in np.flatnonzero(~known):
-        problems.add(f"rows of an unknown class (known: 1 to {num_classes})",
-                     f"{names.iloc[row]} class '{classes.iloc[row]}' (row {position[row] + 2})")
+        problems.add(
+            f"rows of an unknown class (known: 1 to {num_classes})",
+            f"{names.iloc[row]} class '{classes.iloc[row]}' (row {position[row] + 2})",
+        )
     repeated = pd.DataFrame({"name": names, "label": label}).duplicated().to_numpy() & known
     for row in np.flatnonzero(repeated):
-        problems.add("duplicate rows of an image and class",
-                     f"{names.iloc[row]} class {int(label[row]) + 1} (row {position[row] + 2})")
+        problems.add(
+            "duplicate rows of an image and class", f"{names.iloc[row]} class {int(label[row]) + 1} (row {position[row] + 2})"
+        )
     chosen = known & ~repeated
     codes, images = pd.factorize(names, sort=True)
     return SteelRows(images.tolist(), codes[chosen].astype(np.int64), label[chosen].astype(np.int64), position[chosen])
@@ -80,8 +83,16 @@ def _columns(path: str) -> tuple[str, ...]:
 
 def _chunks(path: str, columns: list[str]) -> Iterator[pd.DataFrame]:
     # Blank lines are read too, so that the index tells the line; missing fields come as NaN whatever is asked.
-    chunks = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
-                         skipinitialspace=True, usecols=columns, chunksize=_CHUNK)
+    chunks = pd.read_csv(
+        path,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        skip_blank_lines=False,
+        skipinitialspace=True,
+        usecols=columns,
+        chunksize=_CHUNK,
+    )
     for chunk in chunks:
         if not isinstance(chunk.index, pd.RangeIndex):
             raise pd.errors.ParserError("rows have more fields than the header")

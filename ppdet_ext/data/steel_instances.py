@@ -43,9 +43,7 @@ class Instances:
         return [Rle(h, w, blob[a:b]) for (h, w), a, b in zip(self.size.tolist(), starts, ends)]
 
 
-def split_rows(
-    rows: SteelRows, pixels: Iterable[str], sizes: dict[str, tuple[int, int]], problems: Problems
-) -> Instances:
+def split_rows(rows: SteelRows, pixels: Iterable[str], sizes: dict[str, tuple[int, int]], problems: Problems) -> Instances:
     """Split every row into its 8-connected components, in order of their first pixel.
 
     pixels: the run-length text of every row of the file. sizes: (height, width) by image name; rows of an image that

@@ -45,8 +45,13 @@ class CocoMetric:
     something is but nothing was found. Images without an update count as images in which nothing was found.
     """
 
-    def __init__(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int],
-                 iou_types: Sequence[str] = ("bbox", "segm")) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+        iou_types: Sequence[str] = ("bbox", "segm"),
+    ) -> None:
         """UserError for two records of one id, or category ids that are not one distinct id per class."""
         if not iou_types or not set(iou_types) <= set(FILE_NAMES):
             raise ValueError(f"iou_types are of {sorted(FILE_NAMES)}, not {iou_types}")
@@ -70,13 +75,17 @@ class CocoMetric:
         if im_id in self._found:
             raise UserError(f"{record.name}: predictions were given twice for image id {im_id}")
         if (detections.height, detections.width) != (record.height, record.width):
-            raise UserError(f"{record.name}: predictions for {detections.height}x{detections.width}, the image has "
-                            f"{record.height}x{record.width} pixels")
+            raise UserError(
+                f"{record.name}: predictions for {detections.height}x{detections.width}, the image has "
+                f"{record.height}x{record.width} pixels"
+            )
         if "segm" in self.iou_types and detections.masks is None:
             raise UserError(f"{record.name}: predictions have no masks; evaluate boxes only")
         if len(detections) and not 0 <= detections.labels.min() <= detections.labels.max() < len(self.class_names):
-            raise UserError(f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
-                            f"of classes; the data set has {len(self.class_names)}")
+            raise UserError(
+                f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
+                f"of classes; the data set has {len(self.class_names)}"
+            )
         self._evaluated.clear()
         self._found[im_id] = detections
 
@@ -89,8 +98,9 @@ class CocoMetric:
         """The 12 numbers of each kind, and their table as text in `summary`. Missing images are logged."""
         if self.missing:
             names = ", ".join(self.records[im_id].name for im_id in self.missing[:10])
-            logger.warning("%d of %d images have no predictions and count as empty: %s",
-                           len(self.missing), len(self.records), names)
+            logger.warning(
+                "%d of %d images have no predictions and count as empty: %s", len(self.missing), len(self.records), names
+            )
         records = list(self.records.values())
         truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
         texts = []
@@ -117,8 +127,10 @@ class CocoMetric:
         # precision is (IoU thresholds, recalls, classes sorted by id, size ranges, detection limits)
         precision = evaluator.eval["precision"][:, :, :, 0, -1]
         columns = [sorted(self.category_ids).index(category_id) for category_id in self.category_ids]
-        return [ClassRow(name, _mean(precision[:, :, k]), _mean(precision[0, :, k]), int(count))
-                for name, k, count in zip(self.class_names, columns, instances)]
+        return [
+            ClassRow(name, _mean(precision[:, :, k]), _mean(precision[0, :, k]), int(count))
+            for name, k, count in zip(self.class_names, columns, instances)
+        ]
 
     def save_json(self, folder: str | Path) -> list[Path]:
         """Write the predictions so far as COCO results, `bbox.json` and `mask.json` as ppdet names them."""
@@ -126,8 +138,9 @@ class CocoMetric:
         for im_id, detections in self._found.items():
             boxes, segments = detections.to_coco(im_id, self.category_ids)
             results["bbox"] += boxes
-            results["segm"] += [segment | {"segmentation": mask.to_coco(text=True)}
-                                for segment, mask in zip(segments, detections.masks or [])]
+            results["segm"] += [
+                segment | {"segmentation": mask.to_coco(text=True)} for segment, mask in zip(segments, detections.masks or [])
+            ]
         paths = []
         for iou_type in self.iou_types:
             paths.append(Path(folder) / FILE_NAMES[iou_type])

@@ -19,18 +19,22 @@ def ground_truth(records: Sequence[Record], category_ids: Sequence[int], with_ma
     annotations = []
     for record in records:
         if with_masks and len(record.masks) != len(record.boxes):
-            raise UserError(f"{record.name}: {len(record.masks)} masks for {len(record.boxes)} boxes; masks are "
-                            "needed to evaluate masks")
+            raise UserError(
+                f"{record.name}: {len(record.masks)} masks for {len(record.boxes)} boxes; masks are needed to evaluate masks"
+            )
         for i, (x1, y1, x2, y2) in enumerate(record.boxes.astype(float).tolist()):
             mask = record.masks[i] if record.masks else None
-            annotation = {"image_id": record.im_id, "category_id": category_ids[record.labels[i]],
-                          "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(record.crowd[i])}
+            annotation = {
+                "image_id": record.im_id,
+                "category_id": category_ids[record.labels[i]],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "iscrowd": int(record.crowd[i]),
+            }
             annotations.append(annotation | _region(mask, (x2 - x1) * (y2 - y1)))
     return _coco(records, category_ids, annotations)
 
 
-def predicted(records: Sequence[Record], category_ids: Sequence[int], found: Mapping[int, Detections],
-              iou_type: str) -> COCO:
+def predicted(records: Sequence[Record], category_ids: Sequence[int], found: Mapping[int, Detections], iou_type: str) -> COCO:
     """Predictions by image id as a COCO data set; areas are those of what is compared, boxes or masks."""
     annotations = []
     for im_id, detections in found.items():
@@ -53,7 +57,10 @@ def _coco(records: Sequence[Record], category_ids: Sequence[int], annotations: l
     images = [{"id": record.im_id, "height": record.height, "width": record.width} for record in records]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        coco.dataset = {"images": images, "annotations": numbered,
-                        "categories": [{"id": category_id} for category_id in category_ids]}
+        coco.dataset = {
+            "images": images,
+            "annotations": numbered,
+            "categories": [{"id": category_id} for category_id in category_ids],
+        }
         coco.createIndex()
     return coco

@@ -48,10 +48,7 @@ def draw_ground_truth(
     image: np.ndarray, record: Record, class_names: Sequence[str], *, opacity: float = 0.4, boxes: bool = True
 ) -> np.ndarray:
     """A copy of `image` with the annotations of `record`, crowds marked as such; as `draw_detections`."""
-    texts = [
-        _name(class_names, label) + (" (crowd)" if crowd else "")
-        for label, crowd in zip(record.labels, record.crowd)
-    ]
+    texts = [_name(class_names, label) + (" (crowd)" if crowd else "") for label, crowd in zip(record.labels, record.crowd)]
     return _draw(image, record.boxes, record.labels, record.masks, texts, opacity, boxes)
 
 
@@ -81,11 +78,7 @@ def _draw(
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """A contiguous (h, w, 3) uint8 copy of a grey or RGB image; ValueError for anything else."""
-    if (
-        image.dtype != np.uint8
-        or image.ndim not in (2, 3)
-        or (image.ndim == 3 and image.shape[2] not in (1, 3))
-    ):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise ValueError(f"an image is (h, w), (h, w, 1) or (h, w, 3) uint8, not {image.shape} {image.dtype}")
     if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB)
@@ -123,9 +116,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
 
 
-def _write_labels(
-    canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]
-) -> np.ndarray:
+def _write_labels(canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> np.ndarray:
     """Each text on a plate of its class colour above its box (inside it at the image's top edge)."""
     if not len(texts):
         return canvas

@@ -7,8 +7,9 @@ from ppdet_ext.structures import Rle
 BYTES_PER_PIXEL = 10  # float32 probability, its boolean, and the copies encoding makes
 
 
-def paste_masks(probs: np.ndarray, boxes: np.ndarray, height: int, width: int,
-                threshold: float = 0.5, budget_bytes: int = 64 << 20) -> list[Rle]:
+def paste_masks(
+    probs: np.ndarray, boxes: np.ndarray, height: int, width: int, threshold: float = 0.5, budget_bytes: int = 64 << 20
+) -> list[Rle]:
     """Resample each mask into its box and threshold it, as mmdetection's and ppdet's `paste_mask` do.
 
     probs (n, S, S) float32 in [0, 1]; boxes (n, 4) float32 x1, y1, x2, y2 in pixels of the image. A pixel is
@@ -31,8 +32,7 @@ def paste_masks(probs: np.ndarray, boxes: np.ndarray, height: int, width: int,
     return [_paste(prob, box, height, width, threshold, columns) for prob, box in zip(probs, boxes)]
 
 
-def _paste(prob: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float,
-           columns: int) -> Rle:
+def _paste(prob: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float, columns: int) -> Rle:
     y0, rows = sample_weights(box[1], box[3], prob.shape[0], height)
     x0, cols = sample_weights(box[0], box[2], prob.shape[1], width)
     if not len(rows) or not len(cols):
@@ -42,7 +42,7 @@ def _paste(prob: np.ndarray, box: np.ndarray, height: int, width: int, threshold
     across = cols @ np.ascontiguousarray(prob.T, np.float32)
     strips = []
     for start in range(0, len(cols), columns):
-        soft = across[start:start + columns] @ rows.T
+        soft = across[start : start + columns] @ rows.T
         strip = Rle.from_bitmap((soft >= threshold).T)
         strips.append(strip.place(y0, x0 + start, height, width))
     return strips[0] if len(strips) == 1 else Rle.merge(strips)

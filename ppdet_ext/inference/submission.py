@@ -115,9 +115,7 @@ def _parse(entry: dict, image_names: Mapping[int, str], num_classes: int) -> tup
         image_id, class_id, score = entry["image_id"], entry["category_id"], float(entry["score"])
         coded = entry["segmentation"]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"no COCO result with image_id, category_id, segmentation, score ({error!r})"
-        ) from None
+        raise UserError(f"no COCO result with image_id, category_id, segmentation, score ({error!r})") from None
     if image_id not in image_names:
         raise UserError(f"image_id {image_id!r} is not one of the {len(image_names)} images of this data set")
     if isinstance(class_id, bool) or class_id not in range(1, num_classes + 1):
@@ -134,9 +132,7 @@ def _format(pairs: Sequence[tuple[str, int]], masks: Masks, style: str) -> str:
     writer.writerow(STYLES[style])
     for name, class_id in pairs:
         text = masks[name, class_id].to_kaggle() if (name, class_id) in masks else ""
-        writer.writerow(
-            (f"{name}_{class_id}", text) if style == "imageid_classid" else (name, text, class_id)
-        )
+        writer.writerow((f"{name}_{class_id}", text) if style == "imageid_classid" else (name, text, class_id))
     return stream.getvalue()
 
 

@@ -4,7 +4,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from .init import linear
+from .layers import linear
 
 
 class BoxHead(nn.Layer):

@@ -13,7 +13,7 @@ from .assignment import IoUAssigner, RoISample, RoISampler
 from .box_head import BoxHead
 from .box_ops import decode, encode, multiclass_nms
 from .ground_truth import GroundTruth
-from .init import zero_loss
+from .layers import zero_loss
 from .mask_head import HTCMaskHead
 from .mask_targets import mask_targets
 from .roi_align import Pyramid

@@ -4,7 +4,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from .init import conv
+from .layers import conv, upsample
 
 
 class HTCMaskHead(nn.Layer):
@@ -30,13 +30,7 @@ class HTCMaskHead(nn.Layer):
         width = conv_channels or channels
         self.merge = conv(width, channels, 1) if takes_features else None
         self.convs = nn.LayerList([conv(channels if k == 0 else width, width, 3) for k in range(num_convs)])
-        self.upsample = nn.Conv2DTranspose(
-            width,
-            width,
-            2,
-            stride=2,
-            weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal(fan_in=width * 4)),
-        )
+        self.upsample = upsample(width)
         self.logits = conv(width, num_classes, 1)
 
     def features(self, regions: paddle.Tensor, previous: paddle.Tensor | None = None) -> paddle.Tensor:

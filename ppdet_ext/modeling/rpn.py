@@ -10,7 +10,7 @@ from ..errors import DivergenceError
 from .anchors import AnchorGrid
 from .assignment import IoUAssigner, sample_balanced
 from .box_ops import decode, encode, nms
-from .init import conv
+from .layers import conv
 from .smooth_l1 import smooth_l1
 
 UNIT = np.ones(4, np.float32)

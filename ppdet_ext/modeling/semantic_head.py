@@ -5,7 +5,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from ppdet.core.workspace import register
 
-from .init import conv
+from .layers import conv
 
 IGNORE = 255
 

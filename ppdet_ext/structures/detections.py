@@ -47,8 +47,7 @@ class Detections:
         """The detections that a boolean mask (n,) or an array of positions names, in that order."""
         positions = np.arange(len(self))[index]
         masks = None if self.masks is None else [self.masks[i] for i in positions]
-        return Detections(self.height, self.width, self.boxes[positions], self.scores[positions],
-                          self.labels[positions], masks)
+        return Detections(self.height, self.width, self.boxes[positions], self.scores[positions], self.labels[positions], masks)
 
     def to_coco(self, im_id: int, category_ids: list[int]) -> tuple[list[dict], list[dict]]:
         """COCO results of this image: (boxes as x, y, w, h; masks as RLE with counts in bytes, [] if none).
@@ -57,8 +56,10 @@ class Detections:
         """
         xywh = self.boxes.astype(np.float64)
         xywh[:, 2:] -= xywh[:, :2]
-        heads = [{"image_id": int(im_id), "category_id": category_ids[label], "score": score}
-                 for label, score in zip(self.labels.tolist(), self.scores.tolist())]
+        heads = [
+            {"image_id": int(im_id), "category_id": category_ids[label], "score": score}
+            for label, score in zip(self.labels.tolist(), self.scores.tolist())
+        ]
         boxes = [head | {"bbox": box} for head, box in zip(heads, xywh.tolist())]
         segments = [head | {"segmentation": mask.to_coco()} for head, mask in zip(heads, self.masks or [])]
         return boxes, segments

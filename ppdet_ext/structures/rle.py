@@ -51,8 +51,7 @@ class Rle:
         return cls._from_edges(np.array([0, height * width], np.int64), height, width)
 
     @classmethod
-    def from_kaggle(cls, text: str, height: int, width: int, *,
-                    image: str | None = None, row: int | None = None) -> "Rle":
+    def from_kaggle(cls, text: str, height: int, width: int, *, image: str | None = None, row: int | None = None) -> "Rle":
         """From "start length start length …", 1-indexed and column-major; blank text is an empty mask.
 
         Touching runs are joined. Raises UserError naming `image`, `row` and the fault: odd count,
@@ -239,8 +238,11 @@ class Rle:
             return [self]
         runs = pieces.edges(self.height).reshape(-1, 2)[np.argsort(labels, kind="stable")]
         ends = np.cumsum(np.bincount(labels, minlength=count)).tolist()
-        return [self._from_edges(runs[start:end].ravel(), *self.size)
-                for start, end, area in zip([0, *ends], ends, areas.tolist()) if area >= min_area]
+        return [
+            self._from_edges(runs[start:end].ravel(), *self.size)
+            for start, end, area in zip([0, *ends], ends, areas.tolist())
+            if area >= min_area
+        ]
 
     def fill_holes(self) -> "Rle":
         """With every background region (4-connected) that does not reach the border filled."""
@@ -249,7 +251,8 @@ class Rle:
         if not closed:
             return self
         edges = rle_codec.edges_from_counts(
-            rle_codec.counts_from_edges(pieces.select(open_).edges(self.height), self.height * self.width))
+            rle_codec.counts_from_edges(pieces.select(open_).edges(self.height), self.height * self.width)
+        )
         return self._from_edges(rle_regions.background(edges, self.height * self.width), *self.size)
 
     # --- runs

@@ -139,8 +139,9 @@ def parse_kaggle(text: str, size: int, where: str) -> np.ndarray:
         return np.array([size], np.int64)
     edges = np.fromstring(text, np.int64, sep=" ")
     if edges.size % 2:
-        raise UserError(f"{where}: EncodedPixels has an odd number of values ({edges.size}); "
-                        "every run needs a start and a length")
+        raise UserError(
+            f"{where}: EncodedPixels has an odd number of values ({edges.size}); every run needs a start and a length"
+        )
     edges[0::2] -= 1
     edges[1::2] += edges[0::2]
     counts = _differences(edges, size)

@@ -85,8 +85,7 @@ def outside(pieces: Pieces, height: int, width: int) -> tuple[np.ndarray, int]:
     Background is 4-connected, the complement of 8-connected foreground.
     """
     count, labels = label(pieces, height, diagonal=False)
-    at_border = ((pieces.column == 0) | (pieces.column == width - 1)
-                 | (pieces.top == 0) | (pieces.bottom == height))
+    at_border = (pieces.column == 0) | (pieces.column == width - 1) | (pieces.top == 0) | (pieces.bottom == height)
     reaches = np.zeros(count, bool)
     reaches[labels[at_border]] = True
     return reaches[labels], int(count - reaches.sum())

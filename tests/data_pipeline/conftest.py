@@ -21,8 +21,14 @@ def steel(tmp_path: Path) -> Path:
     for i, name in enumerate("abcdefgh"):
         write_jpeg(tmp_path / "train_images" / f"{name}.jpg", seed=i)
     two = Rle.merge([block(2, 3, 5, 6), block(20, 40, 4, 8)])
-    write_csv(tmp_path, [("a.jpg", 1, two.to_kaggle()), ("a.jpg", 3, block(10, 20, 3, 3).to_kaggle()),
-                         ("b.jpg", 3, block(0, 0, 8, 8).to_kaggle())])
+    write_csv(
+        tmp_path,
+        [
+            ("a.jpg", 1, two.to_kaggle()),
+            ("a.jpg", 3, block(10, 20, 3, 3).to_kaggle()),
+            ("b.jpg", 3, block(0, 0, 8, 8).to_kaggle()),
+        ],
+    )
     return tmp_path
 
 

@@ -64,16 +64,19 @@ def test_boxes_are_clipped_and_degenerate_annotations_reported(coco, caplog):
         assert f"id {number} (image 7" in caplog.text
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"bbox": [1, 2, 3]}, "id 1: bbox"),
-    ({"bbox": None}, "id 1: bbox"),
-    ({"segmentation": [[1, 2, 3]]}, "id 1"),
-    ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 7]}}, "id 1: not a COCO RLE"),
-    ({"segmentation": {"counts": [5]}}, "id 1: not a COCO RLE"),
-    ({"segmentation": {"size": [10, 10], "counts": [40, 10, 50]}}, "10x10, its image 32x64"),
-    ({"image_id": 55}, "image that is not listed: id 1 of 55"),
-    ({"category_id": 4}, "unknown category: id 1 of 4"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [1, 2, 3]}, "id 1: bbox"),
+        ({"bbox": None}, "id 1: bbox"),
+        ({"segmentation": [[1, 2, 3]]}, "id 1"),
+        ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 7]}}, "id 1: not a COCO RLE"),
+        ({"segmentation": {"counts": [5]}}, "id 1: not a COCO RLE"),
+        ({"segmentation": {"size": [10, 10], "counts": [40, 10, 50]}}, "10x10, its image 32x64"),
+        ({"image_id": 55}, "image that is not listed: id 1 of 55"),
+        ({"category_id": 4}, "unknown category: id 1 of 4"),
+    ],
+)
 def test_malformed_annotations_are_named(coco, change, message, caplog):
     content = coco_content()
     content["annotations"][0].update(change)
@@ -175,8 +178,12 @@ def test_image_folder_lists_pictures_by_name(tmp_path):
 
 
 def test_image_folder_without_pictures(tmp_path):
-    for images, message in ((str(tmp_path), "no picture there"), ([], "no picture there"),
-                            (str(tmp_path / "x"), "no such picture or folder"), ([str(tmp_path / "x.jpg")], r"x\.jpg")):
+    for images, message in (
+        (str(tmp_path), "no picture there"),
+        ([], "no picture there"),
+        (str(tmp_path / "x"), "no such picture or folder"),
+        ([str(tmp_path / "x.jpg")], r"x\.jpg"),
+    ):
         with pytest.raises(UserError, match=message):
             ImageFolder(images).load()
     (tmp_path / "bad.jpg").write_text("[]")

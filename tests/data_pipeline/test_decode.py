@@ -76,9 +76,15 @@ def test_other_formats_are_read_and_their_truncation_noticed(tmp_path, suffix):
         read_image(str(path))
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"no picture at all", "cannot be read"),
-                                                 (b"\xff\xd8\xff\xe0\xff\xd9", "truncated"),
-                                                 (b"\xff\xd8\xff\xd9", "damaged")])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "cannot be read"),
+        (b"\xff\xd8\xff\xe0\xff\xd9", "truncated"),
+        (b"\xff\xd8\xff\xd9", "damaged"),
+    ],
+)
 def test_what_is_no_picture_is_an_error_naming_the_file(tmp_path, content, reason):
     path = tmp_path / "odd.jpg"
     path.write_bytes(content)

@@ -31,8 +31,7 @@ TRANSFORMS = [
 
 
 def reader(**changes) -> dict:
-    return {"sample_transforms": TRANSFORMS, "batch_transforms": [{"PadToStride": {"stride": 16}}],
-            "batch_size": 2, **changes}
+    return {"sample_transforms": TRANSFORMS, "batch_transforms": [{"PadToStride": {"stride": 16}}], "batch_size": 2, **changes}
 
 
 def dataset_of(folder) -> SteelDataSet:
@@ -41,6 +40,7 @@ def dataset_of(folder) -> SteelDataSet:
 
 def plain(batch: dict) -> dict:
     """A batch with every array as (dtype, shape, bytes)."""
+
     def one(value):
         if isinstance(value, paddle.Tensor):
             value = value.numpy()
@@ -49,6 +49,7 @@ def plain(batch: dict) -> dict:
         if isinstance(value, list):
             return [one(item) for item in value]
         return value
+
     return {key: one(value) for key, value in batch.items()}
 
 
@@ -86,8 +87,9 @@ def load():
 
 def test_what_a_batch_holds(steel, load):
     batch = next(iter(load(dataset_of(steel), reader(shuffle=False))))
-    assert sorted(batch) == sorted(["image", "im_id", "im_shape", "scale_factor", "origin_shape", "names", "gt_bbox",
-                                    "gt_class", "gt_mask", "semantic"])
+    assert sorted(batch) == sorted(
+        ["image", "im_id", "im_shape", "scale_factor", "origin_shape", "names", "gt_bbox", "gt_class", "gt_mask", "semantic"]
+    )
     image, shapes = batch["image"], batch["im_shape"].numpy()
     assert image.dtype == paddle.float32
     assert image.shape[:2] == [2, 3]
@@ -115,8 +117,11 @@ def test_what_a_batch_holds(steel, load):
 
 def test_evaluation_has_no_targets_and_leaves_nothing_out(steel, load):
     for mode in ("eval", "test"):
-        loader = load(dataset_of(steel), reader(batch_size=3, drop_last=True, sample_transforms=[
-            {"ReadImage": {}}, {"NormalizeToCHW": {}}]), mode=mode)
+        loader = load(
+            dataset_of(steel),
+            reader(batch_size=3, drop_last=True, sample_transforms=[{"ReadImage": {}}, {"NormalizeToCHW": {}}]),
+            mode=mode,
+        )
         batches = list(loader)
         assert len(batches) == len(loader) == 3
         assert [name for batch in batches for name in batch["names"]] == [f"{c}.jpg" for c in "abcdefgh"]
@@ -184,8 +189,7 @@ def test_batches_outlive_the_memory_they_came_in(steel, load):
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(1, 50), st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.booleans(),
-       st.integers(0, 3))
+@given(st.integers(1, 50), st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 3))
 def test_ranks_part_an_epoch(size, batch_size, world, shuffle, drop_last, even, epoch):
     ranks = [EpochSampler(size, batch_size, shuffle, drop_last, 1, rank, world, even) for rank in range(world)]
     batches = [sampler.batches(epoch) for sampler in ranks]
@@ -221,17 +225,20 @@ def test_a_data_set_smaller_than_a_batch(steel, load):
     assert len(load(dataset_of(steel), reader(batch_size=9, drop_last=False))) == 1
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"sample_transforms": [{"ReadImages": {}}]}, "ReadImages is unknown. Did you mean ReadImage?"),
-    ({"sample_transforms": [{"RandomFlip": {}}]}, "RandomFlip is an operator of ppdet"),
-    ({"sample_transforms": [{"FlipImage": {"prob": 1}}]}, "sample_transforms: FlipImage: .*'prob'"),
-    ({"sample_transforms": ["ReadImage"]}, "not of the form"),
-    ({"sample_transforms": [{"ReadImage": {}, "FlipImage": {}}]}, "not of the form"),
-    ({"batch_transforms": [{"PadBatch": {}}]}, "PadBatch is an operator of ppdet"),
-    ({"batch_transforms": [{"PadToStride": {}}, {"PadToStride": {}}]}, "once"),
-    ({"batchsize": 3}, "unknown key batchsize"),
-    ({"batch_size": 0}, "batch_size is 0"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_transforms": [{"ReadImages": {}}]}, "ReadImages is unknown. Did you mean ReadImage?"),
+        ({"sample_transforms": [{"RandomFlip": {}}]}, "RandomFlip is an operator of ppdet"),
+        ({"sample_transforms": [{"FlipImage": {"prob": 1}}]}, "sample_transforms: FlipImage: .*'prob'"),
+        ({"sample_transforms": ["ReadImage"]}, "not of the form"),
+        ({"sample_transforms": [{"ReadImage": {}, "FlipImage": {}}]}, "not of the form"),
+        ({"batch_transforms": [{"PadBatch": {}}]}, "PadBatch is an operator of ppdet"),
+        ({"batch_transforms": [{"PadToStride": {}}, {"PadToStride": {}}]}, "once"),
+        ({"batchsize": 3}, "unknown key batchsize"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ],
+)
 def test_wrong_settings_are_named(steel, load, changes, message):
     with pytest.raises(UserError, match=message):
         load(dataset_of(steel), reader(**changes))
@@ -328,8 +335,9 @@ def test_workers_end_with_the_loader(steel):
 
 def test_crowds_are_marked_but_no_targets(coco, load, caplog):
     dataset = CocoJsonDataSet(str(coco), "instances.json", "images")
-    loader = load(dataset, reader(sample_transforms=[
-        {"ReadImage": {}}, {"SemanticFromMasks": {}}, {"NormalizeToCHW": {}}], shuffle=False))
+    loader = load(
+        dataset, reader(sample_transforms=[{"ReadImage": {}}, {"SemanticFromMasks": {}}, {"NormalizeToCHW": {}}], shuffle=False)
+    )
     with caplog.at_level(logging.INFO, "ppdet_ext"):
         batches = list(loader)
     assert batches[0]["gt_class"][0].tolist() == [1, 0]
@@ -356,9 +364,19 @@ def test_left_out_instances_are_reported(coco, load, caplog):
 
 
 def test_image_folders_go_through_the_same_loader(coco, load):
-    loader = load(ImageFolder(str(coco / "images")), reader(batch_size=1, sample_transforms=[
-        {"ReadImage": {}}, {"ResizeFixed": {"height": 48, "width": 48, "keep_ratio": True}}, {"NormalizeToCHW": {}}]),
-        mode="test", worker_num=1)
+    loader = load(
+        ImageFolder(str(coco / "images")),
+        reader(
+            batch_size=1,
+            sample_transforms=[
+                {"ReadImage": {}},
+                {"ResizeFixed": {"height": 48, "width": 48, "keep_ratio": True}},
+                {"NormalizeToCHW": {}},
+            ],
+        ),
+        mode="test",
+        worker_num=1,
+    )
     batches = list(loader)
     assert [batch["names"] for batch in batches] == [["a.jpg"], ["b.jpg"]]
     assert batches[0]["im_shape"].numpy().tolist() == [[24, 48]]
@@ -368,7 +386,12 @@ def test_image_folders_go_through_the_same_loader(coco, load):
 
 @pytest.mark.parametrize("stride", [1, 32])
 def test_padding_to_a_stride(steel, stride):
-    maker = BatchMaker(dataset_of(steel), [{"ReadImage": {}}, {"ResizeFixed": {"height": 20, "width": 50}},
-                                           {"NormalizeToCHW": {}}], [], True, 0)
+    maker = BatchMaker(
+        dataset_of(steel),
+        [{"ReadImage": {}}, {"ResizeFixed": {"height": 20, "width": 50}}, {"NormalizeToCHW": {}}],
+        [],
+        True,
+        0,
+    )
     batch = PadToStride(stride)([maker.sample(0, 0)], True)
     assert batch["image"].shape == ((1, 3, 20, 50) if stride == 1 else (1, 3, 32, 64))

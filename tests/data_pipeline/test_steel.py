@@ -48,8 +48,11 @@ def test_the_older_format_gives_the_same(steel):
     new = opened(steel).records
     rows = [line.split(",") for line in (steel / "train.csv").read_text().splitlines()[1:]]
     old = {(name, int(label)): text for name, label, text in rows}
-    write_csv(steel, [(f"{c}.jpg_{k}", old.get((f"{c}.jpg", k), "")) for c in "abcdefgh" for k in range(1, 5)],
-              "ImageId_ClassId,EncodedPixels")
+    write_csv(
+        steel,
+        [(f"{c}.jpg_{k}", old.get((f"{c}.jpg", k), "")) for c in "abcdefgh" for k in range(1, 5)],
+        "ImageId_ClassId,EncodedPixels",
+    )
     for before, after in zip(new, opened(steel).records):
         assert (before.name, before.masks, before.labels.tolist()) == (after.name, after.masks, after.labels.tolist())
 
@@ -68,8 +71,13 @@ def test_missing_data_says_where_to_get_it(tmp_path):
         with pytest.raises(UserError) as caught:
             opened(folder)
         text = str(caught.value)
-        for part in (str(folder), "kaggle.com/c/severstal-steel-defect-detection", "dataset/steel/train.csv",
-                     "configs/htc/steel_sample.yml", "ppdet_ext.data.sample"):
+        for part in (
+            str(folder),
+            "kaggle.com/c/severstal-steel-defect-detection",
+            "dataset/steel/train.csv",
+            "configs/htc/steel_sample.yml",
+            "ppdet_ext.data.sample",
+        ):
             assert part in text
         assert text.count("\n") < 20
     (tmp_path / "train_images").mkdir()
@@ -77,12 +85,15 @@ def test_missing_data_says_where_to_get_it(tmp_path):
         opened(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("", "the file is empty"),
-    ("ImageId,ClassId,EncodedPixels\n", "no rows"),
-    ("image,class,rle\na.jpg,1,1 2\n", "found the columns image,class,rle; expected ImageId,ClassId,EncodedPixels"),
-    ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2,3,4\n", "not a CSV"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("ImageId,ClassId,EncodedPixels\n", "no rows"),
+        ("image,class,rle\na.jpg,1,1 2\n", "found the columns image,class,rle; expected ImageId,ClassId,EncodedPixels"),
+        ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2,3,4\n", "not a CSV"),
+    ],
+)
 def test_a_bad_csv_is_named_with_its_fault(steel, content, message):
     (steel / "train.csv").write_text(content)
     with pytest.raises(UserError, match=rf"train\.csv.*{message}"):
@@ -115,8 +126,13 @@ def test_malformed_masks_name_image_and_row(steel, text, caplog):
 
 
 def test_all_faults_are_counted_and_named_at_once(steel):
-    rows = [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3"), ("a.jpg", 7, "1 3"), ("b.jpg", "x", "1 3"),
-            *((f"gone{i:02d}.jpg", 1, "1 3") for i in range(12))]
+    rows = [
+        ("a.jpg", 1, "1 3"),
+        ("a.jpg", 1, "9 3"),
+        ("a.jpg", 7, "1 3"),
+        ("b.jpg", "x", "1 3"),
+        *((f"gone{i:02d}.jpg", 1, "1 3") for i in range(12)),
+    ]
     write_csv(steel, rows)
     write_jpeg(steel / "train_images" / "c.jpg", HEIGHT + 1, WIDTH)
     (steel / "train_images" / "d.jpg").write_bytes(b"nothing")
@@ -166,14 +182,17 @@ def test_sizes_can_come_from_the_headers(steel):
         opened(steel, height=None, width=None)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"part": "test"}, "part: 'test' is not one of train, val, all"),
-    ({"on_error": "ignore"}, "on_error"),
-    ({"check_images": "yes"}, "check_images"),
-    ({"fold": 5}, "fold: 5"),
-    ({"part": "val"}, "needs a fold"),
-    ({"height": None}, "height and width"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"part": "test"}, "part: 'test' is not one of train, val, all"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"check_images": "yes"}, "check_images"),
+        ({"fold": 5}, "fold: 5"),
+        ({"part": "val"}, "needs a fold"),
+        ({"height": None}, "height and width"),
+    ],
+)
 def test_wrong_settings_are_found_at_once(options, message):
     with pytest.raises(UserError, match=message):
         SteelDataSet("nowhere", **options)
@@ -225,8 +244,7 @@ def test_folds_part_the_images(steel):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.frozensets(st.integers(0, 3), max_size=3), min_size=1, max_size=60), st.integers(2, 6),
-       st.integers(0, 5))
+@given(st.lists(st.frozensets(st.integers(0, 3), max_size=3), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 5))
 def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
     files = [f"{i}.jpg" for i in range(len(strata))]
     folds = fold_of(files, strata, num_folds, seed)
@@ -266,8 +284,7 @@ def test_the_second_opening_uses_the_cache(steel, monkeypatch):
     monkeypatch.setattr("ppdet_ext.data.steel.split_rows", lambda *_: pytest.fail("the cache was not used"))
     second = opened(steel)
     for a, b in zip(first.records, second.records):
-        assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(),
-                                                                          b.boxes.tolist())
+        assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(), b.boxes.tolist())
 
 
 def test_a_changed_csv_or_size_is_not_taken_from_the_cache(steel):

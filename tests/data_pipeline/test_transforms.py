@@ -46,8 +46,19 @@ def make_sample(height: int, width: int, seed: int, instances: int = 3, semantic
     image[..., 0] = union * MARK
     masks = [Rle.from_bitmap(bitmap) for bitmap in bitmaps]
     boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-    return Sample(image, boxes, rng.integers(0, 4, instances), masks, np.zeros(instances, bool),
-                  union.astype(np.uint8) if semantic else None, 5, "a.jpg", "a.jpg", None, (height, width))
+    return Sample(
+        image,
+        boxes,
+        rng.integers(0, 4, instances),
+        masks,
+        np.zeros(instances, bool),
+        union.astype(np.uint8) if semantic else None,
+        5,
+        "a.jpg",
+        "a.jpg",
+        None,
+        (height, width),
+    )
 
 
 def assert_consistent(sample: Sample, exact_boxes: bool = True) -> None:
@@ -117,8 +128,11 @@ def test_boxes_inside_a_crop_are_moved_those_cut_are_measured_again():
     bitmap[2:6, 2:6] = 1
     corner = np.zeros((20, 20), np.uint8)
     corner[8:12, 0] = corner[11, 0:20] = 1
-    sample = replace(make_sample(20, 20, 0, 2), masks=[Rle.from_bitmap(bitmap), Rle.from_bitmap(corner)],
-                     boxes=np.array([[1.5, 1.5, 6.5, 6.5], [0, 8, 20, 12]], np.float32))
+    sample = replace(
+        make_sample(20, 20, 0, 2),
+        masks=[Rle.from_bitmap(bitmap), Rle.from_bitmap(corner)],
+        boxes=np.array([[1.5, 1.5, 6.5, 6.5], [0, 8, 20, 12]], np.float32),
+    )
     cropped = crop_sample(sample, 1, 1, 15, 15)
     np.testing.assert_array_equal(cropped.boxes, [[0.5, 0.5, 5.5, 5.5], [0, 10, 15, 11]])
 
@@ -152,8 +166,13 @@ def test_an_aimed_crop_ignores_crowds():
     bitmaps[0, :, 60:] = 1
     bitmaps[1, 3, 3] = 1
     masks = [Rle.from_bitmap(bitmap) for bitmap in bitmaps]
-    sample = replace(make_sample(32, 64, 0, 2), masks=masks, crowd=np.array([True, False]),
-                     boxes=np.array([mask.box for mask in masks], np.float32), labels=np.array([0, 1]))
+    sample = replace(
+        make_sample(32, 64, 0, 2),
+        masks=masks,
+        crowd=np.array([True, False]),
+        boxes=np.array([mask.box for mask in masks], np.float32),
+        labels=np.array([0, 1]),
+    )
     crop = CropAroundDefect(8, 8, probability=1.0, min_area=1)
     for seed in range(20):
         assert crop(sample, np.random.default_rng(seed)).labels.tolist() == [1]
@@ -206,8 +225,13 @@ def test_masks_that_vanish_are_dropped_and_counted():
     dot = np.zeros((20, 20), np.uint8)
     dot[1, 1] = 1
     masks = [*sample.masks, Rle.from_bitmap(dot)]
-    sample = replace(sample, masks=masks, labels=np.array([0, 1]), crowd=np.zeros(2, bool),
-                     boxes=np.array([mask.box for mask in masks], np.float32))
+    sample = replace(
+        sample,
+        masks=masks,
+        labels=np.array([0, 1]),
+        crowd=np.zeros(2, bool),
+        boxes=np.array([mask.box for mask in masks], np.float32),
+    )
     small = resize_sample(sample, 5, 5)
     assert small.labels.tolist() == [0]
     assert small.dropped == 1
@@ -237,8 +261,13 @@ def test_resize_by_the_short_edge():
 @given(samples, st.integers(0, 10**6))
 def test_a_whole_pipeline_keeps_everything_together(sample, seed):
     rng = np.random.default_rng(seed)
-    for transform in (FlipImage(0.5, 0.5), ResizeShortEdge([9, 14], 40), CropAroundDefect(8, 12, min_area=2),
-                      FlipImage(0.5, 0.5), SemanticFromMasks()):
+    for transform in (
+        FlipImage(0.5, 0.5),
+        ResizeShortEdge([9, 14], 40),
+        CropAroundDefect(8, 12, min_area=2),
+        FlipImage(0.5, 0.5),
+        SemanticFromMasks(),
+    ):
         sample = transform(sample, rng)
     assert_consistent(replace(sample, dropped=1), exact_boxes=False)
     union = np.zeros(sample.size, bool)
@@ -260,8 +289,14 @@ def test_nothing_changes_the_sample_it_is_given():
     sample = make_sample(16, 16, 2)
     before = make_sample(16, 16, 2)
     rng = np.random.default_rng(0)
-    for transform in (FlipImage(1, 1), ResizeFixed(9, 9), CropAroundDefect(8, 8), SemanticFromMasks(),
-                      JitterColor(0.5, 0.5, 0.5, 0.5), NormalizeToCHW()):
+    for transform in (
+        FlipImage(1, 1),
+        ResizeFixed(9, 9),
+        CropAroundDefect(8, 8),
+        SemanticFromMasks(),
+        JitterColor(0.5, 0.5, 0.5, 0.5),
+        NormalizeToCHW(),
+    ):
         transform(sample, rng)
         assert_same(sample, before)
 
@@ -290,8 +325,12 @@ def test_semantic_from_masks_puts_small_over_large_over_crowd():
     bitmaps[0, 4:6, 4:6] = 1
     bitmaps[1, 2:8, 2:8] = 1
     bitmaps[2, :, 5:] = 1
-    sample = replace(make_sample(10, 10, 0, 0), masks=[Rle.from_bitmap(b) for b in bitmaps],
-                     labels=np.array([3, 0, 1]), crowd=np.array([False, False, True]))
+    sample = replace(
+        make_sample(10, 10, 0, 0),
+        masks=[Rle.from_bitmap(b) for b in bitmaps],
+        labels=np.array([3, 0, 1]),
+        crowd=np.array([False, False, True]),
+    )
     expected = np.zeros((10, 10), np.uint8)
     expected[:, 5:] = 255
     expected[2:8, 2:8] = 1

@@ -21,7 +21,7 @@ IDS = [40, 7, 12]  # neither contiguous nor sorted
 
 def shapes(rng: np.random.Generator, n: int) -> list[Rle]:
     """Ellipses from small to large, so that every size range of COCO has instances."""
-    y, x = np.mgrid[:SIZE[0], :SIZE[1]]
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     masks = []
     for _ in range(n):
         cy, cx, ry, rx = rng.uniform(20, 140), rng.uniform(20, 200), *rng.uniform(4, 70, 2)
@@ -38,9 +38,19 @@ def make_records(rng: np.random.Generator, images: int = 8) -> list[Record]:
     for i in range(images):
         masks = shapes(rng, int(rng.integers(0, 7)))
         n = len(masks)
-        records.append(Record(im_id=10 + 3 * i, file="", name=f"{i}.jpg", height=SIZE[0], width=SIZE[1],
-                              boxes=boxes_of(masks), labels=rng.integers(0, 3, n), masks=masks,
-                              crowd=rng.random(n) < 0.2))
+        records.append(
+            Record(
+                im_id=10 + 3 * i,
+                file="",
+                name=f"{i}.jpg",
+                height=SIZE[0],
+                width=SIZE[1],
+                boxes=boxes_of(masks),
+                labels=rng.integers(0, 3, n),
+                masks=masks,
+                crowd=rng.random(n) < 0.2,
+            )
+        )
     return records
 
 
@@ -63,9 +73,17 @@ def through_files(records: list[Record], found: dict[int, Detections], folder: P
     for record in records:
         for mask, label, crowd in zip(record.masks, record.labels, record.crowd):
             x1, y1, x2, y2 = mask.box
-            annotations.append({"id": len(annotations) + 1, "image_id": record.im_id, "area": mask.area,
-                                "category_id": IDS[label], "bbox": [x1, y1, x2 - x1, y2 - y1],
-                                "iscrowd": int(crowd), "segmentation": mask.to_coco(text=True)})
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record.im_id,
+                    "area": mask.area,
+                    "category_id": IDS[label],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "iscrowd": int(crowd),
+                    "segmentation": mask.to_coco(text=True),
+                }
+            )
     images = [{"id": record.im_id, "height": SIZE[0], "width": SIZE[1]} for record in records]
     categories = [{"id": i, "name": name} for i, name in zip(IDS, NAMES)]
     path = folder / "truth.json"
@@ -122,8 +140,9 @@ def test_perfect_predictions() -> None:
 
 def test_what_is_found_in_a_crowd_counts_neither_way() -> None:
     crowd, single = Rle.full(40, 100).place(0, 0, *SIZE), Rle.full(40, 40).place(100, 100, *SIZE)
-    record = Record(1, "", "a.jpg", *SIZE, boxes_of([crowd, single]), np.array([0, 0]), [crowd, single],
-                    np.array([True, False]))
+    record = Record(
+        1, "", "a.jpg", *SIZE, boxes_of([crowd, single]), np.array([0, 0]), [crowd, single], np.array([True, False])
+    )
     inside = [Rle.full(20, 20).place(5, 5 + 25 * i, *SIZE) for i in range(3)]
     masks = [*inside, single]
     scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
@@ -172,7 +191,7 @@ def test_only_the_hundred_best_count() -> None:
     masks = [Rle.full(4, 4).place(10 * (i // 20), 10 * (i % 20), *SIZE) for i in range(120)]
     record = Record(1, "", "a.jpg", *SIZE, boxes_of(masks), np.zeros(120, np.int64), masks, np.zeros(120, bool))
     metric = CocoMetric([record], NAMES, IDS)
-    metric.update(1, Detections(*SIZE, record.boxes, np.linspace(1, .1, 120, dtype=np.float32), record.labels, masks))
+    metric.update(1, Detections(*SIZE, record.boxes, np.linspace(1, 0.1, 120, dtype=np.float32), record.labels, masks))
     numbers = metric.compute()
     assert numbers["segm"][6:9] == pytest.approx([1 / 120, 10 / 120, 100 / 120])
 

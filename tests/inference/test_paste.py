@@ -19,7 +19,7 @@ def soft_paste(prob: np.ndarray, box: np.ndarray, height: int, width: int) -> np
     y0, rows = sample_weights(box[1], box[3], prob.shape[0], height)
     x0, cols = sample_weights(box[0], box[2], prob.shape[1], width)
     canvas = np.zeros((height, width), np.float32)
-    canvas[y0:y0 + len(rows), x0:x0 + len(cols)] = rows @ prob @ cols.T
+    canvas[y0 : y0 + len(rows), x0 : x0 + len(cols)] = rows @ prob @ cols.T
     return canvas
 
 
@@ -63,8 +63,13 @@ def test_masks_equal_the_reference_whatever_the_budget(golden: dict, threshold: 
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 2, 7, 28]),
-       st.sampled_from([0.05, 0.5, 0.9]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from([1, 2, 7, 28]),
+    st.sampled_from([0.05, 0.5, 0.9]),
+)
 def test_any_box_is_like_grid_sample(seed: int, height: int, width: int, size: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     probs = rng.random((4, size, size), np.float32)
@@ -82,8 +87,7 @@ def test_a_certain_mask_fills_its_box() -> None:
     assert masks[0].area == 30
 
 
-@pytest.mark.parametrize("box", [[3, 3, 3, 9], [9, 3, 3, 9], [30, 3, 40, 9], [-40, 3, -30, 9],
-                                 [0, 50, 9, 60]])
+@pytest.mark.parametrize("box", [[3, 3, 3, 9], [9, 3, 3, 9], [30, 3, 40, 9], [-40, 3, -30, 9], [0, 50, 9, 60]])
 def test_boxes_without_pixels_give_empty_masks(box: list[float]) -> None:
     masks = paste_masks(np.ones((1, 28, 28), np.float32), np.array([box], np.float32), 20, 12)
     assert masks == [Rle.empty(20, 12)]

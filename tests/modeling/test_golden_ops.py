@@ -8,6 +8,7 @@ import pytest
 
 from ppdet_ext.modeling.anchors import AnchorGrid
 from ppdet_ext.modeling.box_ops import decode, encode, multiclass_nms, nms
+from ppdet_ext.modeling.layers import add_bias
 from ppdet_ext.modeling.mask_targets import mask_targets
 from ppdet_ext.modeling.roi_align import Pyramid
 from ppdet_ext.modeling.semantic_head import FusedSemanticHead
@@ -85,3 +86,15 @@ def test_encode_is_the_inverse_of_decode():
     goal = boxes + rng.uniform(-2, 2, boxes.shape).astype(np.float32)
     back = decode(boxes, encode(boxes, goal, STDS[1]), STDS[1], 200, 200)
     np.testing.assert_allclose(back, goal, atol=1e-3)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_bias_is_added_exactly_and_learns(images):
+    rng = np.random.default_rng(0)
+    x, b = (paddle.to_tensor(rng.standard_normal(s).astype(np.float32), stop_gradient=False) for s in ([images, 5, 4, 6], [5]))
+    out = add_bias(x, b)
+    assert np.array_equal(out.numpy(), x.numpy() + b.numpy()[:, None, None])
+    upstream = rng.standard_normal(out.shape).astype(np.float32)
+    out.backward(paddle.to_tensor(upstream))
+    np.testing.assert_allclose(x.grad.numpy(), upstream, atol=1e-6)
+    np.testing.assert_allclose(b.grad.numpy(), upstream.sum((0, 2, 3)), atol=1e-4)

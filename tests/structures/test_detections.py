@@ -9,15 +9,14 @@ from ppdet_ext.structures import Detections, Rle
 def three(with_masks: bool = True) -> Detections:
     boxes = np.array([[0, 0, 4, 2], [1, 1, 3, 3], [2, 0, 5, 4]], np.float32)
     masks = [Rle.from_kaggle(f"{start} 2", 4, 5) for start in (1, 6, 11)]
-    return Detections(4, 5, boxes, np.array([.9, .5, .25], np.float32), np.array([1, 0, 1]),
-                      masks if with_masks else None)
+    return Detections(4, 5, boxes, np.array([0.9, 0.5, 0.25], np.float32), np.array([1, 0, 1]), masks if with_masks else None)
 
 
 @pytest.mark.parametrize("index", [np.array([True, False, True]), np.array([0, 2]), slice(0, 3, 2), [0, 2]])
 def test_select(index: np.ndarray) -> None:
     chosen = three().select(index)
     assert len(chosen) == 2
-    assert chosen.scores.tolist() == [np.float32(.9), .25]
+    assert chosen.scores.tolist() == [np.float32(0.9), 0.25]
     assert chosen.boxes[1].tolist() == [2, 0, 5, 4]
     assert chosen.masks == [three().masks[0], three().masks[2]]
     assert three(with_masks=False).select(index).masks is None
@@ -25,15 +24,19 @@ def test_select(index: np.ndarray) -> None:
 
 def test_select_keeps_the_order_asked_for() -> None:
     assert three().select(np.array([2, 0])).labels.tolist() == [1, 1]
-    assert three().select(np.argsort(three().scores)).scores.tolist() == [.25, .5, np.float32(.9)]
+    assert three().select(np.argsort(three().scores)).scores.tolist() == [0.25, 0.5, np.float32(0.9)]
     assert len(three().select(np.zeros(3, bool))) == 0
 
 
 def test_coco_results_use_the_data_sets_ids() -> None:
     boxes, segments = three().to_coco(42, category_ids=[7, 90])
-    assert boxes[2] == {"image_id": 42, "category_id": 90, "bbox": [2, 0, 3, 4], "score": .25}
-    assert segments[1] == {"image_id": 42, "category_id": 7, "score": .5,
-                           "segmentation": {"size": [4, 5], "counts": three().masks[1].counts}}
+    assert boxes[2] == {"image_id": 42, "category_id": 90, "bbox": [2, 0, 3, 4], "score": 0.25}
+    assert segments[1] == {
+        "image_id": 42,
+        "category_id": 7,
+        "score": 0.5,
+        "segmentation": {"size": [4, 5], "counts": three().masks[1].counts},
+    }
     assert three(with_masks=False).to_coco(1, [7, 90])[1] == []
 
 
@@ -51,10 +54,16 @@ def test_empty(with_masks: bool) -> None:
     assert len(nothing.select(np.zeros(0, bool))) == 0
 
 
-@pytest.mark.parametrize("change", [
-    {"boxes": np.zeros((2, 4), np.float32)}, {"boxes": np.zeros((3, 5), np.float32)},
-    {"labels": np.zeros(2, int)}, {"masks": [Rle.full(4, 5)] * 2}, {"masks": [Rle.full(4, 5)] * 2 + [Rle.full(5, 4)]},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boxes": np.zeros((2, 4), np.float32)},
+        {"boxes": np.zeros((3, 5), np.float32)},
+        {"labels": np.zeros(2, int)},
+        {"masks": [Rle.full(4, 5)] * 2},
+        {"masks": [Rle.full(4, 5)] * 2 + [Rle.full(5, 4)]},
+    ],
+)
 def test_parts_that_disagree_are_refused(change: dict) -> None:
     good = three()
     fields = {name: getattr(good, name) for name in ("boxes", "scores", "labels", "masks")} | change

@@ -70,7 +70,7 @@ def test_kaggle_round_trip(bitmap: np.ndarray) -> None:
     flat = np.zeros(bitmap.size, np.uint8)
     values = list(map(int, text.split()))
     for start, length in zip(values[0::2], values[1::2]):
-        flat[start - 1:start - 1 + length] = 1
+        flat[start - 1 : start - 1 + length] = 1
     assert np.array_equal(flat.reshape(bitmap.shape, order="F"), bitmap)
 
 

@@ -21,7 +21,7 @@ def decode(text: str, height: int, width: int) -> np.ndarray:
     flat = np.zeros(height * width, np.uint8)
     values = np.array(text.split(), np.int64)
     for start, length in zip(values[0::2] - 1, values[1::2]):
-        flat[start:start + length] = 1
+        flat[start : start + length] = 1
     return flat.reshape((height, width), order="F")
 
 
@@ -55,26 +55,29 @@ def test_large_real_rows(shared: Path) -> None:
         assert rle.to_coco() == mask_utils.encode(np.asfortranarray(decode(row["EncodedPixels"], *size)))
 
 
-@pytest.mark.parametrize(("text", "fault"), [
-    ("1 3 5", "odd number of values (3)"),
-    ("1 3.5", "'3.5' in EncodedPixels is not an integer"),
-    ("1 x", "'x' in EncodedPixels is not an integer"),
-    ("1 ٣", "not an integer"),
-    ("1,3", "'1,3' in EncodedPixels is not an integer"),
-    ("nan", "not an integer"),
-    ("1 -3", "'-3' in EncodedPixels is negative"),
-    ("1 0", "run 1 of EncodedPixels ('1 0') has no pixels"),
-    ("1 2 5 0 7 1", "run 2 of EncodedPixels ('5 0') has no pixels"),
-    ("0 3", "run 1 of EncodedPixels ('0 3') starts before pixel 1"),
-    ("1 3 3 2", "run 2 of EncodedPixels ('3 2') overlaps"),
-    ("1 3 1 3", "run 2 of EncodedPixels ('1 3') overlaps"),
-    ("9 3 1 2", "run 2 of EncodedPixels ('1 2') is not in ascending order"),
-    ("20 2", "run 1 of EncodedPixels ('20 2') reaches beyond the 20 pixels"),
-    ("21 1", "reaches beyond the 20 pixels"),
-    ("1 99999999999999999999", "reaches beyond the 20 pixels"),
-    ("99999999999999999999 1", "reaches beyond the 20 pixels"),
-    ("2 9223372036854775807 3 9223372036854775807", "reaches beyond the 20 pixels"),
-])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("1 3 5", "odd number of values (3)"),
+        ("1 3.5", "'3.5' in EncodedPixels is not an integer"),
+        ("1 x", "'x' in EncodedPixels is not an integer"),
+        ("1 ٣", "not an integer"),
+        ("1,3", "'1,3' in EncodedPixels is not an integer"),
+        ("nan", "not an integer"),
+        ("1 -3", "'-3' in EncodedPixels is negative"),
+        ("1 0", "run 1 of EncodedPixels ('1 0') has no pixels"),
+        ("1 2 5 0 7 1", "run 2 of EncodedPixels ('5 0') has no pixels"),
+        ("0 3", "run 1 of EncodedPixels ('0 3') starts before pixel 1"),
+        ("1 3 3 2", "run 2 of EncodedPixels ('3 2') overlaps"),
+        ("1 3 1 3", "run 2 of EncodedPixels ('1 3') overlaps"),
+        ("9 3 1 2", "run 2 of EncodedPixels ('1 2') is not in ascending order"),
+        ("20 2", "run 1 of EncodedPixels ('20 2') reaches beyond the 20 pixels"),
+        ("21 1", "reaches beyond the 20 pixels"),
+        ("1 99999999999999999999", "reaches beyond the 20 pixels"),
+        ("99999999999999999999 1", "reaches beyond the 20 pixels"),
+        ("2 9223372036854775807 3 9223372036854775807", "reaches beyond the 20 pixels"),
+    ],
+)
 def test_malformed_kaggle_strings_are_named(text: str, fault: str) -> None:
     with pytest.raises(UserError) as error:
         Rle.from_kaggle(text, 4, 5, image="a.jpg", row=7)
@@ -88,29 +91,39 @@ def test_blank_is_empty(text: str) -> None:
     assert Rle.empty(4, 5).to_kaggle() == ""
 
 
-@pytest.mark.parametrize(("text", "canonical"), [
-    ("1 3 4 2", "1 5"), ("1 3 4 2 6 15", "1 20"), ("2 1 3 1 5 1", "2 2 5 1"),
-    ("1 1 2 1 3 1 20 1", "1 3 20 1"), (" 1  3\n", "1 3"), ("01 3", "1 3"),
-])
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("1 3 4 2", "1 5"),
+        ("1 3 4 2 6 15", "1 20"),
+        ("2 1 3 1 5 1", "2 2 5 1"),
+        ("1 1 2 1 3 1 20 1", "1 3 20 1"),
+        (" 1  3\n", "1 3"),
+        ("01 3", "1 3"),
+    ],
+)
 def test_touching_runs_and_loose_spacing_are_canonicalised(text: str, canonical: str) -> None:
     assert Rle.from_kaggle(text, 4, 5).to_kaggle() == canonical
     assert Rle.from_kaggle(text, 4, 5) == Rle.from_bitmap(decode(text, 4, 5))
 
 
-@pytest.mark.parametrize(("obj", "fault"), [
-    ({"size": [2, 3]}, "'counts' is missing"),
-    ({"counts": b"6"}, "'size' is missing"),
-    ({"size": [2, 3], "counts": [5]}, "sum to 5, the mask has 6"),
-    ({"size": [2, 3], "counts": [7, -1]}, "count -1 is negative"),
-    ({"size": [2, 3], "counts": b"\xff"}, "not a compressed RLE"),
-    ({"size": [2, 3], "counts": ""}, "not a compressed RLE"),
-    ({"size": [2, 3], "counts": "P" * 5}, "not a compressed RLE"),
-    ({"size": [2, 3], "counts": b"P" * 20 + b"0"}, "a number is too long"),
-    ({"size": [2, 3], "counts": [2**63]}, "not a COCO RLE"),
-    ({"size": [2, 3], "counts": [2**62, 2**62, 2**62, 2**62, 6]}, "the mask has 6"),
-    ({"size": 6, "counts": [6]}, "not a COCO RLE"),
-    ([[0, 0, 1, 1]], "not a COCO RLE"),
-])
+@pytest.mark.parametrize(
+    ("obj", "fault"),
+    [
+        ({"size": [2, 3]}, "'counts' is missing"),
+        ({"counts": b"6"}, "'size' is missing"),
+        ({"size": [2, 3], "counts": [5]}, "sum to 5, the mask has 6"),
+        ({"size": [2, 3], "counts": [7, -1]}, "count -1 is negative"),
+        ({"size": [2, 3], "counts": b"\xff"}, "not a compressed RLE"),
+        ({"size": [2, 3], "counts": ""}, "not a compressed RLE"),
+        ({"size": [2, 3], "counts": "P" * 5}, "not a compressed RLE"),
+        ({"size": [2, 3], "counts": b"P" * 20 + b"0"}, "a number is too long"),
+        ({"size": [2, 3], "counts": [2**63]}, "not a COCO RLE"),
+        ({"size": [2, 3], "counts": [2**62, 2**62, 2**62, 2**62, 6]}, "the mask has 6"),
+        ({"size": 6, "counts": [6]}, "not a COCO RLE"),
+        ([[0, 0, 1, 1]], "not a COCO RLE"),
+    ],
+)
 def test_malformed_coco_dicts_are_named(obj: dict, fault: str) -> None:
     with pytest.raises(UserError, match="not a COCO RLE") as error:
         Rle.from_coco(obj)
@@ -158,12 +171,20 @@ def test_immutable_and_readable() -> None:
 
 def test_wrong_use_is_refused() -> None:
     rle = Rle.full(3, 4)
-    for call in (lambda: rle.crop(0, 0, 4, 4), lambda: rle.crop(2, 0, 1, 4), lambda: rle.place(0, 1, 3, 4),
-                 lambda: rle.components(connectivity=6), lambda: Rle.merge([]),
-                 lambda: rle.iou(Rle.full(4, 3)),
-                 lambda: Rle.merge([rle, Rle.full(4, 3)]), lambda: Rle.from_bitmap(np.zeros(3)),
-                 lambda: Rle.from_runs([1, 0], [1, 1], 3, 4), lambda: Rle.from_runs([11], [2], 3, 4),
-                 lambda: Rle.from_runs([3], [0], 3, 4), lambda: Rle.from_runs([0, 1], [2, 1], 3, 4)):
+    for call in (
+        lambda: rle.crop(0, 0, 4, 4),
+        lambda: rle.crop(2, 0, 1, 4),
+        lambda: rle.place(0, 1, 3, 4),
+        lambda: rle.components(connectivity=6),
+        lambda: Rle.merge([]),
+        lambda: rle.iou(Rle.full(4, 3)),
+        lambda: Rle.merge([rle, Rle.full(4, 3)]),
+        lambda: Rle.from_bitmap(np.zeros(3)),
+        lambda: Rle.from_runs([1, 0], [1, 1], 3, 4),
+        lambda: Rle.from_runs([11], [2], 3, 4),
+        lambda: Rle.from_runs([3], [0], 3, 4),
+        lambda: Rle.from_runs([0, 1], [2, 1], 3, 4),
+    ):
         with pytest.raises(ValueError):
             call()
 

@@ -34,19 +34,41 @@ def coco_content() -> dict:
     starts, lengths = Rle.from_bitmap(crowd).runs()
     object_rle = block(4, 30, 6, 6).to_coco(text=True)
     return {
-        "images": [{"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH},
-                   {"id": 9, "file_name": "b.jpg", "height": HEIGHT, "width": WIDTH}],
+        "images": [
+            {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH},
+            {"id": 9, "file_name": "b.jpg", "height": HEIGHT, "width": WIDTH},
+        ],
         "categories": [{"id": 90, "name": "late"}, {"id": 3, "name": "early"}],
         "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 90, "iscrowd": 0, "area": 100, "bbox": [5, 5, 10, 10],
-             "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]]},
-            {"id": 2, "image_id": 7, "category_id": 3, "iscrowd": 0, "area": 36, "bbox": [30, 4, 6, 6],
-             "segmentation": object_rle},
-            {"id": 3, "image_id": 7, "category_id": 3, "iscrowd": 1, "area": 448, "bbox": [50, 0, 14, 32],
-             "segmentation": {"size": [HEIGHT, WIDTH], "counts": [int(starts[0]), int(lengths[0])]}},
+            {
+                "id": 1,
+                "image_id": 7,
+                "category_id": 90,
+                "iscrowd": 0,
+                "area": 100,
+                "bbox": [5, 5, 10, 10],
+                "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]],
+            },
+            {
+                "id": 2,
+                "image_id": 7,
+                "category_id": 3,
+                "iscrowd": 0,
+                "area": 36,
+                "bbox": [30, 4, 6, 6],
+                "segmentation": object_rle,
+            },
+            {
+                "id": 3,
+                "image_id": 7,
+                "category_id": 3,
+                "iscrowd": 1,
+                "area": 448,
+                "bbox": [50, 0, 14, 32],
+                "segmentation": {"size": [HEIGHT, WIDTH], "counts": [int(starts[0]), int(lengths[0])]},
+            },
         ],
     }
-
 
 
 def write_coco(folder: Path, content: dict) -> None:

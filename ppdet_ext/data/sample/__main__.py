@@ -16,16 +16,10 @@ from .writer import SampleSpec, write_sample_set
 
 def parse_flags(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The flags; defaults are those of `SampleSpec`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ppdet_ext.data.sample", description="Make a set of sample steel sheets."
-    )
+    parser = argparse.ArgumentParser(prog="python -m ppdet_ext.data.sample", description="Make a set of sample steel sheets.")
     parser.add_argument("--out", required=True, help="folder to make, e.g. dataset/steel_sample")
-    parser.add_argument(
-        "--images", type=int, default=SampleSpec.images, help="sheets (%(default)s), a quarter held out"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=SampleSpec.seed, help="same seed, same sheets (%(default)s)"
-    )
+    parser.add_argument("--images", type=int, default=SampleSpec.images, help="sheets (%(default)s), a quarter held out")
+    parser.add_argument("--seed", type=int, default=SampleSpec.seed, help="same seed, same sheets (%(default)s)")
     parser.add_argument("--height", type=int, default=SampleSpec.height, help="sheet height (%(default)s)")
     parser.add_argument("--width", type=int, default=SampleSpec.width, help="sheet width (%(default)s)")
     parser.add_argument("--quality", type=int, default=SampleSpec.quality, help="JPEG quality (%(default)s)")

@@ -121,9 +121,7 @@ def _lighting(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return lamp * (1 + 0.05 * value_noise(rng, height, width, height, width / 4))
 
 
-def _strip_edge(
-    rng: np.random.Generator, height: int, width: int, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _strip_edge(rng: np.random.Generator, height: int, width: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Where steel is, (h, w) bool, and the factor (h, w) on light: the strip may end inside the image.
 
     Beyond the edge there is darkness with a glow of stray light; at it a dull border and often a bright burr.

@@ -70,10 +70,7 @@ def make_scratch(rng: np.random.Generator, scale: float) -> Stamp:
     margin = round(12 * scale) + 4
     slant = rng.uniform(-0.14, 0.14) * height
     ys = np.arange(height, dtype=np.float32)
-    bend = (
-        rng.uniform(-5, 5) * scale * np.sin(np.pi * ys / height)
-        + 0.8 * scale * value_noise(rng, height, 1, 14, 1)[:, 0]
-    )
+    bend = rng.uniform(-5, 5) * scale * np.sin(np.pi * ys / height) + 0.8 * scale * value_noise(rng, height, 1, 14, 1)[:, 0]
     centre = slant * (ys / height) + bend
     centre += margin - centre.min()
     width = int(centre.max()) + margin + 1
@@ -84,9 +81,7 @@ def make_scratch(rng: np.random.Generator, scale: float) -> Stamp:
     uneven = np.clip(0.85 + 0.3 * value_noise(rng, height, width, 18 * scale, 6), 0.35, 1.2)
     dark = rng.uniform(0.5, 0.75) * np.exp(-((distance / thickness) ** 2))
     side = 1.0 if rng.random() < 0.5 else -1.0
-    bright = rng.uniform(0.25, 0.65) * np.exp(
-        -(((distance - side * 2.1 * thickness) / (0.8 * thickness)) ** 2)
-    )
+    bright = rng.uniform(0.25, 0.65) * np.exp(-(((distance - side * 2.1 * thickness) / (0.8 * thickness)) ** 2))
     half = np.maximum((5.0 * scale + 2.0) * (0.7 + 0.3 * ends), 2.8 * thickness)
     inside = (ends > 0) & (np.abs(distance) <= half)
     return Stamp(largest_component(inside), ((bright - dark) * uneven * ends).astype(np.float32)).trimmed()
@@ -106,14 +101,10 @@ def make_blotch(rng: np.random.Generator, scale: float) -> Stamp:
     distance = distance + 0.13 * octaves(rng, rows, cols, 50 * scale, 22 * scale, 3)
     ragged = distance + 0.13 * octaves(rng, rows, cols, 46 * scale, 5 * scale + 1, 3)
     body = 1 - smooth_step(ragged, 0.55, 1.0)
-    scuff = octaves(rng, rows, cols, 90 * scale, 3 * scale + 1, 3) + 0.5 * value_noise(
-        rng, rows, cols, 2.5, 2.5
-    )
+    scuff = octaves(rng, rows, cols, 90 * scale, 3 * scale + 1, 3) + 0.5 * value_noise(rng, rows, cols, 2.5, 2.5)
     sign = -0.6 if rng.random() < 0.2 else 1.0
     change = sign * rng.uniform(0.45, 0.85) * body * np.clip(0.75 + 0.4 * scuff, 0.05, 1.8)
-    outline = cv2.morphologyEx(
-        largest_component(distance < 0.92).astype(np.uint8), cv2.MORPH_OPEN, _disc(3 * scale)
-    )
+    outline = cv2.morphologyEx(largest_component(distance < 0.92).astype(np.uint8), cv2.MORPH_OPEN, _disc(3 * scale))
     return Stamp(largest_component(outline), change.astype(np.float32)).trimmed()
 
 
@@ -126,9 +117,7 @@ def make_patch(rng: np.random.Generator, scale: float) -> Stamp:
     distance = np.sqrt(ys**2 + xs**2) + 0.2 * octaves(rng, rows, cols, 80 * scale, 50 * scale, 5, 0.6)
     outline = _filled(largest_component(distance < 0.86))
     solid = outline & ~_holes(rng, rows, cols, scale, outline)
-    solid = largest_component(
-        cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    )
+    solid = largest_component(cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     soft = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.9)
     relief = octaves(rng, rows, cols, 60 * scale, 14 * scale, 4, 0.65)
     # Difference down the rows: relief lit from above, so flakes get bright upper and dark lower faces.

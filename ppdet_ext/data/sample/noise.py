@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 
 
-def value_noise(
-    rng: np.random.Generator, height: int, width: int, cell_y: float, cell_x: float
-) -> np.ndarray:
+def value_noise(rng: np.random.Generator, height: int, width: int, cell_y: float, cell_x: float) -> np.ndarray:
     """Smooth noise (height, width), roughly N(0, 1), whose bumps measure cell_y × cell_x pixels.
 
     Random values on a coarse grid, cubic interpolation between them. Cells of unequal size give streaks:

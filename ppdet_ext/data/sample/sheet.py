@@ -73,9 +73,7 @@ def _place(
             return
 
 
-def _position(
-    rng: np.random.Generator, stamp: Stamp, height: int, width: int
-) -> tuple[tuple[slice, slice], Stamp]:
+def _position(rng: np.random.Generator, stamp: Stamp, height: int, width: int) -> tuple[tuple[slice, slice], Stamp]:
     """A window of the sheet and the part of the stamp in it: a defect may run out at the top or bottom."""
     rows, cols = stamp.mask.shape
     top = int(rng.integers(-rows // 4, max(1, height - 3 * rows // 4)))

@@ -93,9 +93,7 @@ def _is_complete(out: Path, spec: SampleSpec) -> bool:
         raise UserError(f"{out} is not empty and holds no sample set; choose another --out, or empty it")
     if found != spec.meta:
         other = ", ".join(f"{key} {found.get(key)}" for key in spec.meta if found.get(key) != spec.meta[key])
-        raise UserError(
-            f"{out} holds a sample set made with other settings ({other}); choose another --out, or remove it"
-        )
+        raise UserError(f"{out} holds a sample set made with other settings ({other}); choose another --out, or remove it")
     images = (out / IMAGES / sheet_name(index) for index in range(spec.images))
     needed = [*(out / name for name in LISTS), *images]
     missing = [path.name for path in needed if not path.is_file()]

@@ -39,7 +39,11 @@ class JitterColor:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         chance = rng.random()
         shift, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
-            255 * self.brightness, self.contrast, self.saturation, self.hue)
+            255 * self.brightness,
+            self.contrast,
+            self.saturation,
+            self.hue,
+        )
         if chance >= self.probability:
             return sample
         image = sample.image
