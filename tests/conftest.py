@@ -1,5 +1,6 @@
 """Shared fixtures: where the optional real data lies."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
 
+# Paddle logs through the root logger; without a handler, logging would bind one to the first test's captured stderr.
+logging.getLogger().addHandler(logging.NullHandler())
 ROOT = Path(__file__).resolve().parents[1]
 
 
