@@ -23,13 +23,14 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: requirements.txt requirements-host.txt constraints.txt
-	@for candidate in $${PYTHON:-} python3 python3.12 python3.11 python3.10; do
-	  if $$candidate -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+	@for candidate in $${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+	  if $$candidate -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
 	    python=$$candidate; break
 	  fi
 	done
 	if [ -z "$${python:-}" ]; then
-	  echo "This project needs Python 3.10, 3.11 or 3.12 with venv; set PYTHON=/path/to/python ($$(python3 --version 2>&1) found)." >&2
+	  echo "This project needs Python 3.10, 3.11 or 3.12 with venv and ensurepip (Debian: python3-venv);" \
+	    "$${PYTHON:-python3} is $$($${PYTHON:-python3} --version 2>&1 | tail -n 1). Set PYTHON=/path/to/python." >&2
 	  exit 1
 	fi
 	echo "Installing into $(VENV) (once, about a minute) …"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ def tool(name: str, *flags: str) -> None:
     print(f"\n$ python {' '.join(command[1:])}", flush=True)
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if code == 130:
-        print("`make demo` goes on from here.", file=sys.stderr)
+        print("`make demo` goes on from the last saved epoch.", file=sys.stderr)
     if code:
         sys.exit(code)
 
@@ -41,7 +42,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    # Ctrl-C reaches the running tool too, which ends in order; this process waits for it and says how to go on.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    main()
