@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
         ),
         given,
-        interrupted=f"Go on from the last finished epoch with: {cli.resume_command('tools/train.py', given)}",
+        go_on=lambda interrupt: cli.how_to_go_on("tools/train.py", given, interrupt),
     )
 
 

@@ -209,18 +209,3 @@ def _to_tensors(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _to_tensors(item) for key, item in value.items()}
     return paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
-
-
-def retire_checkpoints(folder: Path) -> None:
-    """Make `newest_checkpoint` forget what an earlier run left in `folder`; its weights stay until overwritten."""
-    old = [manifest for manifest in sorted(folder.glob("*.json")) if _with_suffix(manifest.with_suffix(""), ".pdopt").exists()]
-    for manifest in old:
-        manifest.unlink()
-    if old:
-        names = ", ".join(manifest.stem for manifest in old[:5])
-        logger.warning(
-            "%s holds checkpoints of an earlier run (%s); this one starts anew and will overwrite them "
-            "(-r auto would have continued it)",
-            folder,
-            names,
-        )

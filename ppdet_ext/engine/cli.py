@@ -12,6 +12,7 @@ from ppdet.core.workspace import AttrDict
 from ppdet_ext.errors import DivergenceError, UserError
 
 from .config import load_config
+from .interrupt import Interrupted
 
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
 EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 3, 130
@@ -124,13 +125,12 @@ def run_tool(
     parser: argparse.ArgumentParser,
     command: Callable[[argparse.Namespace], object],
     argv: Sequence[str] | None,
-    interrupted: str = "",
+    go_on: Callable[[KeyboardInterrupt], str] = lambda interrupt: "",
 ) -> int:
     """Parse flags, run the command; returns the exit code.
 
     0: done. 1: the user can mend it, said in one message. 3: training diverged. 130: interrupted,
-        `interrupted` says
-    how to go on. With --debug, exceptions come through with their traceback.
+    `go_on` says how to go on. With --debug, exceptions come through with their traceback.
     """
     args = parser.parse_args(argv)
     set_up_logging()
@@ -143,15 +143,30 @@ def run_tool(
             raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if args.debug:
             raise
-        print(f"\nInterrupted. {interrupted}".rstrip(), file=sys.stderr)
+        print(f"\nInterrupted. {go_on(interrupt)}".rstrip(), file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def resume_command(tool: str, argv: Sequence[str]) -> str:
-    """The command line that continues the one given: the same, with `-r auto` in place of any other -r."""
+def how_to_go_on(tool: str, argv: Sequence[str], interrupt: KeyboardInterrupt) -> str:
+    """What an interrupted training has saved, and the command line that goes on from there."""
+    if not isinstance(interrupt, Interrupted) or interrupt.saved is None:
+        again = f"{_program(tool)} {shlex.join(argv)}".rstrip()
+        return f"This run has not saved anything yet; start it again with: {again}"
+    return f"Saved: {interrupt.saved}. Go on from there with: {resume_command(tool, argv, interrupt.resume)}"
+
+
+def _program(tool: str) -> str:
+    """Python and script as the user called them; 'python <tool>' inside another program."""
+    words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+    called = len(words) > 1 and words[-1] == sys.argv[0] and sys.argv[0].endswith(tool.rsplit("/", 1)[-1])
+    return shlex.join(words if called else ["python", tool])
+
+
+def resume_command(tool: str, argv: Sequence[str], resume: str = "auto") -> str:
+    """The command line that continues the one given: the same, with `-r <resume>` in place of any other -r."""
     kept: list[str] = []
     words = iter(argv)
     for word in words:
@@ -160,4 +175,4 @@ def resume_command(tool: str, argv: Sequence[str]) -> str:
         elif not word.startswith("--resume="):
             kept.append(word)
     # -r goes first: -o takes every word that follows it.
-    return f"python {tool} {shlex.join(['-r', 'auto', *kept])}"
+    return f"{_program(tool)} {shlex.join(['-r', resume, *kept])}"

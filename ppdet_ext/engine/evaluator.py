@@ -14,6 +14,7 @@ from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.evaluation import CocoMetric
 from ppdet_ext.structures import Detections
 
+from . import interrupt
 from .progress import track
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -51,6 +52,7 @@ def predict(
     model.eval()
     try:
         for batch in track(loader, images, title, lambda batch: len(batch["names"])):
+            interrupt.check()
             try:
                 with paddle.no_grad():
                     found = model(batch)

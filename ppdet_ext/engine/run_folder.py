@@ -19,7 +19,7 @@ from .checkpoint import write_atomic
 from .config import dump_config, resolve_path
 from .distributed import world
 
-CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE = "config.yml", "environment.json", "metrics.jsonl"
+CONFIG_FILE, ENVIRONMENT_FILE = "config.yml", "environment.json"
 
 
 def run_folder(cfg: AttrDict) -> Path:

@@ -9,10 +9,13 @@ from ppdet.core.workspace import AttrDict
 
 from . import distributed
 from .build import build_model, build_optimizer, load_dataset, make_loader
-from .checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint, retire_checkpoints
+from .checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint
+from .earlier_run import EarlierRun
 from .evaluator import run_evaluation
 from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL, WaitForRank0
-from .run_folder import METRICS_FILE, describe_run, run_folder
+from .hooks.metrics_file import METRICS_FILE
+from .interrupt import Interrupted
+from .run_folder import describe_run, run_folder
 from .trainer import Trainer
 from .weights import load_pretrained
 
@@ -51,10 +54,23 @@ def train(
         trainer = _build_trainer(cfg, folder, evaluate, amp and _amp_works(cfg), vdl_log_dir)
         _begin(trainer, cfg, folder, resume)
         if trainer.start_epoch < cfg.epoch:
-            trainer.run()
+            _run(trainer, resume)
         else:
             logger.info("All %d epochs are trained already: %s", cfg.epoch, folder)
     return folder
+
+
+def _run(trainer: Trainer, resume: str | None) -> None:
+    """Train; an interruption says what there is to go on from (`Interrupted`)."""
+    try:
+        trainer.run()
+    except KeyboardInterrupt as error:
+        save = next((hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)), None)
+        if save is None:
+            raise
+        # After -r PATH the folder may hold checkpoints of more epochs than this run's, which 'auto' would take.
+        named = resume not in (None, "auto")
+        raise Interrupted(save.saved, str(save.saved) if named else "auto") from error
 
 
 def _amp_works(cfg: AttrDict) -> bool:
@@ -125,4 +141,7 @@ def _begin(trainer: Trainer, cfg: AttrDict, folder: Path, resume: str | None) ->
     if cfg.pretrain_weights:
         load_pretrained(trainer.bare_model, cfg.pretrain_weights)
     if trainer.rank == 0:
-        retire_checkpoints(folder)
+        earlier = EarlierRun(folder)
+        for hook in trainer.hooks:
+            if isinstance(hook, (SaveCheckpoints, MetricsFile)):
+                hook.earlier = earlier

@@ -10,6 +10,7 @@ import paddle
 
 from ppdet_ext.errors import DivergenceError, UserError
 
+from . import interrupt
 from .hooks.average import AverageWeights
 from .hooks.base import Hook
 
@@ -100,7 +101,12 @@ class Trainer:
 
         Raises:
             DivergenceError: a loss became NaN or infinite; the weights are those before that batch.
+            KeyboardInterrupt: after the step in which Ctrl-C was pressed.
         """
+        with interrupt.deferred():
+            self._run()
+
+    def _run(self) -> None:
         self._call("before_train")
         for epoch in range(self.start_epoch, self.epochs):
             self.epoch, self.metrics = epoch, None
@@ -112,7 +118,9 @@ class Trainer:
                 seed_step(self.seed, epoch, step, self.rank)
                 self._train_step({**batch, "epoch": epoch})
                 self._call("after_step")
+                interrupt.check()
             self._call("after_epoch")
+            interrupt.check()
         self._call("after_train")
 
     def _call(self, moment: str) -> None:

@@ -13,10 +13,10 @@ from ppdet_ext.engine.checkpoint import (
     find_checkpoint,
     load_checkpoint,
     newest_checkpoint,
-    retire_checkpoints,
     save_checkpoint,
     write_atomic,
 )
+from ppdet_ext.engine.earlier_run import EarlierRun
 from ppdet_ext.errors import UserError
 from tests.engine.engine_fakes import TinyModel
 
@@ -148,8 +148,12 @@ def test_layer_names_that_moved_are_refused(two: Path) -> None:
 
 def test_retired_checkpoints_are_not_chosen_but_their_weights_stay(two: Path) -> None:
     (two / "environment.json").write_text("{}")
-    retire_checkpoints(two)
-    assert newest_checkpoint(two) is None
+    earlier = EarlierRun(two)
+    assert newest_checkpoint(two).epoch == 2
+    earlier.set_aside()
+    save_checkpoint(two / "0", *trained(), 1, {})
+    earlier.retire(two / "0", two / "metrics.jsonl")
+    assert newest_checkpoint(two).stem == two / "0"
     assert (two / "1.pdparams").exists()
     assert (two / "environment.json").exists()
 

@@ -66,7 +66,7 @@ def test_resume_auto_gives_the_same_bits_as_training_through(
     arguments = ["-c", config, "--eval", *override]
     assert tools["train"](arguments) == 130
     error = capfd.readouterr().err
-    assert "Interrupted. Go on from the last finished epoch with: python tools/train.py -r auto -c" in error
+    assert f"Interrupted. Saved: {tmp_path}/tiny/0. Go on from there with: python tools/train.py -r auto -c" in error
     assert "Traceback" not in error
     monkeypatch.setattr(LogLine, "after_step", after_step)
     assert tools["train"](["-r", "auto", *arguments]) == 0

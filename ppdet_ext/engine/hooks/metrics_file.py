@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from .base import Hook
 
 if TYPE_CHECKING:
+    from ppdet_ext.engine.earlier_run import EarlierRun
     from ppdet_ext.engine.trainer import Trainer
 
+METRICS_FILE = "metrics.jsonl"
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -20,7 +22,8 @@ class MetricsFile(Hook):
 
     `{"kind": "train", "epoch", "step", "iteration", "learning_rate", "losses": {name: mean since the last line}}`
     each `log_iter` steps and at the end of an epoch, `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm": […]}`
-    after an evaluation. A resumed run first drops the lines of epochs it will repeat.
+    after an evaluation. A resumed run first drops the lines of epochs it will repeat; one that starts anew over
+    an earlier run (`earlier`) writes `metrics.new.jsonl` until it has replaced that.
     """
 
     def __init__(self, path: Path, log_iter: int) -> None:
@@ -28,8 +31,16 @@ class MetricsFile(Hook):
         self.log_iter = log_iter
         self._sums: dict[str, float] = {}
         self._count = 0
+        self.earlier: EarlierRun | None = None
+
+    def _target(self) -> Path:
+        return self.earlier.metrics_path(self.path) if self.earlier else self.path
 
     def before_train(self, trainer: Trainer) -> None:
+        # Left by a run that ended before it saved anything.
+        self.path.with_name(f"{self.path.stem}.new{self.path.suffix}").unlink(missing_ok=True)
+        if self._target() != self.path:
+            return
         kept = []
         if self.path.exists():
             for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
@@ -63,5 +74,5 @@ class MetricsFile(Hook):
             self._append({"kind": "eval", "epoch": trainer.epoch, **trainer.metrics})
 
     def _append(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as stream:
+        with self._target().open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")

@@ -10,8 +10,10 @@ from ppdet_ext.engine.checkpoint import save_checkpoint
 
 from .base import Hook
 from .evaluate import is_snapshot
+from .metrics_file import METRICS_FILE
 
 if TYPE_CHECKING:
+    from ppdet_ext.engine.earlier_run import EarlierRun
     from ppdet_ext.engine.trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -23,11 +25,17 @@ class SaveCheckpoints(Hook):
     Args:
         folder: the run's folder.
         snapshot_epoch: epochs between checkpoints.
+
+    Attributes:
+        earlier: the run whose checkpoints the first save replaces, if any.
+        saved: stem of the newest checkpoint saved here, suffixes left out.
     """
 
     def __init__(self, folder: Path, snapshot_epoch: int) -> None:
         self.folder = folder
         self.snapshot_epoch = snapshot_epoch
+        self.earlier: EarlierRun | None = None
+        self.saved: Path | None = None
         self.best: float | None = None
         self.best_epoch = -1
 
@@ -56,7 +64,13 @@ class SaveCheckpoints(Hook):
 
     def _save(self, trainer: Trainer, name: str) -> None:
         stem = self.folder / name
+        first = self.earlier is not None and not self.earlier.replaced
+        if first:
+            self.earlier.set_aside()
         state = trainer.state_dict()
         with trainer.averaged_weights() as raw:
             save_checkpoint(stem, trainer.bare_model, trainer.optimizer, trainer.epoch + 1, state, raw)
+        self.saved = stem
+        if first:
+            self.earlier.retire(stem, self.folder / METRICS_FILE)
         logger.info("Saved %s.pdparams", stem)
