@@ -42,8 +42,11 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir") -> None:
     """Let `write` fill a file beside `path` (it is given that file's path), flush it, then put it in place.
+
+    Args:
+        setting: what the user changes to have it written elsewhere; for the message.
 
     Raises:
         UserError: the folder is not writable or the disk is full; the old file is left as it was.
@@ -63,7 +66,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another save_dir.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another {setting}.") from error
 
 
 def _digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -143,6 +144,11 @@ def run_tool(
             raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
+    except RuntimeError as error:
+        if args.debug or not re.match(r"data worker \d+ died", str(error)):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
     except KeyboardInterrupt as interrupt:
         if args.debug:
             raise

@@ -68,5 +68,5 @@ def evaluate(
         "seconds": outcome.seconds,
         **outcome.numbers,
     }
-    write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)))
+    write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
     return outcome

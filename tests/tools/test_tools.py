@@ -200,11 +200,20 @@ def halved(source: Path, target: Path) -> Path:
     ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--output_dir", "{tmp}/file"], "Cannot write"),
     ("train", ["-c", "{config}", "--eval", "-o", "EvalDataset=null"], "no EvalDataset"),
     ("infer", ["-c", "{config}", "-o", "weights={run}/0", "TestDataset=null"], "Nothing to predict: give --infer_img"),
+    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--output_dir", "{tmp}/file"], "another --output_dir"),
+    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_dir", "{tmp}/in", "--output_dir", "{tmp}/in/../in"],
+     "would be written over them"),
+    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--draw_threshold", "1.5"], "--draw_threshold is 1.5"),
+    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--draw_threshold", "nan"], "--draw_threshold is nan"),
+    ("submit", ["-c", "{config}", "--results", "{tmp}", "--draw_threshold", "-1"], "--draw_threshold is -1"),
+    ("train", ["-c", "{config}", "--use_vdl", "--vdl_log_dir", "{tmp}/file/vdl"], "another --vdl_log_dir"),
     ("submit", ["-c", "{config}", "--results", "{tmp}"], "make it with infer.py --save_results"),
 ])  # fmt: skip
 def test_bad_input_is_one_message_and_no_traceback(tool, arguments, message, trained, config, tools, tmp_path, capfd) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((64, 128, 3), np.uint8))
     (tmp_path / "grey.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     damaged(trained / "model_final.pdparams", tmp_path / "cut.pdparams")
     halved(trained / "model_final.pdparams", tmp_path / "half.pdparams")
@@ -258,3 +267,49 @@ def test_sample_is_made_once_and_other_data_is_left_alone(config: str, tools, tm
     (own / "notes.txt").write_text("mine")
     assert tools["train"](["-c", config, "-o", *overrides, f"TrainDataset.dataset_dir={own}"]) == 1
     assert [path.name for path in own.iterdir()] == ["notes.txt"]
+
+
+def test_invented_category_ids_are_said_where_results_are_saved(trained, config, workspace, tools, tmp_path, capfd) -> None:
+    picture = str(workspace / "sheets" / "train_images" / "sheet_00000.jpg")
+    arguments = ["-c", config, "--infer_img", picture, "--output_dir", str(tmp_path), "-o", f"weights={trained}/0"]
+    unknown = ["TrainDataset=null", "EvalDataset=null", "TestDataset=null"]
+    assert tools["infer"](["--save_results", *arguments]) == 0
+    assert tools["infer"]([*arguments, *unknown]) == 0
+    assert "WARNING: No data set tells the classes" not in capfd.readouterr().out
+    assert tools["infer"](["--save_results", *arguments, *unknown]) == 0
+    assert "WARNING: No data set tells the classes, so the results have category ids 1 to 4" in capfd.readouterr().out
+
+
+def test_submission_log_tells_rows_from_masks(workspace, config, tools, tmp_path, capfd) -> None:
+    mask = {"size": [64, 128], "counts": [3, 5, 64 * 128 - 8]}
+    results = [{"image_id": 0, "category_id": 2, "score": score, "segmentation": mask} for score in (0.9, 0.8, 0.1)]
+    (tmp_path / "mask.json").write_text(json.dumps(results))
+    (tmp_path / "images.json").write_text(json.dumps([{"id": i, "file_name": f"{i}.jpg"} for i in range(3)]))
+    assert tools["submit"](["-c", config, "--results", str(tmp_path), "--output", str(tmp_path / "s.csv")]) == 0
+    out = capfd.readouterr().out
+    assert "12 rows, one for each of 3 images and each of 4 classes: 1 with a mask, 11 blank" in out
+
+
+def test_dead_data_worker_is_one_message(config: str, tools, tmp_path: Path, monkeypatch, capfd) -> None:
+    after_step = LogLine.after_step
+
+    def kill(self: LogLine, trainer) -> None:
+        after_step(self, trainer)
+        for worker in trainer.loader._workers:
+            worker.process.kill()
+            worker.process.join()
+
+    monkeypatch.setattr(LogLine, "after_step", kill)
+    assert tools["train"](["-c", config, "-o", "worker_num=1", f"save_dir={tmp_path}", "TrainReader.batch_size=1"]) == 1
+    error = capfd.readouterr().err
+    assert re.match(r"error: data worker 0 died \(exit code -9", error)
+    assert "Traceback" not in error
+
+
+def test_visualdl_itself_writes_a_log(config: str, tools, tmp_path: Path) -> None:
+    pytest.importorskip("visualdl")
+    arguments = ["--use_vdl", "--vdl_log_dir", str(tmp_path / "vdl"), "-o", "epoch=1", f"save_dir={tmp_path}"]
+    assert tools["train"](["-c", config, *arguments]) == 0
+    logs = list((tmp_path / "vdl").glob("vdlrecords.*.log"))
+    assert len(logs) == 1
+    assert b"loss_rpn_cls" in logs[0].read_bytes()

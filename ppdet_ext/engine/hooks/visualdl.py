@@ -21,7 +21,7 @@ class VisualDL(Hook):
         log_iter: steps between scalars.
 
     Raises:
-        UserError: visualdl is not installed.
+        UserError: visualdl is not installed, or the folder is not writable.
     """
 
     def __init__(self, folder: Path, log_iter: int) -> None:
@@ -29,7 +29,10 @@ class VisualDL(Hook):
             from visualdl import LogWriter
         except ImportError as error:
             raise UserError("--use_vdl needs the package visualdl: pip install visualdl") from error
-        self.writer = LogWriter(str(folder))
+        try:
+            self.writer = LogWriter(str(folder))
+        except OSError as error:
+            raise UserError(f"Cannot write {folder}: {error.strerror or error}. Choose another --vdl_log_dir.") from error
         self.log_iter = log_iter
 
     def after_step(self, trainer: Trainer) -> None:
