@@ -1,7 +1,8 @@
 """Making the parts a configuration describes: data sets, loaders, model, optimizer."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,18 @@ def build_model(cfg: AttrDict) -> paddle.nn.Layer:
         raise UserError(f"The model {cfg.architecture} cannot be built from this configuration: {error}") from error
 
 
+@contextlib.contextmanager
+def _naming(section: str) -> Iterator[None]:
+    """Values that the classes of a section cannot work with are a UserError naming the section."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        text = f"{section} does not work with its configured values: {type(error).__name__}: {error}"
+        raise UserError(f"{text} (--debug shows where).") from error
+
+
 def load_dataset(cfg: AttrDict, key: str) -> Any:
     """The data set under `key` ('TrainDataset', …), read.
 
@@ -39,7 +52,8 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
     if dataset is None:
         raise UserError(f"The configuration has no {key}; give one, for example '{key}: !SteelDataSet {{…}}'.")
     prepare_sample(cfg)
-    dataset.load()
+    with _naming(key):
+        dataset.load()
     # Pictures without annotations know no classes.
     if dataset.num_classes not in (0, cfg.num_classes):
         raise UserError(
@@ -73,15 +87,16 @@ def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
     if not cfg[key]:
         raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
     rank, size = world() if mode == "train" else (0, 1)
-    return build_loader(
-        dataset,
-        dict(cfg[key]),
-        mode=mode,
-        worker_num=cfg.worker_num,
-        seed=cfg.seed,
-        rank=rank,
-        world_size=size,
-    )
+    with _naming(key):
+        return build_loader(
+            dataset,
+            dict(cfg[key]),
+            mode=mode,
+            worker_num=cfg.worker_num,
+            seed=cfg.seed,
+            rank=rank,
+            world_size=size,
+        )
 
 
 def build_optimizer(

@@ -8,9 +8,11 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import get_registered_modules
 
+from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.sample import SampleSpec
 
+from .config_types import annotations_of, expected
 from .config_yaml import KeyPath, Origins, Tagged, host_tags, nearest
 
 REQUIRED, UNSET = object(), object()
@@ -40,6 +42,8 @@ READERS = ("TrainReader", "EvalReader", "TestReader")
 # Makes the training set's folder with the sample generator when it is not there; keys are those of
 # SampleSpec.
 SAMPLE = "SampleData"
+# Types of ppdet's own parameters, which it does not annotate.
+OURS = {"LearningRate": {"base_lr": float}}
 READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
 
 
@@ -96,6 +100,7 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
             _check_module((key,), key, value, problems)
         elif key not in shared:
             problems.unknown((key,), {*TOP_LEVEL, *DATASETS, SAMPLE, *modules, *shared})
+    _check_folds(tree, problems)
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:
             problems.add((), f"key {key!r} is missing.")
@@ -127,6 +132,23 @@ def _check_dataset(key: str, value: Any, problems: Problems) -> None:
         problems.add((key,), f"{key}: ppdet's !{value.tag} cannot be used here; there are {', '.join(ours)}.")
     else:
         problems.add((key,), f"{key} needs a data set class, for example '{key}: !SteelDataSet {{…}}'.")
+
+
+def _check_folds(tree: Mapping[str, Any], problems: Problems) -> None:
+    """Training on the other folds than the one that is evaluated would train on the evaluated images."""
+    found = [tree.get(key) for key in ("TrainDataset", "EvalDataset")]
+    if not all(isinstance(item, Tagged) and issubclass(host_tags()[item.tag], SteelDataSet) for item in found):
+        return
+    defaults = {name: parameter.default for name, parameter in parameters_of(SteelDataSet)[0].items()}
+    train, evaluation = ({**defaults, **item} for item in found)
+    same = all(train[key] == evaluation[key] for key in ("dataset_dir", "anno_path", "num_folds"))
+    folds = train["fold"], evaluation["fold"]
+    if same and (train["part"], evaluation["part"]) == ("train", "val") and None not in folds and folds[0] != folds[1]:
+        problems.add(
+            ("EvalDataset", "fold"),
+            f"EvalDataset.fold is {folds[1]}, but TrainDataset.fold is {folds[0]}: training would see the images that "
+            "are evaluated. Set both to the same fold.",
+        )
 
 
 def _check_reader(key: str, value: Any, problems: Problems) -> None:
@@ -178,9 +200,12 @@ def _check_transforms(path: KeyPath, value: Any, classes: dict[str, type], probl
 def _check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
     """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
     named, takes_any = parameters_of(cls)
+    types = annotations_of(cls.__init__)
     for key, value in given.items():
         if key not in named and not takes_any:
             problems.unknown((*path, str(key)), named, cls.__name__)
+        elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
+            problems.add((*path, key), f"{'.'.join((*path, key))} is {value!r}; expected {wanted}.")
         else:
             _check_nested((*path, str(key)), value, problems)
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
@@ -195,6 +220,7 @@ def _check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> N
     if not isinstance(value, dict):
         problems.add(path, f"{'.'.join(path)} is {value!r}; expected a section of {name}'s keys.")
         return
+    types = annotations_of(registered_classes()[name].__init__) | OURS.get(name, {})
     for key, item in value.items():
         here = (*path, str(key))
         if key == "name" and len(path) > 1:
@@ -207,8 +233,14 @@ def _check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> N
             _check_module(here, item["name"], item, problems)
         elif name == "OptimizerBuilder" and key == "optimizer":
             _check_optimizer(here, item, problems)
+        elif key in types and key not in schema.inject and (wanted := expected(item, types[key], _default(schema, key))):
+            problems.add(here, f"{'.'.join(here)} is {item!r}; expected {wanted}.")
         else:
             _check_nested(here, item, problems)
+
+
+def _default(schema: Any, key: str) -> Any:
+    return schema.schema[key].default if key in schema.schema and schema.has_default(key) else inspect.Parameter.empty
 
 
 def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
