@@ -9,7 +9,7 @@ from ppdet.core.workspace import register, serializable
 
 from ppdet_ext.errors import UserError
 
-from .decode import image_size
+from .decode import check_end, image_size
 from .problems import Problems
 from .record import Record, Sample, sample_of
 
@@ -89,7 +89,10 @@ def list_images(folder: str) -> list[str]:
 
 
 def image_is_usable(path: str, size: tuple[int, int], check: str, present: bool, problems: Problems) -> bool:
-    """Whether a picture is there (`present`) with the annotated (h, w) in its header; otherwise it is a problem."""
+    """Whether a picture can be used; otherwise it is a problem.
+
+    "exists" asks whether it is there (`present`), "header" also for the annotated (h, w) in its header and for its end.
+    """
     if check == "none":
         return True
     name = os.path.basename(path)
@@ -102,6 +105,7 @@ def image_is_usable(path: str, size: tuple[int, int], check: str, present: bool,
         found = image_size(path)
         # Annotations may count pixels before or after the EXIF rotation; ReadImage is told which.
         if size == found or size == image_size(path, exif=False):
+            check_end(path)
             return True
         problems.add(
             "images whose size contradicts the annotations",

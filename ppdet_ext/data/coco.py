@@ -31,7 +31,8 @@ class CocoJsonDataSet(InstanceDataSet):
         allow_empty: keep images without an object that is not a crowd.
         empty_ratio: share of them among all images kept, in [0, 1); otherwise all of them. Chosen by name and `seed`.
         on_error: "error" raises on faulty annotations and images, "skip" leaves them out and logs them.
-        check_images: "header" compares sizes with every image's header, "exists" looks for the files, "none" neither.
+        check_images: "header" compares sizes with every image's header and looks for its end, "exists" looks for the
+            files, "none" neither.
         seed: of the choice of empty images.
     """
 

@@ -61,7 +61,8 @@ class SteelDataSet(InstanceDataSet):
         height, width: size of all images; None reads each image's header.
         class_names: names of classes 1, 2, …; by default defect_1 to defect_4.
         on_error: "error" raises on faulty rows and images, "skip" leaves them out and logs them.
-        check_images: "header" compares sizes with the images' headers, "exists" looks for the files, "none" neither.
+        check_images: "header" compares sizes with the images' headers and looks for the files' ends, "exists" looks for
+            the files, "none" neither.
         cache: keep the split masks on disk, keyed by the CSV's content.
         seed: of the choices above.
     """

@@ -1,5 +1,6 @@
 """Pictures are read completely or not at all."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,8 @@ from PIL import Image, ImageFile
 from tiny_data import write_jpeg
 
 from ppdet_ext.data import jpeg
-from ppdet_ext.data.decode import image_size, read_image, read_label_map
+from ppdet_ext.data.decode import check_end, image_size, read_image, read_label_map
+from ppdet_ext.data.libjpeg_warnings import libjpeg_warning
 from ppdet_ext.errors import UserError
 
 
@@ -168,3 +170,66 @@ def test_label_maps(tmp_path):
         read_label_map(str(tmp_path / "rgb.png"))
     with pytest.raises(UserError, match=r"gone\.png"):
         read_label_map(str(tmp_path / "gone.png"))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"restart_marker_blocks": 2}])
+def test_a_damaged_jpeg_is_an_error_naming_the_file(tmp_path, options, capfd):
+    path = write_jpeg(tmp_path / "hurt.jpg", 64, 200, **options)
+    data = path.read_bytes()
+    size = len(data)
+    read_image(str(path))
+    for hurt in (
+        data[: size * 3 // 8] + bytes(size // 4) + data[size * 3 // 8 + size // 4 :],
+        data[: size // 2] + b"\xff\xd9",
+        data[: int(size * 0.9)] + b"\xff\xd9",
+    ):
+        path.write_bytes(hurt)
+        with pytest.raises(UserError, match=r"hurt\.jpg.*the JPEG data is damaged"):
+            read_image(str(path))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_byte_before_the_end_marker_is_no_damage(tmp_path):
+    path = write_jpeg(tmp_path / "a.jpg")
+    expected, data = read_image(str(path)), path.read_bytes()
+    path.write_bytes(data[:-2] + b"\0" + data[-2:])
+    np.testing.assert_array_equal(read_image(str(path)), expected)
+    path.write_bytes(data[:-2] + bytes(50) + data[-2:])
+    with pytest.raises(UserError, match="damaged"):
+        read_image(str(path))
+
+
+def test_other_output_to_stderr_passes_while_libjpeg_is_listened_to(capfd):
+    with libjpeg_warning() as found:
+        os.write(2, b"before\nCorrupt JPEG data: bad Huffman code\nafter\n")
+    os.write(2, b"later\n")
+    assert found == ["Corrupt JPEG data: bad Huffman code"]
+    assert capfd.readouterr().err == "before\nafter\nlater\n"
+
+
+def test_stderr_comes_back_after_an_exception(capfd):
+    handles = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError), libjpeg_warning():
+        raise KeyError
+    os.write(2, b"here\n")
+    assert capfd.readouterr().err == "here\n"
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+def test_the_end_of_a_file_tells_that_it_is_cut(tmp_path):
+    path = write_jpeg(tmp_path / "a.jpg")
+    data = path.read_bytes()
+    for whole in (data, data + b"what some cameras add"):
+        path.write_bytes(whole)
+        check_end(str(path))
+    for cut in (data[: len(data) // 2], data[:-1], data[: len(data) // 2] + bytes(2000)):
+        path.write_bytes(cut)
+        with pytest.raises(UserError, match=rf"a\.jpg: the JPEG is truncated \({len(cut)} bytes"):
+            check_end(str(path))
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    check_end(str(tmp_path / "a.png"))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    with pytest.raises(UserError, match="PNG is truncated"):
+        check_end(str(tmp_path / "a.png"))
+    with pytest.raises(UserError, match="no such picture"):
+        check_end(str(tmp_path / "gone.jpg"))

@@ -171,6 +171,17 @@ def test_header_checks_can_be_weaker(steel):
     assert len(opened(steel, check_images="none")) == 8
 
 
+def test_truncated_images_are_found_on_loading(steel, caplog):
+    for name in ("a.jpg", "e.jpg"):
+        path = steel / "train_images" / name
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"2 unreadable images: .*a\.jpg: the JPEG is truncated.*e\.jpg: the JPEG is trunc"):
+        opened(steel)
+    assert names(opened(steel, on_error="skip")) == [f"{c}.jpg" for c in "bcdfgh"]
+    assert "2 unreadable images" in caplog.text
+    assert len(opened(steel, check_images="exists")) == 8
+
+
 def test_sizes_can_come_from_the_headers(steel):
     write_jpeg(steel / "train_images" / "c.jpg", 16, 20)
     write_csv(steel, [("a.jpg", 1, "1 3"), ("c.jpg", 2, "320 1")])
