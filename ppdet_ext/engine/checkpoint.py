@@ -8,6 +8,7 @@ trainer's own state.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import logging
@@ -23,7 +24,7 @@ import paddle
 
 from ppdet_ext.errors import UserError
 
-from .unpickle import read_data_file
+from .unpickle import NAME_TABLE, read_data_file
 from .weights import SUFFIX, find_weights, load_weights
 
 if TYPE_CHECKING:
@@ -162,7 +163,46 @@ def find_checkpoint(path: str) -> Checkpoint:
         )
     if _with_suffix(stem, ".json").is_file():
         return _read_manifest(stem)
-    return Checkpoint(stem, int(read_data_file(optimizer_file).get("last_epoch", 0)), {})
+    return _without_manifest(stem)
+
+
+def _without_manifest(stem: Path) -> Checkpoint:
+    """The checkpoint of a pair that nothing vouches for: what can be seen to be wrong with it is refused or logged.
+
+    Both files have to be whole, and every optimizer state has to be of a tensor of the weights and of its
+    shape. Which of two moments a file is from cannot be told from its content, only guessed from its date.
+    """
+    params_file, optimizer_file = (_with_suffix(stem, suffix) for suffix in _SUFFIXES)
+    params, state = read_data_file(params_file, with_names=True), read_data_file(optimizer_file)
+    shapes = {name: np.shape(params[key]) for key, name in params.get(NAME_TABLE, {}).items() if key in params}
+    strange = [key for key, value in state.items() if shapes and not _state_of(key, value, shapes)]
+    try:
+        epoch = int(state.get("last_epoch", 0))
+    except (TypeError, ValueError):
+        strange.append("last_epoch")
+    if strange:
+        raise UserError(
+            f"{optimizer_file} does not belong to {params_file.name} ({', '.join(strange[:3])}); resume from another "
+            f"checkpoint, or start a new run from the weights with -o pretrain_weights={stem}"
+        )
+    logger.warning("%s has no manifest (%s.json): the best AP so far is unknown and starts anew", stem, stem.name)
+    unfinished = [path.name for path in stem.parent.glob(f".{glob.escape(stem.name)}.*.part")]
+    if unfinished or optimizer_file.stat().st_mtime < params_file.stat().st_mtime:
+        reason = f"{unfinished[0]} is left of it" if unfinished else "its .pdopt is older than its .pdparams"
+        logger.warning("%s may be from an interrupted save (%s); an older checkpoint is safer", stem, reason)
+    return Checkpoint(stem, epoch, {})
+
+
+def _state_of(key: str, value: Any, shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether an entry of an optimizer state goes with weights of these parameter names and shapes."""
+    if key in ("LR_Scheduler", "master_weights", "last_epoch"):
+        return True
+    # '<parameter>_<slot>_<n>'; one parameter's name may begin another's.
+    parts = key.split("_")
+    owners = ("_".join(parts[:end]) for end in range(len(parts), 0, -1))
+    owner = next((name for name in owners if name in shapes), None)
+    # Slots such as Adam's beta powers are one number.
+    return owner is not None and (np.size(value) == 1 or np.shape(value) == shapes[owner])
 
 
 def load_checkpoint(

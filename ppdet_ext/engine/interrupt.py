@@ -1,6 +1,7 @@
 """Ctrl-C while training: noted at once, acted upon between two batches."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -57,3 +58,5 @@ def check() -> None:
 def _note(number: int, frame: FrameType | None) -> None:
     _requested.set()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # print and logging must not be called here: the signal may have come in the midst of them.
+    os.write(2, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")

@@ -53,8 +53,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def read_data_file(path: Path) -> dict[str, Any]:
+def read_data_file(path: Path, with_names: bool = False) -> dict[str, Any]:
     """Content of a file written by `paddle.save(state_dict)`: name -> numpy array (or plain value).
+
+    Args:
+        with_names: keep paddle's table (under `NAME_TABLE`) of the names that optimizer states know the tensors by.
 
     Raises:
         UserError: the file is missing, truncated, not such a file, or wants anything but data.
@@ -73,5 +76,6 @@ def read_data_file(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"Weights file {path} holds a {type(content).__name__}; expected a table of named tensors.")
-    content.pop(NAME_TABLE, None)
+    if not with_names:
+        content.pop(NAME_TABLE, None)
     return {str(key): _plain(value) for key, value in content.items()}

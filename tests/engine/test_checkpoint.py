@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,44 @@ def test_manifest_says_what_it_covers(two: Path) -> None:
     for suffix, entry in manifest["files"].items():
         assert (two / f"0{suffix}").stat().st_size == entry["bytes"]
         assert len(entry["sha256"]) == 64
+
+
+@pytest.fixture
+def orphan(two: Path, caplog, monkeypatch) -> Path:
+    """Stem of a checkpoint without manifest beside one that has one."""
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    (two / "1.json").unlink()
+    return two / "1"
+
+
+@pytest.mark.parametrize("optimizer_name", ["Momentum", "Adam", "AdamW"])
+def test_pair_without_manifest_is_taken_and_that_is_said(orphan: Path, optimizer_name: str, caplog) -> None:
+    model, optimizer = trained(optimizer_name=optimizer_name)
+    save_model(model.state_dict(), optimizer, str(orphan.parent), "1", 2)
+    assert find_checkpoint(str(orphan)).epoch == 2
+    assert "has no manifest (1.json): the best AP so far is unknown" in caplog.text
+    assert "interrupted save" not in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".pdparams", ".pdopt"])
+def test_torn_pair_without_manifest_is_refused(orphan: Path, suffix: str) -> None:
+    path = orphan.with_suffix(suffix)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        find_checkpoint(str(orphan))
+
+
+def test_pair_of_two_models_without_manifest_is_refused(orphan: Path) -> None:
+    paddle.save(trained(width=6)[0].state_dict(), str(orphan.with_suffix(".pdparams")))
+    with pytest.raises(UserError, match=r"1\.pdopt does not belong to 1\.pdparams"):
+        find_checkpoint(str(orphan))
+
+
+@pytest.mark.parametrize("sign", ["part", "date"])
+def test_signs_of_an_interrupted_save_are_said(orphan: Path, sign: str, caplog) -> None:
+    if sign == "part":
+        (orphan.parent / ".1.pdopt.part").write_bytes(b"half")
+    else:
+        os.utime(orphan.with_suffix(".pdopt"), (1, 1))
+    find_checkpoint(str(orphan))
+    assert "may be from an interrupted save" in caplog.text
