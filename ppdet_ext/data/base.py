@@ -45,6 +45,11 @@ class InstanceDataSet:
         return self._records
 
     @property
+    def annotated(self) -> bool:
+        """Whether there are annotations at all, so that one can train on it."""
+        return True
+
+    @property
     def num_classes(self) -> int:
         return len(self.category_ids)
 

@@ -9,6 +9,7 @@ from ppdet_ext.errors import UserError
 
 from .base import IMAGE_CHECKS, ON_ERROR, InstanceDataSet, image_is_usable, one_of, register_source
 from .coco_annotations import Annotations, group_by_image
+from .coco_images import checked_categories, checked_images
 from .problems import Problems
 from .record import Record
 from .split import keep_empty
@@ -21,7 +22,10 @@ class CocoJsonDataSet(InstanceDataSet):
     """COCO's instances JSON: polygons, compressed and uncompressed run lengths, crowds.
 
     Category ids may have gaps; labels are their ranks. `category_ids[label]` gives the id back.
-    Boxes are the JSON's, clipped to the image. Annotations without area inside the image are counted, logged, left out.
+    Boxes are the JSON's, clipped to the image, and areas too (they sort objects into small, medium and large). Annotations
+    without area inside the image are counted, logged, left out. Annotations without a segmentation are faults; where no
+    annotation of the file has one, the masks are the boxes, and a warning says so. A file without the section
+    `annotations` gives images to predict on.
 
     Args:
         dataset_dir: folder of the data; the other paths are relative to it.
@@ -58,6 +62,11 @@ class CocoJsonDataSet(InstanceDataSet):
         self._class_names: list[str] = []
 
     @property
+    def annotated(self) -> bool:
+        self.load()
+        return self._annotated
+
+    @property
     def class_names(self) -> list[str]:
         self.load()
         return self._class_names
@@ -70,11 +79,13 @@ class CocoJsonDataSet(InstanceDataSet):
     def _read(self) -> list[Record]:
         path = os.path.join(self.dataset_dir, self.anno_path)
         content = read_json(path)
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        self._category_ids = [int(category["id"]) for category in categories]
-        self._class_names = [str(category["name"]) for category in categories]
+        categories = checked_categories(path, content["categories"])
+        self._category_ids = [number for number, _ in categories]
+        self._class_names = [name for _, name in categories]
+        self._annotated = "annotations" in content
         problems = Problems(path)
-        usable = self._usable(content["images"], problems)
+        images = checked_images(content["images"], problems)
+        usable = self._usable(images, problems)
         grouped = group_by_image(content, self._category_ids, problems)
         records = [self._record(image, grouped[image["id"]]) for image in usable]
         problems.settle(self.on_error)
@@ -96,12 +107,8 @@ class CocoJsonDataSet(InstanceDataSet):
                 f"image folder {folder} does not exist; dataset_dir and image_dir name it. "
                 "See dataset/README.md for how to get the data."
             )
-        usable, seen = [], set()
-        for image in sorted(images, key=lambda image: image["id"]):
-            if image["id"] in seen:
-                problems.add("images listed twice under one id", f"id {image['id']} ({image['file_name']})")
-                continue
-            seen.add(image["id"])
+        usable = []
+        for image in images:
             file = os.path.join(folder, image["file_name"])
             size = (int(image["height"]), int(image["width"]))
             present = self.check_images == "none" or os.path.exists(file)
@@ -111,15 +118,18 @@ class CocoJsonDataSet(InstanceDataSet):
 
     def _record(self, image: dict, annotations: Annotations) -> Record:
         height, width = int(image["height"]), int(image["width"])
-        boxes, labels, masks, crowd = annotations.targets(height, width)
+        boxes, labels, masks, crowd, areas = annotations.targets(height, width)
         name = image["file_name"]
         semantic = None
         if self.semantic_dir is not None:
             semantic = os.path.join(self.dataset_dir, self.semantic_dir, str(Path(name).with_suffix(".png")))
         file = os.path.join(self.dataset_dir, self.image_dir, name)
-        return Record(int(image["id"]), file, name, height, width, boxes, labels, masks, crowd, semantic)
+        return Record(int(image["id"]), file, name, height, width, boxes, labels, masks, crowd, semantic, areas)
 
     def _without_surplus(self, records: list[Record], path: str) -> list[Record]:
+        if not self._annotated:
+            logger.info("%s: %d images without annotations, for prediction", path, len(records))
+            return records
         empty = [record.name for record in records if not (~record.crowd).any()]
         kept = set()
         if self.allow_empty:
@@ -127,12 +137,13 @@ class CocoJsonDataSet(InstanceDataSet):
         left_out = set(empty) - kept
         records = [record for record in records if record.name not in left_out]
         logger.info(
-            "%s: %d images, %d of them without objects (%d more left out), %d objects",
+            "%s: %d images, %d of them without objects (%d more left out), %d objects, %d crowds",
             path,
             len(records),
             len(kept),
             len(left_out),
-            sum(len(record.masks) for record in records),
+            sum(int((~record.crowd).sum()) for record in records),
+            sum(int(record.crowd.sum()) for record in records),
         )
         if not records:
             raise UserError(f"{path}: no image is left to use. Check allow_empty and on_error.")
@@ -140,7 +151,10 @@ class CocoJsonDataSet(InstanceDataSet):
 
 
 def read_json(path: str) -> dict:
-    """Content of an instances file. Raises: UserError when it is missing, no JSON, or lacks a section."""
+    """Content of an instances file, or of one without annotations, as COCO publishes for its test images.
+
+    Raises: UserError when it is missing, no JSON, or lacks the images or categories.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
@@ -151,7 +165,7 @@ def read_json(path: str) -> dict:
         ) from None
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: not a JSON file ({fault}). Fetch it again.") from None
-    missing = [key for key in ("images", "annotations", "categories") if key not in content]
+    missing = [key for key in ("images", "categories") if not isinstance(content, dict) or key not in content]
     if missing:
         raise UserError(f"{path}: the section {', '.join(missing)} is missing; an instances file of COCO is expected.")
     return content

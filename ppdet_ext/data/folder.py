@@ -32,6 +32,10 @@ class ImageFolder(InstanceDataSet):
         self.class_names = list(class_names or ())
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
 
+    @property
+    def annotated(self) -> bool:
+        return False
+
     def _read(self) -> list[Record]:
         """Raises: UserError when a file is missing or no picture, or when there is none at all."""
         files = self._files()

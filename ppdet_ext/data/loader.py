@@ -51,6 +51,8 @@ def build_loader(
     if batch_size < 1 or worker_num < 0:
         raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
     drop_last = bool(reader.get("drop_last", train)) and train
+    if train and not dataset.annotated:
+        raise UserError("the data set has no annotations to train on; give TrainDataset an anno_path with annotations.")
     sampler = EpochSampler(
         len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed, rank, world_size, even=train
     )

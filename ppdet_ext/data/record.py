@@ -30,6 +30,7 @@ class Record:
     boxes: (n, 4) float32, x1 y1 x2 y2 in pixels, right and bottom edges exclusive.
     labels: (n,) int64, contiguous from 0. masks: n masks of size (height, width). crowd: (n,) bool, as COCO's iscrowd.
     semantic_file: path of a label map of the same size, or None.
+    areas: (n,) float64 in pixels, as annotated, for the size ranges of the evaluation; None means those of the masks.
     """
 
     im_id: int
@@ -42,6 +43,7 @@ class Record:
     masks: list[Rle] = field(default_factory=list)
     crowd: np.ndarray = field(default_factory=no_flags)
     semantic_file: str | None = None
+    areas: np.ndarray | None = None
 
 
 @dataclass(slots=True)

@@ -110,6 +110,10 @@ class SteelDataSet(InstanceDataSet):
             raise UserError("height and width: set both, or neither (null reads them from the images).")
 
     @property
+    def annotated(self) -> bool:
+        return self.anno_path is not None
+
+    @property
     def image_folder(self) -> str:
         return os.path.join(self.dataset_dir, self.image_dir)
 
@@ -251,6 +255,9 @@ class SteelDataSet(InstanceDataSet):
         return records
 
     def _without_surplus(self, records: list[Record]) -> list[Record]:
+        if records and not self.annotated:
+            logger.info("%s: %d images without annotations, for prediction", self._source(), len(records))
+            return records
         empty = [record.name for record in records if not record.masks]
         filled = len(records) - len(empty)
         kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()

@@ -12,7 +12,7 @@ from ppdet_ext.structures import Detections, Rle
 
 
 def ground_truth(records: Sequence[Record], category_ids: Sequence[int], with_masks: bool) -> COCO:
-    """The annotations as a COCO data set; areas are those of the masks where there are any, else of the boxes.
+    """The annotations as a COCO data set; areas are those annotated, else those of the masks, else of the boxes.
 
     UserError for a record without a mask for each box where `with_masks`.
     """
@@ -30,7 +30,10 @@ def ground_truth(records: Sequence[Record], category_ids: Sequence[int], with_ma
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "iscrowd": int(record.crowd[i]),
             }
-            annotations.append(annotation | _region(mask, (x2 - x1) * (y2 - y1)))
+            annotation |= _region(mask, (x2 - x1) * (y2 - y1))
+            if record.areas is not None:
+                annotation["area"] = float(record.areas[i])
+            annotations.append(annotation)
     return _coco(records, category_ids, annotations)
 
 

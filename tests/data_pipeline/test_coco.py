@@ -11,7 +11,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from tiny_data import HEIGHT, WIDTH, block, coco_content, write_coco, write_jpeg
 
-from ppdet_ext.data import CocoJsonDataSet, ImageFolder
+from ppdet_ext.data import CocoJsonDataSet, ImageFolder, build_loader
 from ppdet_ext.data.coco_annotations import segmentation_mask
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
@@ -52,15 +52,14 @@ def test_boxes_are_clipped_and_degenerate_annotations_reported(coco, caplog):
         base | {"id": 1, "bbox": [-5, -2, 20, 20]},
         base | {"id": 2, "bbox": [5, 5, 0, 10]},
         base | {"id": 3, "bbox": [70, 5, 10, 10]},
-        base | {"id": 4, "segmentation": []},
         base | {"id": 5, "segmentation": [[70, 5, 80, 5, 80, 9]]},
     ]
     write_coco(coco, content)
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         record = opened(coco).records[0]
     np.testing.assert_array_equal(record.boxes, [[0, 0, 15, 18]])
-    assert "4 annotations without area" in caplog.text
-    for number in (2, 3, 4, 5):
+    assert "3 annotations without area" in caplog.text
+    for number in (2, 3, 5):
         assert f"id {number} (image 7" in caplog.text
 
 
@@ -89,6 +88,84 @@ def test_malformed_annotations_are_named(coco, change, message, caplog):
     assert "skipped" in caplog.text
 
 
+def test_some_annotations_without_segmentation_are_faults(coco, caplog):
+    for nothing in ({"segmentation": None}, {"segmentation": []}, {}):
+        content = coco_content()
+        del content["annotations"][1]["segmentation"]
+        content["annotations"][1].update(nothing)
+        write_coco(coco, content)
+        with pytest.raises(UserError, match=r"1 annotations without a segmentation.*: id 2 \(image 7\)[\s\S]*on_error: skip"):
+            opened(coco)
+        assert opened(coco, on_error="skip").records[0].labels.tolist() == [1, 0]
+    assert "id 2 (image 7)" in caplog.text
+
+
+def test_a_file_of_boxes_alone_gets_rectangles_and_a_warning(coco, caplog):
+    content = coco_content()
+    for item in content["annotations"]:
+        del item["segmentation"]
+    content["annotations"][1]["bbox"] = [63.6, 31.7, 5, 5]
+    write_coco(coco, content)
+    record = opened(coco).records[0]
+    assert record.masks == [block(5, 5, 10, 10), block(31, 63, 1, 1), block(0, 50, HEIGHT, 14)]
+    np.testing.assert_allclose(record.boxes[1], [63.6, 31.7, WIDTH, HEIGHT])
+    assert caplog.text.count("none of the 3 annotations has a segmentation") == 1
+
+
+def test_areas_are_those_of_the_file(coco):
+    content = coco_content()
+    content["annotations"][0]["area"] = 77.5
+    del content["annotations"][1]["area"]
+    write_coco(coco, content)
+    assert opened(coco).records[0].areas.tolist() == [77.5, 36, 448]
+    for wrong in ("12", -1, float("nan")):
+        content["annotations"][0]["area"] = wrong
+        write_coco(coco, content)
+        with pytest.raises(UserError, match=r"id 1: area .* is not a number of pixels"):
+            opened(coco)
+
+
+def test_images_without_annotations_are_there_to_predict_on(coco, caplog):
+    content = coco_content()
+    del content["annotations"]
+    write_coco(coco, content)
+    with caplog.at_level(logging.INFO, "ppdet_ext"):
+        dataset = opened(coco, allow_empty=False)
+    assert [record.im_id for record in dataset.records] == [7, 9]
+    assert not dataset.annotated
+    assert "2 images without annotations" in caplog.text
+    with pytest.raises(UserError, match="no annotations to train on"):
+        build_loader(dataset, {"sample_transforms": [{"ReadImage": {}}, {"NormalizeToCHW": {}}]}, mode="train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"height": None}, "height is missing"),
+        ({"width": None, "file_name": None}, "file_name, width is missing"),
+        ({"id": None}, "id is missing"),
+        ({"height": "tall"}, "height 'tall'"),
+        ({"width": 0}, "width 0"),
+        ({"file_name": 3}, "file_name a text"),
+    ],
+)
+def test_incomplete_image_entries_are_named(coco, change, message):
+    content = coco_content()
+    content["images"][1].update(change)
+    content["images"][1] = {key: value for key, value in content["images"][1].items() if value is not None}
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=rf"1 image entries that cannot be used: entry 1 .*{message}"):
+        opened(coco)
+    assert [record.im_id for record in opened(coco, on_error="skip").records] == [7]
+
+
+def test_incomplete_categories_are_named(coco):
+    for categories, message in (([{"id": 3}], "entry 0 of categories"), ([{"id": 3, "name": "x"}] * 2, "id 3 is used twice")):
+        write_coco(coco, coco_content() | {"categories": categories})
+        with pytest.raises(UserError, match=message):
+            opened(coco)
+
+
 def test_faulty_images_are_named(coco):
     content = coco_content()
     content["images"] += [content["images"][0], {"id": 10, "file_name": "gone.jpg", "height": 1, "width": 1}]
@@ -115,7 +192,7 @@ def test_an_exif_rotation_either_way_is_no_contradiction(coco):
 
 
 def test_bad_files_are_named(coco):
-    for text, message in (("", "not a JSON file"), ('{"images": []}', "annotations, categories is missing")):
+    for text, message in (("", "not a JSON file"), ('{"images": []}', "categories is missing")):
         (coco / "instances.json").write_text(text)
         with pytest.raises(UserError, match=rf"instances\.json.*{message}"):
             opened(coco)
