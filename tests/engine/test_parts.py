@@ -212,13 +212,13 @@ def test_class_count_is_checked_once_the_data_set_is_read(cfg) -> None:
 
 
 def test_class_names_come_from_a_data_set_or_are_numbers(cfg, logged) -> None:
-    assert class_list(cfg) == (["defect_1", "defect_2", "defect_3", "defect_4"], [1, 2, 3, 4])
+    assert class_list(cfg) == (["defect_1", "defect_2", "defect_3", "defect_4"], [1, 2, 3, 4], False)
 
     def fail() -> None:
         raise UserError("file.json does not exist\nmore")
 
     cfg["TrainDataset"] = SimpleNamespace(load=fail, num_classes=0)
-    assert class_list(cfg) == (["class 1", "class 2", "class 3", "class 4"], [1, 2, 3, 4])
+    assert class_list(cfg) == (["class 1", "class 2", "class 3", "class 4"], [1, 2, 3, 4], True)
     assert "not to be had from TrainDataset: file.json does not exist" in logged.text
 
 
