@@ -15,9 +15,14 @@ class Problems:
     def __init__(self, source: str):
         self.source = source
         self.found: dict[str, list[str]] = {}
+        # Images whose annotations are incomplete because of a fault.
+        self.images: set[str] = set()
 
-    def add(self, kind: str, detail: str) -> None:
+    def add(self, kind: str, detail: str, image: str | None = None) -> None:
+        """image: name of the one whose annotations the fault makes incomplete, so that it must not be used."""
         self.found.setdefault(kind, []).append(detail)
+        if image is not None:
+            self.images.add(image)
 
     def __len__(self) -> int:
         return sum(len(details) for details in self.found.values())

@@ -60,7 +60,8 @@ class SteelDataSet(InstanceDataSet):
         min_instance_area: smaller components, in pixels, are left out.
         height, width: size of all images; None reads each image's header.
         class_names: names of classes 1, 2, …; by default defect_1 to defect_4.
-        on_error: "error" raises on faulty rows and images, "skip" leaves them out and logs them.
+        on_error: "error" raises on faulty rows and images; "skip" logs them and leaves out the images, those of faulty rows
+            altogether, since what is left of their annotations would call defects clean steel.
         check_images: "header" compares sizes with the images' headers and looks for the files' ends, "exists" looks for
             the files, "none" neither.
         cache: keep the split masks on disk, keyed by the CSV's content.
@@ -207,6 +208,11 @@ class SteelDataSet(InstanceDataSet):
         """(name, size) of the images that can be used."""
         usable = []
         for name in names:
+            if name in problems.images:
+                # Their rows are named already, which is all that matters where faults are errors.
+                if self.on_error == "skip":
+                    problems.add("images left out altogether because of faulty rows", name)
+                continue
             path = os.path.join(self.image_folder, name)
             size = (self.height, self.width)
             if self.height is None:

@@ -35,6 +35,7 @@ class SteelRows:
 def read_rows(path: str, num_classes: int, problems: Problems) -> SteelRows:
     """Read the images and classes of a CSV in either format.
 
+    A row with neither class nor pixels only says that there is such an image.
     Rows with an unknown class or repeating an image and class are put into `problems` and left out.
     Raises: UserError for an empty file, one that is no CSV, or wrong columns; OSError when it cannot be opened.
     """
@@ -48,15 +49,19 @@ def read_rows(path: str, num_classes: int, problems: Problems) -> SteelRows:
     position = frame.index.to_numpy(np.int64)
     label = pd.to_numeric(classes, errors="coerce").to_numpy(np.float64) - 1
     known = np.isin(label, np.arange(num_classes))
-    for row in np.flatnonzero(~known):
+    clean = _clean_rows(path, position, (classes == "").to_numpy())
+    for row in np.flatnonzero(~known & ~clean):
         problems.add(
             f"rows of an unknown class (known: 1 to {num_classes})",
             f"{names.iloc[row]} class '{classes.iloc[row]}' (row {position[row] + 2})",
+            names.iloc[row],
         )
     repeated = pd.DataFrame({"name": names, "label": label}).duplicated().to_numpy() & known
     for row in np.flatnonzero(repeated):
         problems.add(
-            "duplicate rows of an image and class", f"{names.iloc[row]} class {int(label[row]) + 1} (row {position[row] + 2})"
+            "duplicate rows of an image and class",
+            f"{names.iloc[row]} class {int(label[row]) + 1} (row {position[row] + 2})",
+            names.iloc[row],
         )
     chosen = known & ~repeated
     codes, images = pd.factorize(names, sort=True)
@@ -71,6 +76,14 @@ def read_pixels(path: str) -> Iterator[str]:
     with _explained(path):
         for chunk in _chunks(path, ["EncodedPixels"]):
             yield from chunk["EncodedPixels"]
+
+
+def _clean_rows(path: str, position: np.ndarray, classless: np.ndarray) -> np.ndarray:
+    """(n,) bool: rows without a class that have no pixels either. The text is read only if there may be any."""
+    if not classless.any():
+        return classless
+    blank = np.array([not text.strip() for text in read_pixels(path)], bool)
+    return classless & blank[position]
 
 
 def _columns(path: str) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def split_rows(rows: SteelRows, pixels: Iterable[str], sizes: dict[str, tuple[in
         try:
             mask = Rle.from_kaggle(text, *size, image=name, row=position + 2)
         except UserError as fault:
-            problems.add(f"rows whose EncodedPixels are no mask of {size[0]}x{size[1]} (height x width)", str(fault))
+            problems.add(f"rows whose EncodedPixels are no mask of {size[0]}x{size[1]} (height x width)", str(fault), name)
             continue
         parts = mask.components(connectivity=8)
         masks.extend(parts)

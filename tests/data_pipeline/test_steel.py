@@ -122,7 +122,23 @@ def test_malformed_masks_name_image_and_row(steel, text, caplog):
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         dataset = opened(steel, on_error="skip")
     assert "b.jpg, row 3" in caplog.text
-    assert [len(record.masks) for record in dataset.records[:2]] == [1, 0]
+    # With its defect gone b.jpg would pass for clean steel.
+    assert names(dataset) == [f"{c}.jpg" for c in "acdefgh"]
+    assert "1 images left out altogether because of faulty rows: b.jpg" in caplog.text
+
+
+@pytest.mark.parametrize("blank", ["b.jpg,,", "b.jpg, , ", "b.jpg,2,"])
+def test_a_row_without_class_and_pixels_is_a_clean_sheet(steel, blank):
+    (steel / "train.csv").write_text(f"ImageId,ClassId,EncodedPixels\na.jpg,1,1 3\n\n{blank}\nc.jpg,2,1 3\n")
+    dataset = opened(steel)
+    assert names(dataset) == [f"{c}.jpg" for c in "abcdefgh"]
+    assert [len(record.masks) for record in dataset.records[:3]] == [1, 0, 1]
+
+
+def test_pixels_without_a_class_are_a_fault(steel):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", "", ""), ("c.jpg", "", "1 3")])
+    with pytest.raises(UserError, match=r"1 rows of an unknown class .*c\.jpg class '' \(row 4\)"):
+        opened(steel)
 
 
 def test_all_faults_are_counted_and_named_at_once(steel):
@@ -153,10 +169,8 @@ def test_skipping_leaves_the_faulty_out_and_says_so(steel, caplog):
     write_csv(steel, [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3"), ("gone.jpg", 1, "1 3"), ("b.jpg", 5, "1 3")])
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         dataset = opened(steel, on_error="skip")
-    assert names(dataset) == [f"{c}.jpg" for c in "abcdefgh"]
-    assert dataset.records[0].masks == [Rle.from_kaggle("1 3", HEIGHT, WIDTH)]
-    assert dataset.records[1].masks == []
-    for part in ("gone.jpg", "row 3", "row 5", "skipped"):
+    assert names(dataset) == [f"{c}.jpg" for c in "cdefgh"]
+    for part in ("gone.jpg", "row 3", "row 5", "skipped", "2 images left out altogether because of faulty rows: a.jpg; b.jpg"):
         assert part in caplog.text
 
 
@@ -278,9 +292,14 @@ def test_the_share_of_empty_images(filled, empty, ratio):
     assert len(kept) == empty or more > ratio * (filled + more) - 1e-9
 
 
-def test_images_alone_serve_the_test_set(steel):
-    dataset = opened(steel, anno_path=None)
+def test_images_alone_serve_the_test_set(steel, caplog):
+    with caplog.at_level(logging.INFO, "ppdet_ext"):
+        dataset = opened(steel, anno_path=None)
     assert len(dataset) == 8
+    assert "8 images without annotations" in caplog.text
+    assert "without defects" not in caplog.text
+    assert opened(steel).annotated
+    assert not dataset.annotated
     assert all(not record.masks for record in dataset.records)
 
 
