@@ -93,13 +93,13 @@ class Loader:
             dropped += batch.pop("dropped", 0)
             crowds += batch.pop("crowds", 0)
             yield _tensors(batch)
-        if dropped or crowds:
-            logger.info(
-                "epoch %d: %d instances left out because crops or resizing took (nearly) all of their mask, %d crowds",
-                self.epoch,
-                dropped,
-                crowds,
-            )
+        logger.log(
+            logging.INFO if dropped else logging.DEBUG,
+            "epoch %d: %d instances were no targets because cropping or resizing left too few of their pixels, %d as crowds",
+            self.epoch,
+            dropped,
+            crowds,
+        )
 
     def arrays(self) -> Iterator[dict[str, object]]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""

@@ -28,6 +28,8 @@ class BatchMaker:
         targets: bool,
         seed: int,
     ):
+        if not sample_transforms:
+            raise UserError("sample_transforms is empty; they begin with ReadImage and end with NormalizeToCHW.")
         self.dataset, self.targets, self.seed = dataset, targets, seed
         self.transforms = build_transforms(sample_transforms, _SAMPLE_TRANSFORMS, "sample_transforms")
         collate = build_transforms(batch_transforms, _BATCH_TRANSFORMS, "batch_transforms")

@@ -54,7 +54,7 @@ class Sample:
     boxes, labels, masks, crowd: as in `Record`, always of the present image's size.
     semantic: (H, W) uint8, 255 = ignored, or None. original_size: (h, w) of the file.
     scale_factor: present size over original size, (y, x); crops and flips do not change it.
-    dropped: how many instances transforms have removed so far, so that the loader can report them.
+    dropped: how many instances that are in the picture transforms have removed so far, so that the loader can report them.
     """
 
     image: np.ndarray | None
@@ -78,8 +78,8 @@ class Sample:
             return self.original_size
         return self.image.shape[:2] if self.image.dtype == np.uint8 else self.image.shape[1:]
 
-    def keep(self, chosen: np.ndarray) -> Sample:
-        """The sample with only the instances where `chosen` (n,) bool is true; the others are counted."""
+    def keep(self, chosen: np.ndarray, count: bool = True) -> Sample:
+        """The sample with only the instances where `chosen` (n,) bool is true; the others are counted if `count`."""
         if chosen.all():
             return self
         return replace(
@@ -88,7 +88,7 @@ class Sample:
             labels=self.labels[chosen],
             masks=[mask for mask, kept in zip(self.masks, chosen) if kept],
             crowd=self.crowd[chosen],
-            dropped=self.dropped + int((~chosen).sum()),
+            dropped=self.dropped + (int((~chosen).sum()) if count else 0),
         )
 
 

@@ -5,6 +5,7 @@ is no array through a queue, and needs /dev/shm, which containers keep small. He
 answers, and a few anonymous memory files for arrays, which grow to the largest batch and are used over and over.
 """
 
+import contextlib
 import mmap
 import multiprocessing
 import os
@@ -12,12 +13,13 @@ import pickle
 import signal
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 
 import numpy as np
 
 _ALIGN = 64
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Slot:
@@ -41,6 +43,16 @@ class Slot:
         os.close(self.handle)
 
 
+@contextlib.contextmanager
+def _held_back(signals: Iterable[int]) -> Iterator[None]:
+    """Keep signals waiting, also in a process forked meanwhile, until it has handlers of its own instead of paddle's."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class RemoteTraceback(Exception):
     """Cause of an exception that a worker raised: where it happened there."""
 
@@ -62,7 +74,8 @@ class Worker:
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads; the child uses numpy and OpenCV alone, not paddle.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self.process.start()
+            with _held_back(_STOPPING):
+                self.process.start()
         far.close()
 
     @property
@@ -147,6 +160,7 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     import cv2
 
     # One process is one thread; more would fight for the same cores.

@@ -17,7 +17,7 @@ from ppdet_ext.data import CocoJsonDataSet, ImageFolder, SteelDataSet, build_loa
 from ppdet_ext.data.collate import PadToStride
 from ppdet_ext.data.pipeline import BatchMaker
 from ppdet_ext.data.sampler import EpochSampler
-from ppdet_ext.data.workers import RemoteTraceback
+from ppdet_ext.data.workers import RemoteTraceback, Worker
 from ppdet_ext.errors import UserError
 
 TRANSFORMS = [
@@ -55,6 +55,8 @@ def plain(batch: dict) -> dict:
 
 class Broken:
     """A data set whose sample 5 does what `act` does."""
+
+    annotated = True
 
     def __init__(self, inner, act):
         self.inner, self.act = inner, act
@@ -250,9 +252,11 @@ def test_a_wrong_mode_is_named(steel, load):
 
 
 def test_transforms_that_make_no_input_are_named(steel, load):
-    for wrong in ([{"ReadImage": {}}], []):
-        with pytest.raises(UserError, match="begin with ReadImage and end with NormalizeToCHW"):
-            next(iter(load(dataset_of(steel), reader(sample_transforms=wrong))))
+    with pytest.raises(UserError, match="begin with ReadImage and end with NormalizeToCHW"):
+        next(iter(load(dataset_of(steel), reader(sample_transforms=[{"ReadImage": {}}]))))
+    for nothing in ([], None):
+        with pytest.raises(UserError, match="sample_transforms is empty; they begin with ReadImage"):
+            load(dataset_of(steel), reader(sample_transforms=nothing), worker_num=2)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -338,7 +342,7 @@ def test_crowds_are_marked_but_no_targets(coco, load, caplog):
     loader = load(
         dataset, reader(sample_transforms=[{"ReadImage": {}}, {"SemanticFromMasks": {}}, {"NormalizeToCHW": {}}], shuffle=False)
     )
-    with caplog.at_level(logging.INFO, "ppdet_ext"):
+    with caplog.at_level(logging.DEBUG, "ppdet_ext"):
         batches = list(loader)
     assert batches[0]["gt_class"][0].tolist() == [1, 0]
     assert len(batches[0]["gt_mask"][0]) == len(batches[0]["gt_bbox"][0]) == 2
@@ -347,20 +351,39 @@ def test_crowds_are_marked_but_no_targets(coco, load, caplog):
     assert semantic[6, 6] == 2
     assert semantic[6, 32] == 1
     assert batches[0]["gt_bbox"][1].shape == (0, 4)
-    assert "0 instances left out" in caplog.text
-    assert "1 crowds" in caplog.text
+    assert "2 objects, 1 crowds" in caplog.text
+    [told] = [record for record in caplog.records if record.getMessage().startswith("epoch")]
+    assert told.levelno == logging.DEBUG
+    assert "1 as crowds" in told.getMessage()
 
 
-def test_left_out_instances_are_reported(coco, load, caplog):
+def test_instances_cut_too_small_are_reported_those_outside_are_not(coco, load, caplog):
     content = coco_content()
-    content["annotations"] = content["annotations"][:2]
+    content["annotations"] = content["annotations"][:1]
     write_coco(coco, content)
-    transforms = [{"ReadImage": {}}, {"CropAroundDefect": {"height": 8, "width": 8}}, {"NormalizeToCHW": {}}]
-    loader = load(CocoJsonDataSet(str(coco), "instances.json", "images"), reader(sample_transforms=transforms))
-    with caplog.at_level(logging.INFO, "ppdet_ext"):
-        kept = sum(len(masks) for batch in loader for masks in batch["gt_mask"])
-    assert f"epoch 0: {2 - kept} instances left out" in caplog.text
-    assert kept < 2
+    for min_area, kept, level in ((65, 0, logging.INFO), (1, 1, logging.DEBUG)):
+        caplog.clear()
+        crop = {"height": 8, "width": 8, "probability": 1.0, "min_area": min_area}
+        transforms = [{"ReadImage": {}}, {"CropAroundDefect": crop}, {"NormalizeToCHW": {}}]
+        loader = load(CocoJsonDataSet(str(coco), "instances.json", "images"), reader(sample_transforms=transforms))
+        with caplog.at_level(logging.DEBUG, "ppdet_ext"):
+            assert sum(len(masks) for batch in loader for masks in batch["gt_mask"]) == kept
+        [told] = [record for record in caplog.records if record.getMessage().startswith("epoch 0")]
+        assert told.getMessage().startswith(f"epoch 0: {1 - kept} instances were no targets because cropping")
+        assert told.levelno == level
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_stopped_while_it_starts_is_silent(stop, capfd):
+    heard = signal.getsignal(signal.SIGINT)
+    for number in range(20):
+        worker = Worker(print, 1, number, [])
+        os.kill(worker.process.pid, stop)
+        worker.close()
+        assert worker.process.exitcode == -signal.SIGTERM
+    assert capfd.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is heard
+    assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_image_folders_go_through_the_same_loader(coco, load):

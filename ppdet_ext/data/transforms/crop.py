@@ -17,7 +17,8 @@ from ..record import Sample
 def crop_sample(sample: Sample, top: int, left: int, height: int, width: int, min_area: int = 1) -> Sample:
     """The window of height x width pixels at (top, left).
 
-    Instances outside are dropped, and those of which the window leaves less than `min_area` pixels; whole ones stay.
+    Instances outside are left behind. Those of which the window leaves less than `min_area` pixels are dropped and
+    counted; whole ones stay.
     """
     bottom, right = top + height, left + width
     x1, y1, x2, y2 = sample.boxes.T
@@ -34,7 +35,8 @@ def crop_sample(sample: Sample, top: int, left: int, height: int, width: int, mi
         masks=masks,
         semantic=None if sample.semantic is None else np.ascontiguousarray(sample.semantic[top:bottom, left:right]),
     )
-    return cropped.keep((areas > 0) & (whole | (areas >= min_area)))
+    inside = areas > 0
+    return cropped.keep(inside, count=False).keep((whole | (areas >= min_area))[inside])
 
 
 @register_transform
