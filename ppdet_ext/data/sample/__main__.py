@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import logging
 import sys
 import time
 from collections import Counter
@@ -29,8 +28,6 @@ def parse_flags(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 after a UserError (one line), 130 if interrupted."""
     flags = parse_flags(argv)
-    # force: the host leaves handlers behind that its own import has closed.
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     start = time.monotonic()
     try:
         spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality)
