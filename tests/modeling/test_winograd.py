@@ -1,0 +1,90 @@
+"""The fast 3×3 convolution is a convolution: values, gradients, borders, and who uses it."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppdet_ext.modeling import winograd
+from ppdet_ext.modeling.layers import conv
+
+
+def arrays(n: int, channels: int, outputs: int, height: int, width: int, seed: int = 0) -> list[paddle.Tensor]:
+    rng = np.random.default_rng(seed)
+    shapes = [(n, channels, height, width), (outputs, channels, 3, 3), (outputs,), (n, outputs, height, width)]
+    return [paddle.to_tensor(rng.standard_normal(shape).astype(np.float32), stop_gradient=False) for shape in shapes]
+
+
+def gradients(convolve, x, weight, bias, upstream) -> list[np.ndarray]:
+    for tensor in (x, weight, bias):
+        tensor.clear_grad()
+    out = convolve(x, weight, bias)
+    out.backward(upstream)
+    return [out.numpy(), *(tensor.grad.numpy() for tensor in (x, weight, bias))]
+
+
+def plain(x, weight, bias):
+    return F.conv2d(x, weight, bias, 1, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    channels=st.integers(1, 5),
+    outputs=st.integers(1, 5),
+    height=st.integers(1, 30),
+    width=st.integers(1, 60),
+)
+def test_values_and_gradients_are_those_of_the_plain_convolution(n, channels, outputs, height, width):
+    tensors = arrays(n, channels, outputs, height, width)
+    for ours, theirs in zip(gradients(winograd.conv3x3, *tensors), gradients(plain, *tensors)):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * max(1.0, np.abs(theirs).max()))
+
+
+def test_rounding_is_near_that_of_the_plain_convolution_in_a_mask_head():
+    x, weight, bias, _ = arrays(8, 256, 256, 14, 14)
+    exact = sum(
+        np.einsum("oc,nchw->nohw", weight.numpy()[:, :, i, j].astype(np.float64), padded[:, :, i : i + 14, j : j + 14])
+        for padded in [np.pad(x.numpy().astype(np.float64), [(0, 0), (0, 0), (1, 1), (1, 1)])]
+        for i in range(3)
+        for j in range(3)
+    )
+    exact += bias.numpy()[:, None, None]
+    errors = [np.abs(f(x, weight, bias).numpy() - exact) / exact.std() for f in (winograd.conv3x3, plain)]
+    assert errors[0].max() < 2e-5
+    assert np.sqrt((errors[0] ** 2).mean()) < 2e-6
+
+
+def test_large_maps_are_cut_into_strips_that_agree_at_their_borders(monkeypatch):
+    tensors = arrays(2, 3, 4, 41, 37)
+    whole = gradients(winograd.conv3x3, *tensors)
+    monkeypatch.setattr(winograd, "TILES_A_JOB", 10)
+    for cut, together in zip(gradients(winograd.conv3x3, *tensors), whole):
+        np.testing.assert_allclose(cut, together, rtol=0, atol=1e-3)
+
+
+def test_repeats_are_bit_identical():
+    tensors = arrays(33, 8, 8, 14, 14)
+    first = gradients(winograd.conv3x3, *tensors)
+    assert all(np.array_equal(a, b) for _ in range(3) for a, b in zip(gradients(winograd.conv3x3, *tensors), first))
+
+
+def test_input_without_gradient():
+    x, weight, bias, upstream = arrays(5, 4, 4, 14, 14)
+    x.stop_gradient = True
+    winograd.conv3x3(x, weight, bias).backward(upstream)
+    assert x.grad is None
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "used"),
+    [((16, 64, 14, 14), 3, True), ((1, 64, 64, 64), 3, False), ((16, 32, 14, 14), 3, False), ((16, 64, 14, 14), 1, False)],
+)
+def test_only_batches_of_wide_regions_take_it(shape, kernel, used, monkeypatch):
+    calls = []
+    monkeypatch.setattr(winograd, "conv3x3", lambda *a: calls.append(1) or plain(*a))
+    conv(shape[1], shape[1], kernel)(paddle.randn(shape))
+    assert bool(calls) == used
