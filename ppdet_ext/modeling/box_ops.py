@@ -68,10 +68,10 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, max_keep: int |
 def multiclass_nms(
     boxes: np.ndarray, scores: np.ndarray, score_threshold: float, iou_threshold: float, max_detections: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """NMS per class over boxes shared by all classes.
+    """NMS per class.
 
     Args:
-        boxes: (n, 4) float32.
+        boxes: (n, 4) float32, shared by all classes, or (n, classes, 4).
         scores: (n, classes) float32, background not included.
         score_threshold: a score counts when it is greater.
         iou_threshold: suppress above this IoU.
@@ -84,7 +84,8 @@ def multiclass_nms(
     for label in range(scores.shape[1]):
         index = np.flatnonzero(scores[:, label] > score_threshold)
         if index.size:
-            keep = index[nms(boxes[index], scores[index, label], iou_threshold, max_detections)]
+            own = boxes if boxes.ndim == 2 else boxes[:, label]
+            keep = index[nms(own[index], scores[index, label], iou_threshold, max_detections)]
             found.append((keep, np.full(keep.shape, label, np.int64), scores[keep, label]))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)

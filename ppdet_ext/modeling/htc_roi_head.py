@@ -1,37 +1,22 @@
 """The cascade of HTC: box and mask heads interleaved over the stages, with the semantic feature in both."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 from ppdet.core.workspace import create, register
 
-from ..errors import DivergenceError
 from .assignment import IoUAssigner, RoISample, RoISampler
 from .box_head import BoxHead
-from .box_ops import decode, encode, multiclass_nms
+from .box_ops import multiclass_nms
+from .features import Features
 from .ground_truth import GroundTruth
 from .layers import zero_loss
 from .mask_head import HTCMaskHead
 from .mask_targets import mask_targets
+from .regions import finite, of_class, split, stack
 from .roi_align import Pyramid
 from .semantic_head import FusedSemanticHead
-from .smooth_l1 import smooth_l1
-
-
-@dataclass(frozen=True)
-class Features:
-    """What regions are pooled from: the pyramid, and the semantic feature where that branch is on."""
-
-    pyramid: Pyramid
-    semantic: Pyramid | None
-
-    def pool(self, rois: np.ndarray, size: int, semantic_merge: int) -> paddle.Tensor:
-        """Both features of rois (n, 5) at size × size, added (HTC §3.3)."""
-        pooled = self.pyramid.pool(rois, size)
-        return pooled if self.semantic is None else pooled + self.semantic.pool(rois, size, semantic_merge)
 
 
 @register
@@ -39,7 +24,8 @@ class HTCRoIHead(nn.Layer):
     """Hybrid task cascade (arXiv 1901.07518).
 
     At each stage the box head refines the boxes, and the mask head sees the refined ones ("interleaved") together with the
-    features of the mask heads before it ("mask information flow").
+    features of the mask heads before it ("mask information flow"). Without either, and without the semantic branch, it is
+    Cascade Mask R-CNN (arXiv 1906.09756); with one stage of class-specific boxes, Mask R-CNN (arXiv 1703.06870).
 
     Args:
         channels: channels of the pyramid.
@@ -49,6 +35,8 @@ class HTCRoIHead(nn.Layer):
         with_mask: whether there are mask heads.
         fc_channels, num_fcs: of the box heads. mask_channels, num_mask_convs: of the mask heads.
         box_size, mask_size: cells along each side of a pooled region; masks have twice as many.
+        class_agnostic: one box for all classes, or one of each class, which only a single stage can have.
+        smooth_l1_beta: of the box loss; 0 is the L1 loss.
         stage_ious, stage_box_stds, stage_loss_weights: one entry a stage; their length is the number of stages.
         num_samples, positive_fraction: regions of an image that a stage learns from.
         low_quality_match: give each object at least its best proposal, however small their overlap.
@@ -72,6 +60,8 @@ class HTCRoIHead(nn.Layer):
         num_mask_convs: int = 4,
         box_size: int = 7,
         mask_size: int = 14,
+        class_agnostic: bool = True,
+        smooth_l1_beta: float = 1.0,
         stage_ious: tuple[float, ...] = (0.5, 0.6, 0.7),
         stage_box_stds: tuple[float, ...] = (
             (0.1, 0.1, 0.2, 0.2),
@@ -90,18 +80,11 @@ class HTCRoIHead(nn.Layer):
         mask_ensemble: str = "mean",
     ):
         super().__init__()
-        if not len(stage_ious) == len(stage_box_stds) == len(stage_loss_weights):
-            raise ValueError("stage_ious, stage_box_stds and stage_loss_weights must have one entry a stage")
-        if mask_ensemble not in ("mean", "last"):
-            raise ValueError(f"mask_ensemble is '{mask_ensemble}'; it must be 'mean' or 'last'")
-        if semantic_head is not None and semantic_head.channels != channels:
-            raise ValueError(
-                f"the semantic feature has {semantic_head.channels} channels, the pyramid {channels}; they are added"
-            )
-        stages = range(len(stage_ious))
+        _check(stage_ious, stage_box_stds, stage_loss_weights, mask_ensemble, semantic_head, channels)
+        if not class_agnostic and (len(stage_ious) > 1 or interleaved):
+            raise ValueError("boxes of each class (class_agnostic: false) need a single stage, and interleaved: false")
         self.strides, self.num_classes, self.with_mask = list(strides), num_classes, with_mask
         self.box_size, self.mask_size = box_size, mask_size
-        self.stds = [np.asarray(s, np.float32) for s in stage_box_stds]
         self.weights = list(stage_loss_weights)
         self.interleaved, self.mask_info_flow, self.mask_ensemble = interleaved, mask_info_flow, mask_ensemble
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
@@ -109,10 +92,12 @@ class HTCRoIHead(nn.Layer):
             RoISampler(IoUAssigner(iou, iou, iou, low_quality_match), num_samples, positive_fraction) for iou in stage_ious
         ]
         self.semantic_head = semantic_head
-        self.box_heads = nn.LayerList([BoxHead(channels, num_classes, fc_channels, num_fcs, box_size) for _ in stages])
+        box = (channels, num_classes, fc_channels, num_fcs, box_size, class_agnostic)
+        self.box_heads = nn.LayerList([BoxHead(*box, stds, smooth_l1_beta) for stds in stage_box_stds])
         if with_mask:
+            takes = [mask_info_flow and s > 0 for s in range(len(stage_ious))]
             self.mask_heads = nn.LayerList(
-                [HTCMaskHead(channels, num_classes, num_mask_convs, mask_info_flow and s > 0, mask_channels) for s in stages]
+                [HTCMaskHead(channels, num_classes, num_mask_convs, take, mask_channels) for take in takes]
             )
 
     @classmethod
@@ -162,12 +147,15 @@ class HTCRoIHead(nn.Layer):
             losses["loss_semantic"] = self.semantic_head.loss(logits, semantic_target)
         elif self.semantic_head is not None:
             losses["loss_semantic"] = zero_loss(self.semantic_head.logits)
-        for s in range(len(self.box_heads)):
+        for s, head in enumerate(self.box_heads):
             samples = self._sample(s, proposals, truth, rngs)
-            rois = _stack([x.boxes for x in samples])
-            cls, reg = self.box_heads[s](features.pool(rois, self.box_size, 2))
-            losses.update(self._box_losses(s, cls, reg, samples, truth))
-            proposals = self._refine(s, samples, reg, truth)
+            cls, reg = head(features.pool(stack([x.boxes for x in samples]), self.box_size, 2))
+            loss_cls, loss_reg = head.losses(cls, reg, samples, truth)
+            losses[f"loss_bbox_cls_stage{s}"] = loss_cls * self.weights[s]
+            losses[f"loss_bbox_reg_stage{s}"] = loss_reg * self.weights[s]
+            deltas = finite(reg.detach().numpy(), f"box deltas of stage {s}")
+            if self.interleaved or s + 1 < len(self.box_heads):
+                proposals = self._refine(s, samples, deltas, truth)
             if self.with_mask:
                 if self.interleaved:
                     samples = self._sample(s, proposals, truth, rngs)
@@ -177,38 +165,13 @@ class HTCRoIHead(nn.Layer):
     def _sample(self, stage: int, proposals: list, truth: list[GroundTruth], rngs: list) -> list[RoISample]:
         return [self.samplers[stage](p, t.boxes, rng) for p, t, rng in zip(proposals, truth, rngs)]
 
-    def _box_losses(
-        self, stage: int, cls: paddle.Tensor, reg: paddle.Tensor, samples: list[RoISample], truth: list[GroundTruth]
-    ) -> dict[str, paddle.Tensor]:
-        labels, goals, rows, base = [], [], [], 0
-        for sample, t in zip(samples, truth):
-            p = sample.num_positive
-            background = np.full(len(sample.boxes) - p, self.num_classes, np.int64)
-            labels.append(np.concatenate([t.labels[sample.object_index], background]))
-            goals.append(encode(sample.boxes[:p], t.boxes[sample.object_index], self.stds[stage]))
-            rows.append(np.arange(base, base + p))
-            base += len(sample.boxes)
-        count, rows, weight = max(base, 1), np.concatenate(rows), self.weights[stage]
-        if base:
-            loss_cls = F.cross_entropy(cls, paddle.to_tensor(np.concatenate(labels)), reduction="sum") / count
-        else:
-            loss_cls = zero_loss(self.box_heads[stage])
-        if len(rows):
-            goal = paddle.to_tensor(np.concatenate(goals))
-            loss_reg = smooth_l1(paddle.gather(reg, paddle.to_tensor(rows)), goal, beta=1.0) / count
-        else:
-            loss_reg = zero_loss(self.box_heads[stage].regress)
-        return {f"loss_bbox_cls_stage{stage}": loss_cls * weight, f"loss_bbox_reg_stage{stage}": loss_reg * weight}
-
-    def _refine(self, stage: int, samples: list[RoISample], reg: paddle.Tensor, truth: list[GroundTruth]) -> list[np.ndarray]:
+    def _refine(self, stage: int, samples: list[RoISample], deltas: np.ndarray, truth: list[GroundTruth]) -> list[np.ndarray]:
         """The sampled boxes moved by this stage, without those that were ground truth."""
-        deltas = _finite(reg.detach().numpy(), f"box deltas of stage {stage}")
         refined = []
-        for sample, t, part in zip(samples, truth, _split(deltas, [len(x.boxes) for x in samples])):
+        for sample, t, part in zip(samples, truth, split(deltas, [len(x.boxes) for x in samples])):
             proposal = np.ones(len(sample.boxes), bool)
             proposal[: sample.num_positive] = ~sample.is_object
-            boxes = decode(sample.boxes, part, self.stds[stage], t.height, t.width)
-            refined.append(boxes[proposal])
+            refined.append(self.box_heads[stage].decode(sample.boxes, part, t.height, t.width)[proposal])
         return refined
 
     def _mask_loss(self, stage: int, features: Features, samples: list[RoISample], truth: list[GroundTruth]) -> paddle.Tensor:
@@ -219,8 +182,9 @@ class HTCRoIHead(nn.Layer):
         targets = [
             mask_targets(boxes, x.object_index, t.bitmap, 2 * self.mask_size) for boxes, x, t in zip(positive, samples, truth)
         ]
-        regions = features.pool(_stack(positive), self.mask_size, 1)
-        logits = _of_class(self.mask_heads[stage](regions, self._mask_chain(stage, regions)), labels)
+        regions = features.pool(stack(positive), self.mask_size, 1)
+        logits = self.mask_heads[stage](regions, self._mask_chain(stage, regions))
+        logits = of_class(logits, np.arange(len(labels)), labels)
         loss = F.binary_cross_entropy_with_logits(logits, paddle.to_tensor(np.concatenate(targets)))
         return loss * self.weights[stage]
 
@@ -243,24 +207,24 @@ class HTCRoIHead(nn.Layer):
         found = []
         for b, s in zip(boxes, scores):
             index, labels, best = multiclass_nms(b, s, self.score_threshold, self.nms_iou, self.max_detections)
-            found.append((b[index], best, labels))
+            found.append((b[index] if b.ndim == 2 else b[index, labels], best, labels))
         if not self.with_mask:
             return [(*f, None) for f in found]
-        probs = self.mask_probabilities(features, _stack([f[0] for f in found]), np.concatenate([f[2] for f in found]))
-        return [(*f, p) for f, p in zip(found, _split(probs, [len(f[0]) for f in found]))]
+        probs = self.mask_probabilities(features, stack([f[0] for f in found]), np.concatenate([f[2] for f in found]))
+        return [(*f, p) for f, p in zip(found, split(probs, [len(f[0]) for f in found]))]
 
     def cascade(
         self, features: Features, proposals: list[np.ndarray], im_shape: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Final boxes (n, 4) and class scores (n, classes) of each image: logits are averaged over the stages."""
+        """Final boxes (n, 4), or (n, classes, 4), and class scores (n, classes) of each image: logits are stages' means."""
         counts, total = [len(p) for p in proposals], 0.0
         for s, head in enumerate(self.box_heads):
-            cls, reg = head(features.pool(_stack(proposals), self.box_size, 2))
-            total = total + _finite(cls.numpy(), f"class logits of stage {s}")
-            deltas = _split(_finite(reg.numpy(), f"box deltas of stage {s}"), counts)
-            proposals = [decode(p, d, self.stds[s], *shape) for p, d, shape in zip(proposals, deltas, im_shape)]
+            cls, reg = head(features.pool(stack(proposals), self.box_size, 2))
+            total = total + finite(cls.numpy(), f"class logits of stage {s}")
+            deltas = split(finite(reg.numpy(), f"box deltas of stage {s}"), counts)
+            proposals = [head.decode(p, d, *shape) for p, d, shape in zip(proposals, deltas, im_shape)]
         mean = paddle.to_tensor(total / np.float32(len(self.box_heads)))
-        return proposals, _split(F.softmax(mean, axis=1).numpy()[:, :-1], counts)
+        return proposals, split(F.softmax(mean, axis=1).numpy()[:, :-1], counts)
 
     def mask_probabilities(self, features: Features, rois: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Probability of each roi's own class, (n, 2s, 2s) float32: the mean of the stages, or the last one's."""
@@ -270,27 +234,17 @@ class HTCRoIHead(nn.Layer):
         for head in self.mask_heads:
             state = head.features(regions, previous)
             previous = state if self.mask_info_flow else None
-            probs.append(F.sigmoid(_of_class(head.predict(state), labels)).numpy())
-        return _finite(probs[-1] if self.mask_ensemble == "last" else np.mean(probs, axis=0), "mask probabilities")
+            logits = of_class(head.predict(state), np.arange(len(labels)), labels)
+            probs.append(F.sigmoid(logits).numpy())
+        return finite(probs[-1] if self.mask_ensemble == "last" else np.mean(probs, axis=0), "mask probabilities")
 
 
-def _stack(boxes: list[np.ndarray]) -> np.ndarray:
-    """Boxes of each image as rois (n, 5), the image's index first."""
-    image = np.repeat(np.arange(len(boxes)), [len(b) for b in boxes]).astype(np.float32)
-    return np.concatenate([image[:, None], np.concatenate(boxes).reshape(-1, 4)], axis=1).astype(np.float32)
-
-
-def _split(rows: np.ndarray, counts: list[int]) -> list[np.ndarray]:
-    return np.split(rows, np.cumsum(counts)[:-1])
-
-
-def _finite(values: np.ndarray, what: str) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise DivergenceError(f"{what} are not finite")
-    return values
-
-
-def _of_class(logits: paddle.Tensor, labels: np.ndarray) -> paddle.Tensor:
-    """(n, classes, h, w) -> (n, h, w), each row's own class."""
-    index = np.stack([np.arange(len(labels)), labels], axis=1)
-    return paddle.gather_nd(logits, paddle.to_tensor(index))
+def _check(
+    ious: tuple, stds: tuple, weights: tuple, mask_ensemble: str, semantic_head: FusedSemanticHead | None, channels: int
+) -> None:
+    if not len(ious) == len(stds) == len(weights):
+        raise ValueError("stage_ious, stage_box_stds and stage_loss_weights must have one entry a stage")
+    if mask_ensemble not in ("mean", "last"):
+        raise ValueError(f"mask_ensemble is '{mask_ensemble}'; it must be 'mean' or 'last'")
+    if semantic_head is not None and semantic_head.channels != channels:
+        raise ValueError(f"the semantic feature has {semantic_head.channels} channels, the pyramid {channels}; they are added")

@@ -28,6 +28,8 @@ class HTCRPNHead(nn.Layer):
         ratios, scale: of the anchors.
         positive_iou, negative_iou: assignment thresholds.
         num_samples, positive_fraction: anchors of an image that enter the loss.
+        inside_only: anchors that reach over the image's edge take no part in learning.
+        smooth_l1_beta: of the loss of the deltas; 0 is the L1 loss.
         nms_iou: overlap above which a worse proposal of the same level goes.
         train_pre_nms, train_proposals, test_pre_nms, test_proposals: best anchors of each level, best proposals of all.
     """
@@ -42,6 +44,8 @@ class HTCRPNHead(nn.Layer):
         negative_iou: float = 0.3,
         num_samples: int = 256,
         positive_fraction: float = 0.5,
+        inside_only: bool = True,
+        smooth_l1_beta: float = 1 / 9,
         nms_iou: float = 0.7,
         train_pre_nms: int = 2000,
         train_proposals: int = 2000,
@@ -53,6 +57,7 @@ class HTCRPNHead(nn.Layer):
         self.assigner = IoUAssigner(positive_iou, negative_iou, negative_iou)
         self.num_samples = num_samples
         self.positive_fraction = positive_fraction
+        self.inside_only, self.smooth_l1_beta = inside_only, smooth_l1_beta
         self.nms_iou = nms_iou
         self.limits = {True: (train_pre_nms, train_proposals), False: (test_pre_nms, test_proposals)}
         self.hidden = conv(channels, channels, 3, std=0.01)
@@ -106,12 +111,21 @@ class HTCRPNHead(nn.Layer):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices of the sampled positive and negative anchors among all of an image, and the positives' deltas."""
         anchors = np.concatenate([self.grid.level(k, *size) for k, size in enumerate(sizes)])
-        inside = (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        inside = np.flatnonzero(inside)
-        assigned = self.assigner(anchors[inside], objects)
+        if self.inside_only:
+            known = (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
+        else:
+            known = np.concatenate([self._of_image(k, *size, height, width) for k, size in enumerate(sizes)])
+        known = np.flatnonzero(known)
+        assigned = self.assigner(anchors[known], objects)
         positive, negative = sample_balanced(assigned, self.num_samples, self.positive_fraction, rng)
         goal = objects[assigned[positive]] if len(positive) else np.zeros((0, 4), np.float32)
-        return inside[positive], inside[negative], encode(anchors[inside[positive]], goal, UNIT)
+        return known[positive], known[negative], encode(anchors[known[positive]], goal, UNIT)
+
+    def _of_image(self, level: int, rows: int, columns: int, height: float, width: float) -> np.ndarray:
+        """Which anchors of a level are centred on the image padded to whole multiples of 32 px; a batch may be larger."""
+        stride = self.grid.strides[level]
+        used = [np.arange(n) < np.ceil(np.ceil(length / 32) * 32 / stride) for n, length in ((rows, height), (columns, width))]
+        return np.repeat((used[0][:, None] & used[1]).ravel(), self.grid.per_cell)
 
     def losses(
         self,
@@ -139,7 +153,7 @@ class HTCRPNHead(nn.Layer):
             cls = flat.sum() * 0.0
         if len(positive):
             goal = paddle.to_tensor(np.concatenate([d for _, _, d in parts]))
-            reg = smooth_l1(paddle.gather(moves, paddle.to_tensor(positive)), goal, beta=1 / 9)
+            reg = smooth_l1(paddle.gather(moves, paddle.to_tensor(positive)), goal, self.smooth_l1_beta)
         else:
             reg = moves.sum() * 0.0
         return {"loss_rpn_cls": cls / count, "loss_rpn_reg": reg / count}
