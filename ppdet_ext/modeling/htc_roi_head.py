@@ -144,9 +144,10 @@ class HTCRoIHead(nn.Layer):
         features, logits = self.features(feats, with_logits=semantic_target is not None)
         losses = {}
         if logits is not None:
-            losses["loss_semantic"] = self.semantic_head.loss(logits, semantic_target)
+            # Where there is no region at all, nothing pools the semantic feature.
+            losses["loss_semantic"] = self.semantic_head.loss(logits, semantic_target) + zero_loss(self.semantic_head.embedding)
         elif self.semantic_head is not None:
-            losses["loss_semantic"] = zero_loss(self.semantic_head.logits)
+            losses["loss_semantic"] = zero_loss(self.semantic_head.logits, self.semantic_head.embedding)
         for s, head in enumerate(self.box_heads):
             samples = self._sample(s, proposals, truth, rngs)
             cls, reg = head(features.pool(stack([x.boxes for x in samples]), self.box_size, 2))

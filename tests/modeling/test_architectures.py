@@ -1,9 +1,9 @@
-"""HTC and its ablations pass the tests of every architecture."""
+"""HTC, its ablations, its backbones and its baselines pass the tests of every architecture."""
 
 import paddle
 import pytest
 from architecture_base import ArchitectureTests
-from reference_model import random_batch, small_model
+from reference_model import cascade_mask_rcnn, mask_rcnn, random_batch, small_model
 
 
 class TestHTC(ArchitectureTests):
@@ -46,6 +46,41 @@ class TestTwoStagesNarrowAndNotInterleaved(ArchitectureTests):
             mask_channels=8,
             num_fcs=1,
         )
+
+
+class TestResNeXtWithDCNv1(ArchitectureTests):
+    def build(self):
+        return small_model(channels=16, backbone={"groups": 4, "base_width": 4, "dcn_v1_stages": (1, 2, 3)})
+
+
+class TestDCNv2(ArchitectureTests):
+    def build(self):
+        return small_model(channels=16, backbone={"dcn_v2_stages": (2, 3)})
+
+
+class TestResNet101(ArchitectureTests):
+    def build(self):
+        return small_model(depth=101, channels=16, backbone={"norm_eval": False})
+
+
+class TestCascadeMaskRCNN(ArchitectureTests):
+    def build(self):
+        return cascade_mask_rcnn()
+
+    def test_loss_names(self, model):
+        model.train()
+        stages = [f"loss_{k}_stage{s}" for s in range(3) for k in ("bbox_cls", "bbox_reg", "mask")]
+        assert set(model(random_batch(2))) == {"loss", "loss_rpn_cls", "loss_rpn_reg", *stages}
+
+
+class TestMaskRCNN(ArchitectureTests):
+    def build(self):
+        return mask_rcnn()
+
+    def test_loss_names(self, model):
+        model.train()
+        stage = {"loss_bbox_cls_stage0", "loss_bbox_reg_stage0", "loss_mask_stage0"}
+        assert set(model(random_batch(2))) == {"loss", "loss_rpn_cls", "loss_rpn_reg", *stage}
 
 
 def test_stage_settings_must_agree_in_length():

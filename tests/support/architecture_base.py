@@ -45,6 +45,14 @@ class ArchitectureTests:
         missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
         assert missing == [], "ranks without an object must still agree on the graph"
 
+    def test_image_without_objects_and_proposals_trains(self, model):
+        model.train()
+        model.rpn_head.limits = {True: (1, 0)}
+        losses = model(random_batch(objects=0))
+        losses["loss"].backward()
+        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+        assert missing == [], "ranks without a region must still agree on the graph"
+
     def test_loss_depends_on_seed_epoch_and_image_alone(self, model):
         model.train()
         batch = random_batch(objects=5)

@@ -13,24 +13,57 @@ from ppdet_ext.structures import Rle
 TRAIN_SIZES = [(256, 320), (240, 304)]
 
 
-def small_model(semantic: bool = True, depth: int = 50, channels: int = 32, classes: int = 4, **roi) -> HybridTaskCascade:
-    """A narrow HTC built without YAML; `roi` overrides the RoI head's settings."""
-    backbone = HTCResNet(depth, base_channels=16)
-    shapes = backbone.out_shape
+def small_model(
+    semantic: bool = True,
+    depth: int = 50,
+    channels: int = 32,
+    classes: int = 4,
+    backbone: dict | None = None,
+    rpn: dict | None = None,
+    **roi,
+) -> HybridTaskCascade:
+    """A narrow HTC built without YAML; `backbone`, `rpn` and `roi` override the settings of these parts."""
+    body = HTCResNet(depth, base_channels=16, **(backbone or {}))
+    shapes = body.out_shape
     neck = FPN([s.channels for s in shapes], channels, [1 / s.stride for s in shapes], extra_stage=1, use_c5=False)
     branch = FusedSemanticHead(channels, classes, 5, channels) if semantic else None
     settings = {"fc_channels": 64, "num_samples": 128, **roi}
     head = HTCRoIHead(channels, (4, 8, 16, 32), classes, branch, **settings)
-    return HybridTaskCascade(backbone, neck, HTCRPNHead(channels), head)
+    return HybridTaskCascade(body, neck, HTCRPNHead(channels, **(rpn or {})), head)
 
 
 def reference_model(name: str) -> HybridTaskCascade:
-    """`tiny_a` (with semantic branch) or `tiny_b` (without)."""
-    model = small_model(semantic=name == "tiny_a")
+    """`tiny_a` (with semantic branch), `tiny_b` (without) or `tiny_c` (with; ResNeXt, deformable in c3 to c5)."""
+    grouped = {"groups": 4, "base_width": 4, "dcn_v1_stages": (1, 2, 3)}
+    model = small_model(semantic=name != "tiny_b", backbone=grouped if name == "tiny_c" else None)
     for key, value in model.state_dict().items():
         theirs = mmdet_name(key)
         value.set_value(from_mmdet(theirs, parameter(theirs, shape_in_mmdet(value.shape), name)))
     return model
+
+
+def cascade_mask_rcnn() -> HybridTaskCascade:
+    """A narrow Cascade Mask R-CNN, with the settings of configs/_base_/models/cascade_mask_rcnn_r50_fpn.yml."""
+    return small_model(
+        False, channels=16, interleaved=False, mask_info_flow=False, low_quality_match=False, score_threshold=0.05
+    )
+
+
+def mask_rcnn() -> HybridTaskCascade:
+    """A narrow Mask R-CNN, with the settings of configs/_base_/models/mask_rcnn_r50_fpn.yml."""
+    return small_model(
+        False,
+        channels=16,
+        rpn={"inside_only": False, "smooth_l1_beta": 0.0, "train_proposals": 1000},
+        stage_ious=(0.5,),
+        stage_box_stds=((0.1, 0.1, 0.2, 0.2),),
+        stage_loss_weights=(1.0,),
+        class_agnostic=False,
+        smooth_l1_beta=0.0,
+        interleaved=False,
+        mask_info_flow=False,
+        score_threshold=0.05,
+    )
 
 
 def training_truth(arrays: dict) -> list[GroundTruth]:
