@@ -63,7 +63,7 @@ class HTCRoIHead(nn.Layer):
         class_agnostic: bool = True,
         smooth_l1_beta: float = 1.0,
         stage_ious: tuple[float, ...] = (0.5, 0.6, 0.7),
-        stage_box_stds: tuple[float, ...] = (
+        stage_box_stds: tuple[tuple[float, ...], ...] = (
             (0.1, 0.1, 0.2, 0.2),
             (0.05, 0.05, 0.1, 0.1),
             (0.033, 0.033, 0.067, 0.067),
