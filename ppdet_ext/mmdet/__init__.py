@@ -1,0 +1,1 @@
+"""mmdetection's checkpoints: reading and writing them without torch, and converting them."""
