@@ -107,6 +107,11 @@ class CocoJsonDataSet(InstanceDataSet):
                 f"image folder {folder} does not exist; dataset_dir and image_dir name it. "
                 "See dataset/README.md for how to get the data."
             )
+        if self.semantic_dir is not None and not os.path.isdir(maps := os.path.join(self.dataset_dir, self.semantic_dir)):
+            raise UserError(
+                f"folder of label maps {maps} does not exist; dataset_dir and semantic_dir name it. See dataset/README.md for "
+                "how to get the maps, and what to do without them."
+            )
         usable = []
         for image in images:
             file = os.path.join(folder, image["file_name"])

@@ -204,9 +204,12 @@ def test_bad_files_are_named(coco):
 
 
 def test_label_maps_are_found_beside_the_images(coco):
+    (coco / "maps").mkdir()
     record = opened(coco, semantic_dir="maps").records[0]
     assert record.semantic_file == str(coco / "maps" / "a.png")
     assert opened(coco).records[0].semantic_file is None
+    with pytest.raises(UserError, match=r"label maps .*pictures does not exist; .* semantic_dir .*README"):
+        opened(coco, semantic_dir="pictures")
 
 
 def test_yaml_restores_it():

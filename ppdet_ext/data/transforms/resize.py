@@ -10,6 +10,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from ppdet_ext.errors import UserError
+
 from ..base import one_of, register_transform
 from ..record import Sample
 
@@ -68,6 +70,10 @@ class ResizeShortEdge:
     """
 
     def __init__(self, short_edges: list[int], long_limit: int | None = 1333, mode: str = "choice"):
+        if not short_edges or min(short_edges) < 1:
+            raise UserError(
+                f"ResizeShortEdge.short_edges is {list(short_edges)}; give lengths of 1 px or more, for example [800]."
+            )
         self.short_edges, self.long_limit = list(short_edges), long_limit
         self.mode = one_of(mode, ("choice", "range"), "ResizeShortEdge.mode")
 
