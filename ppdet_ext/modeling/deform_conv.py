@@ -1,8 +1,8 @@
 """Deformable convolution, v1 (arXiv 1703.06211) and v2 (arXiv 1811.11168): on the CPU as sparse products, elsewhere Paddle's.
 
 Paddle's CPU operator is exact, but its backward pass goes through the samples channel by channel: at the layers of
-ResNeXt-101 (256 × 1600 px) it takes 13 to 55 times as long as that of a plain convolution, here 2 to 3 times. With one set of
-offsets for all channels, sampling is one sparse matrix.
+ResNeXt-101 (256 × 1600 px) it takes 15 to 60 times as long as that of a plain convolution, here 2 to 3 times
+(`benchmarks/bench_deform_conv.py`). With one set of offsets for all channels, sampling is one sparse matrix.
 """
 
 import numpy as np
