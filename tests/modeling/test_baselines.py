@@ -5,7 +5,9 @@ import paddle
 import pytest
 from reference_model import cascade_mask_rcnn, mask_rcnn, random_batch, small_model
 
-from ppdet_ext.modeling import HTCRPNHead
+from ppdet_ext.engine.build import build_model
+from ppdet_ext.engine.config import load_config
+from ppdet_ext.modeling import HTCRPNHead, HybridTaskCascade
 from ppdet_ext.modeling.assignment import RoISample
 from ppdet_ext.modeling.box_head import BoxHead
 from ppdet_ext.modeling.box_ops import decode, encode, multiclass_nms, nms
@@ -18,6 +20,27 @@ STDS = (0.1, 0.1, 0.2, 0.2)
 def boxes_of(rng: np.random.Generator, n: int) -> np.ndarray:
     corner = rng.uniform(0, 60, (n, 2))
     return np.concatenate([corner, corner + rng.uniform(8, 30, (n, 2))], 1).astype(np.float32)
+
+
+def settings_of(model: HybridTaskCascade) -> dict:
+    """What a detector's rules are, widths apart."""
+    rpn, roi = model.rpn_head, model.roi_head
+    names = ("interleaved", "mask_info_flow", "mask_ensemble", "weights", "score_threshold", "nms_iou", "max_detections")
+    return {
+        **{name: getattr(roi, name) for name in names},
+        "semantic": roi.semantic_head,
+        "assigners": [sampler.assigner for sampler in roi.samplers],
+        "boxes": [(head.class_agnostic, head.stds.tolist(), head.beta) for head in roi.box_heads],
+        "masks": [head.merge is None for head in roi.mask_heads],
+        "rpn": (rpn.inside_only, rpn.smooth_l1_beta, rpn.limits, rpn.assigner),
+    }
+
+
+@pytest.mark.parametrize(("narrow", "name"), [(cascade_mask_rcnn, "cascade_mask_rcnn"), (mask_rcnn, "mask_rcnn")])
+def test_shipped_configuration_has_the_settings_tested_here(root, narrow, name):
+    with paddle.LazyGuard():
+        shipped = build_model(load_config(root / "configs" / name / f"{name}_r50_fpn_1x_coco.yml"))
+    assert settings_of(shipped) == settings_of(narrow())
 
 
 def test_class_specific_loss_sees_the_deltas_of_each_boxs_own_class():
