@@ -29,12 +29,13 @@ def add_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
 class Conv2D(nn.Conv2D):
     """paddle.nn.Conv2D, faster on CPUs (see `add_bias` and `winograd`)."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(n, C_in, H, W) -> (n, C_out, H', W')."""
+    def forward(self, x: paddle.Tensor, relu: bool = False) -> paddle.Tensor:
+        """(n, C_in, H, W) -> (n, C_out, H', W'), through a ReLU if asked for."""
         if winograd.applies(x, self):
-            return winograd.conv3x3(x, self.weight, self.bias)
+            return winograd.conv3x3(x, self.weight, self.bias, relu)
         out = F.conv2d(x, self.weight, None, self._stride, self._updated_padding, self._dilation, self._groups)
-        return add_bias(out, self.bias)
+        out = add_bias(out, self.bias)
+        return F.relu(out) if relu else out
 
 
 class Conv2DTranspose(nn.Conv2DTranspose):

@@ -37,9 +37,9 @@ class HTCMaskHead(nn.Layer):
         """What the next stage's head takes: (n, channels, s, s) -> (n, width, s, s), before the deconvolution."""
         x = regions
         if self.merge is not None and previous is not None:
-            x = x + F.relu(self.merge(previous))
+            x = x + self.merge(previous, relu=True)
         for layer in self.convs:
-            x = F.relu(layer(x))
+            x = layer(x, relu=True)
         return x
 
     def predict(self, features: paddle.Tensor) -> paddle.Tensor:

@@ -43,6 +43,16 @@ def test_values_and_gradients_are_those_of_the_plain_convolution(n, channels, ou
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * max(1.0, np.abs(theirs).max()))
 
 
+def test_relu_stops_values_and_gradients():
+    x, weight, bias, upstream = arrays(6, 4, 4, 14, 14)
+    before = winograd.conv3x3(x, weight, bias)
+    after = gradients(lambda *t: winograd.conv3x3(*t, True), x, weight, bias, upstream)
+    assert np.array_equal(after[0], F.relu(before).numpy())
+    stopped = upstream * (before > 0).astype("float32")
+    for ours, theirs in zip(after[1:], gradients(winograd.conv3x3, x, weight, bias, stopped)[1:]):
+        assert np.array_equal(ours, theirs)
+
+
 def test_rounding_is_near_that_of_the_plain_convolution_in_a_mask_head():
     x, weight, bias, _ = arrays(8, 256, 256, 14, 14)
     exact = sum(
@@ -57,12 +67,15 @@ def test_rounding_is_near_that_of_the_plain_convolution_in_a_mask_head():
     assert np.sqrt((errors[0] ** 2).mean()) < 2e-6
 
 
-def test_large_maps_are_cut_into_strips_that_agree_at_their_borders(monkeypatch):
-    tensors = arrays(2, 3, 4, 41, 37)
-    whole = gradients(winograd.conv3x3, *tensors)
-    monkeypatch.setattr(winograd, "TILES_A_JOB", 10)
-    for cut, together in zip(gradients(winograd.conv3x3, *tensors), whole):
-        np.testing.assert_allclose(cut, together, rtol=0, atol=1e-3)
+@pytest.mark.parametrize("relu", [False, True])
+def test_canvases_of_other_sizes_agree(relu, monkeypatch):
+    tensors = arrays(23, 3, 4, 14, 14)
+    several = gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors)
+    for columns, rows in [(1, 1), (3, 2), (4, 100)]:
+        monkeypatch.setattr(winograd, "COLUMNS", columns)
+        monkeypatch.setattr(winograd, "ROWS", rows)
+        for ours, theirs in zip(gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors), several):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_repeats_are_bit_identical():
@@ -85,6 +98,6 @@ def test_input_without_gradient():
 )
 def test_only_batches_of_wide_regions_take_it(shape, kernel, used, monkeypatch):
     calls = []
-    monkeypatch.setattr(winograd, "conv3x3", lambda *a: calls.append(1) or plain(*a))
+    monkeypatch.setattr(winograd, "conv3x3", lambda x, weight, bias, relu: calls.append(1) or plain(x, weight, bias))
     conv(shape[1], shape[1], kernel)(paddle.randn(shape))
     assert bool(calls) == used
