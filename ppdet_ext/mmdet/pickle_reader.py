@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 from .stored import Malformed
 
-MAX_OPCODES = 1_000_000
-MAX_TEXT = 64 << 20
-LONGEST_TEXT = 1 << 20
+MAX_OPCODES = 500_000
+MAX_TEXT = 16 << 20
+LONGEST_TEXT = 1 << 14
 LONGEST_NAME = 256
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
 
@@ -131,7 +131,7 @@ class PickleReader:
         self.stack = []
 
     def data(self, layout: str, decode: Callable[[bytes], Any]) -> None:
-        """Text or bytes with their length before them; very long ones, say a log's arrays, are passed over."""
+        """Text or bytes with their length before them; long ones, say a log's arrays, are passed over."""
         length = self.number(layout)
         if length > LONGEST_TEXT:
             self.source.skip(length)

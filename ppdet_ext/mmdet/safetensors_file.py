@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from .stored import Malformed, Storage, StoredTensor
 
+MAX_HEADER = 16 << 20
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -19,6 +20,10 @@ def open_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[Shapes, C
     Raises:
         Malformed: not such a file, or damaged.
     """
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > MAX_HEADER:
+        raise Malformed(f"its header would have {length} bytes, more than {MAX_HEADER}; it is no safetensors file")
     try:
         file = stack.enter_context(safe_open(path, framework="numpy"))
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no mapping

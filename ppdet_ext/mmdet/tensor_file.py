@@ -1,8 +1,6 @@
 """Opening a file of named tensors: torch's two formats, or safetensors. Nothing in it is run, tensors are read one by one."""
 
 import contextlib
-import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +17,7 @@ from .torch_zip import MAGIC, load_zip
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 STATE_KEYS = ("state_dict", "model")
+LONGEST_NAME = 300
 
 
 class TensorFile:
@@ -70,16 +69,15 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
     path = Path(path)
     with contextlib.ExitStack() as stack:
         with naming(path):
+            if not path.is_file():  # opening a named pipe would wait for ever
+                raise Malformed("it is no ordinary file" if path.exists() else "it does not exist")
             stream = stack.enter_context(path.open("rb"))
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise Malformed("it is no ordinary file")
             start = stream.read(64)
             if path.suffix == ".safetensors":
                 shapes, read = open_safetensors(path, stack)
                 file = _named(path, {name: (name, shape) for name, shape in shapes.items()}, read, [])
             else:
-                file = _open_torch(path, stream, status.st_size, start)
+                file = _open_torch(path, stream, path.stat().st_size, start)
         yield file
 
 
@@ -113,9 +111,9 @@ def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
     if not isinstance(content, dict):
         raise Malformed(f"it holds a {type(content).__name__}; expected a state_dict")
     key = next((key for key in STATE_KEYS if isinstance(content.get(key), dict)), None)
-    others = [str(name) for name in content if name not in (key, "meta")] if key else []
-    notes = [f"not read: {', '.join(others)}"] if others else []
-    if "ema_state_dict" in others:
+    others = [ascii(name)[:40] for name in content if name not in (key, "meta")] if key else []
+    notes = [f"not read: {', '.join(others[:10])}"] if others else []
+    if "ema_state_dict" in content:
         notes.append("state_dict holds the averaged weights, as mmengine saves them; ema_state_dict the others")
     table = content[key] if key else content
     if not table:
@@ -125,8 +123,13 @@ def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
             raise Malformed(f"its table of tensors has a name of type {type(name).__name__}")
         if type(value) is not StoredTensor:
             what = value.name if hasattr(value, "name") else type(value).__name__
-            raise Malformed(f"{name!r} in its table of tensors is no tensor, but {what}")
+            raise Malformed(f"{ascii(name)[:80]} in its table of tensors is no tensor, but {what}")
     return dict(table), notes
+
+
+def _check_name(name: str) -> None:
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Malformed(f"its table of tensors has a name {ascii(name)[:40]}…")
 
 
 def _named(
@@ -135,6 +138,7 @@ def _named(
     """The file under today's names; two tensors must not come to share one."""
     originals: dict[str, str] = {}
     for name in listed:
+        _check_name(name)
         if originals.setdefault(canonical(name), name) != name:
             raise Malformed(f"{name} and {originals[canonical(name)]} are the same tensor by name")
     shapes = {name: listed[original][1] for name, original in originals.items()}

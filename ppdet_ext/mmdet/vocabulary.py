@@ -1,5 +1,6 @@
 """The names a torch file may hold, and what stands for each: a tensor, a container, or an inert object."""
 
+import re
 from collections import OrderedDict
 from typing import Any
 
@@ -103,8 +104,13 @@ def find(module: str, name: str) -> Any:
     """What stands for a name. Malformed, with the name, if it is not on the list."""
     word = WORDS.get(f"{_PYTHON_2.get(module, module)}.{name}")
     if word is None:
-        raise Malformed(f"it asks for {module}.{name}, which is not data; refused, nothing of it was run")
+        asked = ascii(f"{module}.{name}")[1:-1]
+        raise Malformed(f"it asks for {asked}, which is not data; refused, nothing of it was run")
     return word
+
+
+def _is_key(value: Any) -> bool:
+    return type(value) is str and re.fullmatch(r"[0-9A-Za-z_]{1,40}", value) is not None
 
 
 class Storages:
@@ -123,7 +129,7 @@ class Storages:
         if type(value) is not tuple or len(value) not in (5, 6) or value[0] != "storage":
             raise Malformed("it refers to something else than storages outside its pickle")
         _, kind, key, _, count, *view = value
-        if type(kind) is not StorageType or type(key) is not str or type(count) is not int or count < 0:
+        if type(kind) is not StorageType or not _is_key(key) or type(count) is not int or count < 0:
             raise Malformed("a storage is described by other values than torch writes")
         storage = self.found.setdefault(key, Storage(key, kind.dtype, count))
         if (storage.dtype, storage.count) != (kind.dtype, count):
@@ -131,7 +137,7 @@ class Storages:
         return storage if not view or view[0] is None else self._view(storage, view[0])
 
     def _view(self, root: Storage, view: Any) -> Storage:
-        if type(view) is not tuple or [type(item) for item in view] != [str, int, int]:
+        if type(view) is not tuple or [type(item) for item in view] != [str, int, int] or not _is_key(view[0]):
             raise Malformed(f"a view of storage {root.key} is described by other values than torch writes")
         key, start, count = view
         if start < 0 or count < 0 or start + count > root.count:

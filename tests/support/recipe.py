@@ -21,7 +21,7 @@ _GAINS = [
     (r"roi_head\.mask_head\.\d+\.conv_res\.", 0.7),
     (r"roi_head\.mask_head\.\d+\.", 1.15),
 ]
-_BACKGROUND_BIAS = {"tiny_a": 23.25, "tiny_b": 18.5}
+_BACKGROUND_BIAS = {"tiny_a": 23.25, "tiny_b": 18.5, "tiny_c": 23.5, "full_a": 32.5, "full_b": 25.0, "full_c": 38.0}
 
 
 def crc(text: str) -> int:
