@@ -399,3 +399,13 @@ def test_leaves_say_what_the_reference_publishes_and_where_it_ran() -> None:
         header = [line for line in path.read_text().splitlines() if line.startswith("#")]
         assert any(line.startswith("# Hardware: ") for line in header), path
         assert any("(published, not measured here)" in line or "publishes no figure" in line for line in header), path
+
+
+def test_semantic_target_of_coco_may_come_from_the_masks() -> None:
+    overrides = ["TrainDataset.semantic_dir=null", "TrainReader.sample_transforms.1={SemanticFromMasks: {}}"]
+    cfg = load_config(ROOT / "configs" / "htc" / "htc_r50_fpn_1x_coco.yml", overrides)
+    names = [next(iter(item)) for item in cfg.TrainReader["sample_transforms"]]
+    assert names == ["ReadImage", "SemanticFromMasks", "ResizeShortEdge", "FlipImage", "NormalizeToCHW"]
+    # Both are written in the reader's header.
+    header = (ROOT / "configs" / "_base_" / "readers" / "coco_instance_stuff.yml").read_text()
+    assert all(text in header for text in overrides)
