@@ -13,7 +13,7 @@ import pytest
 from ppdet_ext.engine.unpickle import read_data_file
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAG = re.compile(r"(?<![\w-])--?[a-z][\w]*")
+FLAG = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 
 
 def start(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> subprocess.Popen:
@@ -42,6 +42,7 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--save_results"),
     ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
      "--draw_threshold --style"),
+    ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip
 def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:
     code, out, error = run(tool, "--help")
