@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from reference_model import small_model
 
 from ppdet_ext.engine.unpickle import read_data_file
 from ppdet_ext.engine.weights import find_weights, load_pretrained, load_weights, match_names
 from ppdet_ext.errors import UserError
+from ppdet_ext.mmdet.arrays import state_dict_in_mmdet
+from ppdet_ext.mmdet.torch_writer import write_torch
 from tests.engine.engine_fakes import TinyModel
 
 
@@ -163,3 +166,85 @@ def test_other_float_types_are_cast(tmp_path: Path) -> None:
     arrays = {name: tensor.numpy().astype("float64") for name, tensor in model.state_dict().items()}
     load_weights(model, pretend(arrays, tmp_path / "w.pdparams"))
     assert model.first.weight.dtype == paddle.float32
+
+
+def arrays_of(model: paddle.nn.Layer) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def donor() -> dict[str, np.ndarray]:
+    """Weights of a small HTC of four classes, by mmdetection's names."""
+    return dict(state_dict_in_mmdet(arrays_of(small_model(depth=18, classes=4))))
+
+
+@pytest.fixture
+def said(caplog, monkeypatch) -> pytest.LogCaptureFixture:
+    """What is logged."""
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ppdet_ext")
+    return caplog
+
+
+def test_weights_may_be_a_file_of_mmdetection(donor: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_torch(tmp_path / "w.pth", {}, donor.items())
+    model = small_model(depth=18, classes=4)
+    assert load_weights(model, tmp_path / "w.pth") == tmp_path / "w.pth"
+    assert all(np.array_equal(value, donor[name]) for name, value in state_dict_in_mmdet(arrays_of(model)))
+    with pytest.raises(UserError, match=r"w_\.pth does not exist\. There is: .*/w\.pth"):
+        load_weights(model, tmp_path / "w_.pth")
+
+
+def test_weights_of_mmdetection_must_fit_exactly(donor: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_torch(tmp_path / "w.pth", {}, donor.items())
+    model = small_model(depth=18, classes=3)
+    before = arrays_of(model)
+    with pytest.raises(UserError, match=r"it has 4 classes, the configured model 3\. Set num_classes to the file's\."):
+        load_weights(model, tmp_path / "w.pth")
+    assert all(np.array_equal(value, before[name]) for name, value in arrays_of(model).items())
+
+
+def test_pretrained_leaves_class_heads_at_their_start_and_names_them(donor, tmp_path: Path, said) -> None:
+    write_torch(tmp_path / "w.pth", {}, donor.items())
+    model = small_model(depth=18, classes=3)
+    before = arrays_of(model)
+    counts = load_pretrained(model, tmp_path / "w.pth")
+    after = arrays_of(model)
+    assert counts == {"loaded": len(after) - 12, "not_in_file": 0, "not_in_model": 0, "other_shape": 12}
+    fresh = [name for name in after if "classify" in name or ("mask_heads" in name and "logits" in name)]
+    assert all(np.array_equal(after[name], before[name]) for name in fresh)
+    assert not np.array_equal(after["roi_head.box_heads.0.fcs.0.weight"], before["roi_head.box_heads.0.fcs.0.weight"])
+    assert f"classes differ (4 and 3); left at the model's own start: {', '.join(fresh)}" in said.text
+
+
+def test_pretrained_of_another_detector_loads_what_fits(donor, tmp_path: Path, said) -> None:
+    """Without the semantic branch, as Cascade Mask R-CNN is."""
+    write_torch(tmp_path / "w.pth", {}, donor.items())
+    counts = load_pretrained(small_model(semantic=False, depth=18, classes=4), tmp_path / "w.pth")
+    assert (counts["not_in_file"], counts["not_in_model"], counts["other_shape"]) == (0, 22, 0)
+
+
+@pytest.mark.parametrize(("prefix", "classifier"), [("", "fc"), ("backbone.", "head.fc")])
+def test_pretrained_may_be_an_image_classifier(donor, prefix: str, classifier: str, tmp_path: Path, said) -> None:
+    held = {prefix + name.removeprefix("backbone."): value for name, value in donor.items() if name.startswith("backbone.")}
+    held |= {f"{classifier}.weight": np.zeros((10, 512), "f4"), f"{classifier}.bias": np.zeros(10, "f4")}
+    write_torch(tmp_path / "resnet.pth", {}, held.items())
+    model = small_model(depth=18, classes=4)
+    counts = load_pretrained(model, tmp_path / "resnet.pth")
+    assert counts["loaded"] == sum(name.startswith("backbone.") for name in model.state_dict())
+    assert "2 tensors skipped: the image classifier's last layer" in said.text
+    assert np.array_equal(model.backbone.conv1.conv1.conv.weight.numpy(), donor["backbone.conv1.weight"])
+
+
+def test_a_backbone_of_another_width_is_refused(donor, tmp_path: Path) -> None:
+    held = {name.removeprefix("backbone."): value for name, value in donor.items() if name.startswith("backbone.")}
+    held["conv1.weight"] = np.zeros((64, 3, 7, 7), "f4")
+    write_torch(tmp_path / "resnet.pth", {}, held.items())
+    with pytest.raises(UserError, match=r"the backbone differs .*:\n  backbone\.conv1.*\[64, 3, 7, 7\] in the file"):
+        load_pretrained(small_model(depth=18, classes=4), tmp_path / "resnet.pth")
+
+
+def test_pretrained_of_another_network_is_refused(tmp_path: Path) -> None:
+    write_torch(tmp_path / "w.pth", {}, ((f"layer.{i}", np.zeros(2, "f4")) for i in range(5)))
+    with pytest.raises(UserError, match="only 0 of 5 tensors fit the model, fewer than half"):
+        load_pretrained(small_model(depth=18, classes=4), tmp_path / "w.pth")
