@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 
 from ppdet_ext.modeling.anchors import AnchorGrid
@@ -98,3 +99,34 @@ def test_bias_is_added_exactly_and_learns(images):
     out.backward(paddle.to_tensor(upstream))
     np.testing.assert_allclose(x.grad.numpy(), upstream, atol=1e-6)
     np.testing.assert_allclose(b.grad.numpy(), upstream.sum((0, 2, 3)), atol=1e-4)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_box_encoder(golden, k):
+    objects = decode(golden["coder_priors"], golden["coder_enc0"], STDS[0], 1e4, 1e4)  # the deltas of unit stds lead to them
+    keep = (objects > 0).all(axis=1)
+    assert keep.sum() >= 3
+    deltas = encode(golden["coder_priors"], objects, STDS[k])
+    np.testing.assert_allclose(deltas[keep], golden[f"coder_enc{k}"][keep], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("key", ["ip_bilinear_ac", "ip_bilinear_ac_down"])
+def test_resizing_of_the_semantic_branch(golden, key):
+    goal = golden[key]
+    out = F.interpolate(paddle.to_tensor(golden["ip_x"]), goal.shape[2:], mode="bilinear", align_corners=True)
+    np.testing.assert_allclose(out.numpy(), goal, atol=1e-6)
+
+
+def test_pooled_twice_as_fine_and_averaged(golden):
+    np.testing.assert_allclose(F.avg_pool2d(paddle.to_tensor(golden["ap_x"]), 2).numpy(), golden["ap_y"], atol=1e-6)
+    pyramid = Pyramid([paddle.to_tensor(golden["ra_feat"])], [8])
+    merged = F.avg_pool2d(paddle.to_tensor(golden["ra_out14"]), 2)
+    np.testing.assert_allclose(pyramid.pool(golden["ra_rois"], 7, merge=2).numpy(), merged.numpy(), atol=1e-5)
+
+
+def test_labels_are_taken_at_every_eighth_pixel(golden):
+    whole, small = (np.where(golden[k] == 255, 255, golden[k] % 5).astype(np.int64)[None] for k in ("seg_in", "seg_div8"))
+    logits = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 5, *small.shape[1:])).astype(np.float32))
+    fine, coarse = (FusedSemanticHead(8, 4, 5, 8, stride=s) for s in (8, 1))
+    loss = float(fine.loss(logits, paddle.to_tensor(whole)))
+    assert loss == pytest.approx(float(coarse.loss(logits, paddle.to_tensor(small))), rel=1e-6)
