@@ -235,8 +235,7 @@ class HTCRoIHead(nn.Layer):
         for head in self.mask_heads:
             state = head.features(regions, previous)
             previous = state if self.mask_info_flow else None
-            logits = of_class(head.predict(state), np.arange(len(labels)), labels)
-            probs.append(F.sigmoid(logits).numpy())
+            probs.append(F.sigmoid(head.predict_own(state, labels)).numpy())
         return finite(probs[-1] if self.mask_ensemble == "last" else np.mean(probs, axis=0), "mask probabilities")
 
 

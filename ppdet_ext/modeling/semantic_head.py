@@ -66,7 +66,7 @@ class FusedSemanticHead(nn.Layer):
                 resized = F.interpolate(feats[level], size, mode="bilinear", align_corners=True)
                 x = x + F.relu(lateral(resized))
         for layer in self.convs:
-            x = F.relu(layer(x))
+            x = layer(x, relu=True)
         return self.logits(x) if with_logits else None, F.relu(self.embedding(x))
 
     def loss(self, logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling import winograd
+from ppdet_ext.modeling import winograd, winograd_canvas
 from ppdet_ext.modeling.layers import conv
 
 
@@ -34,7 +34,7 @@ def plain(x, weight, bias):
     n=st.integers(1, 40),
     channels=st.integers(1, 5),
     outputs=st.integers(1, 5),
-    height=st.integers(1, 30),
+    height=st.integers(1, 50),
     width=st.integers(1, 60),
 )
 def test_values_and_gradients_are_those_of_the_plain_convolution(n, channels, outputs, height, width):
@@ -68,14 +68,15 @@ def test_rounding_is_near_that_of_the_plain_convolution_in_a_mask_head():
 
 
 @pytest.mark.parametrize("relu", [False, True])
-def test_canvases_of_other_sizes_agree(relu, monkeypatch):
-    tensors = arrays(23, 3, 4, 14, 14)
-    several = gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors)
-    for columns, rows in [(1, 1), (3, 2), (4, 100)]:
-        monkeypatch.setattr(winograd, "COLUMNS", columns)
-        monkeypatch.setattr(winograd, "ROWS", rows)
-        for ours, theirs in zip(gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors), several):
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+@pytest.mark.parametrize("shape", [(23, 3, 4, 14, 14), (2, 3, 4, 61, 47)])
+@pytest.mark.parametrize("sizes", [{"COLUMNS": 1, "ROWS": 1}, {"COLUMNS": 3, "ROWS": 2}, {"ROWS": 100}, {"TILES": 10}])
+def test_canvases_of_other_sizes_agree(shape, relu, sizes, monkeypatch):
+    tensors = arrays(*shape)
+    standard = gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors)
+    for name, value in sizes.items():
+        monkeypatch.setattr(winograd_canvas, name, value)
+    for ours, theirs in zip(gradients(lambda *t: winograd.conv3x3(*t, relu), *tensors), standard):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_repeats_are_bit_identical():
@@ -94,9 +95,16 @@ def test_input_without_gradient():
 
 @pytest.mark.parametrize(
     ("shape", "kernel", "used"),
-    [((16, 64, 14, 14), 3, True), ((1, 64, 64, 64), 3, False), ((16, 32, 14, 14), 3, False), ((16, 64, 14, 14), 1, False)],
+    [
+        ((4, 256, 14, 14), 3, True),
+        ((3, 256, 14, 14), 3, False),
+        ((1, 256, 80, 160), 3, True),
+        ((1, 256, 80, 159), 3, False),
+        ((4, 128, 14, 14), 3, False),
+        ((4, 256, 14, 14), 1, False),
+    ],
 )
-def test_only_batches_of_wide_regions_take_it(shape, kernel, used, monkeypatch):
+def test_who_takes_it(shape, kernel, used, monkeypatch):
     calls = []
     monkeypatch.setattr(winograd, "conv3x3", lambda x, weight, bias, relu: calls.append(1) or plain(x, weight, bias))
     conv(shape[1], shape[1], kernel)(paddle.randn(shape))
