@@ -21,10 +21,13 @@ SUFFIX = ".pdparams"
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def find_weights(path: str | Path, suffix: str = SUFFIX) -> Path:
+def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -> Path:
     """The weights file meant by a path with or without suffix, or by a URL. UserError, with near names, if absent.
 
-    Where weights are looked for, a `.pth` or `.safetensors` of mmdetection is meant as it stands.
+    Args:
+        path: of the file.
+        suffix: of the file.
+        theirs: a path that ends in `.pth`, `.pt` or `.safetensors` means that file, of mmdetection.
     """
     text = str(path)
     if text.startswith(("http://", "https://", "ppdet://")):
@@ -32,7 +35,7 @@ def find_weights(path: str | Path, suffix: str = SUFFIX) -> Path:
             text = get_weights_path(text)
         except Exception as error:  # ppdet raises RuntimeError, requests its own kinds
             raise UserError(f"Weights {path} could not be downloaded: {error}") from error
-    if suffix == SUFFIX and Path(text).suffix in SUFFIXES:
+    if theirs and Path(text).suffix in SUFFIXES:
         suffix = Path(text).suffix
     stem = text[: -len(Path(text).suffix)] if Path(text).suffix in (".pdparams", ".pdopt", suffix) else text
     found = resolve_path(stem + suffix)
@@ -87,7 +90,7 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     Raises:
         UserError: no such file, damaged, or any tensor differs (up to ten of them are listed).
     """
-    file = find_weights(path, suffix)
+    file = find_weights(path, suffix, theirs=suffix == SUFFIX)
     if file.suffix in SUFFIXES:
         with open_tensors(file) as opened:
             plan = make_plan(file, opened.shapes, model)
@@ -142,7 +145,7 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
         UserError: no such file, damaged, or fewer than half of the tensors (of the smaller of file and
             model) fit.
     """
-    file = find_weights(path)
+    file = find_weights(path, theirs=True)
     tensors = model.state_dict()
     values, counts, lines = (_pretrained_mmdet if file.suffix in SUFFIXES else _pretrained)(file, tensors)
     in_file = counts["loaded"] + counts["not_in_model"] + counts["other_shape"]
