@@ -10,7 +10,7 @@ _RULES = [
     (r"semantic_feat", "semantic feature", 4e-4),
     (r"rpn_cls_\d", "RPN objectness", 1e-4),
     (r"rpn_reg_\d", "RPN deltas", 1e-4),
-    (r"rpn_pre_boxes", "proposals before NMS, px", 2e-3),
+    (r"rpn_pre_boxes", "proposals before NMS, px", 7e-3),  # of anchors up to 724 px long; float32 itself differs by 2.3e-3
     (r"rpn_post_boxes", "proposals, px", 2e-3),
     (r"s\d_(bbox_roifeat8|bbox_in8|semroifeat8)", "pooled box features", 4e-4),
     (r"s\d_rois", "stage {0} boxes in, px", 1e-3),

@@ -85,15 +85,16 @@ def mask_stages(model: paddle.nn.Layer, feats: list[paddle.Tensor], boxes: np.nd
     """Mask heads on boxes (n, 4) of one image: logits and features of every head, and the mean probability."""
     head = model.roi_head
     rois = np.concatenate([np.zeros((len(boxes), 1)), boxes], 1).astype(np.float32)
-    features, states, logits = RecordedFeatures(head.features(feats)[0]), [], []
-    with _recorded(head.mask_heads, "features", states), _recorded(head.mask_heads, "predict", logits):
+    features, states, own = RecordedFeatures(head.features(feats)[0]), [], []
+    with _recorded(head.mask_heads, "features", states), _recorded(head.mask_heads, "predict_own", own):
         mean = head.mask_probabilities(features, rois, labels)
     trace = {"mask_prob_mean_lab": mean, "mask_in8": features.calls[0][2][:8].numpy()}
     trace["mask_roifeat8"] = features.inner.pyramid.pool(rois[:8], 14).numpy()
-    for k, (state, out) in enumerate(zip(states, logits)):
+    for k, (part, state, chosen) in enumerate(zip(head.mask_heads, states, own, strict=True)):
+        out = part.predict(state)
         trace |= {f"mask_last_feat_{k}": state.numpy(), f"mask_last_feat_{k}_first4": state[:4].numpy()}
         trace |= {f"mask_logits_{k}": out.numpy(), f"mask_logits_{k}_first4": out[:4].numpy()}
-        trace[f"mask_logits_{k}_lab"] = out.numpy()[np.arange(len(labels)), labels]
+        trace[f"mask_logits_{k}_lab"] = chosen.numpy()
     return trace
 
 
