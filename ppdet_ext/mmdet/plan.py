@@ -84,6 +84,13 @@ def _kind(path: object, file: Shapes) -> tuple[bool, str]:
     return all(name.startswith("backbone.") or _CLASSIFIER.match(name) for name in file), ""
 
 
+def _of_no_use(name: str, backbone_only: bool) -> str | None:
+    """Why a tensor of a file has no place in any model of ours, or None."""
+    if backbone_only and _CLASSIFIER.match(name):
+        return "the image classifier's last layer"
+    return next((why for pattern, why in _SKIPPED if re.match(pattern, name)), None)
+
+
 def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]]) -> Plan:
     """Compare a file with a model.
 
@@ -99,10 +106,7 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]]) ->
     plan.backbone_only, prefix = _kind(path, file)
     waiting: dict[str, str] = {}
     for name in file:
-        why = next((why for pattern, why in _SKIPPED if re.match(pattern, name)), None)
-        if plan.backbone_only and _CLASSIFIER.match(name):
-            why = "the image classifier's last layer"
-        if why:
+        if why := _of_no_use(name, plan.backbone_only):
             plan.skipped[name] = why
         else:
             waiting[prefix + name] = name
