@@ -14,7 +14,7 @@ from .ground_truth import GroundTruth
 from .layers import zero_loss
 from .mask_head import HTCMaskHead
 from .mask_targets import mask_targets
-from .regions import finite, of_class, split, stack
+from .regions import finite, split, stack
 from .roi_align import Pyramid
 from .semantic_head import FusedSemanticHead
 
@@ -184,8 +184,8 @@ class HTCRoIHead(nn.Layer):
             mask_targets(boxes, x.object_index, t.bitmap, 2 * self.mask_size) for boxes, x, t in zip(positive, samples, truth)
         ]
         regions = features.pool(stack(positive), self.mask_size, 1)
-        logits = self.mask_heads[stage](regions, self._mask_chain(stage, regions))
-        logits = of_class(logits, np.arange(len(labels)), labels)
+        head = self.mask_heads[stage]
+        logits = head.predict_own(head.features(regions, self._mask_chain(stage, regions)), labels)
         loss = F.binary_cross_entropy_with_logits(logits, paddle.to_tensor(np.concatenate(targets)))
         return loss * self.weights[stage]
 
