@@ -178,8 +178,7 @@ def training(model: paddle.nn.Layer, arrays: dict) -> tuple[dict, dict[str, padd
     head, truth = model.roi_head, training_truth(arrays)
     spies = [SamplerSpy(s) for s in head.samplers]
     box_outputs, hooks = record_calls(head.box_heads)
-    mask_outputs, mask_hooks = record_calls(head.mask_heads)
-    masked, ordinary, cross_entropies = [], F.binary_cross_entropy_with_logits, []
+    states, masked, ordinary, cross_entropies = [], [], F.binary_cross_entropy_with_logits, []
 
     def binary(logit, label, *args, **kwargs):
         masked.append((logit, label))
@@ -187,20 +186,23 @@ def training(model: paddle.nn.Layer, arrays: dict) -> tuple[dict, dict[str, padd
 
     cross = _recorded_arguments(F.cross_entropy, cross_entropies)
     with (
+        _recorded(head.mask_heads, "features", states),
         patch.object(head, "samplers", spies),
         patch.object(F, "binary_cross_entropy_with_logits", binary),
         patch.object(F, "cross_entropy", cross),
     ):
         losses = training_losses(model, arrays)
-    for hook in hooks + mask_hooks:
+    for hook in hooks:
         hook.remove()
     masked = [(x, y) for x, y in masked if x.ndim == 3]
     labels = [y for x, y in cross_entropies if x.ndim == 2]
-    trace = {}
+    trace, last = {}, -1
     for s, spy in enumerate(spies):
+        last += s + 1 if head.mask_info_flow else 1  # a stage runs the heads before its own, too
         trace |= _stage_trace(s, spy.calls, truth, head.box_heads[s].stds, *box_outputs[s])
         trace[f"s{s}_labels"] = labels[s].numpy()
-        trace[f"s{s}_mask_preds"] = mask_outputs[s].numpy()
+        with paddle.no_grad():
+            trace[f"s{s}_mask_preds"] = head.mask_heads[s].predict(states[last]).numpy()
         trace[f"s{s}_mask_preds_first8_lab"] = masked[s][0][:8].numpy()
         trace[f"s{s}_mask_targets_packed"] = np.packbits(masked[s][1].numpy().astype(np.uint8), axis=-1)
     return trace | _anchor_trace(model, truth), losses
