@@ -33,7 +33,12 @@ class Training:
                 checks.append(self._sample_check(key.removesuffix("pos_inds")))
             elif theirs.dtype.kind in "iu" and not key.startswith(("gt_", "seg")) and not key.endswith(("_inds", "post_n")):
                 ours = self.trace[key].astype(np.int64)
-                bits = np.unpackbits(self.trace[key] ^ theirs).sum() if key.endswith("_packed") else (ours != theirs).sum()
+                if ours.shape != theirs.shape:
+                    bits = np.inf
+                elif key.endswith("_packed"):
+                    bits = np.unpackbits(self.trace[key] ^ theirs).sum()
+                else:
+                    bits = (ours != theirs).sum()
                 checks.append(Check(self.fixture, "sampling, wrong indices and bits", key, float(bits), 0))
         return checks
 
