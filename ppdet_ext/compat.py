@@ -82,9 +82,11 @@ def import_host() -> None:
         import paddle
         import ppdet  # noqa: F401  brings all its parts and their warnings
     # The host set up the root logger while its output was held back; left so, every later line would go to a closed file.
-    for handler in list(logging.getLogger().handlers):
-        if getattr(handler, "stream", None) not in (sys.stdout, sys.stderr):
-            logging.getLogger().removeHandler(handler)
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    for logger in loggers:
+        for handler in list(getattr(logger, "handlers", ())):
+            if getattr(getattr(handler, "stream", None), "closed", False):
+                logger.removeHandler(handler)
     paddle.concat = _concat_accepting_scalars(paddle.concat)
 
 

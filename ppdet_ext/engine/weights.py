@@ -15,6 +15,7 @@ from ppdet_ext.mmdet.plan import Plan, demand_exact, make_plan, shortened
 from ppdet_ext.mmdet.tensor_file import SUFFIXES, open_tensors
 
 from .config import resolve_path
+from .download import fetch
 from .unpickle import read_data_file
 
 SUFFIX = ".pdparams"
@@ -27,10 +28,12 @@ def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -
     Args:
         path: of the file.
         suffix: of the file.
-        theirs: a path that ends in `.pth`, `.pt` or `.safetensors` means that file, of mmdetection.
+        theirs: a path or URL that ends in `.pth`, `.pt` or `.safetensors` means that file, of mmdetection.
     """
     text = str(path)
-    if text.startswith(("http://", "https://", "ppdet://")):
+    if theirs and text.startswith(("http://", "https://")) and Path(text).suffix in SUFFIXES:
+        text = str(fetch(text))
+    elif text.startswith(("http://", "https://", "ppdet://")):
         try:
             text = get_weights_path(text)
         except Exception as error:  # ppdet raises RuntimeError, requests its own kinds
