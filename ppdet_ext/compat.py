@@ -25,6 +25,8 @@ def tune_environment() -> None:
     ranks = max(1, int(os.environ.get("PADDLE_TRAINERS_NUM", "1")))
     # Paddle's default is one thread, whatever the machine has.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(16, (os.cpu_count() or 1) // ranks))))
+    # Paddle's threads spin for 200 ms after each operator, on the cores that numpy's threads want (see modeling/winograd.py).
+    os.environ.setdefault("KMP_BLOCKTIME", "1")
     cpu = cpu_facts()
     if cpu.get("vendor_id") == "AuthenticAMD":
         # The MKL inside the wheel takes its slowest path on AMD. These select AVX-512 or AVX2: products 2.6 times faster.

@@ -9,11 +9,12 @@ float32 (after Barabasz et al., arXiv 1803.10986).
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, wraps
 from threading import Lock
 
 import numpy as np
 import paddle
+from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 from paddle.utils.dlpack import from_dlpack
 from threadpoolctl import ThreadpoolController
@@ -21,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 from .winograd_canvas import STEP, Canvas, canvases
 
 TILE = STEP + 2  # input cells of a tile along each side
-MIN_REGIONS, MIN_CELLS, MIN_CHANNELS = 4, 12800, 256  # below, the transforms cost more than they save
+MIN_REGIONS, MIN_CELLS, MIN_CHANNELS = 4, 6400, 128  # below, the transforms cost more than they save
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,12 +89,17 @@ def transform_filters_adjoint(gradient: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(taps.T).reshape(outputs, channels, 3, 3)
 
 
+def _tiles(cells: np.ndarray, size: int, down: int, across: int) -> np.ndarray:
+    """View (size, size, down, across, C) of a canvas's cells; tiles of size TILE overlap."""
+    rows, columns, channels = cells.strides
+    strides = (rows, columns, STEP * rows, STEP * columns, channels)
+    return as_strided(cells, (size, size, down, across, cells.shape[2]), strides)
+
+
 def transform_inputs(canvas: Canvas, x: np.ndarray) -> np.ndarray:
     """The canvas's tiles of x (n, C, H, W), transformed: (36, tiles, C)."""
     (down, across), cells = canvas.tiles, canvas.read(canvas.window(x, 1), 1)
-    tiles = np.empty((TILE, TILE, down, across, x.shape[1]), np.float32)
-    for i, j in np.ndindex(TILE, TILE):
-        tiles[i, j] = cells[i : i + STEP * down : STEP, j : j + STEP * across : STEP]
+    tiles = np.ascontiguousarray(_tiles(cells, TILE, down, across))
     return (_INPUT_2D @ tiles.reshape(36, -1)).reshape(36, -1, x.shape[1])
 
 
@@ -115,8 +121,7 @@ def write_outputs(canvas: Canvas, out: np.ndarray, products: np.ndarray, bias: n
     """Transform products (36, tiles, O) back, add the bias, and store them in out (n, O, H, W)."""
     (down, across), cells = canvas.tiles, canvas.blank(len(bias))
     tiles = (_OUTPUT_2D @ products.reshape(36, -1)).reshape(STEP, STEP, down, across, -1)
-    for i, j in np.ndindex(STEP, STEP):
-        np.add(tiles[i, j], bias, out=cells[i : STEP * down : STEP, j : STEP * across : STEP])
+    np.add(tiles, bias, out=_tiles(cells, STEP, down, across))
     for mine, theirs in canvas.pairs(cells, canvas.window(out, 0), 0):
         np.maximum(mine, 0, out=theirs) if relu else np.copyto(theirs, mine)
 
@@ -127,15 +132,35 @@ def write_outputs_adjoint(canvas: Canvas, gradient: np.ndarray, out: np.ndarray 
     if out is not None:
         gradient = gradient * (canvas.window(out, 0) > 0)
     cells = canvas.read(gradient, 0)
-    tiles = np.empty((STEP, STEP, down, across, channels), np.float32)
-    for i, j in np.ndindex(STEP, STEP):
-        tiles[i, j] = cells[i : STEP * down : STEP, j : STEP * across : STEP]
+    tiles = np.ascontiguousarray(_tiles(cells, STEP, down, across))
     products = (_OUTPUT_2D.T @ tiles.reshape(16, -1)).reshape(36, -1, channels)
     return products, np.ones(16 * down * across, np.float32) @ tiles.reshape(-1, channels)
 
 
+def _without_threads_of_the_library(function: Callable) -> Callable:
+    """Limit numpy's matrix library to the calling thread: its own threads go on spinning where ours want to run."""
+
+    @wraps(function)
+    def limited(*args):
+        with _controller().limit(limits=1, user_api="blas"):
+            return function(*args)
+
+    return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
 class _Convolution(PyLayer):
     @staticmethod
+    @_without_threads_of_the_library
     def forward(ctx, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, relu: bool) -> paddle.Tensor:
         data, shift = _array(x), _array(bias)
         filters = np.ascontiguousarray(transform_filters(_array(weight)).transpose(0, 2, 1))
@@ -150,6 +175,7 @@ class _Convolution(PyLayer):
         return from_dlpack(out)
 
     @staticmethod
+    @_without_threads_of_the_library
     def backward(ctx, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
         data, upstream = _array(x), _array(grad)
@@ -174,11 +200,9 @@ def _array(tensor: paddle.Tensor) -> np.ndarray:
 def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], tuple[np.ndarray, ...] | None]) -> list[np.ndarray]:
     """Run `job` on every canvas of an (n, C, H, W) batch; the sums of what the jobs return.
 
-    Each thread has a fixed share of the canvases, so that the sums' rounding depends on the number of threads alone. The matrix
-    library must not start threads of its own inside them.
+    Each thread has a fixed share of the canvases, so that the sums' rounding depends on the number of threads alone.
     """
-    pool, controller = _machinery()
-    threads = pool._max_workers
+    threads = _pool()._max_workers
     parts = canvases(shape, threads)
 
     def share(start: int) -> list[np.ndarray]:
@@ -188,11 +212,6 @@ def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], tuple[np.ndarray
             sums = [np.add(s, t, out=s) for s, t in zip(sums, terms)] if sums else list(terms)
         return sums
 
-    with controller.limit(limits=1, user_api="blas"):
-        shares = list(pool.map(share, range(min(threads, len(parts)))))
+    others = [_pool().submit(share, start) for start in range(1, min(threads, len(parts)))]
+    shares = [share(0), *(other.result() for other in others)]
     return [sum(terms[1:], terms[0]) for terms in zip(*shares)]
-
-
-@cache
-def _machinery() -> tuple[ThreadPoolExecutor, ThreadpoolController]:
-    return ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", "1"))), ThreadpoolController()
