@@ -26,3 +26,11 @@ def shared() -> Path:
 def root() -> Path:
     """Root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_tests(tmp_path_factory):
+    """Downloads and conversions go to a folder of the session's, those of subprocesses too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PPDET_EXT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -9,13 +9,14 @@ import numpy as np
 import paddle
 from ppdet.utils.download import get_weights_path
 
+from ppdet_ext.data.cache import ArrayCache, content_key
 from ppdet_ext.errors import UserError
 from ppdet_ext.mmdet.arrays import read_planned
 from ppdet_ext.mmdet.plan import Plan, demand_exact, make_plan, shortened
-from ppdet_ext.mmdet.tensor_file import SUFFIXES, open_tensors
+from ppdet_ext.mmdet.tensor_file import SUFFIXES, TensorFile, open_tensors
 
 from .config import resolve_path
-from .download import fetch
+from .download import fetch, weights_folder
 from .unpickle import read_data_file
 
 SUFFIX = ".pdparams"
@@ -200,7 +201,18 @@ def _pretrained_mmdet(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretr
             "not_in_model": len(plan.left_over),
             "other_shape": len(plan.other_shape) + len(plan.dropped),
         }
-        return dict(read_planned(opened, plan)), counts, lines
+        return _converted(opened, plan, tensors), counts, lines
+
+
+def _converted(opened: TensorFile, plan: Plan, tensors: Mapping[str, paddle.Tensor]) -> dict[str, np.ndarray]:
+    """The plan's tensors in our layouts, from the cache if the same file has been converted for the same model before."""
+    cache = ArrayCache(weights_folder() / "converted")
+    key = content_key(str(opened.path), sorted(_shapes(tensors).items()))
+    values = cache.load(key)
+    if values is None:
+        values = dict(read_planned(opened, plan))
+        cache.store(key, values)
+    return values
 
 
 def _describe(file: Path, plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ import paddle
 import pytest
 from reference_model import small_model
 
+from ppdet_ext.engine import weights
 from ppdet_ext.engine.unpickle import read_data_file
 from ppdet_ext.engine.weights import find_weights, load_pretrained, load_weights, match_names
 from ppdet_ext.errors import UserError
@@ -248,3 +249,20 @@ def test_pretrained_of_another_network_is_refused(tmp_path: Path) -> None:
     write_torch(tmp_path / "w.pth", {}, ((f"layer.{i}", np.zeros(2, "f4")) for i in range(5)))
     with pytest.raises(UserError, match="only 0 of 5 tensors fit the model, fewer than half"):
         load_pretrained(small_model(depth=18, classes=4), tmp_path / "w.pth")
+
+
+def test_conversion_for_pretraining_is_kept_until_file_or_model_changes(donor, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PPDET_EXT_CACHE", str(tmp_path / "cache"))
+    conversions, convert = [], weights.read_planned
+    monkeypatch.setattr(weights, "read_planned", lambda *planned: conversions.append(1) or convert(*planned))
+    write_torch(tmp_path / "w.pth", {}, donor.items())
+    models = [small_model(depth=18, classes=4) for _ in range(2)]
+    for model in models:
+        load_pretrained(model, tmp_path / "w.pth")
+        assert len(conversions) == 1
+        assert all(np.array_equal(value, donor[name]) for name, value in state_dict_in_mmdet(arrays_of(model)))
+    load_pretrained(small_model(depth=18, classes=3), tmp_path / "w.pth")
+    assert len(conversions) == 2
+    write_torch(tmp_path / "w.pth", {}, ((name, value + 1) for name, value in donor.items()))
+    load_pretrained(models[0], tmp_path / "w.pth")
+    assert len(conversions) == 3
