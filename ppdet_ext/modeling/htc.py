@@ -10,6 +10,7 @@ from ..inference.paste import paste_masks
 from ..structures import Detections
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
+from .layers import speed_up
 from .rpn import HTCRPNHead
 
 
@@ -41,7 +42,7 @@ class HybridTaskCascade(BaseArch):
         seed: int = 0,
     ):
         super().__init__()
-        self.backbone, self.neck, self.rpn_head, self.roi_head = backbone, neck, rpn_head, roi_head
+        self.backbone, self.neck, self.rpn_head, self.roi_head = backbone, speed_up(neck), rpn_head, roi_head
         self.mask_threshold = mask_threshold
         self.seed = seed
 

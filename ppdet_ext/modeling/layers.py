@@ -38,6 +38,14 @@ class Conv2D(nn.Conv2D):
         return F.relu(out) if relu else out
 
 
+def speed_up(part: nn.Layer) -> nn.Layer:
+    """Give the plain convolutions with a bias inside one of ppdet's parts the forward pass of ours; its names stay."""
+    for layer in part.sublayers():
+        if type(layer) is nn.Conv2D and layer.bias is not None:
+            layer.__class__ = Conv2D
+    return part
+
+
 class Conv2DTranspose(nn.Conv2DTranspose):
     """paddle.nn.Conv2DTranspose, faster on CPUs (see `add_bias`)."""
 

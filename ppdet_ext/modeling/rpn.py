@@ -71,7 +71,7 @@ class HTCRPNHead(nn.Layer):
 
     def forward(self, feats: list[paddle.Tensor]) -> tuple[list[paddle.Tensor], list[paddle.Tensor]]:
         """Per level logits (B, A, H, W) and deltas (B, 4A, H, W)."""
-        hidden = [F.relu(self.hidden(feat)) for feat in feats]
+        hidden = [self.hidden(feat, relu=True) for feat in feats]
         return [self.objectness(h) for h in hidden], [self.deltas(h) for h in hidden]
 
     def proposals(self, logits: list[paddle.Tensor], deltas: list[paddle.Tensor], im_shape: np.ndarray) -> list[np.ndarray]:

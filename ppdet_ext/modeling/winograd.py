@@ -69,7 +69,10 @@ def applies(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
         and paddle.in_dynamic_mode()
         and x.dtype == paddle.float32
         and list(layer._kernel_size) == [3, 3]
-        and list(layer._stride) == [1, 1]
+        and list(layer._stride) == list(layer._dilation) == [1, 1]
+        and layer._updated_padding in (1, [1, 1])
+        and layer._padding_mode == "zeros"
+        and layer._groups == 1
         and (n >= MIN_REGIONS or n * height * width >= MIN_CELLS)
         and min(channels, layer._out_channels) >= MIN_CHANNELS
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.modeling import winograd, winograd_canvas
-from ppdet_ext.modeling.layers import conv
+from ppdet_ext.modeling.layers import conv, speed_up
 
 
 def arrays(n: int, channels: int, outputs: int, height: int, width: int, seed: int = 0) -> list[paddle.Tensor]:
@@ -110,3 +110,20 @@ def test_who_takes_it(shape, kernel, used, monkeypatch):
     monkeypatch.setattr(winograd, "conv3x3", lambda x, weight, bias, relu: calls.append(1) or plain(x, weight, bias))
     conv(shape[1], shape[1], kernel)(paddle.randn(shape))
     assert bool(calls) == used
+
+
+OTHERS = [{"stride": 2}, {"padding": 0}, {"dilation": 2}, {"groups": 2}, {"padding_mode": "reflect"}]
+
+
+@pytest.mark.parametrize("settings", OTHERS)
+def test_other_convolutions_do_not_take_it(settings):
+    assert not winograd.applies(paddle.zeros([4, 128, 14, 14]), paddle.nn.Conv2D(128, 128, 3, **{"padding": 1, **settings}))
+
+
+def test_sped_up_part_computes_and_is_named_as_before():
+    part = paddle.nn.Sequential(paddle.nn.Conv2D(128, 128, 3, padding=1), paddle.nn.Conv2D(128, 8, 1, bias_attr=False))
+    x, names = paddle.randn([4, 128, 14, 14]), list(part.state_dict())
+    before = part(x).numpy()
+    np.testing.assert_allclose(speed_up(part)(x).numpy(), before, rtol=0, atol=1e-4)
+    assert list(part.state_dict()) == names
+    assert winograd.applies(x, part[0])
