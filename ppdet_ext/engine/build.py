@@ -108,7 +108,7 @@ def build_optimizer(
     try:
         schedule = create("LearningRate")(steps_per_epoch)
         optimizer = create("OptimizerBuilder")(schedule, model)
-    except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
     boundaries: Sequence[int] = getattr(schedule, "boundaries", ())
     if any(later < earlier for earlier, later in pairwise(boundaries)):

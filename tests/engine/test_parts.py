@@ -175,6 +175,12 @@ def test_schedule_that_cannot_be_is_refused(cfg) -> None:
         build_optimizer(cfg, paddle.nn.Linear(1, 1), 4)
 
 
+def test_schedule_without_warm_up_is_an_error_that_names_the_section(cfg, tmp_path: Path) -> None:
+    only = "LearningRate.schedulers=[!PiecewiseDecay {milestones: [1]}]"
+    with pytest.raises(UserError, match="LearningRate or OptimizerBuilder"):
+        build_optimizer(load_config(tmp_path / "small.yml", [only]), paddle.nn.Linear(1, 1), 5)
+
+
 def test_cosine_decay_after_warm_up_is_accepted(cfg, tmp_path: Path) -> None:
     cosine = "LearningRate.schedulers=[!CosineDecay {max_epochs: 4}, !LinearWarmup {steps: 3, start_factor: 0.1}]"
     schedule, optimizer = build_optimizer(load_config(tmp_path / "small.yml", [cosine]), paddle.nn.Linear(1, 1), 5)
