@@ -2,7 +2,7 @@
 
     python benchmarks/bench_winograd.py [--repeats 5]
 
-Shapes: 128 and 32 regions of a mask head; maps of the pyramid at strides 4, 8 and 16 of a 256 × 1600 px image. The peer adds its
+Shapes: 128 and 32 regions of a mask head; maps of the pyramid at strides 4, 8, 16 of a 256 × 1600 px image. The peer adds its
 bias as `layers.add_bias` does, the fastest way. Best of the repeats; the error is the largest difference over the standard
 deviation.
 """
