@@ -22,10 +22,19 @@ from reference_training import TRAINED, Training, sgd  # noqa: E402
 
 INTRODUCTION = """# Numbers against mmdetection
 
-`python benchmarks/reference_numbers.py` prints these tables and exits 1 where a number is out of tolerance. Reference: mmdet
-3.3.0, mmcv 2.1.0, torch 2.13.0 on a CPU; weights and images are made from parameter names and seeds (tests/support/recipe.py).
-A cell is the largest absolute difference from the reference, and after the stroke what the reference's own float32 differs from
-its float64 by on the same input, where that is known. **Bold** is out of tolerance.
+`python benchmarks/reference_numbers.py --full-c` prints these tables and exits 1 where a number is out of tolerance. Reference:
+mmdet 3.3.0, mmcv 2.1.0, torch 2.13.0 on a CPU; weights and images are made from parameter names and seeds
+(tests/support/recipe.py). A cell is the largest absolute difference from the reference, and after the stroke what the
+reference's own float32 differs from its float64 by on the same input, where that is known. **Bold** is out of tolerance.
+
+Of large tensors some thousand values are compared one by one (of the full-size models 200, of 1,000 regions the first 100 and
+every seventh), and the whole by its norm and its projection on a random direction. Where a row has several tolerances, each
+belongs to some of its fixtures.
+
+The tolerances are those of the fixtures: features 1e-4, class logits 3e-3, boxes 1e-3 px, scores 2e-4, mask probabilities 3e-4,
+losses 1e-5, gradient norms 1e-2 (3e-2 with deformable convolutions), six times as much for the largest model. For quantities
+without one it is at least five times what the reference's float32 differs from its float64 by: the semantic maps and what is
+pooled from them (7.5e-5), proposals before and after NMS (2.3e-3 and 6e-4 px), mask features, the steps of SGD.
 
 - `tiny_a`: HTC, ResNet-50 of 16 base channels, with the semantic branch; `tiny_b`: without it; `tiny_c`: ResNeXt-50 with
   deformable convolutions v1 in c3 to c5; `tiny_cascade`, `tiny_mask`: Cascade Mask R-CNN and Mask R-CNN.

@@ -1,6 +1,7 @@
 """Fetching weights by URL, once."""
 
 import hashlib
+import http.client
 import os
 import re
 import urllib.error
@@ -32,17 +33,20 @@ def fetch(url: str) -> Path:
         UserError: the server does not answer or sends too little, the digits differ, or the file cannot be written.
     """
     name = Path(unquote(urlsplit(url).path)).name
-    target = weights_folder() / name
+    digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
+    # Without digits a name such as epoch_12.pth may be anybody's.
+    folder = weights_folder() if digits else weights_folder() / hashlib.sha256(url.encode()).hexdigest()[:12]
+    target = folder / name
     if target.is_file():
         return target
     aside = target.with_name(f".{name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = _copy(url, aside)
-        if (digits := re.search(r"-([0-9a-f]{8,64})\.\w+$", name)) and not digest.startswith(digits[1]):
+        if digits and not digest.startswith(digits[1]):
             raise UserError(f"Weights {url}: the SHA-256 of what was sent begins with {digest[:8]}, the name says {digits[1]}.")
         os.replace(aside, target)
-    except (OSError, ValueError) as error:  # URLError is an OSError
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         raise UserError(f"Weights {url} could not be downloaded to {target}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)

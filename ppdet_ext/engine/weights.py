@@ -4,6 +4,7 @@ import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import paddle
@@ -32,7 +33,7 @@ def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -
         theirs: a path or URL that ends in `.pth`, `.pt` or `.safetensors` means that file, of mmdetection.
     """
     text = str(path)
-    if theirs and text.startswith(("http://", "https://")) and Path(text).suffix in SUFFIXES:
+    if theirs and text.startswith(("http://", "https://")) and Path(urlsplit(text).path).suffix in SUFFIXES:
         text = str(fetch(text))
     elif text.startswith(("http://", "https://", "ppdet://")):
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 from ppdet.core.workspace import AttrDict
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ppdet_ext.engine.build import build_model
 from ppdet_ext.engine.checkpoint import write_atomic
@@ -22,7 +22,7 @@ from ppdet_ext.errors import UserError
 from .arrays import read_planned, state_dict_in_mmdet
 from .plan import Plan, demand_exact, make_plan
 from .table import format_plan
-from .tensor_file import open_tensors
+from .tensor_file import SUFFIXES, open_tensors
 from .torch_writer import write_torch
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -96,6 +96,8 @@ def convert_back(cfg: AttrDict, source: str, output: str) -> int:
     """
     target = Path(output)
     _check_suffix(target, (".pth", ".safetensors"))
+    if Path(source).suffix in SUFFIXES:
+        raise UserError(f"The source {source} is mmdetection's already; --to-mmdet converts a .pdparams.")
     path, values = read_weights(source, model_shapes(cfg))
     tensors = dict(state_dict_in_mmdet(values))
     names, _, invented = class_list(cfg)
@@ -111,4 +113,5 @@ def _write(suffix: str, path: Path, meta: dict[str, Any], tensors: dict[str, np.
     if suffix == ".pth":
         write_torch(path, meta, tensors.items())
     else:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path, {"format": "pt"})
+        # Not save_file: what it writes only its owner may read.
+        path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"format": "pt"}))

@@ -158,7 +158,10 @@ def _controller() -> ThreadpoolController:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return ThreadPoolExecutor(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 class _Convolution(PyLayer):
@@ -174,6 +177,7 @@ class _Convolution(PyLayer):
 
         _in_threads(data.shape, job)
         ctx.save_for_backward(x, weight)
+        ctx.learns = [not tensor.stop_gradient for tensor in (x, weight, bias)]
         ctx.out = out if relu else None  # as an array: a tensor would hold its own graph, and with it itself, alive
         return from_dlpack(out)
 
@@ -182,17 +186,21 @@ class _Convolution(PyLayer):
     def backward(ctx, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
         data, upstream = _array(x), _array(grad)
-        dx = None if x.stop_gradient else np.zeros(data.shape, np.float32)
-        lock, filters = Lock(), None if dx is None else transform_filters(_array(weight))
+        learns_x, learns_weight, learns_bias = ctx.learns
+        dx = np.zeros(data.shape, np.float32) if learns_x else None
+        lock, filters = Lock(), transform_filters(_array(weight)) if learns_x else None
 
-        def job(canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+        def job(canvas: Canvas) -> list[np.ndarray]:
             products, db = write_outputs_adjoint(canvas, upstream, ctx.out)
-            if dx is not None:
+            if learns_x:
                 transform_inputs_adjoint(canvas, dx, products @ filters, lock)
-            return products.transpose(0, 2, 1) @ transform_inputs(canvas, data), db
+            terms = [products.transpose(0, 2, 1) @ transform_inputs(canvas, data)] if learns_weight else []
+            return [*terms, db] if learns_bias else terms
 
-        dw, db = _in_threads(data.shape, job)
-        return tuple(None if g is None else from_dlpack(g) for g in (dx, transform_filters_adjoint(dw), db))
+        sums = _in_threads(data.shape, job)
+        dw = transform_filters_adjoint(sums[0]) if learns_weight else None
+        db = sums[-1] if learns_bias else None
+        return tuple(None if g is None else from_dlpack(g) for g in (dx, dw, db))
 
 
 def _array(tensor: paddle.Tensor) -> np.ndarray:
@@ -200,7 +208,7 @@ def _array(tensor: paddle.Tensor) -> np.ndarray:
     return np.from_dlpack(tensor.detach())
 
 
-def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], tuple[np.ndarray, ...] | None]) -> list[np.ndarray]:
+def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], list[np.ndarray] | None]) -> list[np.ndarray]:
     """Run `job` on every canvas of an (n, C, H, W) batch; the sums of what the jobs return.
 
     Each thread has a fixed share of the canvases, so that the sums' rounding depends on the number of threads alone.
@@ -211,8 +219,8 @@ def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], tuple[np.ndarray
     def share(start: int) -> list[np.ndarray]:
         sums: list[np.ndarray] = []
         for canvas in parts[start::threads]:
-            terms = job(canvas) or ()
-            sums = [np.add(s, t, out=s) for s, t in zip(sums, terms)] if sums else list(terms)
+            terms = job(canvas) or []
+            sums = [np.add(s, t, out=s) for s, t in zip(sums, terms)] if sums else terms
         return sums
 
     others = [_pool().submit(share, start) for start in range(1, min(threads, len(parts)))]

@@ -53,6 +53,14 @@ def test_second_call_asks_nothing(server):
 
 def test_weights_may_be_such_a_url(server):
     assert find_weights(f"{server[0]}/htc.pth", theirs=True).read_bytes() == CONTENT
+    assert find_weights(f"{server[0]}/htc.pth?download=true", theirs=True).name == "htc.pth"
+
+
+def test_equal_names_of_different_places_are_different_files(server):
+    url, asked = server
+    first, second = fetch(f"{url}/one/epoch_12.pth"), fetch(f"{url}/two/epoch_12.pth")
+    assert first != second
+    assert asked == ["/one/epoch_12.pth", "/two/epoch_12.pth"]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +74,10 @@ def test_weights_may_be_such_a_url(server):
 def test_what_went_wrong_is_said_and_nothing_is_left(server, path, message):
     with pytest.raises(UserError, match=message):
         fetch(f"{server[0]}/{path}")
-    assert list(weights_folder().iterdir()) == []
+    assert [file for file in weights_folder().rglob("*") if file.is_file()] == []
 
 
-def test_no_server():
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/htc.pth", "http://127.0.0.1:9/a b.pth"])
+def test_no_server(url):
     with pytest.raises(UserError, match="could not be downloaded"):
-        fetch("http://127.0.0.1:9/htc.pth")
+        fetch(url)

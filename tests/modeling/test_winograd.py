@@ -1,5 +1,8 @@
 """The fast 3×3 convolution is a convolution: values, gradients, borders, and who uses it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -86,12 +89,30 @@ def test_repeats_are_bit_identical():
     assert all(np.array_equal(a, b) for _ in range(3) for a, b in zip(gradients(winograd.conv3x3, *tensors), first))
 
 
-def test_input_without_gradient():
-    x, weight, bias, upstream = arrays(5, 4, 4, 14, 14)
-    x.stop_gradient = True
-    winograd.conv3x3(x, weight, bias).backward(upstream)
-    assert x.grad is None
-    assert weight.grad is not None
+@pytest.mark.parametrize("frozen", [{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}])
+def test_frozen_tensors_get_no_gradient_and_the_others_theirs(frozen):
+    expected = gradients(winograd.conv3x3, *arrays(5, 4, 4, 14, 14))[1:]
+    *tensors, upstream = arrays(5, 4, 4, 14, 14)
+    for k, tensor in enumerate(tensors):
+        tensor.stop_gradient = k in frozen
+    winograd.conv3x3(*tensors).backward(upstream)
+    for k, (tensor, gradient) in enumerate(zip(tensors, expected)):
+        assert (tensor.grad is None) == (k in frozen)
+        assert k in frozen or np.array_equal(tensor.grad.numpy(), gradient)
+
+
+def test_forked_process_computes(root):
+    code = """
+import ppdet_ext, os, paddle, signal
+from ppdet_ext.modeling.winograd import conv3x3
+x, w, b = paddle.ones([40, 2, 14, 14]), paddle.ones([2, 2, 3, 3]), paddle.zeros([2])
+conv3x3(x, w, b)
+if child := os.fork():
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+signal.alarm(60)
+os._exit(0 if float(conv3x3(x, w, b)[0, 0, 5, 5]) == 18 else 3)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=120, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
