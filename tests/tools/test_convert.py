@@ -139,3 +139,10 @@ def test_bad_input_is_one_message(arguments, message, tool, theirs, trained, con
     assert message.format(**places) in error
     assert "Traceback" not in error
     assert not list(tmp_path.glob("o.*"))
+
+
+def test_back_from_a_file_that_is_mmdetections_is_refused_and_leaves_it(tool, theirs: Path, config: str, capfd) -> None:
+    before = theirs.read_bytes()
+    assert tool(["--to-mmdet", str(theirs), str(theirs), "-c", config]) == 1
+    assert "is mmdetection's already" in capfd.readouterr().err
+    assert theirs.read_bytes() == before
