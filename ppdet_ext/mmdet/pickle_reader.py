@@ -3,12 +3,13 @@
 Python's own unpickler calls what the file names; the restricted one of torch still needs torch. This one goes through the
 opcodes that torch's and Python's picklers write for data (protocols 2 to 5), looks every name up in a table that the caller
 gives, and refuses the rest. It neither imports nor calls anything named in the file. Its memory is bounded by the number of
-opcodes and by the bytes of text it keeps, not by what lengths the file claims.
+opcodes, by the items copied from remembered lists and by the bytes of text it keeps, not by what lengths the file claims.
 """
 
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, BinaryIO
 
 from .stored import Malformed
@@ -18,6 +19,9 @@ MAX_TEXT = 16 << 20
 LONGEST_TEXT = 1 << 14
 LONGEST_NAME = 256
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
+MAX_NUMBERED = 10_000
+LARGEST_KEY = 1 << 31
+_UNSET = object()
 
 
 class Inert:
@@ -74,10 +78,21 @@ class ByteSource:
         self.left -= count
 
 
-def _key(value: Any) -> Any:
-    """A dictionary key as it is; a nested tuple could exhaust the stack when it is hashed."""
+def check_key(value: Any, target: dict) -> Any:
+    """A key for the dictionary `target`, as it is.
+
+    A nested tuple could exhaust the stack when it is hashed. Hashes of numbers, unlike those of text, are known beforehand:
+    enough numbers that collide (the multiples of 2^61 - 1 do) take time by the square of their count.
+
+    Raises:
+        Malformed: another type, a whole number beyond +-2^31, or a number for a dictionary of 10,000 items or more.
+    """
     if type(value) not in KEY_TYPES:
         raise Malformed(f"a dictionary has a key of type {type(value).__name__}")
+    if type(value) is int and abs(value) > LARGEST_KEY:
+        raise Malformed("a dictionary has a whole number beyond 2^31 as a key")
+    if type(value) in (int, float) and len(target) >= MAX_NUMBERED:
+        raise Malformed(f"a dictionary of {MAX_NUMBERED} items or more has a number as a key")
     return value
 
 
@@ -97,11 +112,20 @@ class PickleReader:
         self.source, self.find, self.persistent = source, find, persistent
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []  # not a dictionary: the file chooses the numbers
         self.text = 0
+        self.copied = 0
 
     def load(self) -> Any:
         """The pickle's value."""
+        try:
+            return self._run()
+        except IndexError as error:
+            raise Malformed("it is damaged: its pickle takes more from the stack than there is; copy it again") from error
+        except UnicodeDecodeError as error:
+            raise Malformed("it is damaged: a text in its pickle is no UTF-8; copy it again") from error
+
+    def _run(self) -> Any:
         for _ in range(MAX_OPCODES):
             code = self.source.read(1)
             if code == b".":
@@ -150,9 +174,7 @@ class PickleReader:
 
     def pack(self, count: int) -> None:
         """The last items as a tuple."""
-        if len(self.stack) < count:
-            raise Malformed("its pickle takes more from the stack than there is")
-        self.stack[-count:] = [tuple(self.stack[-count:])]
+        self.push(tuple([self.stack.pop() for _ in range(count)][::-1]))
 
     def name(self, module: Any, name: Any) -> None:
         """What stands for a name."""
@@ -166,10 +188,13 @@ class PickleReader:
         self.name(module, name)
 
     def make(self) -> None:
-        """'Call' what stands for a name; only `Known` can be."""
+        """'Call' what stands for a name; only `Known` can be. A list may be recalled and copied in three opcodes: counted."""
         args, known = self.stack.pop(), self.stack.pop()
         if type(known) is not Known or type(args) is not tuple:
             raise Malformed(f"it calls a {type(known).__name__} with a {type(args).__name__}; refused")
+        self.copied += len(args) + sum(len(arg) for arg in args if type(arg) in (list, tuple))
+        if self.copied > MAX_OPCODES:
+            raise Malformed(f"its pickle copies more than {MAX_OPCODES} items")
         self.push(known.make(args))
 
     def build(self) -> None:
@@ -183,7 +208,8 @@ class PickleReader:
         if len(items) % 2:
             raise Malformed("a dictionary has a key without a value")
         if target is not None:
-            target.update((_key(items[i]), items[i + 1]) for i in range(0, len(items), 2))
+            for key, value in zip(items[::2], items[1::2]):
+                target[check_key(key, target)] = value
 
     def append(self, items: list[Any]) -> None:
         """Items for the list on top of the stack."""
@@ -203,23 +229,20 @@ class PickleReader:
     def get(self, layout: str) -> None:
         """A remembered value again."""
         index = self.number(layout)
-        if index not in self.memo:
+        if index >= len(self.memo) or self.memo[index] is _UNSET:
             raise Malformed(f"its pickle recalls value {index}, which it has not stored")
         self.push(self.memo[index])
 
     def put(self, index: int) -> None:
-        """Remember the top of the stack."""
+        """Remember the top of the stack; picklers count from 0 or 1, some leave numbers out."""
+        if index > MAX_OPCODES:
+            raise Malformed(f"its pickle stores value {index}, which is more than it can have")
+        self.memo.extend([_UNSET] * (index + 1 - len(self.memo)))
         self.memo[index] = self.stack[-1]
 
 
-def _ascii(data: bytes) -> str:
-    return data.decode("latin-1")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
-
-
+_ascii = methodcaller("decode", "latin-1")
+_text = methodcaller("decode", "utf-8", "surrogatepass")
 _OPERATIONS: dict[bytes, Callable[[PickleReader], Any]] = {
     b"\x80": lambda r: r.number("<B"),  # PROTO
     b"\x95": lambda r: r.number("<Q"),  # FRAME
@@ -269,13 +292,6 @@ _OPERATIONS: dict[bytes, Callable[[PickleReader], Any]] = {
     b"Q": lambda r: r.push(r.persistent(r.stack.pop())),
 }
 _REFUSED = {
-    b"i": "INST",
-    b"o": "OBJ",
-    b"\x92": "NEWOBJ_EX",
-    b"\x82": "EXT1",
-    b"\x83": "EXT2",
-    b"\x84": "EXT4",
-    b"P": "PERSID",
-    b"\x97": "NEXT_BUFFER",
-    b"\x98": "READONLY_BUFFER",
-}
+    b"i": "INST", b"o": "OBJ", b"\x92": "NEWOBJ_EX", b"\x82": "EXT1", b"\x83": "EXT2", b"\x84": "EXT4", b"P": "PERSID",
+    b"\x97": "NEXT_BUFFER", b"\x98": "READONLY_BUFFER",
+}  # fmt: skip

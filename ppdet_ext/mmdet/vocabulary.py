@@ -4,8 +4,8 @@ import re
 from collections import OrderedDict
 from typing import Any
 
-from .pickle_reader import KEY_TYPES, Inert, Known
-from .stored import STORAGE_TYPES, Malformed, Storage, StoredTensor
+from .pickle_reader import Inert, Known, check_key
+from .stored import MAX_DIMENSIONS, STORAGE_TYPES, Malformed, Storage, StoredTensor
 
 # What checkpoints of mmdetection 2 and 3 and of torchvision hold beside tensors. None of it is imported or called: a name of
 # this list becomes an object without content.
@@ -47,9 +47,12 @@ def _ordered_dict(args: tuple) -> OrderedDict:
     if not args:
         return OrderedDict()
     pairs = args[0] if len(args) == 1 and type(args[0]) in (list, tuple) else [None]
-    if any(type(pair) not in (list, tuple) or len(pair) != 2 or type(pair[0]) not in KEY_TYPES for pair in pairs):
+    if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
         raise Malformed("an OrderedDict is not made of pairs")
-    return OrderedDict(pairs)
+    made: OrderedDict = OrderedDict()
+    for key, value in pairs:
+        made[check_key(key, made)] = value
+    return made
 
 
 def _tensor(args: tuple) -> StoredTensor:
@@ -67,8 +70,8 @@ def _parameter(args: tuple) -> StoredTensor:
 
 
 def _size(args: tuple) -> tuple:
-    if len(args) != 1 or type(args[0]) not in (tuple, list):
-        raise Malformed("a torch.Size is not made of a tuple")
+    if len(args) != 1 or type(args[0]) not in (tuple, list) or len(args[0]) > MAX_DIMENSIONS:
+        raise Malformed("a torch.Size is not made of a short tuple")
     return tuple(args[0])
 
 

@@ -6,6 +6,7 @@ import zipfile
 from tests.mmdet.torch_files import GOOD, VALUES, legacy, name, number, numbers, one, storage, table, tensor, text, zipped
 
 COMMAND = "touch executed"
+UNDERFLOW = r"\.pth: it is damaged: its pickle takes more from the stack than there is; copy it again\.$"
 
 
 def _call(full: str, argument: str = COMMAND) -> bytes:
@@ -68,24 +69,35 @@ def _pickles() -> dict[str, tuple[bytes, str]]:
         "persistent with another class": (storage(kind="collections.OrderedDict") + b".", "described by other values"),
         "persistent with a path as key": (storage(key="../../etc/passwd") + b".", "described by other values"),
         "persistent with a negative count": (storage(count=-1) + b".", "described by other values"),
-        "empty stack": (b"R.", "IndexError"),
-        "no mark": (b"t.", "IndexError"),
-        "only STOP": (b".", "IndexError"),
+        "empty stack": (b"R.", UNDERFLOW),
+        "no mark": (b"t.", UNDERFLOW),
+        "only STOP": (b".", UNDERFLOW),
+        "pair of one": (b"N\x86.", UNDERFLOW),
+        "nothing to remember": (b"q\x00.", UNDERFLOW),
         "empty pickle": (b"", "cut short"),
         "no STOP": (b"}", "cut short"),
         "unknown opcode": (b"\xff.", "opcode"),
         "memory of protocol 0": (b"g0\n.", "opcode"),
         "memo never stored": (b"h\x07.", "recalls value 7"),
+        "memo never stored, below one that is": (b"]q\x09h\x07.", "recalls value 7"),
+        "memo of 2^32 values": (b"]r\xff\xff\xff\xff.", "stores value 4294967295"),
         "list gets an item as dictionary": (b"]" + text("a") + text("b") + b"s.", "items to a list"),
         "dictionary gets an item as list": (b"}Na.", "items to a dict"),
         "key without a value": (b"}(Nu.", "key without a value"),
         "list as key": (b"}]Ns.", "key of type list"),
         "tuple as key": (b"})Ns.", "key of type tuple"),
         "OrderedDict of a number": (name("collections.OrderedDict") + b"(K\x01tR.", "not made of pairs"),
-        "OrderedDict with a tuple as key": (name("collections.OrderedDict") + b"(]()NtatR.", "not made of pairs"),
+        "whole number beyond 2^31 as key": (b"}" + number(2**31 + 1) + b"Ns.", r"whole number beyond 2\^31"),
+        "whole number below -2^31 as key": (b"}(" + number(-(2**31) - 1) + b"Nu.", r"whole number beyond 2\^31"),
+        "OrderedDict with a number beyond 2^31": (
+            name("collections.OrderedDict") + b"(](" + number(2**61 - 1) + b"NtatR.",
+            r"whole number beyond 2\^31",
+        ),
+        "OrderedDict with a tuple as key": (name("collections.OrderedDict") + b"(]()NtatR.", "key of type tuple"),
         "size of a number": (name("torch.Size") + b"(K\x01tR.", r"torch\.Size"),
+        "size of nine dimensions": (name("torch.Size") + numbers([1] * 9) + b"\x85R.", "not made of a short tuple"),
         "parameter of a number": (name("torch._utils._rebuild_parameter") + b"(K\x01\x89NtR.", "not made of a tensor"),
-        "text that is no UTF-8": (b"X\x01\x00\x00\x00\xff.", "UnicodeDecodeError"),
+        "text that is no UTF-8": (b"X\x01\x00\x00\x00\xff.", "is damaged: a text in its pickle is no UTF-8; copy it again"),
         "name without an end": (b"cos", "no end"),
         "endless name": (b"c" + b"a" * 100_000, "no end"),
         "name that is no text": (b"\x80\x04NN\x93.", "no text"),
