@@ -42,7 +42,8 @@ def load_legacy(stream: BinaryIO, size: int) -> Any:
     storages = Storages()
     value = PickleReader(source, find, storages.persistent).load()
     keys = PickleReader(source, find, _no_storage).load()
-    if type(keys) is not list or any(type(key) is not str for key in keys) or sorted(keys) != sorted(storages.found):
+    known = type(keys) is list and len(keys) == len(storages.found) and all(type(key) is str for key in keys)
+    if not known or sorted(keys) != sorted(storages.found):
         raise Malformed("the storages it lists are not those its tensors lie in")
     offsets = {}
     for key in keys:
