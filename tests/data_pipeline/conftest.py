@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_data import block, coco_content, write_coco, write_csv, write_jpeg
 
+from ppdet_ext.data import build_loader
 from ppdet_ext.structures import Rle
 
 
@@ -39,3 +40,17 @@ def coco(tmp_path: Path) -> Path:
         write_jpeg(tmp_path / "images" / f"{name}.jpg", seed=i)
     write_coco(tmp_path, coco_content())
     return tmp_path
+
+
+@pytest.fixture
+def load():
+    """build_loader, whose workers end with the test."""
+    made = []
+
+    def build(*args, **kwargs):
+        made.append(build_loader(*args, **{"mode": "train", **kwargs}))
+        return made[-1]
+
+    yield build
+    for loader in made:
+        loader.close()

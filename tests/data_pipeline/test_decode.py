@@ -39,7 +39,7 @@ def test_every_cut_of_a_jpeg_is_noticed(tmp_path, options):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-@pytest.mark.parametrize("filling", [b"", b"\0" * 5000])
+@pytest.mark.parametrize("filling", [b"", b"\0" * 5000], ids=["cut off", "filled with zeros"])
 def test_a_truncated_jpeg_is_an_error_naming_the_file(tmp_path, share, filling):
     path = write_jpeg(tmp_path / "torn.jpg")
     data = path.read_bytes()

@@ -1,90 +1,20 @@
-"""The same batches whatever the workers, ranks and epochs before; errors come through as they were raised."""
+"""The same batches whatever the workers, ranks and epochs before."""
 
-import gc
 import logging
-import os
-import signal
-import time
 
 import numpy as np
 import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loader_data import TRANSFORMS, dataset_of, plain, reader
 from tiny_data import HEIGHT, WIDTH, coco_content, write_coco
 
-from ppdet_ext.data import CocoJsonDataSet, ImageFolder, SteelDataSet, build_loader
+from ppdet_ext.data import CocoJsonDataSet, ImageFolder
 from ppdet_ext.data.collate import PadToStride
 from ppdet_ext.data.pipeline import BatchMaker
 from ppdet_ext.data.sampler import EpochSampler
-from ppdet_ext.data.workers import RemoteTraceback, Worker
 from ppdet_ext.errors import UserError
-
-TRANSFORMS = [
-    {"ReadImage": {}},
-    {"ResizeShortEdge": {"short_edges": [24, 32, 40], "long_limit": 100}},
-    {"FlipImage": {"horizontal": 0.5, "vertical": 0.5}},
-    {"JitterColor": {"brightness": 0.2}},
-    {"SemanticFromMasks": None},
-    {"NormalizeToCHW": {}},
-]
-
-
-def reader(**changes) -> dict:
-    return {"sample_transforms": TRANSFORMS, "batch_transforms": [{"PadToStride": {"stride": 16}}], "batch_size": 2, **changes}
-
-
-def dataset_of(folder) -> SteelDataSet:
-    return SteelDataSet(str(folder), height=HEIGHT, width=WIDTH)
-
-
-def plain(batch: dict) -> dict:
-    """A batch with every array as (dtype, shape, bytes)."""
-
-    def one(value):
-        if isinstance(value, paddle.Tensor):
-            value = value.numpy()
-        if isinstance(value, np.ndarray):
-            return str(value.dtype), value.shape, value.tobytes()
-        if isinstance(value, list):
-            return [one(item) for item in value]
-        return value
-
-    return {key: one(value) for key, value in batch.items()}
-
-
-class Broken:
-    """A data set whose sample 5 does what `act` does."""
-
-    annotated = True
-
-    def __init__(self, inner, act):
-        self.inner, self.act = inner, act
-
-    def __len__(self):
-        return len(self.inner)
-
-    def load(self):
-        self.inner.load()
-
-    def sample(self, index, targets):
-        if index == 5:
-            self.act()
-        return self.inner.sample(index, targets)
-
-
-@pytest.fixture
-def load():
-    """build_loader, whose workers end with the test."""
-    made = []
-
-    def build(*args, **kwargs):
-        made.append(build_loader(*args, **{"mode": "train", **kwargs}))
-        return made[-1]
-
-    yield build
-    for loader in made:
-        loader.close()
 
 
 def test_what_a_batch_holds(steel, load):
@@ -259,84 +189,6 @@ def test_transforms_that_make_no_input_are_named(steel, load):
             load(dataset_of(steel), reader(sample_transforms=nothing), worker_num=2)
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_an_error_comes_through_as_it_was_raised(steel, load, workers):
-    path = steel / "train_images" / "f.jpg"
-    dataset = dataset_of(steel).load()
-    whole = path.read_bytes()
-    path.write_bytes(whole[:500])
-    loader = load(dataset, reader(), worker_num=workers)
-    with pytest.raises(UserError) as caught:
-        list(loader)
-    assert str(caught.value).startswith(f"{path}: the JPEG is truncated (500 bytes")
-    assert "\n" not in str(caught.value)
-    if workers:
-        assert isinstance(caught.value.__cause__, RemoteTraceback)
-        assert "_decode_jpeg" in str(caught.value.__cause__)
-    path.write_bytes(whole)
-    assert len(list(loader)) == 4
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_other_errors_keep_their_type(steel, load, workers):
-    def act():
-        raise KeyError("lost")
-
-    with pytest.raises(KeyError, match="lost"):
-        list(load(Broken(dataset_of(steel), act), reader(), worker_num=workers))
-
-
-def test_an_error_that_cannot_travel_is_still_told(steel, load):
-    class Local(Exception):
-        pass
-
-    def act():
-        raise Local("from far away")
-
-    with pytest.raises(RuntimeError, match="Local: from far away"):
-        list(load(Broken(dataset_of(steel), act), reader(), worker_num=1))
-
-
-def test_a_worker_that_dies_is_an_error_and_not_the_end(steel, load):
-    flag = steel / "die"
-    flag.write_text("")
-
-    def act():
-        if flag.exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    loader = load(Broken(dataset_of(steel), act), reader(), worker_num=2)
-    start = time.perf_counter()
-    with pytest.raises(RuntimeError, match=r"data worker \d died \(exit code -9; -9 usually means that memory"):
-        list(loader)
-    assert time.perf_counter() - start < 10
-    flag.unlink()
-    assert len(list(loader)) == 4
-
-
-def test_a_worker_killed_between_epochs_is_replaced(steel, load):
-    loader = load(dataset_of(steel), reader(), worker_num=2)
-    whole = [plain(batch) for batch in loader]
-    victim = loader._workers[1].process
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.join(5)
-    assert [plain(batch) for batch in loader] == whole
-
-
-def test_workers_end_with_the_loader(steel):
-    loader = build_loader(dataset_of(steel), reader(), mode="train", worker_num=2)
-    list(loader)
-    processes = [worker.process for worker in loader._workers]
-    assert all(process.is_alive() for process in processes)
-    handles = [slot.handle for worker in loader._workers for slot in worker.slots]
-    del loader
-    gc.collect()
-    assert not any(process.is_alive() for process in processes)
-    for handle in handles:
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(handle)
-
-
 def test_crowds_are_marked_but_no_targets(coco, load, caplog):
     dataset = CocoJsonDataSet(str(coco), "instances.json", "images")
     loader = load(
@@ -371,19 +223,6 @@ def test_instances_cut_too_small_are_reported_those_outside_are_not(coco, load, 
         [told] = [record for record in caplog.records if record.getMessage().startswith("epoch 0")]
         assert told.getMessage().startswith(f"epoch 0: {1 - kept} instances were no targets because cropping")
         assert told.levelno == level
-
-
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_stopped_while_it_starts_is_silent(stop, capfd):
-    heard = signal.getsignal(signal.SIGINT)
-    for number in range(20):
-        worker = Worker(print, 1, number, [])
-        os.kill(worker.process.pid, stop)
-        worker.close()
-        assert worker.process.exitcode == -signal.SIGTERM
-    assert capfd.readouterr().err == ""
-    assert signal.getsignal(signal.SIGINT) is heard
-    assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_image_folders_go_through_the_same_loader(coco, load):

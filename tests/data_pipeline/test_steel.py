@@ -1,30 +1,19 @@
-"""Severstal's CSV formats, splits, and everything that can be wrong with them."""
+"""Severstal's CSV formats, and everything that can be wrong with them."""
 
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import ppdet.data.source
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from ppdet.core.workspace import get_registered_modules
+from steel_data import names, opened
 from tiny_data import HEIGHT, WIDTH, block, write_csv, write_jpeg
 
 from ppdet_ext.data import SteelDataSet
-from ppdet_ext.data.split import fold_of, in_part, keep_empty, read_split
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
-
-
-def opened(folder: Path, **options) -> SteelDataSet:
-    return SteelDataSet(str(folder), **{"height": HEIGHT, "width": WIDTH, **options}).load()
-
-
-def names(dataset: SteelDataSet) -> list[str]:
-    return [record.name for record in dataset.records]
 
 
 def test_components_become_instances(steel):
@@ -230,68 +219,6 @@ def test_small_components_are_left_out_and_counted(steel, caplog):
     assert "1 of 4 components are smaller than min_instance_area: 10" in caplog.text
 
 
-def test_empty_images_stay_by_choice(steel):
-    assert names(opened(steel, allow_empty=False)) == ["a.jpg", "b.jpg"]
-    half = opened(steel, empty_ratio=0.5)
-    assert len(half) == 4
-    assert names(half) == names(opened(steel, empty_ratio=0.5))
-    others = {tuple(names(opened(steel, empty_ratio=0.5, seed=seed))) for seed in range(8)}
-    assert len(others) > 1
-    assert len(opened(steel, empty_ratio=0.0)) == 2
-
-
-def test_split_files(steel):
-    (steel / "split.txt").write_text("c.jpg\na.jpg\n\nc.jpg\n")
-    assert names(opened(steel, split="split.txt")) == ["c.jpg", "a.jpg"]
-    (steel / "split.csv").write_text("part,ImageId\nval,b.jpg\n")
-    assert names(opened(steel, split="split.csv")) == ["b.jpg"]
-    (steel / "split.csv").write_text("name,other\nd.jpg,1\n")
-    assert names(opened(steel, split="split.csv")) == ["d.jpg"]
-    (steel / "split.txt").write_text("nosuch.jpg\n")
-    with pytest.raises(UserError, match=r"nosuch\.jpg"):
-        opened(steel, split="split.txt")
-    (steel / "split.txt").write_text("\n")
-    with pytest.raises(UserError, match=r"split\.txt names no image"):
-        read_split(str(steel / "split.txt"))
-    with pytest.raises(UserError, match=r"gone\.txt"):
-        opened(steel, split="gone.txt")
-
-
-def test_folds_part_the_images(steel):
-    parts = [names(opened(steel, fold=k, num_folds=4, part="val")) for k in range(4)]
-    assert sorted(name for part in parts for name in part) == [f"{c}.jpg" for c in "abcdefgh"]
-    for k in range(4):
-        train = names(opened(steel, fold=k, num_folds=4, part="train"))
-        assert sorted(train + parts[k]) == [f"{c}.jpg" for c in "abcdefgh"]
-    # Leaving empty images out of the training part must not move images between the parts.
-    train = names(opened(steel, fold=0, num_folds=4, part="train", allow_empty=False))
-    assert not set(train) & set(parts[0])
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.frozensets(st.integers(0, 3), max_size=3), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 5))
-def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
-    files = [f"{i}.jpg" for i in range(len(strata))]
-    folds = fold_of(files, strata, num_folds, seed)
-    sizes = np.bincount(folds, minlength=num_folds)
-    assert sizes.max() - sizes.min() <= 1
-    for stratum in set(strata):
-        inside = np.bincount(folds[[s == stratum for s in strata]], minlength=num_folds)
-        assert inside.max() - inside.min() <= 1
-    order = np.random.default_rng(0).permutation(len(files))
-    shuffled = fold_of([files[i] for i in order], [strata[i] for i in order], num_folds, seed)
-    np.testing.assert_array_equal(shuffled, folds[order])
-    assert (in_part(folds, 0, "val") ^ in_part(folds, 0, "train")).all()
-
-
-@given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 0.95))
-def test_the_share_of_empty_images(filled, empty, ratio):
-    kept = keep_empty([str(i) for i in range(empty)], filled, ratio, 0)
-    assert len(kept) <= ratio * (filled + len(kept)) + 1e-9
-    more = len(kept) + 1
-    assert len(kept) == empty or more > ratio * (filled + more) - 1e-9
-
-
 def test_images_alone_serve_the_test_set(steel, caplog):
     with caplog.at_level(logging.INFO, "ppdet_ext"):
         dataset = opened(steel, anno_path=None)
@@ -307,47 +234,6 @@ def test_nothing_left_is_an_error(steel):
     write_csv(steel, [("a.jpg", 1, "")])
     with pytest.raises(UserError, match="no image is left"):
         opened(steel, allow_empty=False)
-
-
-def test_the_second_opening_uses_the_cache(steel, monkeypatch):
-    first = opened(steel)
-    monkeypatch.setattr("ppdet_ext.data.steel.split_rows", lambda *_: pytest.fail("the cache was not used"))
-    second = opened(steel)
-    for a, b in zip(first.records, second.records):
-        assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(), b.boxes.tolist())
-
-
-def test_a_changed_csv_or_size_is_not_taken_from_the_cache(steel):
-    opened(steel)
-    write_csv(steel, [("a.jpg", 1, "5 9")])
-    assert opened(steel).records[0].masks == [Rle.from_kaggle("5 9", HEIGHT, WIDTH)]
-    narrow = opened(steel, width=WIDTH // 2, check_images="exists").records[0]
-    assert narrow.masks[0].size == (HEIGHT, WIDTH // 2)
-
-
-def test_a_damaged_cache_file_is_built_again(steel, caplog):
-    expected = opened(steel)
-    files = list(Path(os.environ["PPDET_EXT_CACHE"]).glob("*.npz"))
-    assert len(files) == 1
-    files[0].write_bytes(files[0].read_bytes()[:100])
-    again = opened(steel)
-    assert [r.masks for r in again.records] == [r.masks for r in expected.records]
-    assert "building it again" in caplog.text
-    assert not list(files[0].parent.glob("*.part"))
-
-
-def test_a_cache_that_cannot_be_written_does_no_harm(steel, monkeypatch):
-    (steel / "a_file").write_text("")
-    monkeypatch.setenv("PPDET_EXT_CACHE", str(steel / "a_file" / "below"))
-    assert len(opened(steel)) == len(opened(steel)) == 8
-
-
-def test_faulty_rows_are_never_cached(steel, caplog):
-    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", 2, "1 2 3")])
-    for _ in range(2):
-        caplog.clear()
-        opened(steel, on_error="skip")
-        assert "row 3" in caplog.text
 
 
 def test_all_real_rows(shared, tmp_path):

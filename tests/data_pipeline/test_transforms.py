@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ppdet.core.workspace import get_registered_modules
 from tiny_data import write_jpeg
+from transform_samples import assert_consistent, assert_same, make_sample, samples, with_masks
 
-from ppdet_ext.data import Sample, transforms
+from ppdet_ext.data import transforms
 from ppdet_ext.data.base import register_transform
 from ppdet_ext.data.transforms import (
     CropAroundDefect,
@@ -24,74 +25,9 @@ from ppdet_ext.data.transforms import (
     SemanticFromMap,
     SemanticFromMasks,
 )
-from ppdet_ext.data.transforms.crop import crop_sample, random_pixel
 from ppdet_ext.data.transforms.flip import flip_horizontal, flip_vertical
 from ppdet_ext.data.transforms.resize import resize_sample
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
-
-MARK = 40
-
-
-def make_sample(height: int, width: int, seed: int, instances: int = 3, semantic: bool = True) -> Sample:
-    """A sample whose red channel shows the union of its masks, and whose semantic map shows it again."""
-    rng = np.random.default_rng(seed)
-    bitmaps = np.zeros((instances, height, width), np.uint8)
-    for bitmap in bitmaps:
-        for _ in range(int(rng.integers(1, 3))):
-            y, x = int(rng.integers(height)), int(rng.integers(width))
-            bitmap[y : y + int(rng.integers(1, height + 1)), x : x + int(rng.integers(1, width + 1))] = 1
-    union = bitmaps.any(axis=0) if instances else np.zeros((height, width), bool)
-    image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
-    image[..., 0] = union * MARK
-    masks = [Rle.from_bitmap(bitmap) for bitmap in bitmaps]
-    boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-    return Sample(
-        image,
-        boxes,
-        rng.integers(0, 4, instances),
-        masks,
-        np.zeros(instances, bool),
-        union.astype(np.uint8) if semantic else None,
-        5,
-        "a.jpg",
-        "a.jpg",
-        None,
-        (height, width),
-    )
-
-
-def assert_consistent(sample: Sample, exact_boxes: bool = True) -> None:
-    height, width = sample.size
-    assert sample.image.shape == (height, width, 3)
-    assert sample.boxes.dtype == np.float32
-    n = len(sample.labels)
-    assert sample.boxes.shape == (n, 4)
-    assert len(sample.masks) == n == len(sample.crowd)
-    union = np.zeros((height, width), bool)
-    for box, mask in zip(sample.boxes, sample.masks):
-        assert mask.size == (height, width)
-        assert mask.area > 0
-        union |= mask.to_bitmap().astype(bool)
-        assert 0 <= box[0] < box[2] <= width
-        assert 0 <= box[1] < box[3] <= height
-        if exact_boxes:
-            np.testing.assert_array_equal(box, mask.box)
-    if not sample.dropped:
-        np.testing.assert_array_equal(sample.semantic, union)
-        if exact_boxes:
-            np.testing.assert_array_equal(sample.image[..., 0], union * MARK)
-
-
-def assert_same(a: Sample, b: Sample) -> None:
-    np.testing.assert_array_equal(a.image, b.image)
-    np.testing.assert_array_equal(a.boxes, b.boxes)
-    np.testing.assert_array_equal(a.labels, b.labels)
-    np.testing.assert_array_equal(a.semantic, b.semantic)
-    assert a.masks == b.masks
-
-
-samples = st.builds(make_sample, st.integers(4, 24), st.integers(4, 40), st.integers(0, 10**6), st.integers(0, 4))
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,95 +37,6 @@ def test_flips_are_exact_and_twice_is_the_identity(sample):
         assert_consistent(flip(sample))
         assert_same(flip(flip(sample)), sample)
     assert_same(flip_vertical(flip_horizontal(sample)), flip_horizontal(flip_vertical(sample)))
-
-
-@settings(max_examples=60, deadline=None)
-@given(samples, st.integers(0, 10**6))
-def test_crops_are_exact(sample, seed):
-    rng = np.random.default_rng(seed)
-    height, width = sample.size
-    h, w = int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1))
-    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-    cropped = crop_sample(sample, top, left, h, w)
-    assert cropped.size == (h, w)
-    assert len(cropped.masks) == sum(bool(mask.crop(top, left, top + h, left + w)) for mask in sample.masks)
-    # What lies outside the window is missing from no picture, so it is not counted.
-    assert cropped.dropped == 0
-    assert_consistent(cropped)
-    np.testing.assert_array_equal(cropped.image, sample.image[top : top + h, left : left + w])
-
-
-def test_a_whole_crop_is_the_identity():
-    sample = make_sample(12, 20, 1)
-    assert_same(crop_sample(sample, 0, 0, 12, 20), sample)
-
-
-def test_boxes_inside_a_crop_are_moved_those_cut_are_measured_again():
-    bitmap = np.zeros((20, 20), np.uint8)
-    bitmap[2:6, 2:6] = 1
-    corner = np.zeros((20, 20), np.uint8)
-    corner[8:12, 0] = corner[11, 0:20] = 1
-    sample = replace(
-        make_sample(20, 20, 0, 2),
-        masks=[Rle.from_bitmap(bitmap), Rle.from_bitmap(corner)],
-        boxes=np.array([[1.5, 1.5, 6.5, 6.5], [0, 8, 20, 12]], np.float32),
-    )
-    cropped = crop_sample(sample, 1, 1, 15, 15)
-    np.testing.assert_array_equal(cropped.boxes, [[0.5, 0.5, 5.5, 5.5], [0, 10, 15, 11]])
-
-
-def test_slivers_are_dropped_and_counted_whole_instances_never():
-    bitmaps = np.zeros((3, 20, 20), np.uint8)
-    bitmaps[0, 5, 5] = 1
-    bitmaps[1, 10:14, 8:16] = 1
-    bitmaps[2, 0:4, 15:20] = 1
-    masks = [Rle.from_bitmap(bitmap) for bitmap in bitmaps]
-    boxes = np.array([mask.box for mask in masks], np.float32)
-    sample = replace(make_sample(20, 20, 0, 3), masks=masks, boxes=boxes, labels=np.array([0, 1, 2]))
-    cropped = crop_sample(sample, 0, 0, 15, 10, min_area=9)
-    assert cropped.labels.tolist() == [0]
-    assert cropped.dropped == 1
-    assert crop_sample(sample, 0, 0, 15, 10, min_area=8).labels.tolist() == [0, 1]
-
-
-@settings(max_examples=60, deadline=None)
-@given(samples, st.integers(0, 10**6))
-def test_an_aimed_crop_shows_part_of_an_instance(sample, seed):
-    crop = CropAroundDefect(height=6, width=9, probability=1.0, min_area=1)
-    cropped = crop(sample, np.random.default_rng(seed))
-    assert cropped.size == (min(6, sample.size[0]), min(9, sample.size[1]))
-    assert_consistent(replace(cropped, dropped=0))
-    assert len(cropped.masks) >= min(1, len(sample.masks))
-
-
-def test_an_aimed_crop_ignores_crowds():
-    bitmaps = np.zeros((2, 32, 64), np.uint8)
-    bitmaps[0, :, 60:] = 1
-    bitmaps[1, 3, 3] = 1
-    masks = [Rle.from_bitmap(bitmap) for bitmap in bitmaps]
-    sample = replace(
-        make_sample(32, 64, 0, 2),
-        masks=masks,
-        crowd=np.array([True, False]),
-        boxes=np.array([mask.box for mask in masks], np.float32),
-        labels=np.array([0, 1]),
-    )
-    crop = CropAroundDefect(8, 8, probability=1.0, min_area=1)
-    for seed in range(20):
-        assert crop(sample, np.random.default_rng(seed)).labels.tolist() == [1]
-    aimed = [len(CropAroundDefect(8, 8, 0.0)(sample, np.random.default_rng(seed)).labels) for seed in range(40)]
-    assert 0 in aimed
-
-
-def test_random_pixels_cover_a_mask_evenly():
-    bitmap = np.zeros((5, 7), np.uint8)
-    bitmap[1, 1] = bitmap[3:5, 4] = bitmap[0, 5] = 1
-    mask, rng = Rle.from_bitmap(bitmap), np.random.default_rng(0)
-    counts = np.zeros((5, 7))
-    for _ in range(400):
-        counts[random_pixel(mask, rng)] += 1
-    assert (counts[bitmap == 0] == 0).all()
-    assert (counts[bitmap == 1] > 60).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -222,18 +69,10 @@ def test_whole_magnifications_keep_boxes_exact(sample, factor):
 
 
 def test_masks_that_vanish_are_dropped_and_counted():
-    sample = make_sample(20, 20, 0, 1)
-    dot = np.zeros((20, 20), np.uint8)
-    dot[1, 1] = 1
-    masks = [*sample.masks, Rle.from_bitmap(dot)]
-    sample = replace(
-        sample,
-        masks=masks,
-        labels=np.array([0, 1]),
-        crowd=np.zeros(2, bool),
-        boxes=np.array([mask.box for mask in masks], np.float32),
-    )
-    small = resize_sample(sample, 5, 5)
+    bitmaps = np.zeros((2, 20, 20), np.uint8)
+    bitmaps[0, 4:12, 4:12] = 1
+    bitmaps[1, 1, 1] = 1
+    small = resize_sample(with_masks(make_sample(20, 20, 0), bitmaps), 5, 5)
     assert small.labels.tolist() == [0]
     assert small.dropped == 1
 
@@ -326,12 +165,8 @@ def test_semantic_from_masks_puts_small_over_large_over_crowd():
     bitmaps[0, 4:6, 4:6] = 1
     bitmaps[1, 2:8, 2:8] = 1
     bitmaps[2, :, 5:] = 1
-    sample = replace(
-        make_sample(10, 10, 0, 0),
-        masks=[Rle.from_bitmap(b) for b in bitmaps],
-        labels=np.array([3, 0, 1]),
-        crowd=np.array([False, False, True]),
-    )
+    labels, crowd = np.array([3, 0, 1]), np.array([False, False, True])
+    sample = with_masks(make_sample(10, 10, 0), bitmaps, labels=labels, crowd=crowd)
     expected = np.zeros((10, 10), np.uint8)
     expected[:, 5:] = 255
     expected[2:8, 2:8] = 1

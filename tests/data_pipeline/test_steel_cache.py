@@ -1,0 +1,51 @@
+"""What was read from a CSV is kept, and never outlives its source."""
+
+import os
+from pathlib import Path
+
+import pytest
+from steel_data import opened
+from tiny_data import HEIGHT, WIDTH, write_csv
+
+from ppdet_ext.structures import Rle
+
+
+def test_the_second_opening_uses_the_cache(steel, monkeypatch):
+    first = opened(steel)
+    monkeypatch.setattr("ppdet_ext.data.steel.split_rows", lambda *_: pytest.fail("the cache was not used"))
+    second = opened(steel)
+    for a, b in zip(first.records, second.records):
+        assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(), b.boxes.tolist())
+
+
+def test_a_changed_csv_or_size_is_not_taken_from_the_cache(steel):
+    opened(steel)
+    write_csv(steel, [("a.jpg", 1, "5 9")])
+    assert opened(steel).records[0].masks == [Rle.from_kaggle("5 9", HEIGHT, WIDTH)]
+    narrow = opened(steel, width=WIDTH // 2, check_images="exists").records[0]
+    assert narrow.masks[0].size == (HEIGHT, WIDTH // 2)
+
+
+def test_a_damaged_cache_file_is_built_again(steel, caplog):
+    expected = opened(steel)
+    files = list(Path(os.environ["PPDET_EXT_CACHE"]).glob("*.npz"))
+    assert len(files) == 1
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    again = opened(steel)
+    assert [r.masks for r in again.records] == [r.masks for r in expected.records]
+    assert "building it again" in caplog.text
+    assert not list(files[0].parent.glob("*.part"))
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(steel, monkeypatch):
+    (steel / "a_file").write_text("")
+    monkeypatch.setenv("PPDET_EXT_CACHE", str(steel / "a_file" / "below"))
+    assert len(opened(steel)) == len(opened(steel)) == 8
+
+
+def test_faulty_rows_are_never_cached(steel, caplog):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", 2, "1 2 3")])
+    for _ in range(2):
+        caplog.clear()
+        opened(steel, on_error="skip")
+        assert "row 3" in caplog.text
