@@ -7,3 +7,7 @@ class UserError(ValueError):
 
 class DivergenceError(RuntimeError):
     """Training left the finite numbers (NaN or Inf loss, boxes or weights)."""
+
+
+class WorkerDied(RuntimeError):
+    """A process that prepares batches ended by itself or was killed, for example for want of memory."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import paddle
@@ -37,7 +38,8 @@ def build_loader(
     """Loader of a data set with a reader's settings (`TrainReader`, `EvalReader`, `TestReader` of a config).
 
     reader: sample_transforms, batch_transforms, batch_size (of one rank; 1), shuffle (only in training by default),
-    drop_last (likewise). mode: "train" gives targets; "eval" and "test" do not, and never leave an image out.
+    drop_last (likewise). mode: "train" gives targets; "eval" and "test" do not, and never leave an image out; what a rank
+    gets, `EpochSampler` says: in training as many images as every other, else every world_size-th batch, perhaps none.
     worker_num: processes beside this one; 0 makes the batches here.
 
     Raises: UserError for an unknown key, transform or argument, and for a data set smaller than a batch.
@@ -82,12 +84,22 @@ class Loader:
         """Number of batches of a whole epoch."""
         return len(self.sampler)
 
+    @property
+    def images(self) -> int:
+        """Number of images of a whole epoch."""
+        return sum(map(len, self.sampler.batches(self.epoch)))
+
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the next iteration's epoch, and the batch it begins with (to go on in the middle of an epoch)."""
+        """Choose the next iteration's epoch, and the batch it begins with (to go on in the middle of an epoch).
+
+        Iterations after the next begin with batch 0 again. ValueError where the epoch has fewer than `start` batches.
+        """
+        if not 0 <= start <= len(self):
+            raise ValueError(f"batch {start} to start with, of {len(self)} in the epoch")
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        """Raises: UserError of a sample's transform, as it was raised; RuntimeError when a worker died."""
+        """Raises: UserError of a sample's transform, as it was raised; WorkerDied when a worker died."""
         dropped = crowds = 0
         for batch in self.arrays():
             dropped += batch.pop("dropped", 0)
@@ -126,8 +138,10 @@ class Loader:
             self.close()
         if not self._workers:
             self.maker.dataset.load()
+            sampler = self.sampler
+            describe = functools.partial(_task, self.maker.dataset, sampler.rank, sampler.world_size)
             for number in range(self.worker_num):
-                self._workers.append(Worker(self.maker, _DEPTH, number, list(self._workers)))
+                self._workers.append(Worker(self.maker, _DEPTH, number, list(self._workers), describe))
         return self._workers
 
     def close(self) -> None:
@@ -138,6 +152,16 @@ class Loader:
 def _close_all(workers: list[Worker]) -> None:
     while workers:
         workers.pop().close()
+
+
+def _task(dataset: InstanceDataSet, rank: int, world_size: int, keys: Sequence[tuple[int, int]] | None) -> str:
+    """What a worker that gets `keys` is busy with, in words."""
+    where = f" on rank {rank} of {world_size}" if world_size > 1 else ""
+    if keys is None:
+        return f"idle{where}"
+    records = getattr(dataset, "records", {})
+    images = ", ".join(f"{index} ({records[index].name})" if records else str(index) for _, index in keys)
+    return f"busy with images {images} of epoch {keys[0][0]}{where}"
 
 
 def _tensors(batch: dict[str, object]) -> dict[str, object]:

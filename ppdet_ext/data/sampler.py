@@ -7,11 +7,12 @@ _ORDER = 1
 
 
 class EpochSampler:
-    """Cuts the images of an epoch into batches of keys (epoch, index).
+    """Cuts the images of an epoch into batches of keys (epoch, index), those of one rank.
 
-    The order depends on (seed, epoch) alone; rank r takes every world_size-th image, starting with the r-th. With `even`
-    all ranks get the same number of images, as training in step demands; the at most world_size - 1 images left over
-    differ from epoch to epoch.
+    The order depends on (seed, epoch) alone. With `even`, as training in step demands, rank r takes every world_size-th
+    image, starting with the r-th, and all ranks get the same number of them; the at most world_size - 1 images left over
+    differ from epoch to epoch. Without it rank r takes every world_size-th batch, starting with the r-th, of those that a
+    single rank would make: each image is in one batch of one rank, beside the same images whatever the number of ranks.
     """
 
     def __init__(
@@ -30,23 +31,24 @@ class EpochSampler:
         self.rank, self.world_size, self.even = rank, world_size, even
 
     def order(self, epoch: int) -> np.ndarray:
-        """Image indices (m,) int64 of this rank, in their order."""
+        """Image indices (size,) int64 of all ranks, in the epoch's order."""
         if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch, 0, _ORDER]).permutation(self.size)
-        else:
-            order = np.arange(self.size)
-        if self.even:
-            order = order[: self.size - self.size % self.world_size]
-        return order[self.rank :: self.world_size]
+            return np.random.default_rng([self.seed, epoch, 0, _ORDER]).permutation(self.size)
+        return np.arange(self.size)
 
     def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
-        """The epoch's batches, each a list of (epoch, index)."""
-        keys = [(epoch, int(index)) for index in self.order(epoch)]
-        return [keys[at : at + self.batch_size] for at in range(0, len(self) * self.batch_size, self.batch_size)]
+        """The epoch's batches of this rank, each a list of (epoch, index)."""
+        order = self.order(epoch)
+        if self.even:
+            order = order[: self.size - self.size % self.world_size][self.rank :: self.world_size]
+        keys = [(epoch, int(index)) for index in order]
+        batches = [keys[at : at + self.batch_size] for at in range(0, len(keys), self.batch_size)]
+        if self.drop_last and batches and len(batches[-1]) < self.batch_size:
+            batches.pop()
+        return batches if self.even else batches[self.rank :: self.world_size]
 
     def __len__(self) -> int:
         """Number of batches in every epoch of this rank."""
-        per_rank = self.size // self.world_size
-        if not self.even and self.rank < self.size % self.world_size:
-            per_rank += 1
-        return per_rank // self.batch_size if self.drop_last else -(-per_rank // self.batch_size)
+        images = self.size // self.world_size if self.even else self.size
+        batches = images // self.batch_size if self.drop_last else -(-images // self.batch_size)
+        return batches if self.even else len(range(self.rank, batches, self.world_size))

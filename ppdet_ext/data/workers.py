@@ -6,6 +6,7 @@ answers, and a few anonymous memory files for arrays, which grow to the largest 
 """
 
 import contextlib
+import ctypes
 import mmap
 import multiprocessing
 import os
@@ -13,12 +14,18 @@ import pickle
 import signal
 import traceback
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 import numpy as np
 
+from ppdet_ext.errors import WorkerDied
+
 _ALIGN = 64
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -61,12 +68,17 @@ class RemoteTraceback(Exception):
 
 
 class Worker:
-    """One process that applies `make(keys, allocate)` to tasks, first in, first out."""
+    """One process that applies `make(keys, allocate)` to tasks, first in, first out.
 
-    def __init__(self, make: Callable, depth: int, number: int, others: list["Worker"]):
-        self.number, self.depth = number, depth
+    `describe(task)` says what it was busy with, if it dies; the task is None when it was idle.
+    """
+
+    def __init__(self, make: Callable, depth: int, number: int, others: list["Worker"], describe: Callable[[Any], str] = str):
+        self.number, self.depth, self.describe = number, depth, describe
         self.slots = [Slot() for _ in range(depth)]
-        self.sent = self.received = 0
+        self.sent = 0
+        # Sent, and their results not taken yet.
+        self.tasks: deque[object] = deque()
         context = multiprocessing.get_context("fork")
         self.pipe, far = context.Pipe()
         inherited = [self.pipe, *(other.pipe for other in others)]
@@ -78,46 +90,44 @@ class Worker:
                 self.process.start()
         far.close()
 
-    @property
-    def waiting(self) -> int:
-        """Tasks sent whose results have not been taken."""
-        return self.sent - self.received
-
     def send(self, task: object) -> None:
         try:
             self.pipe.send((self.sent % self.depth, task))
         except OSError:
             raise self._died() from None
+        self.tasks.append(task)
         self.sent += 1
 
     def receive(self) -> dict[str, object]:
         """The oldest result; its large arrays are valid until `depth` - 1 more tasks are sent.
 
-        Raises: what the task raised, of the same type and message; RuntimeError when the process has died.
+        Raises: what the task raised, of the same type and message; WorkerDied when the process has died.
         """
-        wait([self.pipe, self.process.sentinel])
-        try:
-            answer = self.pipe.recv_bytes() if self.pipe.poll() else None
-        except (EOFError, OSError):
-            answer = None
+        slot = self.slots[(self.sent - len(self.tasks)) % self.depth]
+        answer = self._take()
         if answer is None:
             raise self._died()
-        slot = self.slots[self.received % self.depth]
-        self.received += 1
         failure, batch = pickle.loads(answer)
         if failure is not None:
             error, trace = failure
             raise error from RemoteTraceback(trace)
         return {key: _map(slot, value) if isinstance(value, _Place) else value for key, value in batch.items()}
 
+    def _take(self) -> bytes | None:
+        """The oldest answer, waited for; None when the process has died."""
+        wait([self.pipe, self.process.sentinel])
+        try:
+            answer = self.pipe.recv_bytes() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            return None
+        if answer is not None:
+            self.tasks.popleft()
+        return answer
+
     def discard(self) -> None:
         """Take the results nobody wants any more."""
-        while self.waiting and self.process.is_alive():
-            wait([self.pipe, self.process.sentinel])
-            if not self.pipe.poll():
-                return
-            self.pipe.recv_bytes()
-            self.received += 1
+        while self.tasks and self._take() is not None:
+            pass
 
     def close(self) -> None:
         self.process.terminate()
@@ -126,11 +136,14 @@ class Worker:
         for slot in self.slots:
             slot.close()
 
-    def _died(self) -> RuntimeError:
+    def _died(self) -> WorkerDied:
         self.process.join(5)
+        # It died of the first task that it has not answered.
+        self.discard()
         code = self.process.exitcode
         hint = "; -9 usually means that memory ran out: try a smaller worker_num" if code == -9 else ""
-        return RuntimeError(f"data worker {self.number} died (exit code {code}{hint}).")
+        busy = self.describe(self.tasks[0] if self.tasks else None)
+        return WorkerDied(f"data worker {self.number} died (exit code {code}{hint}), {busy}.")
 
 
 class _Place:
@@ -161,6 +174,7 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    _end_with_parent()
     import cv2
 
     # One process is one thread; more would fight for the same cores.
@@ -171,6 +185,13 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
             pipe.send_bytes(_answer(make, task, slots[number]))
         except (EOFError, OSError):
             return
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the one that forked it is gone, even in the middle of a task."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != multiprocessing.parent_process().pid:
+        os._exit(1)
 
 
 def _answer(make: Callable, task: object, slot: Slot) -> bytes:
