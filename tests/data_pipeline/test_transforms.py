@@ -164,11 +164,11 @@ def test_semantic_from_masks_puts_small_over_large_over_crowd():
     bitmaps = np.zeros((3, 10, 10), np.uint8)
     bitmaps[0, 4:6, 4:6] = 1
     bitmaps[1, 2:8, 2:8] = 1
-    bitmaps[2, :, 5:] = 1
+    bitmaps[2, 3:7, 5:] = 1
     labels, crowd = np.array([3, 0, 1]), np.array([False, False, True])
     sample = with_masks(make_sample(10, 10, 0), bitmaps, labels=labels, crowd=crowd)
     expected = np.zeros((10, 10), np.uint8)
-    expected[:, 5:] = 255
+    expected[3:7, 5:] = 255
     expected[2:8, 2:8] = 1
     expected[4:6, 4:6] = 4
     semantic = SemanticFromMasks()(sample, np.random.default_rng(0)).semantic
