@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             resume=args.resume,
             amp=args.amp,
             vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
+            allow_change=args.allow_change,
         ),
         given,
         go_on=lambda interrupt: cli.how_to_go_on("tools/train.py", given, interrupt),

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import re
 import shlex
 import signal
 import sys
@@ -10,13 +9,15 @@ from collections.abc import Callable, Sequence
 
 from ppdet.core.workspace import AttrDict
 
-from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied
 
+from .checkpoint import CHANGES
 from .config import load_config
+from .distributed import world
 from .interrupt import Interrupted
 
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
-EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_USER_ERROR, EXIT_DIVERGED = 1, 3
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -44,8 +45,17 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-r",
         "--resume",
-        metavar="PATH",
-        help="continue from this checkpoint, or 'auto': from the newest one of the run, if any",
+        metavar="WHAT",
+        help="go on from a checkpoint: 'auto' (the newest complete one of this run, if any), an epoch's number, or a path",
+    )
+    parser.add_argument(
+        "--allow_change",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=list(CHANGES),
+        metavar="KIND",
+        help=f"what may differ from the run that is resumed: {', '.join(CHANGES)}",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
@@ -130,7 +140,7 @@ def run_tool(
 ) -> int:
     """Parse flags, run the command; returns the exit code.
 
-    0: done. 1: the user can mend it, said in one message. 3: training diverged. 130: interrupted,
+    0: done, or stopped by SIGUSR1. 1: said in one message. 3: training diverged. 130, 143: stopped by SIGINT or SIGTERM,
     `go_on` says how to go on. With --debug, exceptions come through with their traceback.
     """
     args = parser.parse_args(argv)
@@ -139,21 +149,19 @@ def run_tool(
     try:
         command(args)
         return 0
-    except (UserError, DivergenceError) as error:
+    except (UserError, DivergenceError, RankError, WorkerDied) as error:
         if args.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
-    except RuntimeError as error:
-        if args.debug or not re.match(r"data worker \d+ died", str(error)):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
     except KeyboardInterrupt as interrupt:
         if args.debug:
             raise
-        print(f"\nInterrupted. {go_on(interrupt)}".rstrip(), file=sys.stderr)
-        return EXIT_INTERRUPTED
+        if world()[0] == 0:
+            print(f"\nInterrupted. {go_on(interrupt)}".rstrip(), file=sys.stderr)
+        signum = getattr(interrupt, "signum", signal.SIGINT)
+        # SIGUSR1 is how a scheduler asks for an orderly end before it starts the job again.
+        return 0 if signum == signal.SIGUSR1 else 128 + signum
 
 
 def how_to_go_on(tool: str, argv: Sequence[str], interrupt: KeyboardInterrupt) -> str:

@@ -26,6 +26,12 @@ TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "log_iter": ((int,), 20),
     "save_dir": ((str,), "output"),
     "snapshot_epoch": ((int,), 1),
+    "snapshot_iter": ((int, type(None)), None),
+    "keep_checkpoints": ((int,), 3),
+    "gradient_accumulation_steps": ((int,), 1),
+    "base_batch_size": ((int, type(None)), None),
+    "skip_nonfinite": ((int,), 0),
+    "stall_timeout": ((int,), 1800),
     "weights": ((str, type(None)), None),
     "pretrain_weights": ((str, type(None)), None),
     "worker_num": ((int,), 2),
@@ -36,7 +42,10 @@ TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "norm_type": ((str, type(None)), UNSET),
     "find_unused_parameters": ((bool,), False),
 }
-POSITIVE = ("num_classes", "epoch", "log_iter", "snapshot_epoch")
+POSITIVE = (
+    *("num_classes", "epoch", "log_iter", "snapshot_epoch", "snapshot_iter", "keep_checkpoints"),
+    *("gradient_accumulation_steps", "base_batch_size", "stall_timeout"),
+)
 DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
 READERS = ("TrainReader", "EvalReader", "TestReader")
 # Makes the training set's folder with the sample generator when it is not there; keys are those of
@@ -114,9 +123,9 @@ def _check_scalar(key: str, value: Any, problems: Problems) -> None:
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         wanted = " or ".join("null" if t is type(None) else t.__name__ for t in types)
         problems.add((key,), f"{key} is {value!r}; expected {wanted}.")
-    elif key in POSITIVE and value < 1:
+    elif key in POSITIVE and value is not None and value < 1:
         problems.add((key,), f"{key} is {value}; expected 1 or more.")
-    elif key in ("worker_num", "seed") and value < 0:
+    elif key in ("worker_num", "seed", "skip_nonfinite") and value < 0:
         problems.add((key,), f"{key} is {value}; expected 0 or more.")
     elif key == "ema_decay" and not 0 <= value < 1:
         problems.add((key,), f"ema_decay is {value}; expected 0 or more, less than 1.")

@@ -1,62 +1,123 @@
-"""Ctrl-C while training: noted at once, acted upon between two batches."""
+"""Signals while training: noted at once, acted upon between two steps, by all ranks after the same one."""
 
 import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-_requested = threading.Event()
+import numpy as np
+
+from . import distributed
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# paddle.distributed.launch passes a signal on three times as SIGTERM, to one rank after the other.
+LAUNCHER_SECONDS = 5.0
+_noted: list[int] = []
 
 
-class Interrupted(KeyboardInterrupt):
-    """Training was interrupted.
+class Stop(KeyboardInterrupt):
+    """The run was told to stop by the signal `signum`."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.signum = signum
+
+
+class Interrupted(Stop):
+    """Training was stopped by a signal.
 
     Attributes:
-        saved: newest checkpoint this run has saved, without suffix; None if none.
+        saved: newest checkpoint of this run; None if none.
         resume: what `-r` takes to go on from it.
     """
 
-    def __init__(self, saved: Path | None, resume: str) -> None:
-        super().__init__()
+    def __init__(self, signum: int, saved: Path | None, resume: str) -> None:
+        super().__init__(signum)
         self.saved = saved
         self.resume = resume
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block the first Ctrl-C is only noted, for `check` to raise; a second one ends the process at once.
+    """Within the block the first SIGINT, SIGTERM or SIGUSR1 is only noted; a second one ends the process at once.
 
     Paddle turns an exception inside a backward function written in Python into an OSError of its own, so a
-    KeyboardInterrupt must not come up there. A step that fails after the Ctrl-C counts as interrupted: the data
-    workers got the signal too. Outside the main thread, where Python allows no handlers, nothing is changed.
+    KeyboardInterrupt must not come up there. A step that fails after a signal counts as stopped. Blocks may be nested;
+    outside the main thread, where Python allows no handlers, nothing is changed.
     """
-    if threading.current_thread() is not threading.main_thread():
+    nested = signal.getsignal(signal.SIGTERM) is _note
+    if nested or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _requested.clear()
-    before = signal.signal(signal.SIGINT, _note)
+    _noted.clear()
+    before = {number: signal.signal(number, _note) for number in SIGNALS}
     try:
-        yield
+        with _second_signal_exits():
+            yield
     except (RuntimeError, OSError, SystemError) as error:
-        if _requested.is_set():
-            raise KeyboardInterrupt from error
+        if _noted:
+            raise Stop(_noted[0]) from error
         raise
     finally:
-        _requested.clear()
-        signal.signal(signal.SIGINT, before)
+        _noted.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def requested() -> int | None:
+    """Number of the signal that `deferred` has noted, if any."""
+    return _noted[0] if _noted else None
 
 
 def check() -> None:
-    """Raise the KeyboardInterrupt that `deferred` has noted, if any."""
-    if _requested.is_set():
-        raise KeyboardInterrupt
+    """Raise `Stop` if a signal has been noted."""
+    if _noted:
+        raise Stop(_noted[0])
+
+
+def agreed() -> int | None:
+    """The signal that any rank has noted; the same answer on every rank, each of which must ask."""
+    heard = distributed.sum_over_ranks(np.array([requested() == number for number in SIGNALS], np.float64))
+    return next((int(number) for number, count in zip(SIGNALS, heard) if count), None)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    _requested.set()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # print and logging must not be called here: the signal may have come in the midst of them.
-    os.write(2, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")
+    if not _noted:
+        _noted.append(number)
+
+
+@contextlib.contextmanager
+def _second_signal_exits() -> Iterator[None]:
+    """A thread does it: Python runs no handlers while the main thread is inside an operator that hangs."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_listen, args=(reader,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+        os.close(writer)
+        thread.join()
+
+
+def _listen(reader: int) -> None:
+    """Until the pipe is closed; each byte is a signal's number."""
+    ignored = LAUNCHER_SECONDS if distributed.world()[1] > 1 else 0.0
+    first: float | None = None
+    while byte := os.read(reader, 1):
+        number = byte[0]
+        if number not in SIGNALS:
+            continue
+        if first is None:
+            first = time.monotonic()
+            name = signal.Signals(number).name
+            os.write(2, f"\n{name}: stopping after this step; once more stops at once.\n".encode())
+        elif time.monotonic() - first > ignored:
+            os._exit(128 + number)
+    os.close(reader)

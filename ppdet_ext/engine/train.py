@@ -1,23 +1,28 @@
 """Training from a configuration."""
 
+import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 from ppdet.core.workspace import AttrDict
 
-from . import distributed
+from . import distributed, interrupt
 from .build import build_model, build_optimizer, load_dataset, make_loader
-from .checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint
-from .earlier_run import EarlierRun
+from .checkpoint import Circumstances, circumstances_of
+from .checkpoint.find import AUTO
+from .config import dump_config
+from .divergence import LossGuard
 from .evaluator import run_evaluation
-from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL, WaitForRank0
+from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
 from .hooks.metrics_file import METRICS_FILE
-from .interrupt import Interrupted
-from .run_folder import describe_run, run_folder
+from .learning_rate import scale_learning_rate
+from .resume import begin
+from .run_folder import describe_run, environment, run_folder
 from .trainer import Trainer
-from .weights import load_pretrained
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -29,48 +34,61 @@ def train(
     resume: str | None = None,
     amp: bool = False,
     vdl_log_dir: str | Path | None = None,
+    allow_change: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
 ) -> Path:
-    """Train as configured; returns the run's folder.
+    """Train as configured; returns the run's folder. Every rank calls it.
 
     Args:
         cfg: from `load_config`.
         evaluate: at each snapshot epoch, and keep the best model by mask AP.
-        resume: a checkpoint's path, or 'auto' for the newest complete one of the run's folder (anew if
-            there is none).
+        resume: 'auto' for the newest complete checkpoint of the run's folder (anew if there is none), an epoch's number, or
+            a path; see `find_checkpoint`.
         amp: mixed precision; of effect on GPUs only.
         vdl_log_dir: write VisualDL scalars there.
+        allow_change: what may differ from the run that is resumed; keys of `checkpoint.CHANGES`.
+        hooks: further ones, called on every rank before the one that saves.
 
     Raises:
         UserError: for what the user can mend.
         DivergenceError: a loss became NaN or infinite.
+        Interrupted: a signal came; what is needed to go on has been saved.
+        RankError: another rank failed.
     """
+    distributed.use_device(cfg.use_gpu)
+    distributed.start()
+    folder = run_folder(cfg)
     # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
-    with paddle.utils.unique_name.guard():
-        distributed.use_device(cfg.use_gpu)
-        distributed.start()
-        folder = run_folder(cfg)
+    with paddle.utils.unique_name.guard(), distributed.monitored(cfg.stall_timeout), _interruptible(folder, resume) as trainers:
         if distributed.world()[0] == 0:
             describe_run(folder, cfg)
-        trainer = _build_trainer(cfg, folder, evaluate, amp and _amp_works(cfg), vdl_log_dir)
-        _begin(trainer, cfg, folder, resume)
+        dataset = load_dataset(cfg, "TrainDataset")
+        circumstances = _circumstances(cfg, dataset)
+        further = [*_hooks(cfg, folder, evaluate, vdl_log_dir), *hooks]
+        trainer = _build_trainer(cfg, dataset, folder, [*further, _save_hook(cfg, folder, circumstances)], amp)
+        trainers.append(trainer)
+        interrupt.check()
+        begin(trainer, folder, circumstances, resume, allow_change, cfg.pretrain_weights)
         if trainer.start_epoch < cfg.epoch:
-            _run(trainer, resume)
+            trainer.run()
         else:
+            trainer.hooks[-1].before_train(trainer)
             logger.info("All %d epochs are trained already: %s", cfg.epoch, folder)
     return folder
 
 
-def _run(trainer: Trainer, resume: str | None) -> None:
-    """Train; an interruption says what there is to go on from (`Interrupted`)."""
+@contextlib.contextmanager
+def _interruptible(folder: Path, resume: str | None):
+    """Signals stop the training in order; the interruption says what there is to go on from (`Interrupted`)."""
+    trainers: list[Trainer] = []
     try:
-        trainer.run()
-    except KeyboardInterrupt as error:
-        save = next((hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)), None)
-        if save is None:
-            raise
-        # After -r PATH the folder may hold checkpoints of more epochs than this run's, which 'auto' would take.
-        named = resume not in (None, "auto")
-        raise Interrupted(save.saved, str(save.saved) if named else "auto") from error
+        with interrupt.deferred():
+            yield trainers
+    except interrupt.Stop as stop:
+        saved = trainers[0].hooks[-1].saved if trainers else None
+        # After -r PATH of another run its checkpoint is what this one goes on from until it has saved one itself.
+        auto = saved is None or saved.parent.parent == folder
+        raise interrupt.Interrupted(stop.signum, saved, AUTO if auto else str(saved)) from stop
 
 
 def _amp_works(cfg: AttrDict) -> bool:
@@ -79,35 +97,42 @@ def _amp_works(cfg: AttrDict) -> bool:
     return cfg.use_gpu
 
 
-def _build_trainer(cfg: AttrDict, folder: Path, evaluate: bool, amp: bool, vdl_log_dir: str | Path | None) -> Trainer:
-    dataset = load_dataset(cfg, "TrainDataset")
+def _circumstances(cfg: AttrDict, dataset: Any) -> Circumstances:
+    rank, ranks = distributed.world()
+    seen = dataset if rank == 0 else None
+    return circumstances_of(cfg.resolved, seen, ranks, dump_config(cfg), environment()["versions"])
+
+
+def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
     loader = make_loader(cfg, dataset, "train")
     # The seed of the weights a model starts from.
     paddle.seed(cfg.seed)
     np.random.seed(cfg.seed)
     model = build_model(cfg)
-    schedule, optimizer = build_optimizer(cfg, model, len(loader))
     rank, ranks = distributed.world()
-    parallel = distributed.parallel(model, cfg.find_unused_parameters)
-    hooks = _hooks(cfg, folder, evaluate, vdl_log_dir) if rank == 0 else []
-    if ranks > 1:
-        hooks.append(WaitForRank0())
+    accumulation = cfg.gradient_accumulation_steps
+    scale_learning_rate(cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
+    schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation))
     return Trainer(
-        parallel,
+        distributed.parallel(model, cfg.find_unused_parameters),
         optimizer,
         schedule,
         loader,
         epochs=cfg.epoch,
-        batch_size=cfg.TrainReader["batch_size"],
+        batch_size=cfg.TrainReader.get("batch_size", 1) * accumulation,
         seed=cfg.seed,
-        amp=amp,
+        amp=amp and _amp_works(cfg),
+        accumulation=accumulation,
         hooks=hooks,
+        guard=LossGuard(cfg.skip_nonfinite, folder),
         rank=rank,
     )
 
 
 def _hooks(cfg: AttrDict, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
-    hooks: list[Hook] = [LogLine(cfg.log_iter)]
+    """Averaging and evaluation are on every rank, records on the first."""
+    first = distributed.world()[0] == 0
+    hooks: list[Hook] = [LogLine(cfg.log_iter)] if first else []
     if cfg.use_ema:
         hooks.append(AverageWeights(cfg.ema_decay))
     if evaluate:
@@ -116,32 +141,17 @@ def _hooks(cfg: AttrDict, folder: Path, evaluate: bool, vdl_log_dir: str | Path 
 
         def evaluate_model(model: paddle.nn.Layer) -> dict[str, list[float]]:
             outcome = run_evaluation(model, dataset, loader)
-            logger.info("%s", outcome.metric.summary)
+            if first:
+                logger.info("%s", outcome.metric.summary)
             return outcome.numbers
 
         hooks.append(Evaluate(evaluate_model, cfg.snapshot_epoch))
-    hooks.append(MetricsFile(folder / METRICS_FILE, cfg.log_iter))
-    if vdl_log_dir is not None:
+    if first:
+        hooks.append(MetricsFile(folder / METRICS_FILE, cfg.log_iter))
+    if first and vdl_log_dir is not None:
         hooks.append(VisualDL(Path(vdl_log_dir), cfg.log_iter))
-    return [*hooks, SaveCheckpoints(folder, cfg.snapshot_epoch)]
+    return hooks
 
 
-def _begin(trainer: Trainer, cfg: AttrDict, folder: Path, resume: str | None) -> None:
-    """Put the trainer where the run starts: a checkpoint, pretrained weights, or fresh weights."""
-    checkpoint = newest_checkpoint(folder) if resume == "auto" else find_checkpoint(resume) if resume else None
-    if checkpoint is not None:
-        average = next((hook for hook in trainer.hooks if isinstance(hook, AverageWeights)), None)
-        load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer, average)
-        trainer.load_state_dict(checkpoint.state)
-        trainer.start_epoch = checkpoint.epoch
-        logger.info("Resumed from %s: %d of %d epochs done", checkpoint.stem, checkpoint.epoch, cfg.epoch)
-        return
-    if resume == "auto":
-        logger.info("No complete checkpoint in %s yet; starting anew", folder)
-    if cfg.pretrain_weights:
-        load_pretrained(trainer.bare_model, cfg.pretrain_weights)
-    if trainer.rank == 0:
-        earlier = EarlierRun(folder)
-        for hook in trainer.hooks:
-            if isinstance(hook, (SaveCheckpoints, MetricsFile)):
-                hook.earlier = earlier
+def _save_hook(cfg: AttrDict, folder: Path, circumstances: Circumstances) -> SaveCheckpoints:
+    return SaveCheckpoints(folder, circumstances, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.errors import UserError
 
-from . import interrupt
+from . import distributed, interrupt
+from .checkpoint import Position
+from .divergence import LossGuard
 from .hooks.average import AverageWeights
 from .hooks.base import Hook
+
+Batch = dict[str, Any]
 
 
 class Trainer:
@@ -20,29 +25,35 @@ class Trainer:
 
         hooks.before_train()
         for epoch in range(start_epoch, epochs):
-            loader.set_epoch(epoch)
+            loader.set_epoch(epoch, first batch)        # start_step > 0 goes on in mid-epoch
             hooks.before_epoch()
-            for step, batch in enumerate(loader):
+            for batches in the loader's, `accumulation` at a time:
                 seed_step(seed, epoch, step, rank)      # randomness is a function of where we are
-                losses = model(batch)                   # dict of scalars, "loss" is their sum
-                check that all losses are finite, else DivergenceError naming the images
-                losses["loss"].backward(); optimizer.step(); schedule.step(); optimizer.clear_grad()
+                for batch in batches:
+                    losses = model(batch)               # dict of scalars, "loss" is their sum
+                    check that the losses of all ranks are finite, else skip the step or DivergenceError
+                    (losses["loss"] / len(batches)).backward()
+                optimizer.step(); schedule.step(); optimizer.clear_grad()
                 hooks.after_step()
+                if any rank was told to stop: hooks.on_stop(), raise Stop
             hooks.after_epoch()                         # evaluate, then save
         hooks.after_train()
 
-    Hooks run in the order given. What they read is public here: `epoch`, `step`, `steps_per_epoch`, `losses`
-    (name -> float, this step), `learning_rate` (of this step), `batch_cost` and `data_cost` (seconds of this step),
-    `batch_size`, `metrics` (of this epoch's evaluation, or None).
+    Hooks run in the order given, on every rank. What they read is public here: `epoch`, `step`, `steps_per_epoch`,
+    `losses` (name -> float, mean of this step's batches and of the ranks; empty if it was skipped), `learning_rate` (of this step), `batch_cost`
+    and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's evaluation, or None).
 
     Args:
         model: losses from `model(batch)` in train mode; possibly wrapped by DataParallel.
         optimizer: built over `schedule`.
         schedule: learning rate per step.
-        loader: sized iterable of batches with `set_epoch(epoch)`.
+        loader: sized iterable of batches with `set_epoch(epoch, start)`.
         epochs: number of epochs of the whole run.
+        batch_size: images of a batch, for the log.
         seed: of everything random in the model.
         amp: mixed precision with loss scaling; of effect on GPUs only.
+        accumulation: batches of one step; the last step of an epoch may have fewer.
+        guard: what to do with losses that are not finite.
         rank: of this process; ranks draw different numbers.
     """
 
@@ -51,13 +62,15 @@ class Trainer:
         model: paddle.nn.Layer,
         optimizer: paddle.optimizer.Optimizer,
         schedule: paddle.optimizer.lr.LRScheduler,
-        loader: Iterable[dict[str, Any]],
+        loader: Iterable[Batch],
         *,
         epochs: int,
         batch_size: int,
         seed: int = 0,
         amp: bool = False,
+        accumulation: int = 1,
         hooks: Sequence[Hook] = (),
+        guard: LossGuard | None = None,
         rank: int = 0,
     ) -> None:
         self.model = model
@@ -69,16 +82,15 @@ class Trainer:
         self.seed = seed
         self.rank = rank
         self.hooks = list(hooks)
+        self.guard = guard or LossGuard()
         self.amp = amp
+        self.accumulation = accumulation
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if amp else None
-        self.start_epoch = 0
-        self.epoch = 0
-        self.step = 0
-        self.steps_per_epoch = len(loader)
+        self.start_epoch = self.start_step = 0
+        self.epoch = self.step = 0
+        self.steps_per_epoch = -(-len(loader) // accumulation)
         self.losses: dict[str, float] = {}
-        self.learning_rate = 0.0
-        self.batch_cost = 0.0
-        self.data_cost = 0.0
+        self.learning_rate = self.batch_cost = self.data_cost = 0.0
         self.metrics: dict[str, list[float]] | None = None
 
     @property
@@ -97,86 +109,103 @@ class Trainer:
         return average.applied(self.bare_model) if average else contextlib.nullcontext()
 
     def run(self) -> None:
-        """Train from `start_epoch` to the end.
+        """Train from `start_epoch` and `start_step` to the end.
 
         Raises:
             DivergenceError: a loss became NaN or infinite; the weights are those before that batch.
-            KeyboardInterrupt: after the step in which Ctrl-C was pressed.
+            Stop: after the step in which a signal came, once the hooks' `on_stop` has saved.
         """
         with interrupt.deferred():
-            self._run()
+            self._call("before_train")
+            for epoch in range(self.start_epoch, self.epochs):
+                self._run_epoch(epoch, self.start_step if epoch == self.start_epoch else 0)
+            self._call("after_train")
 
-    def _run(self) -> None:
-        self._call("before_train")
-        for epoch in range(self.start_epoch, self.epochs):
-            self.epoch, self.metrics = epoch, None
-            self.loader.set_epoch(epoch)
-            self._call("before_epoch")
-            self.model.train()
-            for step, batch in enumerate(self._timed(self.loader)):
-                self.step = step
-                seed_step(self.seed, epoch, step, self.rank)
-                self._train_step({**batch, "epoch": epoch})
-                self._call("after_step")
-                interrupt.check()
+    def _run_epoch(self, epoch: int, first: int) -> None:
+        self.epoch, self.step, self.metrics = epoch, first, None
+        self.loader.set_epoch(epoch, first * self.accumulation)
+        self._stop_if_asked(Position(epoch, first))
+        self._call("before_epoch")
+        self.model.train()
+        # Where an epoch is already complete there is nothing to load: only its end, the evaluation, is made up for.
+        for step, batches in self._steps(first) if first < self.steps_per_epoch else ():
+            self.step = step
+            self._train_step(batches)
+            self._call("after_step")
+            self._stop_if_asked(Position(epoch, step + 1))
+        # The evaluation begins with known random numbers too.
+        seed_step(self.seed, epoch, self.steps_per_epoch, self.rank)
+        try:
             self._call("after_epoch")
-            interrupt.check()
-        self._call("after_train")
+        except interrupt.Stop:
+            self._stop(Position(epoch, self.steps_per_epoch))
+            raise
+        self._stop_if_asked(Position(epoch + 1, 0))
 
-    def _call(self, moment: str) -> None:
+    def _call(self, moment: str, *arguments: Any) -> None:
         for hook in self.hooks:
-            getattr(hook, moment)(self)
+            getattr(hook, moment)(self, *arguments)
 
-    def _timed(self, loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The batches; takes the time spent waiting for each, and for each whole step before the hooks see it."""
-        iterator = iter(loader)
-        while True:
+    def _stop_if_asked(self, position: Position) -> None:
+        distributed.phase("waiting for the other ranks", waiting=True)
+        if signum := interrupt.agreed():
+            self._stop(position)
+            raise interrupt.Stop(signum)
+
+    def _stop(self, position: Position) -> None:
+        self._call("on_stop", position)
+
+    def _steps(self, first: int) -> Iterator[tuple[int, list[Batch]]]:
+        """Number and batches of the steps left; takes the time of waiting for data, and of the step before the hooks see it."""
+        iterator = iter(self.loader)
+        for step in itertools.count(first):
+            distributed.phase(f"waiting for data, epoch {self.epoch} step {step}")
             self._step_began = time.perf_counter()
-            batch = next(iterator, None)
-            if batch is None:
+            batches = list(itertools.islice(iterator, self.accumulation))
+            if not batches:
                 return
             self.data_cost = time.perf_counter() - self._step_began
-            yield batch
+            yield step, batches
 
-    def _train_step(self, batch: dict[str, Any]) -> None:
-        with paddle.amp.auto_cast(enable=self.amp):
-            try:
-                losses = self.model(batch)
-            except DivergenceError as error:
-                raise DivergenceError(f"{error} {self._where(batch)}") from error
-        self._read_losses(losses, batch)
+    def _train_step(self, batches: list[Batch]) -> None:
+        distributed.phase(f"training, epoch {self.epoch} step {self.step}")
+        seed_step(self.seed, self.epoch, self.step, self.rank)
         self.learning_rate = self.optimizer.get_lr()
-        if self.scaler is None:
-            losses["loss"].backward()
-            self.optimizer.step()
-        else:
-            scaled = self.scaler.scale(losses["loss"])
-            scaled.backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        self.guard.begin(self)
+        last = len(batches) - 1
+        fine = all([self._backward(batch, len(batches), number == last) for number, batch in enumerate(batches)])
+        if fine:
+            self._update()
+        self.losses = self.guard.end()
         self.schedule.step()
         self.optimizer.clear_grad()
         self.batch_cost = time.perf_counter() - self._step_began
 
-    def _read_losses(self, losses: dict[str, paddle.Tensor], batch: dict[str, Any]) -> None:
-        """Fetch all losses in one transfer, before the weights change: a bad batch must not reach them."""
-        stacked = paddle.stack([value.detach().astype("float32").reshape([]) for value in losses.values()]).numpy()
-        self.losses = dict(zip(losses, stacked.tolist()))
-        bad = [name for name, value in self.losses.items() if not np.isfinite(value)]
-        if bad:
-            values = ", ".join(f"{name} = {self.losses[name]}" for name in bad)
-            raise DivergenceError(f"{values} {self._where(batch)}")
+    def _backward(self, batch: Batch, count: int, last: bool) -> bool:
+        """Add a batch's share to the gradients, averaged over ranks at the last one; False if its losses are not finite."""
+        with contextlib.nullcontext() if last else self._unsynchronized():
+            with paddle.amp.auto_cast(enable=self.amp):
+                losses = self.guard.forward(self, {**batch, "epoch": self.epoch})
+            if losses is None:
+                return False
+            loss = losses["loss"] if count == 1 else losses["loss"] / count
+            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return True
 
-    def _where(self, batch: dict[str, Any]) -> str:
-        return (
-            f"in epoch {self.epoch}, step {self.step}; training stopped. Images of this batch: "
-            f"{', '.join(map(str, batch['names']))}. Look at them, or lower the learning rate "
-            "(-o LearningRate.base_lr=…), or clip gradients (-o OptimizerBuilder.clip_grad_by_norm=35)."
-        )
+    def _unsynchronized(self) -> contextlib.AbstractContextManager[None]:
+        return self.model.no_sync() if isinstance(self.model, paddle.DataParallel) else contextlib.nullcontext()
+
+    def _update(self) -> None:
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state beside weights and optimizer: the loss scaler's, and each hook's under its class name."""
-        state = {type(hook).__name__: hook.state_dict() for hook in self.hooks if hook.state_dict()}
+        parts = {type(part).__name__: part.state_dict() for part in (*self.hooks, self.guard)}
+        state = {name: part for name, part in parts.items() if part}
         if self.scaler is not None:
             state["scaler"] = {
                 key: value.item() if hasattr(value, "item") else value for key, value in self.scaler.state_dict().items()
@@ -186,9 +215,9 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave; UserError when it is the state of a run with other hooks' formats."""
         try:
-            for hook in self.hooks:
-                if type(hook).__name__ in state:
-                    hook.load_state_dict(state[type(hook).__name__])
+            for part in (*self.hooks, self.guard):
+                if type(part).__name__ in state:
+                    part.load_state_dict(state[type(part).__name__])
             if self.scaler is not None and state.get("scaler"):
                 scale = np.array([state["scaler"]["scale"]], "float32")
                 self.scaler.load_state_dict({**state["scaler"], "scale": scale})

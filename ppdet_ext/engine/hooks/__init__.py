@@ -5,8 +5,7 @@ from .base import Hook
 from .evaluate import Evaluate
 from .log_line import LogLine
 from .metrics_file import MetricsFile
-from .ranks import WaitForRank0
 from .save import SaveCheckpoints
 from .visualdl import VisualDL
 
-__all__ = ["AverageWeights", "Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL", "WaitForRank0"]
+__all__ = ["AverageWeights", "Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL"]

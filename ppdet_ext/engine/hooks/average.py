@@ -39,6 +39,8 @@ class AverageWeights(Hook):
 
     @paddle.no_grad()
     def after_step(self, trainer: Trainer) -> None:
+        if not trainer.losses:
+            return  # the step was skipped
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, tensor in trainer.bare_model.state_dict().items():
             self.values[name] = self.values[name] * keep + tensor.detach() * (1 - keep)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppdet_ext.engine.checkpoint import Position
     from ppdet_ext.engine.trainer import Trainer
 
 
@@ -29,6 +31,15 @@ class Hook:
 
     def after_train(self, trainer: Trainer) -> None:
         """Once, at the regular end."""
+
+    def before_save(self, trainer: Trainer) -> None:
+        """A checkpoint is about to be written: what it presupposes on the disk has to be there."""
+
+    def on_stop(self, trainer: Trainer, position: Position) -> None:
+        """The run ends early, with the steps before `position` done."""
+
+    def on_divergence(self, trainer: Trainer, folder: Path) -> None:
+        """The run ends since a loss is not finite; what helps to find out why goes to `folder`."""
 
     def state_dict(self) -> dict[str, Any]:
         """State for the checkpoint; empty if there is none."""

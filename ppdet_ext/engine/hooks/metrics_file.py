@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ppdet_ext.engine.checkpoint import write_atomic
+from ppdet_ext.engine.checkpoint.files import sync
 
 from .base import Hook
 
 if TYPE_CHECKING:
-    from ppdet_ext.engine.earlier_run import EarlierRun
     from ppdet_ext.engine.trainer import Trainer
 
 METRICS_FILE = "metrics.jsonl"
@@ -22,8 +25,7 @@ class MetricsFile(Hook):
 
     `{"kind": "train", "epoch", "step", "iteration", "learning_rate", "losses": {name: mean since the last line}}`
     each `log_iter` steps and at the end of an epoch, `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm": […]}`
-    after an evaluation. A resumed run first drops the lines of epochs it will repeat; one that starts anew over
-    an earlier run (`earlier`) writes `metrics.new.jsonl` until it has replaced that.
+    after an evaluation. A resumed run first drops the lines of steps it will repeat. For rank 0.
     """
 
     def __init__(self, path: Path, log_iter: int) -> None:
@@ -31,30 +33,40 @@ class MetricsFile(Hook):
         self.log_iter = log_iter
         self._sums: dict[str, float] = {}
         self._count = 0
-        self.earlier: EarlierRun | None = None
 
-    def _target(self) -> Path:
-        return self.earlier.metrics_path(self.path) if self.earlier else self.path
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self._sums, "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._sums = {str(name): float(total) for name, total in state["sums"].items()}
+        self._count = int(state["count"])
 
     def before_train(self, trainer: Trainer) -> None:
-        # Left by a run that ended before it saved anything.
-        self.path.with_name(f"{self.path.stem}.new{self.path.suffix}").unlink(missing_ok=True)
-        if self._target() != self.path:
-            return
-        kept = []
+        start, kept, damaged = (trainer.start_epoch, trainer.start_step), [], []
         if self.path.exists():
-            for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+            for number, line in enumerate(self.path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
                 try:
-                    if json.loads(line)["epoch"] < trainer.start_epoch:
+                    entry = json.loads(line)
+                    # An evaluation belongs to the end of its epoch.
+                    if (entry["epoch"], entry.get("step", math.inf)) < start:
                         kept.append(line)
                 except (json.JSONDecodeError, KeyError, TypeError):
-                    logger.warning("%s line %d is damaged and was dropped", self.path, number)
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+                    damaged.append(number)
+        if damaged:
+            logger.warning("%s: dropped damaged lines %s", self.path, ", ".join(map(str, damaged)))
+        text = "".join(line + "\n" for line in kept)
+        write_atomic(self.path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+    def before_save(self, trainer: Trainer) -> None:
+        # Lines before the checkpoint would be missing for good.
+        if self.path.exists():
+            sync(self.path)
 
     def after_step(self, trainer: Trainer) -> None:
         for name, value in trainer.losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+        # Of a skipped step there are none.
+        self._count += bool(trainer.losses)
         if trainer.step % self.log_iter == 0 or trainer.step == trainer.steps_per_epoch - 1:
             losses = {name: total / self._count for name, total in self._sums.items()}
             self._append(
@@ -74,5 +86,5 @@ class MetricsFile(Hook):
             self._append({"kind": "eval", "epoch": trainer.epoch, **trainer.metrics})
 
     def _append(self, entry: dict[str, Any]) -> None:
-        with self._target().open("a", encoding="utf-8") as stream:
+        with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")

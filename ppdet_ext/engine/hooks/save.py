@@ -6,71 +6,138 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppdet_ext.engine.checkpoint import save_checkpoint
+from ppdet_ext.engine import distributed
+from ppdet_ext.engine.checkpoint import Circumstances, Position, export_weights, save_checkpoint
+from ppdet_ext.engine.checkpoint.files import digest, remove_folder, remove_rests
+from ppdet_ext.engine.checkpoint.folder import CHECKPOINTS, WEIGHTS, list_folders
 
 from .base import Hook
 from .evaluate import is_snapshot
-from .metrics_file import METRICS_FILE
 
 if TYPE_CHECKING:
-    from ppdet_ext.engine.earlier_run import EarlierRun
     from ppdet_ext.engine.trainer import Trainer
 
+FINAL, BEST = "model_final.pdparams", "best_model.pdparams"
 logger = logging.getLogger("ppdet_ext.engine")
 
 
 class SaveCheckpoints(Hook):
-    """Saves under ppdet's names: `<epoch>` each `snapshot_epoch`, `model_final` at the end, `best_model` by mask AP.
+    """Saves each `snapshot_epoch` epochs, each `snapshot_iter` steps, at the end, and when the run is told to stop.
+
+    Beside the checkpoints there are `model_final.pdparams` at the end and `best_model.pdparams` by mask AP. Rank 0
+    writes, the others wait. Stands last, so that the checkpoint holds what the other hooks have done.
 
     Args:
         folder: the run's folder.
+        circumstances: of the run.
         snapshot_epoch: epochs between checkpoints.
+        snapshot_iter: steps between checkpoints within an epoch; None saves at ends of epochs only.
+        keep: number of newest checkpoints that are kept, beside the best one.
 
     Attributes:
-        earlier: the run whose checkpoints the first save replaces, if any.
-        saved: stem of the newest checkpoint saved here, suffixes left out.
+        saved: folder of the newest checkpoint of this run, also one it was resumed from.
     """
 
-    def __init__(self, folder: Path, snapshot_epoch: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        circumstances: Circumstances,
+        snapshot_epoch: int,
+        snapshot_iter: int | None = None,
+        keep: int = 3,
+    ) -> None:
         self.folder = folder
+        self.circumstances = circumstances
         self.snapshot_epoch = snapshot_epoch
-        self.earlier: EarlierRun | None = None
+        self.snapshot_iter = snapshot_iter
+        self.keep = keep
         self.saved: Path | None = None
         self.best: float | None = None
-        self.best_epoch = -1
+        self.best_checkpoint = ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_checkpoint": self.best_checkpoint}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best, self.best_checkpoint = state["best"], str(state["best_checkpoint"])
+
+    def before_train(self, trainer: Trainer) -> None:
+        if trainer.rank == 0:
+            if rests := remove_rests(self.folder / CHECKPOINTS):
+                logger.warning(
+                    "Removed what a save that was cut off left in %s: %s", self.folder / CHECKPOINTS, ", ".join(rests)
+                )
+            self.restore_exports(trainer.start_epoch >= trainer.epochs)
+
+    def restore_exports(self, complete: bool) -> None:
+        """Copy weights out of their checkpoints again where a run was ended between the two."""
+        if self.best_checkpoint:
+            self._restore(BEST, self.folder / CHECKPOINTS / self.best_checkpoint)
+        if complete and self.saved is not None:
+            self._restore(FINAL, self.saved)
+
+    def _restore(self, name: str, checkpoint: Path) -> None:
+        target, source = self.folder / name, checkpoint / WEIGHTS
+        if source.is_file() and not (target.is_file() and digest(target) == digest(source)):
+            export_weights(checkpoint, target)
+            logger.info("Restored %s from %s", target, checkpoint.name)
+
+    def after_step(self, trainer: Trainer) -> None:
+        done = trainer.step + 1
+        # At an epoch's last step its end, with the evaluation, is the better moment.
+        end = done == trainer.steps_per_epoch and is_snapshot(trainer, self.snapshot_epoch)
+        if self.snapshot_iter and done % self.snapshot_iter == 0 and not end:
+            self._save(trainer, Position(trainer.epoch, done))
 
     def after_epoch(self, trainer: Trainer) -> None:
         if not is_snapshot(trainer, self.snapshot_epoch):
             return
-        # best_model goes first: the numbered checkpoint says what the best is, so that file must exist by then.
-        if trainer.metrics is not None:
-            self._keep_best(trainer, trainer.metrics)
-        self._save(trainer, "model_final" if trainer.epoch == trainer.epochs - 1 else str(trainer.epoch))
+        position = Position(trainer.epoch + 1, 0)
+        better = trainer.metrics is not None and self._is_best(trainer.metrics, position)
+        self._save(trainer, position)
+        if trainer.rank == 0 and better:
+            export_weights(self.saved, self.folder / BEST)
+        if trainer.rank == 0 and position.epoch == trainer.epochs:
+            export_weights(self.saved, self.folder / FINAL)
+            logger.info("Saved %s", self.folder / FINAL)
 
-    def _keep_best(self, trainer: Trainer, metrics: dict[str, list[float]]) -> None:
+    def on_stop(self, trainer: Trainer, position: Position) -> None:
+        if position > Position(0, 0) and (self.saved is None or self.saved.name != position.name):
+            self._save(trainer, position)
+
+    def on_divergence(self, trainer: Trainer, folder: Path) -> None:
+        if trainer.rank == 0:
+            self._write(trainer, folder, Position(trainer.epoch, trainer.step))
+
+    def _is_best(self, metrics: dict[str, list[float]], position: Position) -> bool:
         kind = "segm" if "segm" in metrics else "bbox"
         value = metrics[kind][0]
-        if self.best is None or value > self.best:
-            self.best, self.best_epoch = value, trainer.epoch
-            self._save(trainer, "best_model")
+        better = self.best is None or value > self.best
+        if better:
+            self.best, self.best_checkpoint = value, position.name
         name = {"segm": "mask", "bbox": "box"}[kind]
-        logger.info("Best %s AP so far: %.3f (epoch %d)", name, self.best, self.best_epoch)
+        logger.info("Best %s AP so far: %.3f (%s)", name, self.best, self.best_checkpoint)
+        return better
 
-    def _save(self, trainer: Trainer, name: str) -> None:
-        stem = self.folder / name
-        first = self.earlier is not None and not self.earlier.replaced
-        if first:
-            self.earlier.set_aside()
+    def _save(self, trainer: Trainer, position: Position) -> None:
+        folder = self.folder / CHECKPOINTS / position.name
+        distributed.phase(f"saving {position.name}")
+        if trainer.rank == 0:
+            self._write(trainer, folder, position)
+            logger.info("Saved %s", folder)
+            self._prune(folder)
+        self.saved = folder
+        # Whoever ends while rank 0 still writes has the launcher end rank 0.
+        distributed.barrier(f"saved {position.name}")
+
+    def _write(self, trainer: Trainer, folder: Path, position: Position) -> None:
+        for hook in trainer.hooks:
+            hook.before_save(trainer)
         state = trainer.state_dict()
-        with trainer.averaged_weights() as raw:
-            save_checkpoint(stem, trainer.bare_model, trainer.optimizer, trainer.epoch + 1, state, raw)
-        self.saved = stem
-        if first:
-            self.earlier.retire(stem, self.folder / METRICS_FILE)
-        logger.info("Saved %s.pdparams", stem)
+        with trainer.averaged_weights() as own:
+            save_checkpoint(folder, trainer.bare_model, trainer.optimizer, position, state, self.circumstances, own)
+
+    def _prune(self, newest: Path) -> None:
+        for folder in list_folders(self.folder)[self.keep :]:
+            if folder != newest and folder.name != self.best_checkpoint:
+                remove_folder(folder)

@@ -1,0 +1,25 @@
+"""Checkpoints: one folder each, written aside, described by a manifest, published by rename."""
+
+from .changes import CHANGES, Circumstances, circumstances_of
+from .export import export_weights
+from .files import write_atomic
+from .find import find_checkpoint, newest_checkpoint
+from .folder import Checkpoint, read_checkpoint
+from .load import load_checkpoint
+from .position import Position
+from .save import save_checkpoint
+
+__all__ = [
+    "CHANGES",
+    "Checkpoint",
+    "Circumstances",
+    "Position",
+    "circumstances_of",
+    "export_weights",
+    "find_checkpoint",
+    "load_checkpoint",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+    "write_atomic",
+]

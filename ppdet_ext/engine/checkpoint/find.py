@@ -1,0 +1,90 @@
+"""Which checkpoint `-r` means."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ppdet_ext.engine.config import resolve_path
+from ppdet_ext.engine.weights import find_weights
+from ppdet_ext.errors import UserError
+
+from .files import digest
+from .folder import CHECKPOINTS, MANIFEST, WEIGHTS, Checkpoint, list_folders, read_checkpoint
+from .ppdet_pair import read_pair
+
+AUTO = "auto"
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def newest_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest complete checkpoint of a run's folder; None if there is none at all. Damaged ones are named in a warning.
+
+    Raises:
+        UserError: there are checkpoints, all of them damaged.
+    """
+    folders = list_folders(run)
+    for folder in folders:
+        try:
+            return read_checkpoint(folder)
+        except UserError as error:
+            logger.warning("Skipped a checkpoint: %s", error)
+    if folders:
+        raise UserError(
+            f"All {len(folders)} checkpoints in {run / CHECKPOINTS} are damaged (see the warnings above). "
+            f"To start anew leave -r out; the damaged ones are then moved aside."
+        )
+    return None
+
+
+def find_checkpoint(wanted: str, run: Path) -> Checkpoint | None:
+    """The checkpoint meant by `-r wanted`.
+
+    Args:
+        wanted: 'auto' (newest complete one of `run`, None if there is none), an epoch's number (of `run`), a checkpoint's
+            or a run's folder, or ppdet's path of weights, with or without suffix.
+        run: the run's folder.
+
+    Raises:
+        UserError: nothing is there, or it is damaged or incomplete.
+    """
+    if wanted == AUTO:
+        return newest_checkpoint(run)
+    if wanted.isdigit():
+        return _of_epoch(int(wanted), run)
+    folder = resolve_path(wanted)
+    if (folder / CHECKPOINTS).is_dir():
+        found = newest_checkpoint(folder)
+        if found is None:
+            raise UserError(f"There is no checkpoint in {folder / CHECKPOINTS} yet.")
+        return found
+    if folder.is_dir():
+        return read_checkpoint(folder)
+    return _of_weights(find_weights(wanted))
+
+
+def _of_epoch(epoch: int, run: Path) -> Checkpoint:
+    folder = run / CHECKPOINTS / f"epoch_{epoch}"
+    if not folder.is_dir():
+        names = ", ".join(path.name for path in reversed(list_folders(run)))
+        raise UserError(f"There is no checkpoint of epoch {epoch}: {folder}. There is: {names or 'none'}.")
+    return read_checkpoint(folder)
+
+
+def _of_weights(weights: Path) -> Checkpoint:
+    """The checkpoint that a weights file belongs to: beside it, or for `best_model` and `model_final` the one it was taken of."""
+    if weights.name == WEIGHTS and (weights.parent / MANIFEST).exists():
+        return read_checkpoint(weights.parent)
+    if weights.with_suffix(".pdopt").is_file():
+        return read_pair(weights.with_suffix(""))
+    folders = list_folders(weights.parent)
+    wanted = digest(weights) if folders else ""
+    for folder in folders:
+        file = folder / WEIGHTS
+        if file.is_file() and file.stat().st_size == weights.stat().st_size and digest(file) == wanted:
+            return read_checkpoint(folder)
+    there = f" The checkpoints of this run: {', '.join(folder.name for folder in folders)}." if folders else ""
+    raise UserError(
+        f"Cannot resume from {weights}: {weights.stem}.pdopt is missing.{there} To start a new run from these weights "
+        f"use -o pretrain_weights={weights.with_suffix('')}"
+    )
