@@ -11,3 +11,7 @@ class DivergenceError(RuntimeError):
 
 class WorkerDied(RuntimeError):
     """A process that prepares batches ended by itself or was killed, for example for want of memory."""
+
+
+class RankError(RuntimeError):
+    """A run on several ranks cannot go on; names the rank at fault and the cause."""

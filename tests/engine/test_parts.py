@@ -248,14 +248,3 @@ def test_one_rank_needs_no_other(monkeypatch) -> None:
     distributed.wait_for_rank_0("anything")
     assert distributed.parallel(model, False) is model
     assert distributed.world() == (0, 1)
-
-
-@pytest.mark.parametrize(("rank", "expected"), [(0, ("set", "ppdet_ext/end")), (1, ("wait", "ppdet_ext/end"))])
-def test_other_ranks_wait_on_the_store(monkeypatch, rank: int, expected: tuple[str, str]) -> None:
-    calls = []
-    store = SimpleNamespace(set=lambda key, value: calls.append(("set", key)), wait=lambda key: calls.append(("wait", key)))
-    monkeypatch.setattr(paddle.base.core, "create_or_get_global_tcp_store", lambda: store)
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    monkeypatch.setenv("PADDLE_TRAINER_ID", str(rank))
-    distributed.wait_for_rank_0("end")
-    assert calls == [expected]

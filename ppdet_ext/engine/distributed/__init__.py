@@ -1,0 +1,32 @@
+"""What a run on several ranks needs: the launcher's world, exchange of values, and a watch over the ranks."""
+
+from .environment import world
+from .group import parallel, share_buffers, start, use_device
+from .session import (
+    barrier,
+    explain,
+    gather,
+    monitored,
+    phase,
+    report_failure,
+    share,
+    sum_over_ranks,
+    wait_for_rank_0,
+)
+
+__all__ = [
+    "barrier",
+    "explain",
+    "gather",
+    "monitored",
+    "parallel",
+    "phase",
+    "report_failure",
+    "share",
+    "share_buffers",
+    "start",
+    "sum_over_ranks",
+    "use_device",
+    "wait_for_rank_0",
+    "world",
+]
