@@ -122,7 +122,8 @@ class _SparseDeformConv(PyLayer):
             d_offset.append(np.stack(moves, 1).reshape(-1, offset.shape[1]).T.reshape(offset.shape[1:]))
             d_x.append((place.at(0).T @ d_samples).T.reshape(x.shape[1:]))
         d_weight = d_kernels.reshape([groups, weight.shape[2] * weight.shape[3], weight.shape[1], -1])
-        d_weight = d_weight.transpose([0, 3, 2, 1]).reshape(weight.shape)
+        # A copy: DataParallel garbles a gradient that is a transposed view.
+        d_weight = d_weight.transpose([0, 3, 2, 1]).reshape(weight.shape).contiguous()
         grads = [paddle.to_tensor(np.stack(d_x)), paddle.to_tensor(np.stack(d_offset)), d_weight]
         if mask is not None:
             grads.append(paddle.to_tensor(np.stack(d_mask)))

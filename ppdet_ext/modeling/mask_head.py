@@ -60,7 +60,8 @@ class HTCMaskHead(nn.Layer):
         n, channels, height, width = features.shape
         outputs = self.logits.weight.shape[1]
         index = paddle.to_tensor(labels)
-        squares = self.upsample.weight.transpose([0, 2, 3, 1]).reshape([channels, 4 * outputs])
+        # Flattened first: DataParallel garbles a gradient that is a transposed view, and this way it is none.
+        squares = self.upsample.weight.flatten(2).transpose([0, 2, 1]).reshape([channels, 4 * outputs])
         squares = paddle.concat([squares, self.upsample.bias.tile([4]).unsqueeze(0)])
         cells = features.transpose([0, 2, 3, 1]).reshape([n * height * width, channels])
         # The bias is a row that ones multiply: adding it to so long a matrix takes as long as the product, backwards thrice.
