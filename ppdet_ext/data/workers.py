@@ -26,7 +26,7 @@ from ppdet_ext.errors import WorkerDied
 _ALIGN = 64
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Slot:
@@ -171,8 +171,7 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
     for other in inherited:
         # A copy of the other end kept here would hide that.
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _forget_handlers()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     _end_with_parent()
     import cv2
@@ -185,6 +184,17 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
             pipe.send_bytes(_answer(make, task, slots[number]))
         except (EOFError, OSError):
             return
+
+
+def _forget_handlers() -> None:
+    """What stops the main process, often sent to all processes, is for that one to deal with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    theirs = signal.set_wakeup_fd(-1)
+    if theirs >= 0:
+        # Held open here, it would never end for whoever reads the other end.
+        os.close(theirs)
 
 
 def _end_with_parent() -> None:

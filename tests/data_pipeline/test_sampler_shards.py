@@ -150,6 +150,28 @@ def test_finished_batches_are_not_what_a_worker_died_of():
     worker.close()
 
 
+def test_signals_to_all_processes_are_for_the_main_one_alone():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    heard = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGUSR1)}
+    before = signal.set_wakeup_fd(writer)
+    try:
+        worker = Worker(lambda task, allocate: {"answer": task + 1}, 1, 0, [])
+        for number in heard:
+            os.kill(worker.process.pid, number)
+        worker.send(1)
+        assert worker.receive() == {"answer": 2}
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+    os.close(writer)
+    assert select.select([reader], [], [], 20)[0]
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    worker.close()
+
+
 def busy_for_ever(task, allocate):
     os.write(task, os.getpid().to_bytes(4, "little"))
     while True:
