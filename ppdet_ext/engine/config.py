@@ -10,7 +10,8 @@ from ppdet.core.workspace import AttrDict, SchemaDict, global_config, merge_conf
 
 from ppdet_ext.errors import UserError
 
-from .config_check import DATASETS, REQUIRED, TOP_LEVEL, UNSET, Problems, check_tree, unused_sections
+from .config_check import DATASETS, Problems, check_tree, unused_sections
+from .config_keys import REQUIRED, TOP_LEVEL, UNSET
 from .config_yaml import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, read_tree
 
 PATH_KEYS = ("dataset_dir", "images")

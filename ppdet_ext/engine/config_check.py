@@ -12,40 +12,10 @@ from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.sample import SampleSpec
 
+from .config_keys import POSITIVE, REQUIRED, TOP_LEVEL
 from .config_types import annotations_of, expected
 from .config_yaml import KeyPath, Origins, Tagged, host_tags, nearest
 
-REQUIRED, UNSET = object(), object()
-# Top-level keys, their types and defaults. REQUIRED: every configuration says it. UNSET: absent unless it is said, since
-# ppdet hands the key to all modules that share it, whose own defaults differ.
-TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
-    "architecture": ((str,), REQUIRED),
-    "num_classes": ((int,), REQUIRED),
-    "epoch": ((int,), 12),
-    "use_gpu": ((bool,), False),
-    "log_iter": ((int,), 20),
-    "save_dir": ((str,), "output"),
-    "snapshot_epoch": ((int,), 1),
-    "snapshot_iter": ((int, type(None)), None),
-    "keep_checkpoints": ((int,), 3),
-    "gradient_accumulation_steps": ((int,), 1),
-    "base_batch_size": ((int, type(None)), None),
-    "skip_nonfinite": ((int,), 0),
-    "stall_timeout": ((int,), 1800),
-    "weights": ((str, type(None)), None),
-    "pretrain_weights": ((str, type(None)), None),
-    "worker_num": ((int,), 2),
-    "seed": ((int,), 0),
-    "metric": ((str,), "COCO"),
-    "use_ema": ((bool,), False),
-    "ema_decay": ((float,), 0.9998),
-    "norm_type": ((str, type(None)), UNSET),
-    "find_unused_parameters": ((bool,), False),
-}
-POSITIVE = (
-    *("num_classes", "epoch", "log_iter", "snapshot_epoch", "snapshot_iter", "keep_checkpoints"),
-    *("gradient_accumulation_steps", "base_batch_size", "stall_timeout"),
-)
 DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
 READERS = ("TrainReader", "EvalReader", "TestReader")
 # Makes the training set's folder with the sample generator when it is not there; keys are those of

@@ -28,6 +28,9 @@ class LossGuard:
         skip: number of steps in a row that are skipped, weights and batch-norm statistics left as they were, before
             training stops.
         folder: where the state is saved for diagnosis when training stops; None saves nothing.
+
+    Attributes:
+        skipping: whether the present step is one that is skipped.
     """
 
     def __init__(self, skip: int = 0, folder: Path | None = None) -> None:
@@ -36,7 +39,7 @@ class LossGuard:
         self.in_a_row = self.skipped = 0
         self._sums: list[dict[str, float]] = []
         self._buffers: Tensors = {}
-        self._bad = False
+        self.skipping = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"in_a_row": self.in_a_row, "skipped": self.skipped}
@@ -48,7 +51,7 @@ class LossGuard:
         """Before the first batch of a step."""
         # The forward of a bad batch would leave NaN in the batch-norm statistics.
         self._buffers = {name: buffer.clone() for name, buffer in trainer.bare_model.named_buffers()}
-        self._sums, self._bad = [], False
+        self._sums, self.skipping = [], False
 
     def forward(self, trainer: Trainer, batch: dict[str, Any]) -> Tensors | None:
         """Losses of a batch; None if they are not finite on any rank, or were not for an earlier batch of this step.
@@ -56,7 +59,7 @@ class LossGuard:
         Raises:
             DivergenceError: they are not, and no more steps may be skipped. Weights are those before the step.
         """
-        if self._bad:
+        if self.skipping:
             return None
         cause = ""
         try:
@@ -71,14 +74,14 @@ class LossGuard:
         if np.isfinite(mean).all():
             self._sums.append(dict(zip(losses, mean.tolist())))
             return losses
-        self._bad = True
+        self.skipping = True
         found = dict(zip(losses, values.tolist()))
         self._refuse(trainer, batch, cause or ", ".join(f"{k} = {v}" for k, v in found.items() if not np.isfinite(v)), found)
         return None
 
     def end(self) -> dict[str, float]:
         """After the last batch of a step: its mean losses; empty if it was skipped."""
-        if self._bad:
+        if self.skipping:
             return {}
         self.in_a_row = 0
         return {name: sum(part[name] for part in self._sums) / len(self._sums) for name in self._sums[0]}
@@ -95,8 +98,8 @@ class LossGuard:
             return
         saved = self._save(trainer, batch, losses, text)
         raise DivergenceError(
-            f"{text}; training stopped.{saved} Look at the images, or lower the learning rate (-o LearningRate.base_lr=…), clip "
-            "gradients (-o OptimizerBuilder.clip_grad_by_norm=35), or let single steps be skipped (-o skip_nonfinite=3)."
+            f"{text}; training stopped.{saved} Look at the images, or lower the learning rate (-o LearningRate.base_lr=…), "
+            "or clip gradients (-o OptimizerBuilder.clip_grad_by_norm=35), or skip single steps (-o skip_nonfinite=3)."
         )
 
     def _where(self, trainer: Trainer, batch: dict[str, Any]) -> str:

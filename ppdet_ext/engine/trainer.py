@@ -40,8 +40,9 @@ class Trainer:
         hooks.after_train()
 
     Hooks run in the order given, on every rank. What they read is public here: `epoch`, `step`, `steps_per_epoch`,
-    `losses` (name -> float, mean of this step's batches and of the ranks; empty if it was skipped), `learning_rate` (of this step), `batch_cost`
-    and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's evaluation, or None).
+    `losses` (name -> float, mean of this step's batches and of the ranks; empty if the step was skipped), `learning_rate`
+    (of this step), `batch_cost` and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's
+    evaluation, or None).
 
     Args:
         model: losses from `model(batch)` in train mode; possibly wrapped by DataParallel.
@@ -172,25 +173,23 @@ class Trainer:
         seed_step(self.seed, self.epoch, self.step, self.rank)
         self.learning_rate = self.optimizer.get_lr()
         self.guard.begin(self)
-        last = len(batches) - 1
-        fine = all([self._backward(batch, len(batches), number == last) for number, batch in enumerate(batches)])
-        if fine:
+        for number, batch in enumerate(batches, 1):
+            self._backward(batch, len(batches), last=number == len(batches))
+        if not self.guard.skipping:
             self._update()
         self.losses = self.guard.end()
         self.schedule.step()
         self.optimizer.clear_grad()
         self.batch_cost = time.perf_counter() - self._step_began
 
-    def _backward(self, batch: Batch, count: int, last: bool) -> bool:
-        """Add a batch's share to the gradients, averaged over ranks at the last one; False if its losses are not finite."""
+    def _backward(self, batch: Batch, count: int, last: bool) -> None:
+        """Add a batch's share to the gradients, averaged over ranks at the last one, unless the step is skipped."""
         with contextlib.nullcontext() if last else self._unsynchronized():
             with paddle.amp.auto_cast(enable=self.amp):
                 losses = self.guard.forward(self, {**batch, "epoch": self.epoch})
-            if losses is None:
-                return False
-            loss = losses["loss"] if count == 1 else losses["loss"] / count
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return True
+            if losses is not None:
+                loss = losses["loss"] if count == 1 else losses["loss"] / count
+                (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _unsynchronized(self) -> contextlib.AbstractContextManager[None]:
         return self.model.no_sync() if isinstance(self.model, paddle.DataParallel) else contextlib.nullcontext()

@@ -72,7 +72,7 @@ def _of_epoch(epoch: int, run: Path) -> Checkpoint:
 
 
 def _of_weights(weights: Path) -> Checkpoint:
-    """The checkpoint that a weights file belongs to: beside it, or for `best_model` and `model_final` the one it was taken of."""
+    """The checkpoint that a weights file belongs to: beside it, or the one that `best_model` or `model_final` is a copy of."""
     if weights.name == WEIGHTS and (weights.parent / MANIFEST).exists():
         return read_checkpoint(weights.parent)
     if weights.with_suffix(".pdopt").is_file():
