@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from ppdet_ext.errors import DivergenceError
+from ppdet_ext.modeling.statistics import running_statistics
 
 from . import distributed
 
@@ -38,7 +39,8 @@ class LossGuard:
         self.folder = folder
         self.in_a_row = self.skipped = 0
         self._sums: list[dict[str, float]] = []
-        self._buffers: Tensors = {}
+        self._statistics: list[paddle.Tensor] = []
+        self._before: list[paddle.Tensor] = []
         self.skipping = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class LossGuard:
     def begin(self, trainer: Trainer) -> None:
         """Before the first batch of a step."""
         # The forward of a bad batch would leave NaN in the batch-norm statistics.
-        self._buffers = {name: buffer.clone() for name, buffer in trainer.bare_model.named_buffers()}
+        self._statistics = self._statistics or list(running_statistics(trainer.bare_model).values())
+        self._before = [tensor.clone() for tensor in self._statistics]
         self._sums, self.skipping = [], False
 
     def forward(self, trainer: Trainer, batch: dict[str, Any]) -> Tensors | None:
@@ -87,8 +90,8 @@ class LossGuard:
         return {name: sum(part[name] for part in self._sums) / len(self._sums) for name in self._sums[0]}
 
     def _refuse(self, trainer: Trainer, batch: dict[str, Any], what: str, losses: dict[str, float]) -> None:
-        for name, buffer in trainer.bare_model.named_buffers():
-            buffer.set_value(self._buffers[name])
+        for tensor, before in zip(self._statistics, self._before):
+            tensor.set_value(before)
         parts = distributed.gather(f"{what} {self._where(trainer, batch)}" if what else "")
         text = distributed.share("; ".join(part for part in parts if part) if parts else None)
         if self.in_a_row < self.skip:

@@ -8,7 +8,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from ppdet_ext.engine.checkpoint import Circumstances
+from ppdet_ext.engine.divergence import LossGuard
 from ppdet_ext.engine.hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints
+from ppdet_ext.engine.resume import begin
 from ppdet_ext.engine.trainer import Trainer
 
 
@@ -34,16 +37,16 @@ class TinyLoader:
     def __init__(self, steps: int = 3, nan_at: tuple[int, int] | None = None) -> None:
         self.steps = steps
         self.nan_at = nan_at
-        self.epoch = 0
+        self.epoch = self.start = 0
 
     def __len__(self) -> int:
         return self.steps
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for step in range(self.steps):
+        for step in range(self.start, self.steps):
             image = np.random.default_rng([self.epoch, step]).normal(size=(5, 3)).astype("float32")
             if (self.epoch, step) == self.nan_at:
                 image[0, 0] = np.nan
@@ -57,6 +60,12 @@ def tiny_ap(model: TinyModel) -> dict[str, list[float]]:
     return {"bbox": [0.5] + [0.0] * 11, "segm": [value - int(value)] + [0.0] * 11}
 
 
+def make_circumstances(**changed: Any) -> Circumstances:
+    """Of a tiny run."""
+    facts = {"world_size": 1, "batch_size": 5, "accumulation": 1, "seed": 3, "images": 15, "dataset": "d", "config": {"a": 1}}
+    return Circumstances(**facts | changed)
+
+
 def make_trainer(
     folder: Path,
     *,
@@ -66,7 +75,11 @@ def make_trainer(
     with_eval: bool = True,
     log_iter: int = 2,
     snapshot_epoch: int = 1,
+    snapshot_iter: int | None = None,
+    keep: int = 3,
     ema_decay: float | None = None,
+    accumulation: int = 1,
+    skip: int = 0,
 ) -> Trainer:
     """A trainer as `train` would build it; call it inside `paddle.utils.unique_name.guard()`."""
     loader = loader or TinyLoader()
@@ -83,6 +96,28 @@ def make_trainer(
         *([Evaluate(tiny_ap, snapshot_epoch)] if with_eval else []),
         MetricsFile(folder / "metrics.jsonl", log_iter),
         *extra,
-        SaveCheckpoints(folder, snapshot_epoch),
+        SaveCheckpoints(folder, make_circumstances(), snapshot_epoch, snapshot_iter, keep),
     ]
-    return Trainer(model, optimizer, schedule, loader, epochs=epochs, batch_size=5, seed=3, hooks=hooks)
+    guard = LossGuard(skip, folder)
+    return Trainer(
+        model,
+        optimizer,
+        schedule,
+        loader,
+        epochs=epochs,
+        batch_size=5,
+        seed=3,
+        hooks=hooks,
+        accumulation=accumulation,
+        guard=guard,
+    )
+
+
+def run_tiny(folder: Path, *, resume: str | None = None, allow: tuple[str, ...] = (), **kwargs: Any) -> Trainer:
+    """Train as `train` does, anew or resumed."""
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(folder, **kwargs)
+        begin(trainer, folder, trainer.hooks[-1].circumstances, resume, allow)
+        if trainer.start_epoch < trainer.epochs:
+            trainer.run()
+        return trainer

@@ -11,12 +11,11 @@ import numpy as np
 import paddle
 import pytest
 
-from ppdet_ext.engine.checkpoint import find_checkpoint, load_checkpoint, newest_checkpoint
 from ppdet_ext.engine.hooks import AverageWeights, Hook, LogLine, VisualDL
 from ppdet_ext.engine.trainer import Trainer, seed_step
 from ppdet_ext.engine.unpickle import read_data_file
 from ppdet_ext.errors import DivergenceError, UserError
-from tests.engine.engine_fakes import TinyLoader, make_trainer
+from tests.engine.engine_fakes import TinyLoader, make_trainer, run_tiny
 
 
 class StopAfter(Hook):
@@ -37,22 +36,12 @@ class Recorder(Hook):
         self.calls: list[str] = []
 
     def __getattribute__(self, name: str):
-        if name.startswith(("before_", "after_")):
+        if name.startswith(("before_", "after_")) and name != "before_save":
             return lambda trainer: self.calls.append(f"{name} {trainer.epoch} {trainer.step}")
         return super().__getattribute__(name)
 
 
-def run(folder: Path, *, resume: str | None = None, **kwargs) -> Trainer:
-    with paddle.utils.unique_name.guard():
-        trainer = make_trainer(folder, **kwargs)
-        if resume is not None:
-            checkpoint = newest_checkpoint(folder) if resume == "auto" else find_checkpoint(resume)
-            average = next((hook for hook in trainer.hooks if isinstance(hook, AverageWeights)), None)
-            load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer, average)
-            trainer.load_state_dict(checkpoint.state)
-            trainer.start_epoch = checkpoint.epoch
-        trainer.run()
-        return trainer
+run = run_tiny
 
 
 def assert_same_file(one: Path, two: Path) -> None:
@@ -65,31 +54,80 @@ def assert_same_file(one: Path, two: Path) -> None:
             assert value == right[key], key
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-@pytest.mark.parametrize("stop", [(1, 0), (1, 2), (2, 1), (3, 1)])
-def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop: tuple[int, int], ema_decay) -> None:
+def assert_same_run(one: Path, two: Path, names: tuple[str, ...] = ("epoch_2", "epoch_3")) -> None:
+    for name in names:
+        files = {path.name for path in (one / "checkpoints" / name).iterdir()}
+        assert files == {path.name for path in (two / "checkpoints" / name).iterdir()}
+        for file in sorted(files):
+            left, right = (folder / "checkpoints" / name / file for folder in (one, two))
+            if file.endswith((".json", ".yml")):
+                assert left.read_bytes() == right.read_bytes(), file
+            else:
+                assert_same_file(left, right)
+    for name in ("model_final", "best_model"):
+        assert_same_file(one / f"{name}.pdparams", two / f"{name}.pdparams")
+    assert (one / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"ema_decay": 0.9}, {"accumulation": 2}, {"ema_decay": 0.9, "with_eval": False}], ids=str)
+@pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 1), (2, 0), (3, 1)])
+@pytest.mark.parametrize("snapshot_iter", [None, 1])
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop, snapshot_iter, kwargs) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(whole, ema_decay=ema_decay)
+    kwargs = {"snapshot_iter": snapshot_iter, "keep": 99, "loader": TinyLoader(5), **kwargs}
+    run(whole, **kwargs)
     with pytest.raises(KeyboardInterrupt):
-        run(parts, extra=(StopAfter(*stop),), ema_decay=ema_decay)
-    assert newest_checkpoint(parts).epoch == stop[0]
-    run(parts, resume="auto", ema_decay=ema_decay)
-    for name in ("model_final", "best_model", "2"):
-        assert_same_file(whole / f"{name}.pdparams", parts / f"{name}.pdparams")
-        assert_same_file(whole / f"{name}.pdopt", parts / f"{name}.pdopt")
-        if ema_decay is not None:
-            assert_same_file(whole / f"{name}.pdema", parts / f"{name}.pdema")
-        manifests = [json.loads((folder / f"{name}.json").read_text())["state"] for folder in (whole, parts)]
-        assert manifests[0] == manifests[1]
-    assert (whole / "metrics.jsonl").read_text() == (parts / "metrics.jsonl").read_text()
+        run(parts, extra=(StopAfter(*stop),), **kwargs)
+    trainer = run(parts, resume="auto", **kwargs)
+    # The hook stops before the step is saved.
+    assert (trainer.start_epoch, trainer.start_step) == (stop if snapshot_iter else (stop[0], 0))
+    if kwargs.get("with_eval", True):
+        assert_same_run(whole, parts)
+    else:
+        assert_same_file(whole / "model_final.pdparams", parts / "model_final.pdparams")
 
 
-def test_resuming_twice_and_from_a_named_checkpoint(tmp_path: Path) -> None:
+def test_resuming_twice_and_from_a_named_epoch(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole)
-    run(parts, epochs=4)
-    run(parts, resume=str(parts / "1.pdparams"))
-    assert_same_file(whole / "model_final.pdparams", parts / "model_final.pdparams")
+    run(parts)
+    final = (parts / "model_final.pdparams").read_bytes()
+    trainer = run(parts, resume="1")
+    assert (trainer.start_epoch, trainer.start_step) == (2, 0)
+    assert_same_run(whole, parts)
+    # What came after it belongs to another future.
+    aside = parts / "earlier_1"
+    assert {path.name for path in (aside / "checkpoints").iterdir()} == {"epoch_2", "epoch_3"}
+    assert (aside / "model_final.pdparams").read_bytes() == final
+    assert (aside / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
+    loader = TinyLoader(5)
+    trainer = run(tmp_path, epochs=1, loader=loader, accumulation=2, log_iter=1, with_eval=False)
+    assert trainer.steps_per_epoch == 3
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2]
+    assert [line["learning_rate"] for line in lines] == [0.1, 0.1, 0.05]
+
+
+def test_gradient_of_accumulated_batches_is_their_mean(tmp_path: Path) -> None:
+    gradients = {}
+    batches = [batch for _, batch in zip(range(2), TinyLoader(2))]
+    for count in (1, 2):
+        with paddle.utils.unique_name.guard():
+            trainer = make_trainer(tmp_path, accumulation=2)
+        trainer.model.forward = lambda batch, model=trainer.model: {"loss": model.last(model.first(batch["image"])).mean()}
+        trainer.optimizer.step = lambda: None
+        trainer.optimizer.clear_grad = lambda: None
+        trainer._step_began = 0.0
+        if count == 2:
+            trainer._train_step(batches)
+        else:
+            both = paddle.concat([batch["image"] for batch in batches])
+            trainer._train_step([{"image": both, "names": ["both"]}])
+        gradients[count] = trainer.model.first.weight.grad.numpy()
+    assert np.allclose(gradients[1], gradients[2], rtol=1e-6)
 
 
 def test_training_lowers_the_loss_and_randomness_depends_on_the_place_only(tmp_path: Path) -> None:
@@ -112,7 +150,7 @@ def test_hooks_are_called_in_the_order_the_docstring_gives(tmp_path: Path) -> No
     assert recorder.calls == [
         "before_train 0 0",
         "before_epoch 0 0", "after_step 0 0", "after_step 0 1", "after_epoch 0 1",
-        "before_epoch 1 1", "after_step 1 0", "after_step 1 1", "after_epoch 1 1",
+        "before_epoch 1 0", "after_step 1 0", "after_step 1 1", "after_epoch 1 1",
         "after_train 1 1",
     ]  # fmt: skip
 
@@ -149,7 +187,7 @@ def test_nan_loss_stops_before_the_weights_change_and_names_the_images(tmp_path:
     assert "loss_fit = nan" in message
     assert "epoch 1, step 1" in message
     assert "sheet_1_1_0.jpg, sheet_1_1_1.jpg" in message
-    weights = read_data_file(tmp_path / "0.pdparams")
+    weights = read_data_file(tmp_path / "checkpoints" / "epoch_0" / "model.pdparams")
     assert all(np.isfinite(value).all() for value in weights.values())
 
 
@@ -167,14 +205,17 @@ def test_divergence_inside_the_model_gets_the_images_too(tmp_path: Path) -> None
 
 def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> None:
     run(tmp_path, epochs=5, snapshot_epoch=2)
-    assert {path.name for path in tmp_path.glob("*.pdparams")} == {
-        "1.pdparams", "3.pdparams", "model_final.pdparams", "best_model.pdparams"}  # fmt: skip
+    assert {path.name for path in tmp_path.glob("*.pdparams")} == {"model_final.pdparams", "best_model.pdparams"}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"epoch_1", "epoch_3", "epoch_4"}
     scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     by_epoch = {line["epoch"]: line["segm"][0] for line in scores if line["kind"] == "eval"}
     assert set(by_epoch) == {1, 3, 4}
-    state = json.loads((tmp_path / "model_final.json").read_text())["state"]["SaveCheckpoints"]
-    assert state == {"best": max(by_epoch.values()), "best_epoch": max(by_epoch, key=by_epoch.get)}
-    assert json.loads((tmp_path / "best_model.json").read_text())["epoch"] == state["best_epoch"] + 1
+    state = json.loads((tmp_path / "checkpoints" / "epoch_4" / "state.json").read_text())["trainer"]["SaveCheckpoints"]
+    best = max(by_epoch, key=by_epoch.get)
+    assert state == {"best": by_epoch[best], "best_checkpoint": f"epoch_{best}"}
+    for name, epoch in (("best_model", best), ("model_final", 4)):
+        own = tmp_path / "checkpoints" / f"epoch_{epoch}" / "model.pdparams"
+        assert (tmp_path / f"{name}.pdparams").read_bytes() == own.read_bytes()
 
 
 def test_metrics_file_holds_means_and_drops_damaged_lines(tmp_path: Path) -> None:
@@ -241,9 +282,10 @@ def test_average_is_what_is_saved_and_the_raw_weights_go_on_training(tmp_path: P
     run(plain, epochs=2)
     run(averaged, epochs=2, ema_decay=0.5)
     # Averaging does not touch the training itself, in spite of the evaluations with other weights in between.
-    assert_same_file(plain / "model_final.pdparams", averaged / "model_final.pdema")
-    assert_same_file(plain / "model_final.pdopt", averaged / "model_final.pdopt")
-    one, two = (read_data_file(averaged / f"model_final{suffix}") for suffix in (".pdparams", ".pdema"))
+    plain, averaged = (folder / "checkpoints" / "epoch_1" for folder in (plain, averaged))
+    assert_same_file(plain / "model.pdparams", averaged / "model.pdema")
+    assert_same_file(plain / "model.pdopt", averaged / "model.pdopt")
+    one, two = (read_data_file(averaged / f"model{suffix}") for suffix in (".pdparams", ".pdema"))
     assert not np.array_equal(one["first.weight"], two["first.weight"])
 
 
@@ -256,6 +298,7 @@ def test_average_by_hand(tmp_path: Path) -> None:
     expected = 1.0
     for update, value in enumerate((2.0, 4.0, 8.0)):
         weight.set_value(paddle.to_tensor([value]))
+        trainer.losses = {"loss": 0.0}
         hook.after_step(trainer)
         keep = min(0.15, (1 + update) / (10 + update))
         expected = keep * expected + (1 - keep) * value
@@ -268,9 +311,9 @@ def test_average_by_hand(tmp_path: Path) -> None:
 def test_average_may_start_or_end_with_a_resumed_run(tmp_path: Path) -> None:
     run(tmp_path, epochs=2)
     run(tmp_path, epochs=3, resume="auto", ema_decay=0.5)
-    assert (tmp_path / "model_final.pdema").exists()
+    assert (tmp_path / "checkpoints" / "epoch_2" / "model.pdema").exists()
     run(tmp_path, epochs=4, resume="auto")
-    assert not (tmp_path / "model_final.pdema").exists()
+    assert not (tmp_path / "checkpoints" / "epoch_3" / "model.pdema").exists()
     whole = tmp_path / "whole"
     run(whole, epochs=4)
     assert_same_file(whole / "model_final.pdparams", tmp_path / "model_final.pdparams")

@@ -5,6 +5,7 @@ import os
 import paddle
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.modeling.statistics import running_statistics
 
 from . import session
 from .connections import Address, Links, connect, serve
@@ -55,12 +56,12 @@ def parallel(model: paddle.nn.Layer, find_unused_parameters: bool) -> paddle.nn.
 
 
 def share_buffers(model: paddle.nn.Layer) -> None:
-    """Give every rank's model (possibly wrapped by DataParallel) the buffers of rank 0's: statistics of batch norm.
+    """Give every rank's model (possibly wrapped by DataParallel) the buffers and batch-norm statistics of rank 0's.
 
     Raises:
         RankError: the models' buffers differ in names or shapes, or a rank is gone.
     """
-    buffers = dict(getattr(model, "_layers", model).named_buffers())
+    buffers = running_statistics(getattr(model, "_layers", model))
     session.share_arrays(
         {name: buffer.numpy() for name, buffer in buffers.items()}, lambda name, value: buffers[name].set_value(value)
     )

@@ -50,6 +50,9 @@ class AverageWeights(Hook):
     def applied(self, model: paddle.nn.Layer) -> Iterator[dict[str, paddle.Tensor]]:
         """Within the block the model has the averaged weights; gives its own, which come back afterwards."""
         own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        for name, tensor in model.state_dict().items():
+            # A generated name would be another one in each file that is saved.
+            own[name].name = tensor.name
         model.set_state_dict(self.values)
         try:
             yield own
