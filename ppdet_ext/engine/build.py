@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from ppdet_ext.data.sample import SampleSpec, write_sample_set
 from ppdet_ext.data.sample.writer import META, PROGRESS
 from ppdet_ext.errors import UserError
 
-from .distributed import wait_for_rank_0, world
+from .distributed import world
+from .together import on_rank_0
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -65,28 +66,31 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
 
 
 def prepare_sample(cfg: AttrDict) -> None:
-    """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing else."""
+    """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing else.
+
+    Of several ranks, which all must call this, rank 0 does it.
+    """
     dataset = cfg.get("TrainDataset")
-    if cfg.get("SampleData") is None or not isinstance(dataset, SteelDataSet):
-        return
-    folder = Path(dataset.dataset_dir)
+    if cfg.get("SampleData") is not None and isinstance(dataset, SteelDataSet):
+        on_rank_0(lambda: _make_sample(cfg.SampleData, Path(dataset.dataset_dir)), "the sample data")
+
+
+def _make_sample(wanted: Mapping[str, Any], folder: Path) -> None:
     known = (folder / META).is_file() or (folder / PROGRESS).is_file()
     if folder.exists() and any(folder.iterdir()) and not known:
         return
-    if world()[0] == 0:
-        spec = SampleSpec(**cfg.SampleData)
-        if not (folder / META).is_file():
-            logger.info("Making %d sample sheets in %s (once)", spec.images, folder)
-        write_sample_set(folder, spec)
-    wait_for_rank_0(f"sample data {folder}")
+    spec = SampleSpec(**wanted)
+    if not (folder / META).is_file():
+        logger.info("Making %d sample sheets in %s (once)", spec.images, folder)
+    write_sample_set(folder, spec)
 
 
 def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
-    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'); training is split over ranks."""
+    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'): this rank's part of it."""
     key = f"{mode.capitalize()}Reader"
     if not cfg[key]:
         raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
-    rank, size = world() if mode == "train" else (0, 1)
+    rank, size = world()
     with _naming(key):
         return build_loader(
             dataset,

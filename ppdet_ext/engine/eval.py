@@ -1,7 +1,9 @@
 """Evaluating weights from a configuration."""
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import paddle
@@ -15,15 +17,24 @@ from .build import build_model, load_dataset, make_loader
 from .checkpoint import write_atomic
 from .evaluator import Evaluation, run_evaluation
 from .run_folder import run_folder
+from .together import on_rank_0
 from .weights import load_weights
 
 logger = logging.getLogger("ppdet_ext.engine")
 RESULTS_FILE = "eval.json"
 
 
+@contextlib.contextmanager
+def among_ranks(cfg: AttrDict) -> Iterator[None]:
+    """Use the configured device, join the other ranks (if any), and end with them if one fails or stalls within the block."""
+    distributed.use_device(cfg.use_gpu)
+    distributed.start()
+    with distributed.monitored(cfg.stall_timeout):
+        yield
+
+
 def model_with_weights(cfg: AttrDict) -> paddle.nn.Layer:
     """The configured model in eval mode with the configured `weights`; UserError when there are none or they differ."""
-    distributed.use_device(cfg.use_gpu)
     if not cfg.weights:
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
     model = build_model(cfg)
@@ -41,6 +52,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate `cfg.weights` on EvalDataset; logs COCO's tables and writes the numbers to `eval.json`.
 
+    Every rank predicts its part; rank 0 computes, logs and writes. The numbers do not depend on the number of ranks.
+
     Args:
         cfg: from `load_config`.
         classwise: log a table of AP per class too.
@@ -50,23 +63,23 @@ def evaluate(
     Raises:
         UserError: for what the user can mend.
     """
-    model = model_with_weights(cfg)
-    dataset = load_dataset(cfg, "EvalDataset")
-    loader = make_loader(cfg, dataset, "eval")
-    folder = Path(output_eval) if output_eval else run_folder(cfg)
-    outcome = run_evaluation(model, dataset, loader, with_metrics=not save_prediction_only)
-    if save_prediction_only:
+    with among_ranks(cfg):
+        model = model_with_weights(cfg)
+        dataset = load_dataset(cfg, "EvalDataset")
+        loader = make_loader(cfg, dataset, "eval")
+        outcome = run_evaluation(model, dataset, loader, with_metrics=not save_prediction_only)
+        folder = Path(output_eval) if output_eval else run_folder(cfg)
+        on_rank_0(lambda: _write(outcome, folder, str(cfg.weights), classwise), "writing the results")
+    return outcome
+
+
+def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> None:
+    if not outcome.numbers:
         for path in outcome.write_predictions(folder):
             logger.info("Wrote %s", path)
-        return outcome
+        return
     logger.info("%s", outcome.metric.summary)
     if classwise:
         logger.info("Per class:\n%s", format_classwise(outcome.metric.classwise()))
-    record = {
-        "weights": str(cfg.weights),
-        "images": outcome.images,
-        "seconds": outcome.seconds,
-        **outcome.numbers,
-    }
+    record = {"weights": weights, "images": outcome.images, "seconds": outcome.seconds, **outcome.numbers}
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
-    return outcome

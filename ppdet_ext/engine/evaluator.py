@@ -2,32 +2,43 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
 
+from ppdet_ext.data.loader import Loader
+from ppdet_ext.data.record import Record
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.evaluation import CocoMetric
 from ppdet_ext.structures import Detections
 
-from . import interrupt
+from . import distributed, interrupt
 from .progress import track
+from .together import on_every_rank, on_rank_0
 
+Result = TypeVar("Result")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
 @dataclass
 class Evaluation:
-    """Outcome of an evaluation: the metric (still holding all predictions), its numbers, and the time it took."""
+    """Outcome of an evaluation; the same on all ranks but for `metric`.
 
-    metric: CocoMetric
+    Attributes:
+        images: of all ranks.
+        seconds: of predicting, until the last rank was through.
+        numbers: see `CocoMetric.compute`; empty if not asked for.
+        metric: holds all predictions on rank 0, None on the others.
+    """
+
     images: int
     seconds: float
-    numbers: dict[str, list[float]] = field(default_factory=dict)
+    numbers: dict[str, list[float]]
+    metric: CocoMetric | None
 
     def write_predictions(self, folder: Path) -> list[Path]:
         """Write bbox.json and mask.json to `folder`. UserError when it is not writable."""
@@ -45,14 +56,19 @@ def predict(
 
     Args:
         model: in eval mode `model(batch)` gives one `Detections` per image.
-        images: number of images in all, for the progress display.
+        loader: batches, all or those of this rank.
+        images: number of images in them, for the progress display.
         title: of the progress display.
+
+    Raises:
+        KeyboardInterrupt: after the batch in which a signal came (see `interrupt`).
     """
     training = model.training
     model.eval()
     try:
-        for batch in track(loader, images, title, lambda batch: len(batch["names"])):
+        for number, batch in enumerate(track(loader, images, title, lambda batch: len(batch["names"]))):
             interrupt.check()
+            distributed.phase(f"{title}, batch {number}")
             try:
                 with paddle.no_grad():
                     found = model(batch)
@@ -70,26 +86,73 @@ def run_evaluation(
 ) -> Evaluation:
     """Predict every image of a loaded data set and compute COCO's numbers from its records, without files.
 
+    Called by all ranks: each predicts the batches of its loader, rank 0 gets the results and computes.
+
     Args:
-        model: see `predict`.
-        dataset: has records, class_names and category_ids.
-        loader: over that data set, in eval mode.
-        with_metrics: False only collects the predictions (`metric.save_json`).
+        model: see `predict`; the same on all ranks.
+        dataset: has records, class_names and category_ids; the same on all ranks.
+        loader: over that data set, or this rank's part of it, in eval mode.
+        with_metrics: False only collects the predictions (`Evaluation.write_predictions`).
+
+    Raises:
+        UserError: an image was not predicted, or more than once; predictions do not fit the data set.
+        Exception: as `on_every_rank` and `predict`.
     """
     began = time.perf_counter()
+    images = loader.images if isinstance(loader, Loader) else len(dataset.records)
+    shards = on_every_rank(lambda: [(im_id, found) for im_id, _, found in predict(model, loader, images, "Eval")], "evaluation")
     metric: CocoMetric | None = None
-    for im_id, _, detections in predict(model, loader, len(dataset.records), "Eval"):
-        if metric is None:
-            metric = _metric(dataset, with_masks=detections.masks is not None)
+
+    def finish() -> tuple[float, dict[str, list[float]]]:
+        nonlocal metric
+        distributed.phase("computing COCO's numbers")
+        seconds = time.perf_counter() - began
+        metric = _metric(dataset, in_order(dataset.records, shards))
+        logger.info(
+            "Total sample number: %d, average FPS: %.2f", len(dataset.records), len(dataset.records) / max(seconds, 1e-9)
+        )
+        return seconds, metric.compute() if with_metrics else {}
+
+    seconds, numbers = on_rank_0(finish, "COCO's numbers")
+    return Evaluation(len(dataset.records), seconds, numbers, metric)
+
+
+def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Result]]]) -> list[tuple[int, Result]]:
+    """The (image id, result) pairs of all ranks in the order of the data set.
+
+    Args:
+        records: of the data set.
+        shards: the pairs of each rank.
+
+    Raises:
+        UserError: an image of the data set is missing, or has several results.
+    """
+    found: dict[int, list[tuple[int, Result]]] = {record.im_id: [] for record in records}
+    for rank, shard in enumerate(shards):
+        for im_id, result in shard:
+            found.setdefault(im_id, []).append((rank, result))
+    names = {record.im_id: record.name for record in records}
+    faults = [
+        f"{names.get(im_id, 'unknown')} (id {im_id}) {_by(results)}"
+        for im_id, results in found.items()
+        if len(results) != 1 or im_id not in names
+    ]
+    if faults:
+        raise UserError(
+            f"Of {len(records)} images, {len(faults)} were not predicted once: {'; '.join(faults[:10])}. "
+            f"The ranks ({len(shards)}) predicted {', '.join(str(len(shard)) for shard in shards)} images; "
+            "all of them must read the same data set."
+        )
+    return [(im_id, results[0][1]) for im_id, results in found.items()]
+
+
+def _by(results: Sequence[tuple[int, Any]]) -> str:
+    return f"by ranks {', '.join(str(rank) for rank, _ in results)}" if results else "by none"
+
+
+def _metric(dataset: Any, predictions: Sequence[tuple[int, Detections]]) -> CocoMetric:
+    kinds = ("bbox",) if predictions and predictions[0][1].masks is None else ("bbox", "segm")
+    metric = CocoMetric(dataset.records, dataset.class_names, dataset.category_ids, iou_types=kinds)
+    for im_id, detections in predictions:
         metric.update(im_id, detections)
-    metric = metric or _metric(dataset, with_masks=True)
-    seconds = time.perf_counter() - began
-    images = len(dataset.records)
-    logger.info("Total sample number: %d, average FPS: %.2f", images, images / max(seconds, 1e-9))
-    numbers = metric.compute() if with_metrics else {}
-    return Evaluation(metric, images, seconds, numbers)
-
-
-def _metric(dataset: Any, with_masks: bool) -> CocoMetric:
-    kinds = ("bbox", "segm") if with_masks else ("bbox",)
-    return CocoMetric(dataset.records, dataset.class_names, dataset.category_ids, iou_types=kinds)
+    return metric

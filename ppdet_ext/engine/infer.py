@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 from ppdet.core.workspace import AttrDict
@@ -16,11 +16,15 @@ from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.submission import read_submission, write_kaggle_submission
 from ppdet_ext.structures import Detections
 
+from . import distributed
 from .build import load_dataset, make_loader
 from .checkpoint import write_atomic
-from .eval import model_with_weights
-from .evaluator import predict
+from .eval import among_ranks, model_with_weights
+from .evaluator import in_order, predict
+from .together import on_every_rank, on_rank_0
 
+Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 logger = logging.getLogger("ppdet_ext.engine")
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
 
@@ -42,7 +46,7 @@ def class_list(cfg: AttrDict) -> tuple[list[str], list[int], bool]:
 
 
 class Predictor:
-    """Model, images and class names of an inference run; iterating predicts.
+    """Model, images and class names of an inference run.
 
     Args:
         cfg: from `load_config`; `weights` and TestReader are used, and TestDataset where no images are given.
@@ -77,10 +81,22 @@ class Predictor:
                 self.category_ids[-1],
             )
 
-    def __iter__(self) -> Iterator[tuple[int, Path, Detections]]:
+    def run(self, use: Callable[[Path, Detections], Result], finish: Callable[[list[tuple[int, Result]]], Outcome]) -> Outcome:
+        """Predict: every rank its part; returns on all ranks what `finish` gives on rank 0.
+
+        Args:
+            use: called on the image's file and what was found there, by the rank that predicted it; picklable result.
+            finish: called on rank 0 with (image id, result of `use`) of all images in the data set's order.
+        """
         files = {record.im_id: Path(record.file) for record in self.dataset.records}
-        for im_id, _, detections in predict(self.model, self.loader, len(files), "Infer"):
-            yield im_id, files[im_id], detections
+        shards = on_every_rank(
+            lambda: [
+                (im_id, use(files[im_id], found))
+                for im_id, _, found in predict(self.model, self.loader, self.loader.images, "Infer")
+            ],
+            "prediction",
+        )
+        return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
 
 
 def infer(
@@ -106,26 +122,37 @@ def infer(
     """
     _check_threshold(draw_threshold)
     folder = Path(output_dir)
-    predictor = Predictor(cfg, images)
-    _check_folder(folder, predictor)
-    if save_results:
-        predictor.warn_of_invented_classes()
-    boxes: list[dict[str, Any]] = []
-    masks: list[dict[str, Any]] = []
-    drawn = 0
-    for im_id, file, detections in predictor:
-        picture = draw_detections(read_image(str(file)), detections, predictor.class_names, draw_threshold)
-        _write_picture(folder / file.name, picture)
-        drawn += int((detections.scores >= draw_threshold).sum())
+    with among_ranks(cfg):
+        predictor = Predictor(cfg, images)
+        _check_folder(folder, predictor)
         if save_results:
-            _collect(detections, im_id, predictor.category_ids, boxes, masks)
+            predictor.warn_of_invented_classes()
+
+        def draw(file: Path, detections: Detections) -> tuple[int, Detections | None]:
+            picture = draw_detections(read_image(str(file)), detections, predictor.class_names, draw_threshold)
+            _write_picture(folder / file.name, picture)
+            return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
+
+        predictor.run(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results))
+    return len(predictor.names)
+
+
+def _finish(
+    done: list[tuple[int, tuple[int, Detections | None]]],
+    predictor: Predictor,
+    folder: Path,
+    threshold: float,
+    save_results: bool,
+) -> None:
+    """Write the result files from (image id, (objects drawn, detections)), and log."""
     if save_results:
+        boxes, masks = _results([(im_id, detections) for im_id, (_, detections) in done], predictor.category_ids)
         listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
         for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
             text = json.dumps(content)
             write_atomic(folder / name, lambda aside, text=text: aside.write_text(text), "--output_dir")
-    logger.info("%d images, %d objects of score %g or more drawn, in %s", len(predictor.names), drawn, draw_threshold, folder)
-    return len(predictor.names)
+    drawn = sum(count for _, (count, _) in done)
+    logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
 
 
 def _check_threshold(threshold: float) -> None:
@@ -143,19 +170,20 @@ def _check_folder(folder: Path, predictor: Predictor) -> None:
         )
 
 
-def _collect(
-    detections: Detections,
-    im_id: int,
-    category_ids: list[int],
-    boxes: list[dict[str, Any]],
-    masks: list[dict[str, Any]],
-) -> None:
-    box_results, mask_results = detections.to_coco(im_id, category_ids)
-    boxes.extend(box_results)
-    for result in mask_results:
-        counts = result["segmentation"]["counts"]
-        text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-        masks.append({**result, "segmentation": {**result["segmentation"], "counts": text}})
+def _results(
+    found: Iterable[tuple[int, Detections]], category_ids: list[int]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Boxes and masks as COCO results that JSON can hold."""
+    boxes: list[dict[str, Any]] = []
+    masks: list[dict[str, Any]] = []
+    for im_id, detections in found:
+        box_results, mask_results = detections.to_coco(im_id, category_ids)
+        boxes.extend(box_results)
+        for result in mask_results:
+            counts = result["segmentation"]["counts"]
+            text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+            masks.append({**result, "segmentation": {**result["segmentation"], "counts": text}})
+    return boxes, masks
 
 
 def _write_picture(path: Path, picture: Any) -> None:
@@ -191,19 +219,27 @@ def submit(
     """
     _check_threshold(threshold)
     if results is not None:
-        folder = Path(results)
-        try:
-            listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))
-            names = {int(image["id"]): str(image["file_name"]) for image in listed}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
-        return _write_submission(folder / MASK_FILE, names, cfg.num_classes, output, style, threshold)
-    predictor = Predictor(cfg, images)
-    predictor.warn_of_invented_classes()
-    masks: list[dict[str, Any]] = []
-    for im_id, _, detections in predictor:
-        _collect(detections.select(detections.scores >= threshold), im_id, predictor.category_ids, [], masks)
-    return _write_submission(masks, predictor.names, cfg.num_classes, output, style, threshold)
+        # From files to a file: there is nothing to share out.
+        first = distributed.world()[0] == 0
+        return _write_submission(*_saved(Path(results)), cfg.num_classes, output, style, threshold) if first else 0
+    with among_ranks(cfg):
+        predictor = Predictor(cfg, images)
+        predictor.warn_of_invented_classes()
+
+        def write(found: list[tuple[int, Detections]]) -> int:
+            _, masks = _results(found, predictor.category_ids)
+            return _write_submission(masks, predictor.names, cfg.num_classes, output, style, threshold)
+
+        return predictor.run(lambda _, detections: detections.select(detections.scores >= threshold), write)
+
+
+def _saved(folder: Path) -> tuple[Path, dict[int, str]]:
+    """The masks' file and the images' names by id that `infer(..., save_results=True)` has written."""
+    try:
+        listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))
+        return folder / MASK_FILE, {int(image["id"]): str(image["file_name"]) for image in listed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
 
 
 def _write_submission(

@@ -9,20 +9,27 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from .distributed import world
+
 Item = TypeVar("Item")
 LINES = 10
 logger = logging.getLogger("ppdet_ext.engine")
 
 
 def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item], int] = lambda item: 1) -> Iterator[Item]:
-    """The items, with progress shown.
+    """The items, with progress shown; on several ranks by rank 0, of its own items.
 
     Args:
         items: what to pass on.
-        total: number of images in all.
+        total: number of images in them.
         title: what is going on, e.g. 'Eval'.
         count: number of images of one item.
     """
+    rank, ranks = world()
+    if rank != 0:
+        yield from items
+        return
+    title = f"{title}, rank 0 of {ranks}" if ranks > 1 else title
     if sys.stderr.isatty():
         with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
             for item in items:

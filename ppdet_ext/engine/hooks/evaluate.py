@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ppdet_ext.engine import distributed
+
 from .base import Hook
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ def is_snapshot(trainer: Trainer, snapshot_epoch: int) -> bool:
 class Evaluate(Hook):
     """Evaluates at the end of each snapshot epoch and leaves the result in `trainer.metrics`.
 
-    Stands before `SaveCheckpoints`, so that the checkpoint holds the result and a resumed run owes no
-    evaluation.
+    All ranks evaluate the same model: the weights are equal, the batch-norm statistics are taken from rank 0. Stands before
+    `SaveCheckpoints`, so that the checkpoint holds the result and a resumed run owes no evaluation.
 
     Args:
         evaluate: model -> {"bbox": 12 numbers, "segm": 12 numbers}.
@@ -34,4 +36,5 @@ class Evaluate(Hook):
     def after_epoch(self, trainer: Trainer) -> None:
         if is_snapshot(trainer, self.snapshot_epoch):
             with trainer.averaged_weights():
+                distributed.share_buffers(trainer.bare_model)
                 trainer.metrics = self.evaluate(trainer.bare_model)
