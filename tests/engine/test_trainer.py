@@ -69,7 +69,11 @@ def assert_same_run(one: Path, two: Path, names: tuple[str, ...] = ("epoch_2", "
     assert (one / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"ema_decay": 0.9}, {"accumulation": 2}, {"ema_decay": 0.9, "with_eval": False}], ids=str)
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"ema_decay": 0.9}, {"accumulation": 2}, {"ema_decay": 0.9, "with_eval": False}],
+    ids=["", "ema", "2", "plain"],
+)
 @pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 1), (2, 0), (3, 1)])
 @pytest.mark.parametrize("snapshot_iter", [None, 1])
 def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop, snapshot_iter, kwargs) -> None:

@@ -10,7 +10,7 @@ from ppdet_ext.engine.weights import find_weights
 from ppdet_ext.errors import UserError
 
 from .files import digest
-from .folder import CHECKPOINTS, MANIFEST, WEIGHTS, Checkpoint, list_folders, read_checkpoint
+from .folder import CHECKPOINTS, MANIFEST, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
 from .ppdet_pair import read_pair
 
 AUTO = "auto"
@@ -73,7 +73,7 @@ def _of_epoch(epoch: int, run: Path) -> Checkpoint:
 
 def _of_weights(weights: Path) -> Checkpoint:
     """The checkpoint that a weights file belongs to: beside it, or the one that `best_model` or `model_final` is a copy of."""
-    if weights.name == WEIGHTS and (weights.parent / MANIFEST).exists():
+    if weights.name == WEIGHTS and any((weights.parent / name).exists() for name in (MANIFEST, STATE)):
         return read_checkpoint(weights.parent)
     if weights.with_suffix(".pdopt").is_file():
         return read_pair(weights.with_suffix(""))
