@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,22 +70,39 @@ def inputs(size: str) -> dict:
     }
 
 
+def step_of(
+    task: str, model: Any, infer: Callable[[], dict], total_loss: Callable[[], Any], clear: Callable[[], None]
+) -> Callable[[], dict]:
+    """The function that runs the task once; `model`, what `total_loss` gives and `clear` gradients are of one framework."""
+    if task == "infer":
+        model.eval()
+        return infer
+    model.train()
+
+    def train() -> dict:
+        start = time.perf_counter()
+        total = total_loss()
+        value, middle = float(total), time.perf_counter()
+        total.backward()
+        clear()
+        return {"forward": middle - start, "loss": value}
+
+    return train
+
+
 def ours(task: str, data: dict) -> Callable[[], dict]:
     """A function that runs the task once in this project."""
     import ppdet_ext  # noqa: F401, I001  first: it sets threads and silences the host
     import paddle
-    from mmdet_names import from_mmdet, mmdet_name, shape_in_mmdet
     from ppdet_ext.engine.build import build_model
     from ppdet_ext.engine.config import load_config
     from ppdet_ext.modeling.ground_truth import GroundTruth
     from ppdet_ext.structures import Rle
-    from recipe import parameter
+    from recipe_weights import give_weights
 
     settings = ["FusedSemanticHead.num_semantic_classes=183", "HTCResNet.freeze_at=0", "HTCResNet.norm_eval=true"]
     model = build_model(load_config(str(ROOT / "configs/htc/htc_r50_fpn_1x_coco.yml"), settings))
-    for key, value in model.state_dict().items():
-        name = mmdet_name(key)
-        value.set_value(from_mmdet(name, parameter(name, shape_in_mmdet(value.shape), "full_a")))
+    give_weights(model, "full_a")
     model.roi_head.score_threshold = SCORE_THRESHOLD
     image, (height, width) = paddle.to_tensor(data["image"]), data["size"]
     shapes = np.array([[height, width]], np.float32)
@@ -97,19 +115,13 @@ def ours(task: str, data: dict) -> Callable[[], dict]:
     def infer() -> dict:
         return {"detections": len(model(dict(batch))[0])}
 
-    def train() -> dict:
-        start = time.perf_counter()
+    def total_loss() -> Any:
         feats = model.neck(model.backbone({"image": image}))
         losses = model.rpn_head.losses(*model.rpn_head(feats), [data["boxes"]], shapes, [None])
         losses.update(model.roi_head.losses(feats, [data["proposals"]], truth, semantic, [np.random.default_rng(0)]))
-        total = paddle.add_n([x.reshape([]) for x in losses.values()])
-        value, middle = float(total), time.perf_counter()
-        total.backward()
-        model.clear_gradients()
-        return {"forward": middle - start, "loss": value}
+        return paddle.add_n([x.reshape([]) for x in losses.values()])
 
-    model.train() if task == "train" else model.eval()
-    return train if task == "train" else infer
+    return step_of(task, model, infer, total_loss, model.clear_gradients)
 
 
 def mmdetection(task: str, data: dict) -> Callable[[], dict]:
@@ -151,21 +163,15 @@ def mmdetection(task: str, data: dict) -> Callable[[], dict]:
         found = model.predict(image, [sample], rescale=True)
         return {"detections": len(found[0].pred_instances)}
 
-    def train() -> dict:
-        start = time.perf_counter()
+    def total_loss() -> Any:
         features = model.extract_feat(image)
         objects = sample.clone()
         objects.gt_instances.labels = torch.zeros_like(objects.gt_instances.labels)
         losses = model.rpn_head.loss(features, [objects])
         losses.update(model.roi_head.loss(features, [proposals.clone()], [sample]))
-        total, _ = model.parse_losses(losses)
-        value, middle = float(total), time.perf_counter()
-        total.backward()
-        model.zero_grad()
-        return {"forward": middle - start, "loss": value}
+        return model.parse_losses(losses)[0]
 
-    model.train() if task == "train" else model.eval()
-    return train if task == "train" else infer
+    return step_of(task, model, infer, total_loss, model.zero_grad)
 
 
 def work(who: str, size: str, task: str, args: argparse.Namespace) -> None:

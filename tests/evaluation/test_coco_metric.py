@@ -67,6 +67,15 @@ def perfect(record: Record) -> Detections:
     return Detections(*SIZE, record.boxes, np.ones(len(record.labels), np.float32), record.labels, record.masks)
 
 
+def perfect_metric(seed: int) -> CocoMetric:
+    """Images of that seed, everything found as it is."""
+    records = make_records(np.random.default_rng(seed))
+    metric = CocoMetric(records, NAMES, IDS)
+    for record in records:
+        metric.update(record.im_id, perfect(record))
+    return metric
+
+
 def through_files(records: list[Record], found: dict[int, Detections], folder: Path) -> dict[str, COCOeval]:
     """pycocotools' documented way: annotation and result files on disk."""
     annotations = []
@@ -129,10 +138,7 @@ def test_numbers_equal_pycocotools_through_files(seed: int, tmp_path: Path, capf
 
 
 def test_perfect_predictions() -> None:
-    records = make_records(np.random.default_rng(3))
-    metric = CocoMetric(records, NAMES, IDS)
-    for record in records:
-        metric.update(record.im_id, perfect(record))
+    metric = perfect_metric(3)
     numbers = metric.compute()
     assert numbers["bbox"][:3] + numbers["segm"][:3] == pytest.approx([1] * 6)
     assert [row.ap for row in metric.classwise()] == pytest.approx([1, 1, 1])
@@ -255,11 +261,7 @@ def test_data_sets_that_do_not_fit_are_refused() -> None:
 
 
 def test_classwise_text_lines_up() -> None:
-    records = make_records(np.random.default_rng(11))
-    metric = CocoMetric(records, NAMES, IDS)
-    for record in records:
-        metric.update(record.im_id, perfect(record))
-    lines = format_classwise(metric.classwise()).splitlines()
+    lines = format_classwise(perfect_metric(11).classwise()).splitlines()
     assert lines[0].split() == ["class", "AP", "AP50", "instances"]
     assert lines[2].split()[:3] == ["scratch", "1.000", "1.000"]
     assert len({len(line) for line in lines}) == 1

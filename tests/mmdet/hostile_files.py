@@ -13,6 +13,10 @@ def _call(full: str, argument: str = COMMAND) -> bytes:
     return b"\x80\x02" + name(full) + b"(" + text(argument) + b"tR."
 
 
+def _in_zips(pickles: dict[str, tuple[bytes, str]]) -> dict[str, tuple[bytes, str]]:
+    return {what: (zipped(pickled), why) for what, (pickled, why) in pickles.items()}
+
+
 def _calls() -> dict[str, tuple[bytes, str]]:
     """Pickles that have something run, each as the whole file's value and in both formats."""
     named = [
@@ -57,7 +61,7 @@ def _calls() -> dict[str, tuple[bytes, str]]:
         "pickle in bytes": (name("_codecs.encode") + b"(" + text("cos\nsystem\n") + text("latin1") + b"tR.", "Inert"),
         "items for a class": (name("collections.deque") + b"(" + argument + b"e.", "items to a Known"),
     }
-    return cases | {what: (zipped(pickled), why) for what, (pickled, why) in raw.items()}
+    return cases | _in_zips(raw)
 
 
 def _pickles() -> dict[str, tuple[bytes, str]]:
@@ -109,7 +113,7 @@ def _pickles() -> dict[str, tuple[bytes, str]]:
         "bytearray of 2^62 bytes": (b"\x96" + huge + b".", "cut short"),
         "long text as a key": (b"}X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"Ns.", "key of type Inert"),
     }
-    return {what: (zipped(pickled), why) for what, (pickled, why) in raw.items()}
+    return _in_zips(raw)
 
 
 def _tensors() -> dict[str, tuple[bytes, str]]:
@@ -145,7 +149,7 @@ def _tensors() -> dict[str, tuple[bytes, str]]:
         ),
         "unknown type": (one(tensor(kind="torch.QInt8Storage")), r"torch\.QInt8Storage"),
     }
-    return {what: (zipped(pickled), why) for what, (pickled, why) in raw.items()}
+    return _in_zips(raw)
 
 
 def _tables() -> dict[str, tuple[bytes, str]]:
@@ -165,7 +169,7 @@ def _tables() -> dict[str, tuple[bytes, str]]:
         "a tensor alone": (b"\x80\x02" + tensor() + b".", "holds a StoredTensor"),
         "a whole model": (_call("mmdet.models.detectors.htc.HybridTaskCascade"), "mmdet.models"),
     }
-    return {what: (zipped(pickled), why) for what, (pickled, why) in raw.items()}
+    return _in_zips(raw)
 
 
 def _patched(content: bytes, at: int, layout: str, value: int) -> bytes:

@@ -9,6 +9,11 @@ from ppdet_ext.errors import DivergenceError
 from ppdet_ext.structures import Detections
 
 
+def without_gradient(model: paddle.nn.Layer) -> list[str]:
+    """Trainable parameters that a backward pass did not reach."""
+    return [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+
+
 class ArchitectureTests:
     """Subclass with `build()`; 4 classes, a semantic target of 5 labels."""
 
@@ -31,8 +36,7 @@ class ArchitectureTests:
     def test_every_trainable_parameter_gets_a_gradient(self, model):
         model.train()
         model(random_batch(objects=3))["loss"].backward()
-        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
-        assert missing == []
+        assert without_gradient(model) == []
         dead = [k for k, p in model.named_parameters() if not p.stop_gradient and not np.isfinite(p.grad.numpy()).all()]
         assert dead == []
 
@@ -42,16 +46,14 @@ class ArchitectureTests:
         losses = model(random_batch(objects=objects))
         losses["loss"].backward()
         assert np.isfinite(float(losses["loss"]))
-        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
-        assert missing == [], "ranks without an object must still agree on the graph"
+        assert without_gradient(model) == [], "ranks without an object must still agree on the graph"
 
     def test_image_without_objects_and_proposals_trains(self, model):
         model.train()
         model.rpn_head.limits = {True: (1, 0)}
         losses = model(random_batch(objects=0))
         losses["loss"].backward()
-        missing = [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
-        assert missing == [], "ranks without a region must still agree on the graph"
+        assert without_gradient(model) == [], "ranks without a region must still agree on the graph"
 
     def test_loss_depends_on_seed_epoch_and_image_alone(self, model):
         model.train()

@@ -2,9 +2,8 @@
 
 import numpy as np
 import paddle
-from mmdet_names import from_mmdet, mmdet_name, shape_in_mmdet
 from ppdet.modeling.necks.fpn import FPN
-from recipe import parameter
+from recipe_weights import give_weights
 
 from ppdet_ext.modeling import FusedSemanticHead, HTCResNet, HTCRoIHead, HTCRPNHead, HybridTaskCascade
 from ppdet_ext.modeling.ground_truth import GroundTruth
@@ -36,9 +35,7 @@ def reference_model(name: str) -> HybridTaskCascade:
     """`tiny_a` (with semantic branch), `tiny_b` (without) or `tiny_c` (with; ResNeXt, deformable in c3 to c5)."""
     grouped = {"groups": 4, "base_width": 4, "dcn_v1_stages": (1, 2, 3)}
     model = small_model(semantic=name != "tiny_b", backbone=grouped if name == "tiny_c" else None)
-    for key, value in model.state_dict().items():
-        theirs = mmdet_name(key)
-        value.set_value(from_mmdet(theirs, parameter(theirs, shape_in_mmdet(value.shape), name)))
+    give_weights(model, name)
     return model
 
 

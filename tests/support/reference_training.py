@@ -5,11 +5,12 @@ import paddle
 import reference_tolerances as tolerances
 import reference_trace as trace_of
 from baseline_recipe import recipe_key
-from mmdet_names import mmdet_name
 from recipe import projection
 from reference_checks import GOLDEN, Check, distance, fingerprint_checks, summary
 from reference_subset import thin
 from reference_zoo import build
+
+from ppdet_ext.mmdet.names import mmdet_name
 
 TRAINED = ["tiny_a", "tiny_b", "tiny_c", "tiny_cascade", "tiny_mask"]
 

@@ -1,8 +1,7 @@
 """Every model that the reference's values are there for, with the reference's weights."""
 
-from baseline_recipe import parameter_of
-from mmdet_names import from_mmdet, mmdet_name, shape_in_mmdet
 from ppdet.modeling.necks.fpn import FPN
+from recipe_weights import give_weights
 from reference_model import reference_model, small_model
 
 from ppdet_ext.modeling import FusedSemanticHead, HTCResNet, HTCRoIHead, HTCRPNHead, HybridTaskCascade
@@ -28,9 +27,7 @@ def build(name: str) -> HybridTaskCascade:
         model = small_model(False, rpn=_ANY_ANCHOR, **_PLAIN, **_ONE_STAGE)
     else:
         model = _full_size(name)
-    for key, value in model.state_dict().items():
-        theirs = mmdet_name(key)
-        value.set_value(from_mmdet(theirs, parameter_of(theirs, shape_in_mmdet(value.shape), name)))
+    give_weights(model, name)
     return model
 
 
