@@ -129,7 +129,7 @@ class Channel:
         except BlockingIOError:
             raise RankError(f"rank {rank} stopped in the midst of a transfer for {self.limit:.0f} s") from None
         except (EOFError, OSError) as error:
-            raise RankError(self.trouble(2.0) or self.links.gone(rank)) from error
+            raise RankError(self.trouble(2.0) or self.links.gone(rank, error)) from error
 
     def set_limit(self, seconds: float) -> None:
         self.limit = seconds

@@ -71,10 +71,11 @@ class Links:
         for connection in (*self.data.values(), *self.signals.values()):
             connection.close()
 
-    def gone(self, rank: int) -> str:
-        """The message for a rank whose connection has broken."""
+    def gone(self, rank: int, error: OSError | EOFError) -> str:
+        """The message for a rank whose connection has broken with `error`."""
         log = f"; see its log {self.logs[rank]}" if self.logs.get(rank) else ""
-        return f"rank {rank} is gone (its process ended or its host is unreachable{log})"
+        ended = isinstance(error, (EOFError, ConnectionError))
+        return f"rank {rank} is gone ({'its process ended' if ended else f'its host does not answer: {error}'}{log})"
 
 
 def serve(host: str, size: int, log: str, seconds: float, announce: Callable[[Address], object]) -> Links:

@@ -6,7 +6,6 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe, wait
 
 from . import phases
@@ -14,35 +13,25 @@ from .connections import Links, limit_io
 from .stalls import State, find_stalled, find_suspects
 
 _STDERR = 2
+# Seconds between heartbeats; that the training thread has to end; after which a thread without Python's lock gives up.
+INTERVAL, GRACE, MARGIN = 2.0, 3.0, 10.0
 
 
 class Monitor:
     """A daemon thread: each rank tells rank 0 its phase; rank 0 watches all, judges, and tells everybody.
 
-    When something is wrong, the training thread has `grace` seconds to end by itself (it meets an error, or `known`);
+    When something is wrong, the training thread has `GRACE` seconds to end by itself (it meets an error, or `known`);
     after that the process ends, since that thread may hang where no exception reaches it.
 
     Args:
         links: of this rank.
         timeout: seconds in one phase that count as a stall; inf: none do.
         session: number of this monitoring in the process; the same on all ranks.
-        interval: seconds between heartbeats.
-        grace: seconds the training thread has to end.
-        leave: ends the process.
     """
 
-    def __init__(
-        self,
-        links: Links,
-        timeout: float,
-        session: int = 0,
-        *,
-        interval: float = 2.0,
-        grace: float = 3.0,
-        leave: Callable[[int], object] = os._exit,
-    ) -> None:
+    def __init__(self, links: Links, timeout: float, session: int = 0) -> None:
         self.links, self.timeout, self.session = links, timeout, session
-        self.interval, self.grace, self.leave = min(interval, timeout / 4), grace, leave
+        self.interval = min(INTERVAL, timeout / 4)
         self._peers = dict(links.signals)
         now = time.monotonic()
         self._states = {rank: State("starting") for rank in self._peers}
@@ -50,6 +39,7 @@ class Monitor:
         self._complaints: dict[int, str] = {}
         self._complained = math.inf
         self._verdict: str | None = None
+        self._ends_itself = False
         self._known = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -67,23 +57,23 @@ class Monitor:
         self._send_all("left")
         self._wake.send_bytes(b"")
         self._thread.join()
-        if self.timeout < math.inf:
-            faulthandler.cancel_dump_traceback_later()
+        faulthandler.cancel_dump_traceback_later()
         self._awake.close()
         self._wake.close()
 
     def known(self, seconds: float = 0.0) -> str | None:
         """What is wrong, if anything is known to be within `seconds`."""
-        self._known.wait(seconds)
+        if self._verdict is None and seconds:
+            self._known.wait(seconds)
         return self._verdict
 
     def report(self, message: str) -> None:
-        """This rank has failed; the others end with `message`. Does nothing when they are to end already."""
+        """This rank ends by an error of its own; the others end with `message`, unless they are to end already."""
         if self._verdict is None:
-            text = f"rank {self.links.rank} failed: {message}"
-            self._verdict = text
+            self._ends_itself = True
+            self._verdict = message
             self._known.set()
-            self._send_all("verdict", text, [])
+            self._send_all("verdict", message, [])
 
     def blame(self, error: str) -> str:
         """Communication has failed here with `error`: the cause, as far as it can be found within seconds."""
@@ -109,8 +99,7 @@ class Monitor:
         phase = phases.current()
         self._send_all("beat", phase.text, phase.waiting, time.monotonic() - phase.since)
         if self.timeout < math.inf:
-            # Ends the process even when the training thread hangs without giving up Python's lock.
-            faulthandler.dump_traceback_later(self.timeout + 10, exit=True, file=_STDERR)
+            self._end_within(self.timeout)
 
     def _listen(self, until: float) -> None:
         while self._verdict is None and not self._stopped.is_set():
@@ -124,9 +113,9 @@ class Monitor:
     def _receive(self, rank: int, connection: Connection) -> None:
         try:
             session, kind, *content = pickle.loads(connection.recv_bytes())
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
             del self._peers[rank]
-            self._declare(self.links.gone(rank), [])
+            self._declare(self.links.gone(rank, error), [])
             return
         if session != self.session:
             return
@@ -180,9 +169,16 @@ class Monitor:
             faulthandler.dump_traceback(file=_STDERR, all_threads=True)
 
     def _end(self) -> None:
-        if not self._stopped.wait(self.grace):
+        if self._ends_itself:
+            return
+        self._end_within(GRACE)
+        if not self._stopped.wait(GRACE):
             os.write(_STDERR, f"error: {self._verdict}\n".encode())
-            self.leave(1)
+            os._exit(1)
+
+    def _end_within(self, seconds: float) -> None:
+        """Let the process end in `seconds` and a margin, even when another thread hangs and keeps Python's lock."""
+        faulthandler.dump_traceback_later(seconds + min(MARGIN, seconds), exit=True, file=_STDERR)
 
     def _send_all(self, *message: object) -> None:
         packed = pickle.dumps((self.session, *message), pickle.HIGHEST_PROTOCOL)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppdet_ext.errors import DivergenceError, RankError, UserError
+from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied
 
 from . import phases
 from .channel import Channel
@@ -17,6 +17,8 @@ from .environment import world
 from .monitor import Monitor
 
 _COMMUNICATION = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|process_?group|timed out", re.IGNORECASE)
+# Their messages need no name of a type.
+_OUR_ERRORS = (UserError, DivergenceError, WorkerDied)
 
 _channel: Channel | None = None
 _alone = Channel(Links())
@@ -79,7 +81,7 @@ def share_arrays(arrays: dict[str, np.ndarray], assign: Callable[[str, np.ndarra
         return
     shapes = [{name: array.shape for name, array in some.items()} for some in (arrays, shared)]
     if shapes[0] != shapes[1]:
-        differing = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
+        differing = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
         raise RankError(f"rank {channel.links.rank} has another model than rank 0: {', '.join(differing[:5])}")
     for name, array in shared.items():
         assign(name, array)
@@ -120,19 +122,22 @@ def monitored(timeout: float) -> Iterator[None]:
     _sessions += 1
     monitor = Monitor(channel.links, seconds, _sessions)
     channel.trouble = monitor.known
-    channel.set_limit(seconds)
+    # The monitor, which knows more, is to be the first to speak.
+    channel.set_limit(2 * seconds)
     phases.enter("starting")
     _monitor = monitor
     monitor.start()
     try:
         yield
     except Exception as error:
-        if (found := explain(error)) is None:
-            report_failure(
-                str(error) if isinstance(error, (UserError, DivergenceError)) else f"{type(error).__name__}: {error}"
-            )
+        found = explain(error)
+        if found is None:
+            report_failure(str(error) if isinstance(error, _OUR_ERRORS) else f"{type(error).__name__}: {error}")
             raise
-        raise found from (None if found is error else error)
+        monitor.report(str(found))
+        if found is error:
+            raise
+        raise found from error
     finally:
         _monitor = None
         monitor.stop()
@@ -143,14 +148,14 @@ def monitored(timeout: float) -> Iterator[None]:
 def report_failure(message: str) -> None:
     """Tell the other ranks, within `monitored`, that this one has failed; the first report of all ranks counts."""
     if _monitor is not None:
-        _monitor.report(message)
+        _monitor.report(f"rank {_current().links.rank} failed: {message}")
 
 
 def explain(error: BaseException) -> RankError | None:
     """The RankError behind an error of paddle's communication; None for any other error. Takes seconds."""
     if isinstance(error, RankError):
         return error
-    if _current().links.size == 1 or isinstance(error, (UserError, DivergenceError)) or not _COMMUNICATION.search(str(error)):
+    if _current().links.size == 1 or isinstance(error, _OUR_ERRORS) or not _COMMUNICATION.search(str(error)):
         return None
     text = str(error).strip().splitlines()[-1].strip()
     if _monitor is None:

@@ -30,6 +30,9 @@ def find_stalled(states: dict[int, State], timeout: float) -> tuple[str, list[in
     """
     present = {rank: state for rank, state in states.items() if not state.left}
     hint = "if that is no fault, raise stall_timeout"
+    if len(states) == 1:
+        rank, state = next(iter(states.items()))
+        return (f"no progress: {state}; {hint}", [rank]) if state.seconds >= timeout else None
     for rank, state in present.items():
         if state.silent >= timeout:
             return f'rank {rank} has not been heard of for {state.silent:.0f} s, last at "{state.phase}"', [rank]
