@@ -42,6 +42,8 @@ def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -
             raise UserError(f"Weights {path} could not be downloaded: {error}") from error
     if theirs and Path(text).suffix in SUFFIXES:
         suffix = Path(text).suffix
+    if resolve_path(text).is_dir() and (resolve_path(text) / f"model{suffix}").is_file():
+        text = str(Path(text) / "model")  # a checkpoint's folder
     stem = text[: -len(Path(text).suffix)] if Path(text).suffix in (".pdparams", ".pdopt", suffix) else text
     found = resolve_path(stem + suffix)
     if found.is_file():

@@ -13,6 +13,7 @@ from ppdet_ext.engine.divergence import LossGuard
 from ppdet_ext.engine.hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints
 from ppdet_ext.engine.resume import begin
 from ppdet_ext.engine.trainer import Trainer
+from ppdet_ext.engine.unpickle import read_data_file
 
 
 class TinyModel(nn.Layer):
@@ -121,3 +122,14 @@ def run_tiny(folder: Path, *, resume: str | None = None, allow: tuple[str, ...] 
         if trainer.start_epoch < trainer.epochs:
             trainer.run()
         return trainer
+
+
+def assert_same_file(one: Path, two: Path) -> None:
+    """Two files of tensors hold the same names, in the same order, with the same bits."""
+    left, right = read_data_file(one), read_data_file(two)
+    assert list(left) == list(right)
+    for key, value in left.items():
+        if isinstance(value, np.ndarray):
+            assert value.tobytes() == right[key].tobytes(), key
+        else:
+            assert value == right[key], key

@@ -1,6 +1,5 @@
-"""Ctrl-C during training, and what a run that starts anew leaves of an earlier one."""
+"""Signals during training."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,12 +11,11 @@ import pytest
 from paddle.autograd import PyLayer
 
 from ppdet_ext.engine import cli, interrupt
-from ppdet_ext.engine.checkpoint import find_checkpoint, newest_checkpoint
-from ppdet_ext.engine.earlier_run import EarlierRun
-from ppdet_ext.engine.hooks import Hook, MetricsFile, SaveCheckpoints
-from ppdet_ext.engine.interrupt import Interrupted
+from ppdet_ext.engine.checkpoint import newest_checkpoint
+from ppdet_ext.engine.hooks import Hook
+from ppdet_ext.engine.interrupt import Interrupted, Stop
 from ppdet_ext.engine.trainer import Trainer
-from tests.engine.engine_fakes import TinyModel, make_trainer
+from tests.engine.engine_fakes import TinyModel, make_trainer, run_tiny
 
 
 class InterruptedBackward(PyLayer):
@@ -41,7 +39,7 @@ class Steps(Hook):
         self.done.append((trainer.epoch, trainer.step))
 
 
-def test_ctrl_c_inside_a_backward_ends_after_that_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_inside_a_backward_ends_after_that_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = TinyModel.forward
 
     def with_signal(self, batch):
@@ -49,48 +47,124 @@ def test_ctrl_c_inside_a_backward_ends_after_that_step(tmp_path: Path, monkeypat
         return {**losses, "loss": InterruptedBackward.apply(losses["loss"])}
 
     monkeypatch.setattr(TinyModel, "forward", with_signal)
-    before, steps = signal.getsignal(signal.SIGINT), Steps()
+    before, steps = [signal.getsignal(number) for number in interrupt.SIGNALS], Steps()
     with paddle.utils.unique_name.guard():
         trainer = make_trainer(tmp_path, extra=(steps,))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stop) as caught:
             trainer.run()
+    assert caught.value.signum == signal.SIGINT
     assert steps.done == [(0, 0)]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert newest_checkpoint(tmp_path).position == (0, 1)
+    assert [signal.getsignal(number) for number in interrupt.SIGNALS] == before
     interrupt.check()  # nothing is left of it for what comes next
 
 
-def test_a_failure_after_ctrl_c_is_the_interruption_and_any_other_is_itself() -> None:
+class SignalAt(Hook):
+    def __init__(self, number: int, moment: str, at: tuple[int, int]) -> None:
+        self.number, self.moment, self.at = number, moment, at
+
+    def before_epoch(self, trainer: Trainer) -> None:
+        self._send("before_epoch", trainer)
+
+    def after_step(self, trainer: Trainer) -> None:
+        self._send("after_step", trainer)
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        self._send("after_epoch", trainer)
+        interrupt.check()  # as an evaluation does after each batch
+
+    def _send(self, moment: str, trainer: Trainer) -> None:
+        if (moment, self.at) == (self.moment, (trainer.epoch, trainer.step)):
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "moment", "at", "saved"), [
+    (signal.SIGTERM, "after_step", (1, 1), "epoch_1_step_2"),
+    (signal.SIGUSR1, "after_step", (0, 0), "epoch_0_step_1"),
+    (signal.SIGINT, "after_step", (1, 2), "epoch_1_step_3"),
+    (signal.SIGTERM, "after_epoch", (1, 2), "epoch_1_step_3"),
+    (signal.SIGTERM, "before_epoch", (2, 0), "epoch_2_step_1"),
+])  # fmt: skip
+def test_a_stopped_run_saves_where_it_is_and_goes_on_to_the_same_bits(tmp_path: Path, number, moment, at, saved) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run_tiny(whole)
+    with pytest.raises(Stop) as caught:
+        run_tiny(parts, extra=(SignalAt(number, moment, at),))
+    assert caught.value.signum == number
+    assert newest_checkpoint(parts).path.name == saved
+    run_tiny(parts, resume="auto")
+    for name in ("model_final.pdparams", "best_model.pdparams", "metrics.jsonl", "checkpoints/epoch_3/model.pdopt"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+
+
+def test_a_run_stopped_before_its_first_step_has_nothing_to_save(tmp_path: Path) -> None:
+    def stopped() -> None:
+        with interrupt.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            run_tiny(tmp_path)
+
+    with pytest.raises(Stop):
+        stopped()
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_a_failure_after_a_signal_is_the_interruption_and_any_other_is_itself() -> None:
     def fail(after_signal: bool) -> None:
         with interrupt.deferred():
             if after_signal:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
             raise RuntimeError("data worker died")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stop) as caught:
         fail(after_signal=True)
+    assert caught.value.signum == signal.SIGTERM
     with pytest.raises(RuntimeError, match="worker"):
         fail(after_signal=False)
 
 
-def test_second_ctrl_c_ends_the_process_at_once() -> None:
-    program = (
-        "import os, signal; from ppdet_ext.engine import interrupt\n"
-        "with interrupt.deferred():\n"
-        "    os.kill(os.getpid(), signal.SIGINT); print('once', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT); print('twice', flush=True)\n"
+SECOND = """
+import os, signal, sys, time
+from ppdet_ext.engine import interrupt
+interrupt.LAUNCHER_SECONDS = 0.5
+with interrupt.deferred():
+    for pause in map(float, sys.argv[2:]):
+        time.sleep(pause)
+        os.kill(os.getpid(), int(sys.argv[1]))
+        print("signal", flush=True)
+    time.sleep(0.2)
+    print(interrupt.requested())
+"""
+
+
+@pytest.mark.parametrize(("number", "ranks", "pauses", "code", "signals"), [
+    (signal.SIGINT, 1, ["0", "0.1"], 130, 2),
+    (signal.SIGTERM, 1, ["0", "0.1"], 143, 2),
+    (signal.SIGTERM, 2, ["0", "0.1", "0.1"], 0, 3),  # the launcher sends it three times
+    (signal.SIGTERM, 2, ["0", "0.1", "0.6"], 143, 3),
+])  # fmt: skip
+def test_a_second_signal_ends_the_process_at_once_but_not_the_launchers_echo(number, ranks, pauses, code, signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND, str(int(number)), *pauses],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PADDLE_TRAINERS_NUM": str(ranks)},
+        timeout=120,
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert (done.returncode, done.stdout) == (-signal.SIGINT, "once\n")
-    assert done.stderr.strip() == "Stopping after this step; press Ctrl-C again to stop at once."
+    assert done.returncode == code, done.stderr
+    # The process may end before it can say that the last one was sent.
+    assert done.stdout.count("signal") in (signals, signals - bool(code))
+    assert done.stdout.endswith(f"{int(number)}\n") == (code == 0)
+    assert done.stderr.strip() == f"{number.name}: stopping after this step; once more stops at once."
 
 
 @pytest.mark.parametrize(("error", "expected"), [
     (KeyboardInterrupt(), "This run has not saved anything yet; start it again with: python tools/train.py -r auto --eval"),
-    (Interrupted(None, "auto"),
+    (Interrupted(2, None, "auto"),
      "This run has not saved anything yet; start it again with: python tools/train.py -r auto --eval"),
-    (Interrupted(Path("out/x/3"), "auto"),
+    (Interrupted(15, Path("out/x/3"), "auto"),
      "Saved: out/x/3. Go on from there with: python tools/train.py -r auto --eval"),
-    (Interrupted(Path("out/x/3"), "out/x/3"),
+    (Interrupted(15, Path("out/x/3"), "out/x/3"),
      "Saved: out/x/3. Go on from there with: python tools/train.py -r out/x/3 --eval"),
 ])  # fmt: skip
 def test_how_to_go_on(error: KeyboardInterrupt, expected: str) -> None:
@@ -101,45 +175,3 @@ def test_how_to_go_on_names_the_python_that_ran(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "argv", ["../tools/train.py", "--eval"])
     monkeypatch.setattr(sys, "orig_argv", ["python3.11", "-u", "../tools/train.py", "--eval"])
     assert cli.resume_command("tools/train.py", ["--eval"]) == "python3.11 -u ../tools/train.py -r auto --eval"
-
-
-class StopAt(Hook):
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def after_step(self, trainer: Trainer) -> None:
-        if (trainer.epoch, trainer.step) == (self.epoch, 1):
-            raise KeyboardInterrupt
-
-
-def anew(folder: Path, stop: int) -> None:
-    """A new run over what is in the folder, interrupted in epoch `stop`."""
-    with paddle.utils.unique_name.guard():
-        trainer = make_trainer(folder, extra=(StopAt(stop),))
-        earlier = EarlierRun(folder)
-        for hook in trainer.hooks:
-            if isinstance(hook, (SaveCheckpoints, MetricsFile)):
-                hook.earlier = earlier
-        with pytest.raises(KeyboardInterrupt):
-            trainer.run()
-
-
-def test_new_run_replaces_the_earlier_one_only_when_it_saves(tmp_path: Path) -> None:
-    with paddle.utils.unique_name.guard():
-        make_trainer(tmp_path).run()
-    records, best = ((tmp_path / name).read_bytes() for name in ("metrics.jsonl", "best_model.pdparams"))
-    anew(tmp_path, 0)
-    assert newest_checkpoint(tmp_path).epoch == 4
-    assert find_checkpoint(str(tmp_path / "best_model")).state
-    assert (tmp_path / "metrics.jsonl").read_bytes() == records
-    assert (tmp_path / "metrics.new.jsonl").exists()
-
-    anew(tmp_path, 1)
-    assert newest_checkpoint(tmp_path).epoch == 1
-    assert not (tmp_path / "model_final.pdparams").exists()
-    assert (tmp_path / "best_model.old.pdparams").read_bytes() == best
-    assert json.loads((tmp_path / "best_model.json").read_text())["epoch"] == 1
-    assert (tmp_path / "metrics.old.jsonl").read_bytes() == records
-    epochs = [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert epochs == [0, 0, 0, 1]
-    assert not (tmp_path / "metrics.new.jsonl").exists()
