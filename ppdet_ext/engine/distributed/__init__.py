@@ -1,6 +1,7 @@
 """What a run on several ranks needs: the launcher's world, exchange of values, and a watch over the ranks."""
 
 from .environment import world
+from .gradients import average_gradients
 from .group import parallel, share_buffers, start, use_device
 from .session import (
     barrier,
@@ -15,6 +16,7 @@ from .session import (
 )
 
 __all__ = [
+    "average_gradients",
     "barrier",
     "explain",
     "gather",

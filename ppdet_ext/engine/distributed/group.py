@@ -10,6 +10,7 @@ from ppdet_ext.modeling.statistics import running_statistics
 from . import session
 from .connections import Address, Links, connect, serve
 from .environment import host, log_name, world
+from .gradients import keep_gradients_apart
 
 _KEY = "ppdet_ext/channel"
 _CONNECT_SECONDS = 120.0
@@ -48,11 +49,20 @@ def _meet(rank: int, size: int) -> Links:
     return connect(Address.from_text(store.get(_KEY).decode()), rank, size, log_name(), _CONNECT_SECONDS)
 
 
-def parallel(model: paddle.nn.Layer, find_unused_parameters: bool) -> paddle.nn.Layer:
-    """`model`, averaging gradients over ranks when there are several."""
+def parallel(model: paddle.nn.Layer, find_unused_parameters: bool, *, apart: bool = False) -> paddle.nn.Layer:
+    """`model` with rank 0's weights, averaging gradients over ranks, when there are several.
+
+    Args:
+        model: of the same architecture on every rank.
+        find_unused_parameters: some get no gradient in a step; of no effect with `apart`, which allows that always.
+        apart: not during the backward pass but by `average_gradients` after it. For gloo, whose errors in a backward
+            pass abort the process.
+    """
     if world()[1] == 1:
         return model
-    return paddle.DataParallel(model, find_unused_parameters=find_unused_parameters)
+    session.barrier("parallel model")
+    wrapped = paddle.DataParallel(model, find_unused_parameters=find_unused_parameters)
+    return keep_gradients_apart(wrapped) if apart else wrapped
 
 
 def share_buffers(model: paddle.nn.Layer) -> None:

@@ -16,7 +16,7 @@ from .connections import Links
 from .environment import world
 from .monitor import Monitor
 
-_COMMUNICATION = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|process_?group|timed out", re.IGNORECASE)
+_COMMUNICATION = re.compile(r"\b(gloo|nccl|processgroup)", re.IGNORECASE)
 # Their messages need no name of a type.
 _OUR_ERRORS = (UserError, DivergenceError, WorkerDied)
 
