@@ -6,11 +6,13 @@ from paddle import nn
 from ppdet.core.workspace import create, register
 from ppdet.modeling.architectures.meta_arch import BaseArch
 
+from ..errors import DivergenceError
 from ..inference.paste import paste_masks
 from ..structures import Detections
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
 from .layers import speed_up
+from .losses import Losses, withdraw
 from .rpn import HTCRPNHead
 
 
@@ -59,12 +61,23 @@ class HybridTaskCascade(BaseArch):
         }
 
     def get_loss(self) -> dict[str, paddle.Tensor]:
-        """Losses of the batch `self.inputs`.
+        """Losses of the batch `self.inputs`; all ranks must call this together.
+
+        Their mean over ranks is the loss of the ranks' batches as one, if that one is padded to no other size.
 
         Raises:
-            DivergenceError: an output is NaN or infinite.
+            DivergenceError: an output is NaN or infinite, on this rank or on another.
         """
-        batch = self.inputs
+        try:
+            losses = self._losses(self.inputs)
+        except DivergenceError:
+            withdraw()
+            raise
+        losses = dict(losses.over_ranks())
+        losses["loss"] = paddle.add_n([x.reshape([]) for x in losses.values()])
+        return losses
+
+    def _losses(self, batch: dict) -> Losses:
         truth = GroundTruth.of_batch(batch)
         shapes = np.array([(t.height, t.width) for t in truth], np.float32)
         rngs = self.sampling_rngs(batch)
@@ -73,7 +86,6 @@ class HybridTaskCascade(BaseArch):
         losses = self.rpn_head.losses(logits, deltas, [t.boxes for t in truth], shapes, rngs)
         proposals = self.rpn_head.proposals(logits, deltas, shapes)
         losses.update(self.roi_head.losses(feats, proposals, truth, batch.get("semantic"), rngs))
-        losses["loss"] = paddle.add_n([x.reshape([]) for x in losses.values()])
         return losses
 
     def sampling_rngs(self, batch: dict) -> list[np.random.Generator]:

@@ -12,6 +12,7 @@ from .box_ops import multiclass_nms
 from .features import Features
 from .ground_truth import GroundTruth
 from .layers import zero_loss
+from .losses import Losses
 from .mask_head import HTCMaskHead
 from .mask_targets import mask_targets
 from .regions import finite, split, stack
@@ -127,7 +128,7 @@ class HTCRoIHead(nn.Layer):
         truth: list[GroundTruth],
         semantic_target: paddle.Tensor | None = None,
         rngs: list[np.random.Generator | None] | None = None,
-    ) -> dict[str, paddle.Tensor]:
+    ) -> Losses:
         """All weighted losses of all stages.
 
         Args:
@@ -142,25 +143,28 @@ class HTCRoIHead(nn.Layer):
         """
         rngs = rngs or [None] * len(truth)
         features, logits = self.features(feats, with_logits=semantic_target is not None)
-        losses = {}
+        losses = Losses()
         if logits is not None:
             # Where there is no region at all, nothing pools the semantic feature.
-            losses["loss_semantic"] = self.semantic_head.loss(logits, semantic_target) + zero_loss(self.semantic_head.embedding)
+            loss = self.semantic_head.loss(logits, semantic_target) + zero_loss(self.semantic_head.embedding)
+            losses.add("loss_semantic", loss, logits.shape[0] * logits.shape[2] * logits.shape[3])
         elif self.semantic_head is not None:
-            losses["loss_semantic"] = zero_loss(self.semantic_head.logits, self.semantic_head.embedding)
+            losses.add("loss_semantic", zero_loss(self.semantic_head.logits, self.semantic_head.embedding), 0)
         for s, head in enumerate(self.box_heads):
             samples = self._sample(s, proposals, truth, rngs)
             cls, reg = head(features.pool(stack([x.boxes for x in samples]), self.box_size, 2))
             loss_cls, loss_reg = head.losses(cls, reg, samples, truth)
-            losses[f"loss_bbox_cls_stage{s}"] = loss_cls * self.weights[s]
-            losses[f"loss_bbox_reg_stage{s}"] = loss_reg * self.weights[s]
+            count = sum(len(x.boxes) for x in samples)
+            losses.add(f"loss_bbox_cls_stage{s}", loss_cls * self.weights[s], count)
+            losses.add(f"loss_bbox_reg_stage{s}", loss_reg * self.weights[s], count)
             deltas = finite(reg.detach().numpy(), f"box deltas of stage {s}")
             if self.interleaved or s + 1 < len(self.box_heads):
                 proposals = self._refine(s, samples, deltas, truth)
             if self.with_mask:
                 if self.interleaved:
                     samples = self._sample(s, proposals, truth, rngs)
-                losses[f"loss_mask_stage{s}"] = self._mask_loss(s, features, samples, truth)
+                loss = self._mask_loss(s, features, samples, truth)
+                losses.add(f"loss_mask_stage{s}", loss, sum(x.num_positive for x in samples))
         return losses
 
     def _sample(self, stage: int, proposals: list, truth: list[GroundTruth], rngs: list) -> list[RoISample]:

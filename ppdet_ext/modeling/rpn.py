@@ -11,6 +11,7 @@ from .anchors import AnchorGrid
 from .assignment import IoUAssigner, sample_balanced
 from .box_ops import decode, encode, nms
 from .layers import conv
+from .losses import Losses
 from .smooth_l1 import smooth_l1
 
 UNIT = np.ones(4, np.float32)
@@ -134,7 +135,7 @@ class HTCRPNHead(nn.Layer):
         objects: list[np.ndarray],
         im_shape: np.ndarray,
         rngs: list[np.random.Generator | None],
-    ) -> dict[str, paddle.Tensor]:
+    ) -> Losses:
         """Both losses, summed over the sampled anchors of the batch and divided by their number."""
         sizes = [tuple(x.shape[2:]) for x in logits]
         total = sum(h * w for h, w in sizes) * self.grid.per_cell
@@ -156,7 +157,10 @@ class HTCRPNHead(nn.Layer):
             reg = smooth_l1(paddle.gather(moves, paddle.to_tensor(positive)), goal, self.smooth_l1_beta)
         else:
             reg = moves.sum() * 0.0
-        return {"loss_rpn_cls": cls / count, "loss_rpn_reg": reg / count}
+        losses = Losses()
+        losses.add("loss_rpn_cls", cls / count, len(sampled))
+        losses.add("loss_rpn_reg", reg / count, len(sampled))
+        return losses
 
 
 def _flatten(x: paddle.Tensor, width: int) -> paddle.Tensor:

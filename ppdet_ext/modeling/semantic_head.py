@@ -72,6 +72,9 @@ class FusedSemanticHead(nn.Layer):
     def loss(self, logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
         """Weighted cross-entropy, averaged over all cells, the ignored ones too (the reference's denominator).
 
+        The cells of the padding count as well: over ranks whose batches are padded to different sizes the loss is the mean over
+        the cells that there are, which are fewer than if all were padded to one size.
+
         Args:
             logits: (B, num_labels, h, w).
             target: (B, h·stride, w·stride) integer labels, 255 = ignore; every stride-th pixel is taken.
