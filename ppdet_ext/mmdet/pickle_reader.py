@@ -9,15 +9,14 @@ opcodes, by the items copied from remembered lists and by the bytes of text it k
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from operator import methodcaller
-from typing import Any, BinaryIO
+from typing import Any
 
+from .byte_source import LONGEST_NAME, ByteSource
 from .stored import Malformed
 
 MAX_OPCODES = 500_000
 MAX_TEXT = 16 << 20
 LONGEST_TEXT = 1 << 14
-LONGEST_NAME = 256
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
 MAX_NUMBERED = 10_000
 LARGEST_KEY = 1 << 31
@@ -43,39 +42,6 @@ class Known:
 
     def __init__(self, name: str, make: Callable[[tuple], Any]) -> None:
         self.name, self.make = name, make
-
-
-class ByteSource:
-    """The next `left` bytes of a file, given out only as far as they exist."""
-
-    def __init__(self, stream: BinaryIO, left: int) -> None:
-        self.stream, self.left = stream, left
-
-    def read(self, count: int) -> bytes:
-        """The next bytes; Malformed if there are fewer."""
-        self._take(count)
-        data = self.stream.read(count)
-        if len(data) < count:
-            raise Malformed("it is cut short")
-        return data
-
-    def skip(self, count: int) -> None:
-        """Leave out the next bytes; Malformed if there are fewer."""
-        self._take(count)
-        self.stream.seek(count, 1)
-
-    def line(self) -> str:
-        """Text up to a line feed, which is left out."""
-        data = self.stream.readline(min(self.left, LONGEST_NAME))
-        self.left -= len(data)
-        if not data.endswith(b"\n"):
-            raise Malformed("a name in it has no end")
-        return data[:-1].decode("utf-8")
-
-    def _take(self, count: int) -> None:
-        if count > self.left:
-            raise Malformed(f"it is cut short: {count} bytes are announced, {self.left} are left")
-        self.left -= count
 
 
 def check_key(value: Any, target: dict) -> Any:
@@ -107,6 +73,8 @@ class PickleReader:
     Raises:
         Malformed: see the class's module.
     """
+
+    longest_text = LONGEST_TEXT
 
     def __init__(self, source: ByteSource, find: Callable[[str, str], Any], persistent: Callable[[Any], Any]) -> None:
         self.source, self.find, self.persistent = source, find, persistent
@@ -154,16 +122,27 @@ class PickleReader:
         self.marks.append(self.stack)
         self.stack = []
 
-    def data(self, layout: str, decode: Callable[[bytes], Any]) -> None:
-        """Text or bytes with their length before them; long ones, say a log's arrays, are passed over."""
+    def data(self, layout: str, encoding: str | None = None) -> None:
+        """Text, or bytes if it has no encoding, with their length before them."""
         length = self.number(layout)
-        if length > LONGEST_TEXT:
-            self.source.skip(length)
-            return self.push(Inert(f"{length} bytes"))
+        if length > self.longest_text:
+            return self.push(self.long(length, encoding))
         self.text += length
         if self.text > MAX_TEXT:
             raise Malformed(f"its pickle has more than {MAX_TEXT >> 20} MiB of text")
-        return self.push(decode(self.source.read(length)))
+        raw = self.source.read(length)
+        return self.push(raw if encoding is None else raw.decode(encoding, "surrogatepass"))
+
+    def long(self, length: int, encoding: str | None) -> Any:
+        """What stands for text or bytes too long for a name, say a log's arrays: passed over."""
+        self.source.skip(length)
+        return Inert(f"{length} bytes")
+
+    def frame(self) -> None:
+        """How many bytes the next opcodes take; of no interest, but they have to be there."""
+        length = self.number("<Q")
+        if length > self.source.left:
+            raise Malformed(f"it is cut short: {length} bytes are announced, {self.source.left} are left")
 
     def integer(self, layout: str) -> None:
         """A whole number of up to 255 bytes."""
@@ -241,11 +220,9 @@ class PickleReader:
         self.memo[index] = self.stack[-1]
 
 
-_ascii = methodcaller("decode", "latin-1")
-_text = methodcaller("decode", "utf-8", "surrogatepass")
 _OPERATIONS: dict[bytes, Callable[[PickleReader], Any]] = {
     b"\x80": lambda r: r.number("<B"),  # PROTO
-    b"\x95": lambda r: r.number("<Q"),  # FRAME
+    b"\x95": PickleReader.frame,
     b"N": lambda r: r.push(None),
     b"\x88": lambda r: r.push(True),
     b"\x89": lambda r: r.push(False),
@@ -255,15 +232,15 @@ _OPERATIONS: dict[bytes, Callable[[PickleReader], Any]] = {
     b"\x8a": lambda r: r.integer("<B"),
     b"\x8b": lambda r: r.integer("<i"),
     b"G": lambda r: r.push(r.number(">d")),
-    b"U": lambda r: r.data("<B", _ascii),
-    b"T": lambda r: r.data("<I", _ascii),
-    b"X": lambda r: r.data("<I", _text),
-    b"\x8c": lambda r: r.data("<B", _text),
-    b"\x8d": lambda r: r.data("<Q", _text),
-    b"C": lambda r: r.data("<B", bytes),
-    b"B": lambda r: r.data("<I", bytes),
-    b"\x8e": lambda r: r.data("<Q", bytes),
-    b"\x96": lambda r: r.data("<Q", bytes),
+    b"U": lambda r: r.data("<B", "latin-1"),
+    b"T": lambda r: r.data("<I", "latin-1"),
+    b"X": lambda r: r.data("<I", "utf-8"),
+    b"\x8c": lambda r: r.data("<B", "utf-8"),
+    b"\x8d": lambda r: r.data("<Q", "utf-8"),
+    b"C": lambda r: r.data("<B"),
+    b"B": lambda r: r.data("<I"),
+    b"\x8e": lambda r: r.data("<Q"),
+    b"\x96": lambda r: r.data("<Q"),
     b")": lambda r: r.push(()),
     b"]": lambda r: r.push([]),
     b"}": lambda r: r.push({}),
@@ -288,7 +265,7 @@ _OPERATIONS: dict[bytes, Callable[[PickleReader], Any]] = {
     b"\x93": PickleReader.stack_name,
     b"R": PickleReader.make,
     b"\x81": PickleReader.make,  # NEWOBJ
-    b"b": PickleReader.build,
+    b"b": lambda r: r.build(),  # may be overridden
     b"Q": lambda r: r.push(r.persistent(r.stack.pop())),
 }
 _REFUSED = {
