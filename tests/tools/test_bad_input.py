@@ -38,26 +38,31 @@ def halved(source: Path, target: Path) -> Path:
     ("train", ["-c", "{config}", "-o", "LearningRate.schedulers.1.steps=999"], "Shorten LinearWarmup.steps"),
     ("train", ["-c", "{config}", "-r", "{run}/model_finale"], "model_final.pdparams"),
     ("train", ["-c", "{config}", "-r", "{tmp}/cut"], "cut.pdopt is missing"),
-    ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{run}/0"], "of another architecture"),
-    ("train", ["-c", "{config}", "-o", "OptimizerBuilder.optimizer={{type: Adam}}", "-r", "{run}/0"], "does not belong"),
+    ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{zero}", "--allow_change", "config"],
+     "of another architecture"),
+    ("train", ["-c", "{config}", "-o", "OptimizerBuilder.optimizer={{type: Adam}}", "-r", "{run}", "--allow_change", "config"],
+     "does not belong"),
+    ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{run}"], "config: HTCRoIHead.fc_channels: 16 -> 24"),
+    ("train", ["-c", "{config}", "-o", "TrainReader.batch_size=1", "-r", "{run}"], "--allow_change batch_size"),
+    ("train", ["-c", "{config}", "-r", "7"], "There is: none"),
     ("train", ["-c", "{config}", "-o", "pretrain_weights={tmp}/half"], "fewer than half"),
     ("eval", ["-c", "{config}"], "No weights are configured"),
     ("eval", ["-c", "{config}", "-o", "weights={run}/best_modle"], "best_model.pdparams"),
     ("eval", ["-c", "{config}", "-o", "weights={tmp}/cut.pdparams"], "truncated or damaged"),
-    ("eval", ["-c", "{config}", "-o", "weights={run}/0", "HTCRoIHead.fc_channels=24"], "shape [16"),
+    ("eval", ["-c", "{config}", "-o", "weights={zero}", "HTCRoIHead.fc_channels=24"], "shape [16"),
     ("eval", ["-c", "{config}", "-o", "weights={tmp}/half"], "missing in the file"),
-    ("eval", ["-c", "{config}", "-o", "weights={run}/0", "--output_eval", "{tmp}/file/x"], "Cannot write"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_img", "{tmp}/no.jpg"], "no such picture"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_dir", "{tmp}/empty"], "no picture there"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_img", "{tmp}/grey.jpg"], "grey.jpg"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--output_dir", "{tmp}/file"], "Cannot write"),
+    ("eval", ["-c", "{config}", "-o", "weights={zero}", "--output_eval", "{tmp}/file/x"], "Cannot write"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_img", "{tmp}/no.jpg"], "no such picture"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_dir", "{tmp}/empty"], "no picture there"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_img", "{tmp}/grey.jpg"], "grey.jpg"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--output_dir", "{tmp}/file"], "Cannot write"),
     ("train", ["-c", "{config}", "--eval", "-o", "EvalDataset=null"], "no EvalDataset"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "TestDataset=null"], "Nothing to predict: give --infer_img"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--output_dir", "{tmp}/file"], "another --output_dir"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--infer_dir", "{tmp}/in", "--output_dir", "{tmp}/in/../in"],
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "TestDataset=null"], "Nothing to predict: give --infer_img"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--output_dir", "{tmp}/file"], "another --output_dir"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_dir", "{tmp}/in", "--output_dir", "{tmp}/in/../in"],
      "would be written over them"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--draw_threshold", "1.5"], "--draw_threshold is 1.5"),
-    ("infer", ["-c", "{config}", "-o", "weights={run}/0", "--draw_threshold", "nan"], "--draw_threshold is nan"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--draw_threshold", "1.5"], "--draw_threshold is 1.5"),
+    ("infer", ["-c", "{config}", "-o", "weights={zero}", "--draw_threshold", "nan"], "--draw_threshold is nan"),
     ("submit", ["-c", "{config}", "--results", "{tmp}", "--draw_threshold", "-1"], "--draw_threshold is -1"),
     ("train", ["-c", "{config}", "--use_vdl", "--vdl_log_dir", "{tmp}/file/vdl"], "another --vdl_log_dir"),
     ("submit", ["-c", "{config}", "--results", "{tmp}"], "make it with infer.py --save_results"),
@@ -71,7 +76,8 @@ def test_bad_input_is_one_message_and_no_traceback(tool, arguments, message, tra
     damaged(trained / "model_final.pdparams", tmp_path / "cut.pdparams")
     halved(trained / "model_final.pdparams", tmp_path / "half.pdparams")
     defaults = [] if any("save_dir" in text for text in arguments) else ["-o", f"save_dir={tmp_path}/out"]
-    filled = [text.format(config=config, tmp=tmp_path, run=trained) for text in arguments]
+    zero = trained / "checkpoints" / "epoch_0"
+    filled = [text.format(config=config, tmp=tmp_path, run=trained, zero=zero) for text in arguments]
     assert tools[tool]([*filled, *defaults]) == 1
     error = capfd.readouterr().err
     assert error.startswith("error: ")
@@ -83,7 +89,8 @@ def test_divergence_stops_with_its_own_code_and_names_images(config: str, tools,
     overrides = ["LearningRate.base_lr=1e30", "OptimizerBuilder.clip_grad_by_norm=null", f"save_dir={tmp_path}"]
     assert tools["train"](["-c", config, "-o", *overrides]) == 3
     error = capfd.readouterr().err
-    assert re.search(r"in epoch \d, step \d; training stopped\. Images of this batch: sheet_\d{5}\.jpg, sheet_", error)
+    images = r"sheet_\d{5}\.jpg, sheet_\d{5}\.jpg"
+    assert re.search(rf"in epoch \d, step \d, images of this batch: {images}; training stopped\.", error)
     assert "Traceback" not in error
 
 
