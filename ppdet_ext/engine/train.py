@@ -114,7 +114,7 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     scale_learning_rate(cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
     schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation))
     return Trainer(
-        distributed.parallel(model, cfg.find_unused_parameters),
+        distributed.parallel(model, cfg.find_unused_parameters, apart=not cfg.use_gpu),
         optimizer,
         schedule,
         loader,

@@ -195,6 +195,7 @@ class Trainer:
         return self.model.no_sync() if isinstance(self.model, paddle.DataParallel) else contextlib.nullcontext()
 
     def _update(self) -> None:
+        distributed.average_gradients(self.model)
         if self.scaler is None:
             self.optimizer.step()
         else:

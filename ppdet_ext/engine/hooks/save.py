@@ -115,8 +115,9 @@ class SaveCheckpoints(Hook):
         better = self.best is None or value > self.best
         if better:
             self.best, self.best_checkpoint = value, position.name
-        name = {"segm": "mask", "bbox": "box"}[kind]
-        logger.info("Best %s AP so far: %.3f (%s)", name, self.best, self.best_checkpoint)
+        if distributed.world()[0] == 0:
+            name = {"segm": "mask", "bbox": "box"}[kind]
+            logger.info("Best %s AP so far: %.3f (%s)", name, self.best, self.best_checkpoint)
         return better
 
     def _save(self, trainer: Trainer, position: Position) -> None:
