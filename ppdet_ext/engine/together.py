@@ -68,7 +68,8 @@ def on_every_rank(work: Callable[[], Result], what: str) -> list[Result] | None:
         return [work()]
     result, own = _attempt(work)
     if own is not None:
-        logger.error("%s; the other ranks finish their part first", Failure.of(rank, own))
+        level = logging.INFO if isinstance(own, KeyboardInterrupt) else logging.ERROR
+        logger.log(level, "%s; the other ranks finish their part first", Failure.of(rank, own))
     parts = distributed.gather((result, own and Failure.of(rank, own)), what)
     failures = [failure for _, failure in parts or () if failure is not None]
     _raise_first(distributed.share(sorted(failures, key=lambda failure: failure.signum is None), f"outcome of {what}"), own)
