@@ -19,8 +19,8 @@ def tool(name: str, *flags: str) -> None:
     command = [sys.executable, f"tools/{name}.py", *flags]
     print(f"\n$ python {' '.join(command[1:])}", flush=True)
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if code == 130:
-        print("`make demo` goes on from the last saved epoch.", file=sys.stderr)
+    if code in (130, 143):
+        print("`make demo` goes on from there.", file=sys.stderr)
     if code:
         sys.exit(code)
 
