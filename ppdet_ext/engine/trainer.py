@@ -139,22 +139,17 @@ class Trainer:
         try:
             self._call("after_epoch")
         except interrupt.Stop:
-            self._stop(Position(epoch, self.steps_per_epoch))
+            self._call("on_stop", Position(epoch, self.steps_per_epoch))
             raise
-        self._stop_if_asked(Position(epoch + 1, 0))
 
     def _call(self, moment: str, *arguments: Any) -> None:
         for hook in self.hooks:
             getattr(hook, moment)(self, *arguments)
 
     def _stop_if_asked(self, position: Position) -> None:
-        distributed.phase("waiting for the other ranks", waiting=True)
         if signum := interrupt.agreed():
-            self._stop(position)
+            self._call("on_stop", position)
             raise interrupt.Stop(signum)
-
-    def _stop(self, position: Position) -> None:
-        self._call("on_stop", position)
 
     def _steps(self, first: int) -> Iterator[tuple[int, list[Batch]]]:
         """Number and batches of the steps left; takes the time of waiting for data, and of the step before the hooks see it."""
