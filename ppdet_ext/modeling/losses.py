@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 
+from ..engine.distributed import sum_over_ranks, world
 from ..errors import DivergenceError
 
 # Numbers that ranks exchange in a step, whatever the model: a rank that diverged does not know how many losses there would be.
@@ -37,8 +38,9 @@ class Losses(dict[str, paddle.Tensor]):
 
         Raises:
             DivergenceError: another rank withdrew.
+            RankError: another rank is gone, or elsewhere in the program.
         """
-        if not _several_ranks():
+        if world()[1] == 1:
             return self
         own = np.array(list(self.counts.values()), np.float64)
         mean = _mean_over_ranks(own)
@@ -52,18 +54,12 @@ class Losses(dict[str, paddle.Tensor]):
 
 def withdraw() -> None:
     """In place of `Losses.over_ranks` on a rank that has none, so that the others raise as well instead of waiting for it."""
-    if _several_ranks():
+    if world()[1] > 1:
         _mean_over_ranks(np.full(_SLOTS, np.nan))
 
 
-def _several_ranks() -> bool:
-    return paddle.distributed.is_initialized() and paddle.distributed.get_world_size() > 1
-
-
 def _mean_over_ranks(values: np.ndarray) -> np.ndarray:
-    """Mean of each of the float64 `values` (n,), n <= _SLOTS; one collective, on the device of the model."""
+    """Mean of each of the float64 `values` (n,), n <= _SLOTS; one exchange."""
     padded = np.zeros(_SLOTS)
     padded[: len(values)] = values
-    total = paddle.to_tensor(padded)
-    paddle.distributed.all_reduce(total)
-    return total.numpy()[: len(values)] / paddle.distributed.get_world_size()
+    return sum_over_ranks(padded)[: len(values)] / world()[1]

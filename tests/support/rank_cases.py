@@ -83,6 +83,7 @@ def losses_and_gradients(layer: paddle.nn.Layer, data: dict) -> tuple[dict[str, 
     """Of one batch."""
     losses = layer(data)
     losses["loss"].backward()
+    distributed.average_gradients(layer)
     return {name: float(value) for name, value in losses.items()}, take_gradients(layer)
 
 
@@ -94,8 +95,8 @@ def digest(layer: paddle.nn.Layer) -> str:
     return out.hexdigest()
 
 
-def _half(rank: int, name: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    parallel = distributed.parallel(model(name), find_unused_parameters=False)
+def _half(rank: int, name: str, apart: bool = False) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    parallel = distributed.parallel(model(name), find_unused_parameters=False, apart=apart)
     return losses_and_gradients(parallel, batch(rank, OBJECTS[rank]))
 
 
@@ -169,6 +170,7 @@ def _divergence(rank: int) -> tuple[list[str], str]:
 
 CASES: dict[str, Callable[[int], object]] = {
     **{f"half of {name}": lambda rank, name=name: _half(rank, name) for name in ARCHITECTURES},
+    **{f"half, apart, of {name}": lambda rank, name=name: _half(rank, name, True) for name in ("HTC", "DCNv1")},
     "half with own means": _half_with_own_means,
     **{f"steps of {name}": lambda rank, name=name: _steps(rank, name) for name in ARCHITECTURES},
     "steps with fast convolutions": _fast,
