@@ -178,7 +178,7 @@ class Monitor:
 
     def _end_within(self, seconds: float) -> None:
         """Let the process end in `seconds` and a margin, even when another thread hangs and keeps Python's lock."""
-        faulthandler.dump_traceback_later(seconds + min(MARGIN, seconds), exit=True, file=_STDERR)
+        faulthandler.dump_traceback_later(min(seconds + min(MARGIN, seconds), 1e6), exit=True, file=_STDERR)
 
     def _send_all(self, *message: object) -> None:
         packed = pickle.dumps((self.session, *message), pickle.HIGHEST_PROTOCOL)

@@ -118,7 +118,7 @@ def monitored(timeout: float) -> Iterator[None]:
     """
     global _monitor, _sessions
     channel = _current()
-    limit, seconds = channel.limit, timeout or math.inf
+    limit, seconds = channel.limit, timeout if timeout > 0 else math.inf
     _sessions += 1
     monitor = Monitor(channel.links, seconds, _sessions)
     channel.trouble = monitor.known
