@@ -1,8 +1,9 @@
-"""Two ranks over gloo, forked from one process that has imported everything and run no operator: `python two_ranks.py FOLDER`.
+"""Two ranks over gloo, forked from one process that has imported all and run no operator: `python two_ranks.py FOLDER MODULE`.
 
-Each rank runs all of `rank_cases.CASES` and writes FOLDER/rank<r>.pkl, a dict of what they returned.
+Each rank runs all of MODULE's CASES and writes FOLDER/rank<r>.pkl, a dict of what they returned.
 """
 
+import importlib
 import os
 import pickle
 import signal
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 RANKS = 2
 SECONDS = 60  # for a case to end; a step takes a fraction of one
@@ -31,13 +34,13 @@ def environment(rank: int, ports: list[int]) -> dict[str, str]:
     }
 
 
-def start(folder: Path) -> subprocess.Popen:
-    """The process with both ranks, whose output goes to FOLDER/log."""
+def start(folder: Path, cases: str = "rank_cases") -> subprocess.Popen:
+    """The process with both ranks, whose output goes to FOLDER/log; `cases`: name of the module with their CASES."""
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     own = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
     with open(folder / "log", "w") as log:
         return subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
+            [sys.executable, __file__, str(folder), cases],
             env={**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -51,29 +54,28 @@ def results(process: subprocess.Popen, folder: Path) -> list[dict]:
     return [pickle.loads((folder / f"rank{rank}.pkl").read_bytes()) for rank in range(RANKS)]
 
 
-def _run(rank: int, ports: list[int], folder: Path) -> None:
+def _run(rank: int, ports: list[int], folder: Path, cases: dict[str, Callable[[int], Any]]) -> None:
     os.environ.update(environment(rank, ports))
     import paddle
-    from rank_cases import CASES
 
     from ppdet_ext.engine import distributed
 
     paddle.set_device("cpu")
     distributed.start()
     found = {}
-    for name, case in CASES.items():
+    for name, case in cases.items():
         began = time.perf_counter()
         found[name] = case(rank)
         print(f"rank {rank}: {name}, {time.perf_counter() - began:.1f} s", flush=True)
     (folder / f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
 
 
-def _fork(rank: int, ports: list[int], folder: Path) -> int:
+def _fork(rank: int, ports: list[int], folder: Path, cases: dict[str, Callable[[int], Any]]) -> int:
     if child := os.fork():
         return child
     code = 1
     try:
-        _run(rank, ports, folder)
+        _run(rank, ports, folder, cases)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -100,16 +102,16 @@ def _wait(children: set[int]) -> int:
     return int(failed)
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, module: str) -> int:
     """Exit code: 0 if both ranks ended well."""
-    import rank_cases  # noqa: F401  once for both
+    cases = importlib.import_module(module).CASES
 
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(RANKS + 1)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
-    return _wait({_fork(rank, ports, folder) for rank in range(RANKS)})
+    return _wait({_fork(rank, ports, folder, cases) for rank in range(RANKS)})
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
