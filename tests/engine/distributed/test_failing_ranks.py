@@ -1,6 +1,8 @@
 """Ranks that die, fail or end at different times: real processes."""
 
+import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -9,7 +11,8 @@ import pytest
 from rank_processes import run_ranks
 
 from ppdet_ext.engine import distributed
-from ppdet_ext.engine.distributed import session
+from ppdet_ext.engine.distributed import monitor, session
+from ppdet_ext.engine.distributed.connections import Links
 from ppdet_ext.errors import DivergenceError, RankError
 
 
@@ -83,18 +86,17 @@ def test_the_training_thread_learns_of_it_in_its_next_phase(tmp_path) -> None:
     assert run_ranks(tmp_path, 2, body)[0].value == "rank 1 failed: ValueError: no more"
 
 
-def test_a_later_training_is_not_confused_by_the_goodbyes_of_earlier_ones(tmp_path) -> None:
-    def body(rank: int) -> None:
-        for _ in range(5):
-            with distributed.monitored(100):
-                distributed.barrier("end")
-        with distributed.monitored(100):
-            distributed.barrier("begin again")
-            if rank == 1:
-                raise ValueError("no more")
-            hang_in_the_disk()
-
-    assert run_ranks(tmp_path, 2, body)[0].stderr == "error: rank 1 failed: ValueError: no more\n"
+def test_a_goodbye_of_an_earlier_training_is_not_one_of_this(monkeypatch) -> None:
+    monkeypatch.setattr(monitor, "GRACE", 60.0)
+    here, far = multiprocessing.Pipe()
+    for message in ((1, "left"), (2, "verdict", "rank 1 failed: no more", [])):
+        far.send_bytes(pickle.dumps(message))
+    watch = monitor.Monitor(Links(0, 2, signals={1: here}), 100, session=2)
+    watch.start()
+    try:
+        assert watch.known(5) == "rank 1 failed: no more"
+    finally:
+        watch.stop()
 
 
 def test_errors_without_a_message_of_ours_are_told_with_their_type(tmp_path) -> None:
