@@ -55,7 +55,7 @@ class Strike:
 class KillInSave:
     """SIGKILL before the `count`-th file operation (from 1) below `folder` that follows `step` of `epoch`.
 
-    Operations are what Python reports to audit hooks (open, rename, remove, mkdir, rmdir), and fsync.
+    Operations are what Python reports to audit hooks (open, rename, remove, mkdir, rmdir), and fsync; they are logged.
     """
 
     folder: Path
@@ -71,6 +71,7 @@ class KillInSave:
         def operation(path: str) -> None:
             if done and path.startswith(str(self.folder)):
                 done.append(path)
+                os.write(2, f"operation {len(done) - 1}: {path}\n".encode())
                 if len(done) > self.count:
                     os.kill(os.getpid(), signal.SIGKILL)
 
