@@ -80,7 +80,7 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"Weights file {path} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise UserError(f"Weights file {path} ({path.stat().st_size} bytes) needs more memory than is free.") from error
+        raise UserError(f"Weights file {path}: it needs more memory than is free.") from error
     except Exception as error:  # a damaged pickle raises nearly anything
         why = error if isinstance(error, Malformed) else type(error).__name__
         raise UserError(

@@ -140,7 +140,7 @@ def test_what_paddle_writes_is_read_as_paddle_reads_it(saved: Path, tmp_path: Pa
 def test_cut_anywhere_it_is_refused(saved: Path, tmp_path: Path, protocol: int) -> None:
     content = (saved / f"{protocol}_model.pdopt").read_bytes()
     path = tmp_path / "cut.pdopt"
-    for size in range(0, len(content), 29):
+    for size in range(0, len(content), 37):
         path.write_bytes(content[:size])
         with pytest.raises(UserError, match=r"cut\.pdopt \(\d+ bytes\) is truncated or damaged"):
             read_data_file(path)
@@ -152,7 +152,7 @@ def test_bit_flipped_it_is_read_or_refused(saved: Path, folder: Path, protocol: 
     content = (saved / f"{protocol}_model.pdopt").read_bytes()
     path = folder / "flipped.pdopt"
     said = []
-    for at in range(0, len(content), 17):
+    for at in range(0, len(content), 41):
         changed = bytearray(content)
         changed[at] ^= 1 << at % 8
         path.write_bytes(changed)
@@ -160,7 +160,7 @@ def test_bit_flipped_it_is_read_or_refused(saved: Path, folder: Path, protocol: 
             read_data_file(path)
         except UserError as error:
             said.append(str(error))
-    assert len(said) > 20
+    assert len(said) > 10
     assert all("flipped.pdopt" in message for message in said)
     assert appeared(folder) == []
 
