@@ -16,6 +16,8 @@ from . import distributed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # paddle.distributed.launch passes a signal on three times as SIGTERM, to one rank after the other.
 LAUNCHER_SECONDS = 5.0
+# A forked child may keep the pipe open, so its end would not tell.
+_END = b"\0"
 _noted: list[int] = []
 
 
@@ -102,15 +104,16 @@ def _second_signal_exits() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(former)
+        os.write(writer, _END)
         os.close(writer)
         thread.join()
 
 
 def _listen(reader: int) -> None:
-    """Until the pipe is closed; each byte is a signal's number."""
+    """Until `_END` comes; each other byte is a signal's number."""
     ignored = LAUNCHER_SECONDS if distributed.world()[1] > 1 else 0.0
     first: float | None = None
-    while byte := os.read(reader, 1):
+    while (byte := os.read(reader, 1)) not in (_END, b""):
         number = byte[0]
         if number not in SIGNALS:
             continue

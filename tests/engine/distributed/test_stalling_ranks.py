@@ -127,3 +127,17 @@ def test_no_limit(tmp_path) -> None:
             return distributed.share("unlimited")
 
     assert [outcome.value for outcome in run_ranks(tmp_path, 2, body)] == ["unlimited"] * 2
+
+
+def test_a_rank_may_keep_the_others_waiting_as_long_as_it_makes_progress(tmp_path) -> None:
+    def body(rank: int) -> list | None:
+        with distributed.monitored(1.0):
+            # More than the time for which a rank may stay in one phase, and twice that.
+            for batch in range(16 if rank else 0):
+                distributed.phase(f"batch {batch}")
+                time.sleep(0.2)
+            return distributed.gather(rank)
+
+    outcomes = run_ranks(tmp_path, 2, body)
+    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes
+    assert outcomes[0].value == [0, 1]
