@@ -11,7 +11,7 @@ import yaml
 from ppdet_ext.data import ImageFolder
 from ppdet_ext.errors import UserError
 
-from .config_nodes import MAX_DEPTH, PLAIN_TAGS, NodeCheck
+from .config_nodes import MAX_DEPTH, MAX_NODES, PLAIN_TAGS, NodeCheck
 
 # ppdet's Callable names any function of any module; a configuration file must not be able to do that.
 REFUSED_TAGS = frozenset({"Callable"})
@@ -58,12 +58,15 @@ class ConfigLoader(yaml.SafeLoader):
         start: [(tag, pattern) for tag, pattern in resolvers if tag in PLAIN_TAGS]
         for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    depth = 0
+    depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         if self.depth > MAX_DEPTH:
             problem = f"more than {MAX_DEPTH} lists and sections inside each other"
             raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise yaml.composer.ComposerError(None, None, f"more than {MAX_NODES} values", self.peek_event().start_mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
