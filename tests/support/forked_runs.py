@@ -4,7 +4,9 @@ Importing paddle, ppdet and this project takes seconds, a small training takes o
 them once and runs no operator, so that there is one thread to fork and a child is as good as a fresh process.
 """
 
+import contextlib
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import shlex
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Change = Callable[[int], None]
 # multiprocessing's exit codes are read from a pipe, once, by whoever looks first.
 _LOOKING = threading.Lock()
+_PORTS = itertools.cycle(range(20000 + os.getpid() % 100 * 100, 32000))
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def run(argv: Sequence[str], folder: Path, *, ranks: int = 1, changes: Iterable[
     folder.mkdir(parents=True, exist_ok=True)
     number = len(list(folder.glob("run*.rank0.log")))
     logs = [folder / f"run{number}.rank{rank}.log" for rank in range(ranks)]
-    ports = free_ports(ranks + 1)
     with _LOOKING:
+        ports = free_ports(ranks + 1)
         processes = [
             _server().Process(target=_child, args=(tuple(argv), logs[rank], rank, ports, tuple(changes)))
             for rank in range(ranks)
@@ -99,12 +102,13 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports of the loopback device nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = tuple(each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports of the loopback device nobody listens on now, and none that the system gives to outgoing connections."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return tuple(found)
 
 
 def _child(argv: Sequence[str], log: Path, rank: int, ports: Sequence[int], changes: Sequence[Change]) -> None:

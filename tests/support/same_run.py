@@ -43,6 +43,7 @@ def _explain(before: Path, now: Path) -> list[str]:
     if before.name == "manifest.json":
         manifests = [json.loads(path.read_text()) for path in (before, now)]
         for manifest in manifests:
+            manifest.pop("sha256", None)
             manifest["files"] = {name: {} if ".pd" in name else entry for name, entry in manifest["files"].items()}
         texts = [json.dumps(manifest, indent=1).splitlines() for manifest in manifests]
     else:
