@@ -82,8 +82,12 @@ class Soak:
         end = began + self.random.uniform(0, longest)
         wait_in_save = self.random.uniform(0, 0.05)
         saves = folder / self.run / "checkpoints"
+        # What an earlier kill left is removed when training begins; a folder that comes after that is of a save.
+        left = set(saves.glob(".*.part"))
         while process.poll() is None:
-            if in_save and any(saves.glob(".*.part")):
+            parts = set(saves.glob(".*.part"))
+            left &= parts
+            if in_save and parts - left:
                 time.sleep(wait_in_save)
                 break
             if not in_save and time.monotonic() > end:
@@ -95,7 +99,7 @@ class Soak:
             return None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return Kill(time.monotonic() - began, moment(log, saves))
+        return Kill(time.monotonic() - began, moment(log, set(saves.glob(".*.part")) - left))
 
     def compare(self, folder: Path) -> tuple[int, tuple[str, ...]]:
         """Number of complete checkpoints there now, and what of them differs from the undisturbed run's."""
@@ -106,11 +110,10 @@ class Soak:
         return len(found), tuple(wrong)
 
 
-def moment(log: Path, saves: Path) -> str:
+def moment(log: Path, saves: set[Path]) -> str:
     """What a killed process was doing, as far as can be told."""
-    parts = sorted(saves.glob(".*.part"))
-    if parts:
-        return f"saving {parts[0].name[1:-5]}, {len(list(parts[0].iterdir()))} files"
+    for path in saves:
+        return f"saving {path.name[1:-5]}, {len(list(path.iterdir()))} files"
     text = log.read_text(errors="replace")
     steps = re.findall(r"Epoch: \[(\d+)\] \[ *(\d+)/", text)
     if steps:
@@ -135,7 +138,7 @@ def main() -> int:
     parser.add_argument("-o", "--opt", nargs="+", default=[], help="further overrides")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    overrides = [f"snapshot_iter={args.snapshot_iter}", "keep_checkpoints=100000", *args.opt]
+    overrides = [f"snapshot_iter={args.snapshot_iter}", "keep_checkpoints=100000", "log_iter=1", *args.opt]
     overrides += [f"epoch={args.epochs}"] if args.epochs else []
     with tempfile.TemporaryDirectory(prefix="soak_resume_") as folder:
         soak = Soak(Path(folder), args.config, overrides, args.seed)
@@ -151,8 +154,8 @@ def main() -> int:
 def all_kills(soak: Soak, count: int) -> tuple[list[Kill], list[str]]:
     """`count` kills over as many runs as that takes; the last run is left to end."""
     kills, wrong_ends, runs, began = [], [], 0, time.monotonic()
-    # Of imports and building, and of the training in about 20 pieces; half of this is the mean.
-    longest = 2 * (10 + soak.seconds / 20)
+    # Long enough that a run gets beyond its slowest piece, an evaluation, now and then.
+    longest = 10 + soak.seconds / 3
     while len(kills) < count:
         runs += 1
         folder = soak.folder / f"run{runs}"
@@ -181,8 +184,12 @@ def finish(soak: Soak, folder: Path) -> None:
 def note_resumed(kills: list[Kill], folder: Path) -> None:
     """Where the newest process of a run began belongs to the kill before it."""
     logs = sorted(folder.glob("*.log"))
-    if len(logs) > 1:
-        kills[-1].resumed = resumed_from(logs[-1])
+    start = resumed_from(logs[-1])
+    for kill in reversed(kills[-len(logs) + 1 :] if len(logs) > 1 else []):
+        if kill.resumed not in ("", "-"):
+            break
+        # A process killed before it came so far has changed nothing: the next one tells of this kill too.
+        kill.resumed = start
 
 
 def report(kills: list[Kill], wrong_ends: list[str]) -> int:
