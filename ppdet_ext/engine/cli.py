@@ -181,6 +181,8 @@ def _program(tool: str) -> str:
 
 def resume_command(tool: str, argv: Sequence[str], resume: str = "auto") -> str:
     """The command line that continues the one given: the same, with `-r <resume>` in place of any other -r."""
+    if world()[1] > 1:
+        return f"the same launch, with -r {shlex.quote(resume)} after {tool}"
     kept: list[str] = []
     words = iter(argv)
     for word in words:

@@ -175,3 +175,10 @@ def test_how_to_go_on_names_the_python_that_ran(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "argv", ["../tools/train.py", "--eval"])
     monkeypatch.setattr(sys, "orig_argv", ["python3.11", "-u", "../tools/train.py", "--eval"])
     assert cli.resume_command("tools/train.py", ["--eval"]) == "python3.11 -u ../tools/train.py -r auto --eval"
+
+
+def test_how_to_go_on_under_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    error = Interrupted(15, Path("out/x/3"), "auto")
+    expected = "Saved: out/x/3. Go on from there with: the same launch, with -r auto after tools/train.py"
+    assert cli.how_to_go_on("tools/train.py", ["--eval"], error) == expected
