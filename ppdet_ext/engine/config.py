@@ -40,7 +40,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
     problems = Problems(str(file), origins)
     check_tree(tree, problems)
     if problems.found:
-        raise UserError("\n".join(problems.found))
+        raise UserError(problems.text)
     defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default not in (REQUIRED, UNSET)}
     tree = {**defaults, **tree}
     resolved = deepcopy(tree)
@@ -48,7 +48,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
     for key in DATASETS:
         _check_class_count(key, built.get(key), tree["num_classes"], problems)
     if problems.found:
-        raise UserError("\n".join(problems.found))
+        raise UserError(problems.text)
     for name in unused_sections(tree):
         logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     _reset_workspace()

@@ -24,6 +24,7 @@ SAMPLE = "SampleData"
 # Types of ppdet's own parameters, which it does not annotate.
 OURS = {"LearningRate": {"base_lr": float}}
 READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
+_MOST, _LONGEST = 40, 600
 
 
 class Problems:
@@ -33,6 +34,13 @@ class Problems:
         self.source = source
         self.origins = origins
         self.found: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was found as a message that fits on a screen or two."""
+        lines = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in self.found[:_MOST]]
+        more = len(self.found) - len(lines)
+        return "\n".join([*lines, *([f"… and {more} more."] if more else [])])
 
     def add(self, path: KeyPath, text: str) -> None:
         """Note a problem with the key at `path`."""

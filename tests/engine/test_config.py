@@ -228,3 +228,12 @@ def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> 
     message = problems_of(base, "TestDataset=!COCODataSet {dataset_dir: x}")[0]
     assert "ppdet's !COCODataSet cannot be used here; there are " in message
     assert "!SteelDataSet" in message
+
+
+def test_a_flood_of_problems_is_cut_to_a_readable_message() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("configs/htc/steel_sample.yml", [*(f"key_{i}=1" for i in range(99)), f"seed={'x' * 5000}"])
+    lines = str(caught.value).splitlines()
+    assert lines[-1] == "… and 60 more."
+    assert len(lines) == 41
+    assert max(map(len, lines)) <= 601
