@@ -1,7 +1,8 @@
-"""What exact resumption costs: seeds and agreement of every step, records, and checkpoints, at the default settings.
+r"""What exact resumption costs: seeds and agreement of every step, records, and checkpoints, at the default settings.
 
     python benchmarks/bench_checkpoint.py                              # the sample configuration, 40 pairs of steps
-    python benchmarks/bench_checkpoint.py --config configs/htc/steel.yml --pairs 3 --epoch_steps 2666
+    python benchmarks/bench_checkpoint.py --config configs/htc/steel.yml --pairs 3 --epoch_steps 2666 \
+        -o LearningRate.schedulers.1.steps=5
 
 In one training every batch is taken twice, once with what resumption needs and once without it, in alternating order: the
 difference within such pairs is the cost of a step. Beside it stands the time spent inside each of these parts, which is
@@ -141,12 +142,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40, help="of steps, after a first one that is not counted")
     parser.add_argument("--saves", type=int, default=5)
     parser.add_argument("--epoch_steps", type=int, help="steps of an epoch of the real data set")
+    parser.add_argument("-o", "--opt", nargs="+", default=[], help="overrides")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench_checkpoint_") as name:
         folder = Path(name)
         write_sample_set(folder / "sheets", SampleSpec())
         data = [f"{key}.dataset_dir={folder / 'sheets'}" for key in ("TrainDataset", "EvalDataset", "TestDataset")]
-        settings = [f"save_dir={folder}/out", "epoch=1", "worker_num=0", *data]
+        settings = [f"save_dir={folder}/out", "epoch=1", "worker_num=0", *data, *args.opt]
         cfg = load_config(str(ROOT / args.config), settings)
         measure = Measure(folder, args.pairs + 1, args.saves)
         train(cfg, hooks=(measure,))
