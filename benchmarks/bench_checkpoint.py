@@ -148,7 +148,7 @@ def main() -> None:
         folder = Path(name)
         write_sample_set(folder / "sheets", SampleSpec())
         data = [f"{key}.dataset_dir={folder / 'sheets'}" for key in ("TrainDataset", "EvalDataset", "TestDataset")]
-        settings = [f"save_dir={folder}/out", "epoch=1", "worker_num=0", *data, *args.opt]
+        settings = [f"save_dir={folder}/out", "epoch=1", "worker_num=0", "LearningRate.base_lr=1e-6", *data, *args.opt]
         cfg = load_config(str(ROOT / args.config), settings)
         measure = Measure(folder, args.pairs + 1, args.saves)
         train(cfg, hooks=(measure,))
