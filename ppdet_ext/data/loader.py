@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.util import Finalize
 
 import numpy as np
 import paddle
@@ -78,7 +78,8 @@ class Loader:
         self.maker, self.sampler, self.worker_num = maker, sampler, worker_num
         self.epoch = self.start = 0
         self._workers: list[Worker] = []
-        self._finalizer = weakref.finalize(self, _close_all, self._workers)
+        # Of multiprocessing's own kind, since it waits at the end of the program for processes that are still there.
+        self._finalizer = Finalize(self, _close_all, (self._workers,), exitpriority=10)
 
     def __len__(self) -> int:
         """Number of batches of a whole epoch."""

@@ -130,7 +130,7 @@ class Worker:
             pass
 
     def close(self) -> None:
-        self.process.terminate()
+        self.process.kill()
         self.process.join(5)
         self.pipe.close()
         for slot in self.slots:
@@ -188,9 +188,8 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
 
 def _forget_handlers() -> None:
     """What stops the main process, often sent to all processes, is for that one to deal with."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     theirs = signal.set_wakeup_fd(-1)
     if theirs >= 0:
         # Held open here, it would never end for whoever reads the other end.

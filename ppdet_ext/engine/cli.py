@@ -23,7 +23,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Parser with the flags every tool has: -c, -o, --debug."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("-c", "--config", help=f"configuration file (default: {DEFAULT_CONFIG})")
     parser.add_argument(
         "-o",
@@ -155,8 +155,6 @@ def run_tool(
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
     except KeyboardInterrupt as interrupt:
-        if args.debug:
-            raise
         if world()[0] == 0:
             print(f"\nInterrupted. {go_on(interrupt)}".rstrip(), file=sys.stderr)
         signum = getattr(interrupt, "signum", signal.SIGINT)
@@ -188,7 +186,7 @@ def resume_command(tool: str, argv: Sequence[str], resume: str = "auto") -> str:
     for word in words:
         if word in ("-r", "--resume"):
             next(words, None)
-        elif not word.startswith("--resume="):
+        elif not word.startswith(("--resume=", "-r")):
             kept.append(word)
     # -r goes first: -o takes every word that follows it.
     return f"{_program(tool)} {shlex.join(['-r', resume, *kept])}"

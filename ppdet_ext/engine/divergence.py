@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import paddle
 
-from ppdet_ext.errors import DivergenceError
+from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.modeling.statistics import running_statistics
 
 from . import distributed
@@ -115,10 +115,25 @@ class LossGuard:
             return ""
         folder = self.folder / f"diverged_epoch_{trainer.epoch}_step_{trainer.step}"
         trainer.optimizer.clear_grad()
-        trainer._call("on_divergence", folder)
-        distributed.barrier("saved the state before the divergence")
-        arrays = {key: np.asarray(value) for key, value in batch.items() if isinstance(value, (paddle.Tensor, np.ndarray))}
-        np.savez(folder / f"batch_rank_{trainer.rank}.npz", **arrays)
-        record = {"message": text, "losses": losses, "images": [str(name) for name in batch["names"]]}
-        (folder / f"batch_rank_{trainer.rank}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        return f" The state before this step and its batch are in {folder}; -r {folder} runs the step again."
+        distributed.phase("saving the state before the divergence")
+        faults = []
+        for save in (
+            lambda: trainer._call("on_divergence", folder),
+            lambda: distributed.barrier("saved the state before the divergence"),
+            lambda: save_batch(folder, trainer.rank, batch, losses, text),
+        ):
+            try:
+                save()
+            except (OSError, UserError) as error:
+                faults.append(f" {error}")
+        saved = f" The state before this step and its batch are in {folder}; -r {folder} runs the step again."
+        return "".join(faults) or saved
+
+
+def save_batch(folder: Path, rank: int, batch: dict[str, Any], losses: dict[str, float], text: str) -> None:
+    """Write a rank's batch as `batch_rank_<n>.npz`, and its images' names and losses as `.json`. OSError if impossible."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {key: np.asarray(value) for key, value in batch.items() if isinstance(value, (paddle.Tensor, np.ndarray))}
+    np.savez(folder / f"batch_rank_{rank}.npz", **arrays)
+    record = {"message": text, "losses": losses, "images": [str(name) for name in batch["names"]]}
+    (folder / f"batch_rank_{rank}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")

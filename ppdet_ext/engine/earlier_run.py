@@ -8,7 +8,10 @@ from .checkpoint.folder import CHECKPOINTS, list_folders
 from .checkpoint.position import Position
 from .hooks.metrics_file import METRICS_FILE
 from .hooks.save import BEST, FINAL
+from .run_folder import CONFIG_FILE, ENVIRONMENT_FILE
 
+# A resumed run goes on with these.
+_SHARED = (METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE)
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -17,23 +20,35 @@ def set_aside(run: Path, after: Position | None = None) -> Path | None:
 
     Args:
         run: the run's folder.
-        after: checkpoints up to this position stay, with the records and the best model; None moves all.
+        after: checkpoints up to this position stay; None moves all.
     """
     folders = [folder for folder in list_folders(run) if after is None or Position.parse(folder.name) > after]
-    names = [FINAL] if after is not None else [FINAL, BEST, METRICS_FILE]
-    files = [run / name for name in names if (run / name).is_file()]
-    if not folders and (after is not None or not any(file.name != METRICS_FILE for file in files)):
+    files = [run / name for name in (FINAL, BEST) if (run / name).is_file()]
+    if not folders and (after is not None or not files):
         return None
-    number = next(n for n in range(1, 10**6) if not (run / f"earlier_{n}").exists())
-    target = run / f"earlier_{number}"
-    (target / CHECKPOINTS).mkdir(parents=True)
-    for folder in folders:
-        folder.rename(target / CHECKPOINTS / folder.name)
+    target = _new_folder(run)
+    for file in [run / name for name in _SHARED if (run / name).is_file()]:
+        shutil.copy2(file, target / file.name)
+    # Checkpoints last: as long as they are there, a run that is ended in the midst can be resumed or set aside again.
     for file in files:
         file.rename(target / file.name)
-    if after is not None and (run / METRICS_FILE).is_file():
-        # The resumed run drops the lines of steps it will repeat.
-        shutil.copy2(run / METRICS_FILE, target / METRICS_FILE)
+    for folder in folders:
+        folder.rename(target / CHECKPOINTS / folder.name)
     moved = ", ".join([*(folder.name for folder in reversed(folders)), *(file.name for file in files)])
     logger.warning("Moved what an earlier run left in %s to %s: %s", run, target.name, moved)
     return target
+
+
+def set_aside_one(run: Path, position: Position) -> None:
+    """Move the checkpoint of one position, if there is one."""
+    folder = run / CHECKPOINTS / position.name
+    if folder.is_dir():
+        target = _new_folder(run)
+        folder.rename(target / CHECKPOINTS / folder.name)
+        logger.warning("Moved %s of an earlier run to %s", folder, target.name)
+
+
+def _new_folder(run: Path) -> Path:
+    number = next(n for n in range(1, 10**6) if not (run / f"earlier_{n}").exists())
+    (run / f"earlier_{number}" / CHECKPOINTS).mkdir(parents=True)
+    return run / f"earlier_{number}"

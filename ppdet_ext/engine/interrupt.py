@@ -1,6 +1,7 @@
 """Signals while training: noted at once, acted upon between two steps, by all ranks after the same one."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 
 from . import distributed
 
+logger = logging.getLogger("ppdet_ext.engine")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # paddle.distributed.launch passes a signal on three times as SIGTERM, to one rank after the other.
 LAUNCHER_SECONDS = 5.0
@@ -62,6 +64,7 @@ def deferred() -> Iterator[None]:
             yield
     except (RuntimeError, OSError, SystemError) as error:
         if _noted:
+            logger.error("%s, after %s", f"{type(error).__name__}: {error}", signal.Signals(_noted[0]).name)
             raise Stop(_noted[0]) from error
         raise
     finally:
@@ -111,7 +114,7 @@ def _second_signal_exits() -> Iterator[None]:
 
 def _listen(reader: int) -> None:
     """Until `_END` comes; each other byte is a signal's number."""
-    ignored = LAUNCHER_SECONDS if distributed.world()[1] > 1 else 0.0
+    ignored = LAUNCHER_SECONDS if distributed.launched() else 0.0
     first: float | None = None
     while (byte := os.read(reader, 1)) not in (_END, b""):
         number = byte[0]
@@ -120,7 +123,8 @@ def _listen(reader: int) -> None:
         if first is None:
             first = time.monotonic()
             name = signal.Signals(number).name
-            os.write(2, f"\n{name}: stopping after this step; once more stops at once.\n".encode())
+            with contextlib.suppress(OSError):
+                os.write(2, f"\n{name}: stopping after this step; once more stops at once.\n".encode())
         elif time.monotonic() - first > ignored:
             os._exit(128 + number)
     os.close(reader)

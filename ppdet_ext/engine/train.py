@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .evaluator import run_evaluation
 from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
 from .hooks.metrics_file import METRICS_FILE
 from .learning_rate import scale_learning_rate
-from .resume import begin
+from .resume import begin, belongs_to
 from .run_folder import describe_run, environment, run_folder
 from .trainer import Trainer
 
@@ -59,26 +59,26 @@ def train(
     distributed.start()
     folder = run_folder(cfg)
     # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
-    with paddle.utils.unique_name.guard(), distributed.monitored(cfg.stall_timeout), _interruptible(folder, resume) as trainers:
-        if distributed.world()[0] == 0:
-            describe_run(folder, cfg)
+    with paddle.utils.unique_name.guard(), distributed.monitored(cfg.stall_timeout), _interruptible(folder) as trainers:
         dataset = load_dataset(cfg, "TrainDataset")
-        circumstances = _circumstances(cfg, dataset)
-        further = [*_hooks(cfg, folder, evaluate, vdl_log_dir), *hooks]
-        trainer = _build_trainer(cfg, dataset, folder, [*further, _save_hook(cfg, folder, circumstances)], amp)
+        amp = amp and _amp_works(cfg)
+        save = _save_hook(cfg, folder, _circumstances(cfg, dataset, amp))
+        trainer = _build_trainer(cfg, dataset, folder, [*_hooks(cfg, folder, evaluate, vdl_log_dir), *hooks, save], amp)
         trainers.append(trainer)
         interrupt.check()
-        begin(trainer, folder, circumstances, resume, allow_change, cfg.pretrain_weights)
+        begin(trainer, folder, save.circumstances, resume, allow_change, cfg.pretrain_weights)
+        if distributed.world()[0] == 0:
+            describe_run(folder, cfg)
         if trainer.start_epoch < cfg.epoch:
             trainer.run()
         else:
-            trainer.hooks[-1].before_train(trainer)
-            logger.info("All %d epochs are trained already: %s", cfg.epoch, folder)
+            save.before_train(trainer)
+            logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
     return folder
 
 
 @contextlib.contextmanager
-def _interruptible(folder: Path, resume: str | None):
+def _interruptible(folder: Path) -> Iterator[list[Trainer]]:
     """Signals stop the training in order; the interruption says what there is to go on from (`Interrupted`)."""
     trainers: list[Trainer] = []
     try:
@@ -87,7 +87,7 @@ def _interruptible(folder: Path, resume: str | None):
     except interrupt.Stop as stop:
         saved = trainers[0].hooks[-1].saved if trainers else None
         # After -r PATH of another run its checkpoint is what this one goes on from until it has saved one itself.
-        auto = saved is None or saved.parent.parent == folder
+        auto = saved is None or belongs_to(saved, folder)
         raise interrupt.Interrupted(stop.signum, saved, AUTO if auto else str(saved)) from stop
 
 
@@ -97,10 +97,10 @@ def _amp_works(cfg: AttrDict) -> bool:
     return cfg.use_gpu
 
 
-def _circumstances(cfg: AttrDict, dataset: Any) -> Circumstances:
+def _circumstances(cfg: AttrDict, dataset: Any, amp: bool) -> Circumstances:
     rank, ranks = distributed.world()
     seen = dataset if rank == 0 else None
-    return circumstances_of(cfg.resolved, seen, ranks, dump_config(cfg), environment()["versions"])
+    return circumstances_of(cfg.resolved, seen, ranks, amp, dump_config(cfg), environment()["versions"])
 
 
 def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
@@ -111,7 +111,8 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     model = build_model(cfg)
     rank, ranks = distributed.world()
     accumulation = cfg.gradient_accumulation_steps
-    scale_learning_rate(cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
+    base = cfg.resolved.get("LearningRate", {}).get("base_lr", 0.01)
+    scale_learning_rate(base, cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
     schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation))
     return Trainer(
         distributed.parallel(model, cfg.find_unused_parameters, apart=not cfg.use_gpu),
@@ -121,7 +122,7 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
         epochs=cfg.epoch,
         batch_size=cfg.TrainReader.get("batch_size", 1) * accumulation,
         seed=cfg.seed,
-        amp=amp and _amp_works(cfg),
+        amp=amp,
         accumulation=accumulation,
         hooks=hooks,
         guard=LossGuard(cfg.skip_nonfinite, folder),

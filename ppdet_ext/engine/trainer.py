@@ -26,6 +26,7 @@ class Trainer:
         hooks.before_train()
         for epoch in range(start_epoch, epochs):
             loader.set_epoch(epoch, first batch)        # start_step > 0 goes on in mid-epoch
+            if any rank was told to stop: hooks.on_stop(), raise Stop
             hooks.before_epoch()
             for batches in the loader's, `accumulation` at a time:
                 seed_step(seed, epoch, step, rank)      # randomness is a function of where we are
@@ -36,10 +37,11 @@ class Trainer:
                 optimizer.step(); schedule.step(); optimizer.clear_grad()
                 hooks.after_step()
                 if any rank was told to stop: hooks.on_stop(), raise Stop
+            seed_step(seed, epoch, steps_per_epoch, rank)
             hooks.after_epoch()                         # evaluate, then save
         hooks.after_train()
 
-    Hooks run in the order given, on every rank. What they read is public here: `epoch`, `step`, `steps_per_epoch`,
+    Hooks run in the order given, those of each rank on it. What they read is public here: `epoch`, `step`, `steps_per_epoch`,
     `losses` (name -> float, mean of this step's batches and of the ranks; empty if the step was skipped), `learning_rate`
     (of this step), `batch_cost` and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's
     evaluation, or None).
@@ -84,6 +86,9 @@ class Trainer:
         self.rank = rank
         self.hooks = list(hooks)
         self.guard = guard or LossGuard()
+        names = [type(hook).__name__ for hook in hooks if hook.state_dict()]
+        if len({*names}) < len(names):
+            raise ValueError(f"two hooks of one class would share their state in a checkpoint: {', '.join(names)}")
         self.amp = amp
         self.accumulation = accumulation
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if amp else None
@@ -124,7 +129,8 @@ class Trainer:
 
     def _run_epoch(self, epoch: int, first: int) -> None:
         self.epoch, self.step, self.metrics = epoch, first, None
-        self.loader.set_epoch(epoch, first * self.accumulation)
+        # The last step of an epoch may have fewer batches.
+        self.loader.set_epoch(epoch, min(first * self.accumulation, len(self.loader)))
         self._stop_if_asked(Position(epoch, first))
         self._call("before_epoch")
         self.model.train()
@@ -184,6 +190,8 @@ class Trainer:
                 losses = self.guard.forward(self, {**batch, "epoch": self.epoch})
             if losses is not None:
                 loss = losses["loss"] if count == 1 else losses["loss"] / count
+                if last and getattr(self.model, "grad_need_sync", False):
+                    distributed.phase(f"averaging gradients, epoch {self.epoch} step {self.step}", waiting=True)
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _unsynchronized(self) -> contextlib.AbstractContextManager[None]:

@@ -44,6 +44,8 @@ class TinyLoader:
         return self.steps
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
+        if not 0 <= start <= self.steps:
+            raise ValueError(f"batch {start} of {self.steps}")
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

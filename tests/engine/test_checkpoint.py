@@ -74,7 +74,13 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize(
     ("position", "name"),
-    [((1, 0), "epoch_0"), ((4, 0), "epoch_3"), ((0, 1), "epoch_0_step_1"), ((3, 120), "epoch_3_step_120")],
+    [
+        ((0, 0), "epoch_0_step_0"),
+        ((1, 0), "epoch_0"),
+        ((4, 0), "epoch_3"),
+        ((0, 1), "epoch_0_step_1"),
+        ((3, 120), "epoch_3_step_120"),
+    ],
 )
 def test_positions_have_names(position: tuple[int, int], name: str) -> None:
     assert Position(*position).name == name
@@ -98,8 +104,8 @@ def test_round_trip(two: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [
-    "0", "checkpoints/epoch_0", "checkpoints/epoch_0/", "checkpoints/epoch_0/model", "checkpoints/epoch_0/model.pdparams",
-    "checkpoints/epoch_0/model.pdopt", "best_model", "best_model.pdparams"])  # fmt: skip
+    "0", "epoch_0", "checkpoints/epoch_0", "checkpoints/epoch_0/", "checkpoints/epoch_0/model",
+    "checkpoints/epoch_0/model.pdparams", "checkpoints/epoch_0/model.pdopt", "best_model", "best_model.pdparams"])  # fmt: skip
 def test_ways_to_name_a_checkpoint(two: Path, wanted: str) -> None:
     # The weights of the two would be the same.
     model = paddle.load(str(two / "checkpoints/epoch_0/model.pdparams"))
@@ -109,7 +115,7 @@ def test_ways_to_name_a_checkpoint(two: Path, wanted: str) -> None:
     other.set_state_dict(model)
     save_checkpoint(two / "checkpoints/epoch_0", other, optimizer, Position(1, 0), STATE, make_circumstances())
     shutil.copyfile(two / "checkpoints/epoch_0/model.pdparams", two / "best_model.pdparams")
-    path = wanted if wanted.isdigit() else str(two / wanted)
+    path = wanted if wanted in ("0", "epoch_0") else str(two / wanted)
     assert find_checkpoint(path, two).position == Position(1, 0)
 
 
@@ -118,14 +124,23 @@ def test_a_run_s_folder_means_its_newest(two: Path, tmp_path_factory) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "message"), [
-    ("7", r"There is no checkpoint of epoch 7: .*epoch_7\. There is: epoch_0, epoch_1_step_2\."),
-    ("nowhere/model", "does not exist"),
-    ("empty", r"epoch_0 is not complete|is not complete: manifest.json"),
+    ("7", r"There is no checkpoint .*epoch_7\. There is: epoch_0, epoch_1_step_2\."),
+    ("{run}/nowhere/model", "does not exist"),
+    ("{run}/empty", r"empty is neither a checkpoint .* nor a run"),
+    ("", "-r is empty"),
+    ("²", "does not exist"),
 ])  # fmt: skip
 def test_what_is_not_there_is_said(two: Path, wanted: str, message: str) -> None:
     (two / "empty").mkdir()
     with pytest.raises(UserError, match=message):
-        find_checkpoint(wanted if wanted.isdigit() else str(two / wanted), two)
+        find_checkpoint(wanted.format(run=two), two)
+
+
+def test_a_renamed_checkpoint_is_refused(two: Path) -> None:
+    (two / "checkpoints/epoch_0").rename(two / "checkpoints/epoch_5")
+    assert find_checkpoint("auto", two).position == Position(1, 2)
+    with pytest.raises(UserError, match=r"epoch_5 is one of epoch_0; give it that name again"):
+        find_checkpoint("5", two)
 
 
 def test_nothing_to_resume_from(tmp_path: Path) -> None:

@@ -118,3 +118,22 @@ def test_a_nan_gradient_of_a_finite_loss_does_not_reach_a_checkpoint(tmp_path: P
     with pytest.raises(DivergenceError, match=r"last\.bias is NaN or infinite"):
         run(tmp_path, extra=(Poison(),), with_eval=False)
     assert newest_checkpoint(tmp_path).position == (1, 0)
+
+
+def test_state_that_is_not_finite_itself_is_kept_for_diagnosis_too(tmp_path: Path) -> None:
+    class Poison(Hook):
+        def after_step(self, trainer: Trainer) -> None:
+            if (trainer.epoch, trainer.step) == (1, 0):
+                trainer.model.last.bias.set_value(paddle.to_tensor([float("inf")]))
+
+    with pytest.raises(DivergenceError, match=r"loss = inf in epoch 1, step 1.*sheet_1_1_0\.jpg.*runs the step again"):
+        run(tmp_path, extra=(Poison(),))
+    weights = read_data_file(read_checkpoint(tmp_path / "diverged_epoch_1_step_1").weights)
+    assert np.isinf(weights["last.bias"]).all()
+
+
+def test_a_diagnosis_that_cannot_be_written_does_not_hide_the_divergence(tmp_path: Path) -> None:
+    (tmp_path / "diverged_epoch_1_step_1").mkdir(parents=True)
+    (tmp_path / ".diverged_epoch_1_step_1.part").write_text("in the way")
+    with pytest.raises(DivergenceError, match=r"loss_fit = nan.*Cannot write .*diverged_epoch_1_step_1"):
+        run(tmp_path, loader=TinyLoader(nan_at=(1, 1)))

@@ -16,7 +16,7 @@ from ppdet_ext.engine.learning_rate import scale_learning_rate
 ])  # fmt: skip
 def test_shipped_configs_have_the_references_rate_for_any_batch(config: str, images: int, rate: float) -> None:
     cfg = load_config(config)
-    assert scale_learning_rate(cfg.base_batch_size, images) == pytest.approx(rate, rel=1e-12)
+    assert scale_learning_rate(0.02, cfg.base_batch_size, images) == pytest.approx(rate, rel=1e-12)
     schedule = create("LearningRate")(1000)
     for _ in range(600):  # beyond the warm-up
         schedule.step()
@@ -25,11 +25,12 @@ def test_shipped_configs_have_the_references_rate_for_any_batch(config: str, ima
 
 def test_without_the_key_the_rate_is_as_configured() -> None:
     load_config("configs/htc/steel.yml", ["base_batch_size=null", "LearningRate.base_lr=0.3"])
-    assert scale_learning_rate(None, 7) == 0.3
+    assert scale_learning_rate(0.3, None, 7) == 0.3
     assert global_config["LearningRate"]["base_lr"] == 0.3
 
 
 def test_the_configured_rate_is_what_a_checkpoint_compares() -> None:
     cfg = load_config("configs/htc/steel.yml")
-    scale_learning_rate(cfg.base_batch_size, 4)
+    for _ in range(2):
+        assert scale_learning_rate(0.02, cfg.base_batch_size, 4) == 0.005
     assert cfg.resolved["LearningRate"]["base_lr"] == 0.02

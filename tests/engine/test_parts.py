@@ -245,6 +245,6 @@ def test_one_rank_needs_no_other(monkeypatch) -> None:
     monkeypatch.delenv("PADDLE_TRAINERS_NUM", raising=False)
     model = paddle.nn.Linear(1, 1)
     distributed.start()
-    distributed.wait_for_rank_0("anything")
+    distributed.barrier("anything")
     assert distributed.parallel(model, False) is model
     assert distributed.world() == (0, 1)

@@ -2,16 +2,22 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from ppdet_ext.engine import interrupt
 from ppdet_ext.engine.checkpoint import Position, newest_checkpoint
 from ppdet_ext.engine.checkpoint.changes import CHANGES, demand_allowed, differences, moved_position
 from ppdet_ext.engine.config_yaml import Tagged
+from ppdet_ext.engine.hooks import Hook
+from ppdet_ext.engine.interrupt import Stop
+from ppdet_ext.engine.trainer import Trainer
 from ppdet_ext.errors import UserError
-from tests.engine.engine_fakes import TinyLoader, make_circumstances, run_tiny
+from tests.engine.engine_fakes import TinyLoader, TinyModel, make_circumstances, run_tiny
 
 
 def names(run: Path) -> set[str]:
@@ -74,9 +80,10 @@ def test_circumstances_of_a_configuration(tmp_path: Path) -> None:
     from ppdet_ext.engine.checkpoint import circumstances_of
 
     tree = {"TrainReader": {"batch_size": 2}, "gradient_accumulation_steps": 3, "seed": 1, "A": Tagged("B", {"c": [1, None]})}
-    found = circumstances_of(tree, None, 4, "text", {})
+    found = circumstances_of(tree, None, 4, True, "text", {})
     assert found.total_batch == 24
     assert found.config["A.class"] == "B"
+    assert found.config["--amp"] is True
     assert (found.config["A.c.0"], found.config["A.c.1"]) == (1, None)
     assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
 
@@ -113,9 +120,10 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("snapshot_epoch", "snapshot_iter", "expected"), [
-    (1, 2, {"epoch_0_step_2", "epoch_0", "epoch_1_step_2", "epoch_1"}),
+    (1, 2, {"epoch_0_step_2", "epoch_0", "epoch_1_step_1", "epoch_1"}),  # counted over the whole run
     (2, None, {"epoch_1"}),
     (2, 3, {"epoch_0_step_3", "epoch_1"}),  # the last step of an epoch that is no snapshot counts
+    (2, 4, {"epoch_1_step_1", "epoch_1"}),  # more steps than an epoch has
     (1, 1, {"epoch_0_step_1", "epoch_0_step_2", "epoch_0", "epoch_1_step_1", "epoch_1_step_2", "epoch_1"}),
 ])  # fmt: skip
 def test_snapshots(tmp_path: Path, snapshot_epoch: int, snapshot_iter: int | None, expected: set[str]) -> None:
@@ -174,3 +182,99 @@ def test_what_a_cut_off_save_left_is_removed_and_said(tmp_path: Path, caplog) ->
     assert names(tmp_path) == {"epoch_0", "epoch_1"}
     assert "Removed what a save that was cut off left" in caplog.text
     assert ".epoch_1.part" in caplog.text
+
+
+def stop_at(run: Path, epoch: int, step: int, **kwargs) -> None:
+    class StopAt(Hook):
+        def after_step(self, trainer: Trainer) -> None:
+            if (trainer.epoch, trainer.step) == (epoch, step):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stop):
+        run_tiny(run, extra=(StopAt(),), **kwargs)
+
+
+@pytest.mark.parametrize(("batches", "accumulation"), [(5, 2), (3, 8)])
+def test_the_end_of_an_epoch_that_accumulation_does_not_divide(tmp_path: Path, batches: int, accumulation: int) -> None:
+    kwargs = {"loader": TinyLoader(batches), "accumulation": accumulation, "epochs": 2}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run_tiny(whole, **kwargs)
+    last = -(-batches // accumulation) - 1
+    stop_at(parts, 0, last, **kwargs)
+    assert newest_checkpoint(parts).position == (0, last + 1)
+    run_tiny(parts, resume="auto", **kwargs)
+    assert (whole / "model_final.pdparams").read_bytes() == (parts / "model_final.pdparams").read_bytes()
+    assert (whole / "metrics.jsonl").read_bytes() == (parts / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("way", ["absolute", "linked", "relative"])
+def test_a_runs_own_checkpoint_by_any_path(tmp_path: Path, monkeypatch, way: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("out")
+    run_tiny(run, epochs=3)
+    (tmp_path / "link").symlink_to(run)
+    start = {"absolute": tmp_path / "out", "linked": tmp_path / "link", "relative": run}[way]
+    trainer = run_tiny(run, epochs=3, resume=str(start / "checkpoints" / "epoch_0"))
+    assert trainer.start_epoch == 1
+    assert names(run) == {"epoch_0", "epoch_1", "epoch_2"}
+    assert names(run / "earlier_1") == {"epoch_1", "epoch_2"}
+
+
+def test_a_checkpoint_that_does_not_load_moves_nothing(tmp_path: Path, monkeypatch) -> None:
+    run_tiny(tmp_path, epochs=3)
+    monkeypatch.setattr("tests.engine.engine_fakes.TinyModel", lambda: TinyModel(6))
+    with pytest.raises(UserError, match="another architecture"):
+        run_tiny(tmp_path, epochs=3, resume="0")
+    assert names(tmp_path) == {"epoch_0", "epoch_1", "epoch_2"}
+    assert (tmp_path / "model_final.pdparams").exists()
+
+
+def test_a_run_moved_back_is_what_is_resumed_from_then_on(tmp_path: Path, monkeypatch) -> None:
+    stop_at(tmp_path, 1, 1, epochs=3)
+    best = (tmp_path / "best_model.pdparams").read_bytes()
+    assert newest_checkpoint(tmp_path).position == (1, 2)
+    monkeypatch.setattr("tests.engine.engine_fakes.make_circumstances", lambda: make_circumstances(seed=4))
+    stop_at(tmp_path, 1, 0, epochs=3, resume="auto", allow=("seed",))
+    # Neither the old epoch_1_step_2 nor the old epoch_0 is in the way, and the flag is not needed any more.
+    assert newest_checkpoint(tmp_path).position == (1, 1)
+    assert names(tmp_path) == {"epoch_0", "epoch_1_step_1"}
+    assert (tmp_path / "best_model.pdparams").read_bytes() != b""
+    trainer = run_tiny(tmp_path, epochs=3, resume="auto")
+    assert (trainer.start_epoch, trainer.start_step) == (1, 1)
+    aside = {path.name for path in tmp_path.glob("earlier_*/checkpoints/*")}
+    assert aside == {"epoch_0", "epoch_1_step_2"}
+    assert best in [path.read_bytes() for path in tmp_path.glob("earlier_*/**/*.pdparams")]
+
+
+def test_a_stop_before_the_first_step_of_a_resumed_run_saves_nothing(tmp_path: Path) -> None:
+    run_tiny(tmp_path, epochs=2)
+
+    class StopFirst(Hook):
+        def before_train(self, trainer: Trainer) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stopped() -> None:
+        with interrupt.deferred():
+            run_tiny(tmp_path, epochs=4, resume="auto", extra=(StopFirst(),))
+
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(Stop):
+        stopped()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_save_cut_off_while_it_replaced_a_checkpoint_gives_it_back(tmp_path: Path) -> None:
+    run_tiny(tmp_path, epochs=1)
+    folder = tmp_path / "checkpoints"
+    (folder / "epoch_0").rename(folder / ".epoch_0.old")
+    (folder / ".epoch_0.part").mkdir()
+    trainer = run_tiny(tmp_path, epochs=2, resume="auto")
+    assert trainer.start_epoch == 1
+    assert {path.name for path in folder.iterdir()} == {"epoch_0", "epoch_1"}
+
+
+def test_fewer_epochs_than_are_trained_leave_the_final_weights_alone(tmp_path: Path) -> None:
+    stop_at(tmp_path, 1, 1, epochs=3)
+    trainer = run_tiny(tmp_path, epochs=1, resume="auto")
+    trainer.hooks[-1].before_train(trainer)
+    assert not (tmp_path / "model_final.pdparams").exists()

@@ -74,7 +74,7 @@ class Circumstances:
 
 
 def circumstances_of(
-    tree: dict[str, Any], dataset: Any, world_size: int, config_text: str, versions: dict[str, Any]
+    tree: dict[str, Any], dataset: Any, world_size: int, amp: bool, config_text: str, versions: dict[str, Any]
 ) -> Circumstances:
     """Of a run on `dataset` (read; None on the ranks that do not save) by the resolved configuration `tree`."""
     return Circumstances(
@@ -84,7 +84,7 @@ def circumstances_of(
         seed=int(tree["seed"]),
         images=0 if dataset is None else len(dataset),
         dataset="" if dataset is None else fingerprint(dataset),
-        config=dict(_flat(tree)),
+        config={**dict(_flat(tree)), "--amp": amp},
         config_text=config_text,
         versions=versions,
     )
@@ -156,6 +156,7 @@ def moved_position(position: Position, old: Circumstances, new: Circumstances, k
     """Where a changed run goes on (see CHANGES); `steps` is the number of steps of its epochs."""
     if "seed" in kinds or "dataset" in kinds:
         return Position(position.epoch, 0)
+    step = position.step
     if "world_size" in kinds or "batch_size" in kinds:
-        return Position(position.epoch, min(position.step * old.total_batch // new.total_batch, steps))
-    return position
+        step = step * old.total_batch // new.total_batch
+    return Position(position.epoch, min(step, steps))

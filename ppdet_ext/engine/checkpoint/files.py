@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ppdet_ext.errors import UserError
 
-PART, OLD = ".part", ".old"
+# What a save is writing, what it replaces, what is being deleted.
+PART, OLD, GONE = ".part", ".old", ".gone"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir") -> None:
@@ -38,7 +39,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "sa
 def new_folder(path: Path) -> Iterator[Path]:
     """Gives an empty folder to fill; at the end of the block all files in it are flushed and it gets the name `path`.
 
-    A folder that had this name is removed once the new one is complete. When the block raises, nothing is left of it.
+    A folder that had this name is replaced. When the block raises, nothing is left of it.
 
     Raises:
         UserError: not writable, or the disk is full; what was there before is left as it was.
@@ -51,10 +52,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         for file in sorted(aside.iterdir()):
             sync(file)
         sync(aside)
+        former = path.with_name(f".{path.name}{OLD}")
         if path.exists():
-            remove_folder(path)
+            shutil.rmtree(former, ignore_errors=True)
+            os.rename(path, former)
         os.rename(aside, path)
         sync(path.parent)
+        shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise UserError(f"Cannot write {path}: {_cause(error)}; {_room(path)}Choose another save_dir.") from error
@@ -65,17 +69,23 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Delete a folder; a kill in the midst leaves a hidden rest, never half a checkpoint under its name."""
-    aside = path.with_name(f".{path.name}{OLD}")
+    aside = path.with_name(f".{path.name}{GONE}")
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_rests(folder: Path) -> list[str]:
-    """Delete what saves and deletions that were cut off have left in `folder`; gives the names."""
-    rests = [path for path in sorted(folder.glob(".*")) if path.suffix in (PART, OLD)]
+    """Delete what saves and deletions that were cut off have left in `folder`; gives the names.
+
+    A folder that a save was about to replace when it was cut off gets its name back.
+    """
+    rests = [path for path in sorted(folder.glob(".*")) if path.suffix in (PART, OLD, GONE)]
     for path in rests:
-        if path.is_dir():
+        named = path.with_name(path.stem[1:])
+        if path.suffix == OLD and not named.exists():
+            path.rename(named)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -108,7 +118,7 @@ def _cause(error: OSError) -> str:
 def _room(path: Path) -> str:
     try:
         free = shutil.disk_usage(path.parent).free
+        kept = ", ".join(sorted(other.name for other in path.parent.iterdir() if not other.name.startswith(".")))
     except OSError:
         return ""
-    kept = ", ".join(sorted(other.name for other in path.parent.iterdir() if not other.name.startswith(".")))
     return f"{free / 1e6:.0f} MB are free there. Untouched: {kept or 'nothing was saved before'}. "

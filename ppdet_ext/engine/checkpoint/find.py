@@ -11,6 +11,7 @@ from ppdet_ext.errors import UserError
 
 from .files import digest
 from .folder import CHECKPOINTS, MANIFEST, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
+from .position import Position
 from .ppdet_pair import read_pair
 
 AUTO = "auto"
@@ -50,25 +51,33 @@ def find_checkpoint(wanted: str, run: Path) -> Checkpoint | None:
     """
     if wanted == AUTO:
         return newest_checkpoint(run)
-    if wanted.isdigit():
-        return _of_epoch(int(wanted), run)
+    name = f"epoch_{wanted}" if wanted.isascii() and wanted.isdigit() else wanted
+    if Position.parse(name) and not resolve_path(wanted).is_dir():
+        return _named(name, run)
+    if not wanted:
+        raise UserError("-r is empty; it takes 'auto', an epoch's number, or a path.")
     folder = resolve_path(wanted)
-    if (folder / CHECKPOINTS).is_dir():
-        found = newest_checkpoint(folder)
-        if found is None:
-            raise UserError(f"There is no checkpoint in {folder / CHECKPOINTS} yet.")
-        return found
-    if folder.is_dir():
-        return read_checkpoint(folder)
-    return _of_weights(find_weights(wanted))
+    return _in_folder(folder) if folder.is_dir() else _of_weights(find_weights(wanted))
 
 
-def _of_epoch(epoch: int, run: Path) -> Checkpoint:
-    folder = run / CHECKPOINTS / f"epoch_{epoch}"
+def _named(name: str, run: Path) -> Checkpoint:
+    folder = run / CHECKPOINTS / name
     if not folder.is_dir():
         names = ", ".join(path.name for path in reversed(list_folders(run)))
-        raise UserError(f"There is no checkpoint of epoch {epoch}: {folder}. There is: {names or 'none'}.")
+        raise UserError(f"There is no checkpoint {folder}. There is: {names or 'none'}.")
     return read_checkpoint(folder)
+
+
+def _in_folder(folder: Path) -> Checkpoint:
+    run = folder.parent if folder.name == CHECKPOINTS else folder
+    if (run / CHECKPOINTS).is_dir():
+        found = newest_checkpoint(run)
+        if found is None:
+            raise UserError(f"There is no checkpoint in {run / CHECKPOINTS} yet.")
+        return found
+    if Position.parse(folder.name) or any((folder / name).exists() for name in (MANIFEST, STATE)):
+        return read_checkpoint(folder)
+    raise UserError(f"{folder} is neither a checkpoint (it has no {MANIFEST}) nor a run (it has no {CHECKPOINTS}/).")
 
 
 def _of_weights(weights: Path) -> Checkpoint:

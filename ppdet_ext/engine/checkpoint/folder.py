@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         named = Path(error.filename).name if error.filename else ""
         raise UserError(f"Checkpoint {folder} is not complete: {named}: {error.strerror or error}.") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"Checkpoint {folder} has a damaged {MANIFEST} ({type(error).__name__}: {error}).") from error
     return manifest
 
@@ -83,8 +83,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         content = json.loads((folder / STATE).read_text(encoding="utf-8"))
         position = Position(int(content["position"]["epoch"]), int(content["position"]["step"]))
         state, circumstances = dict(content["trainer"]), dict(content["circumstances"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"Checkpoint file {folder / STATE} cannot be read: {error!r}") from error
+    if Position.parse(folder.name) not in (None, position):
+        raise UserError(f"Checkpoint {folder} is one of {position.name}; give it that name again.")
     own = folder / OWN_WEIGHTS if OWN_WEIGHTS in manifest["files"] else None
     return Checkpoint(folder / WEIGHTS, folder / OPTIMIZER, own, position, state, circumstances)
 

@@ -17,7 +17,7 @@ class Position(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the checkpoint's folder: `epoch_3` once epoch 3 is complete, else `epoch_3_step_120`."""
-        return f"epoch_{self.epoch}_step_{self.step}" if self.step else f"epoch_{self.epoch - 1}"
+        return f"epoch_{self.epoch}_step_{self.step}" if self.step or not self.epoch else f"epoch_{self.epoch - 1}"
 
     @classmethod
     def parse(cls, name: str) -> Position | None:

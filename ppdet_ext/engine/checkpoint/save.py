@@ -24,6 +24,8 @@ def save_checkpoint(
     state: dict[str, Any],
     circumstances: Circumstances,
     own: dict[str, paddle.Tensor] | None = None,
+    *,
+    finite: bool = True,
 ) -> None:
     """Write a checkpoint to `folder`: completely, or not at all.
 
@@ -33,13 +35,15 @@ def save_checkpoint(
         state: JSON-able state of the trainer.
         circumstances: of the run.
         own: where the model has averaged weights now: its own ones. ppdet files those under `.pdema`.
+        finite: demand that all weights are.
 
     Raises:
-        DivergenceError: a weight is NaN or infinite; nothing is written.
+        DivergenceError: a weight is NaN or infinite, and must not be; nothing is written.
         UserError: not writable, or the disk is full; nothing is left of it, other checkpoints are untouched.
     """
     weights = model.state_dict()
-    _demand_finite(own or weights)
+    if finite:
+        _demand_finite(own or weights)
     with new_folder(folder) as aside:
         paddle.save(weights, str(aside / WEIGHTS))
         # ppdet's last_epoch is the number of epochs done.

@@ -1,6 +1,6 @@
 """What a run on several ranks needs: the launcher's world, exchange of values, and a watch over the ranks."""
 
-from .environment import world
+from .environment import launched, world
 from .gradients import average_gradients
 from .group import parallel, share_buffers, start, use_device
 from .session import (
@@ -12,7 +12,6 @@ from .session import (
     report_failure,
     share,
     sum_over_ranks,
-    wait_for_rank_0,
 )
 
 __all__ = [
@@ -20,6 +19,7 @@ __all__ = [
     "barrier",
     "explain",
     "gather",
+    "launched",
     "monitored",
     "parallel",
     "phase",
@@ -29,6 +29,5 @@ __all__ = [
     "start",
     "sum_over_ranks",
     "use_device",
-    "wait_for_rank_0",
     "world",
 ]

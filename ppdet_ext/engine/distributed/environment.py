@@ -8,6 +8,11 @@ def world() -> tuple[int, int]:
     return int(os.environ.get("PADDLE_TRAINER_ID", "0")), int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
+def launched() -> bool:
+    """Whether `paddle.distributed.launch` started this process."""
+    return "PADDLE_TRAINERS_NUM" in os.environ
+
+
 def host() -> str:
     """The address under which the other ranks reach this one."""
     return os.environ.get("PADDLE_CURRENT_ENDPOINT", "127.0.0.1:0").rsplit(":", 1)[0]

@@ -24,7 +24,6 @@ _channel: Channel | None = None
 _alone = Channel(Links())
 _monitor: Monitor | None = None
 _sessions = 0
-_moments: set[str] = set()
 
 
 def is_open() -> bool:
@@ -85,13 +84,6 @@ def share_arrays(arrays: dict[str, np.ndarray], assign: Callable[[str, np.ndarra
         raise RankError(f"rank {channel.links.rank} has another model than rank 0: {', '.join(differing[:5])}")
     for name, array in shared.items():
         assign(name, array)
-
-
-def wait_for_rank_0(moment: str) -> None:
-    """Ranks go on when all have called this with the same `moment`; a name counts once in a process."""
-    if moment not in _moments:
-        _moments.add(moment)
-        barrier(moment)
 
 
 def phase(text: str, waiting: bool = False) -> None:

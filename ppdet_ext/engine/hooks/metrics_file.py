@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppdet_ext.engine.checkpoint import write_atomic
 from ppdet_ext.engine.checkpoint.files import sync
+from ppdet_ext.errors import UserError
 
 from .base import Hook
 
@@ -40,6 +41,10 @@ class MetricsFile(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sums = {str(name): float(total) for name, total in state["sums"].items()}
         self._count = int(state["count"])
+
+    def forget(self) -> None:
+        """Begin a new mean: the run goes on elsewhere than the steps of the last one ended."""
+        self._sums, self._count = {}, 0
 
     def before_train(self, trainer: Trainer) -> None:
         start, kept, damaged = (trainer.start_epoch, trainer.start_step), [], []
@@ -86,5 +91,8 @@ class MetricsFile(Hook):
             self._append({"kind": "eval", "epoch": trainer.epoch, **trainer.metrics})
 
     def _append(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise UserError(f"Cannot write {self.path}: {error.strerror or error}. Choose another save_dir.") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppdet_ext.engine import distributed
 from ppdet_ext.engine.checkpoint import Circumstances, Position, export_weights, save_checkpoint
-from ppdet_ext.engine.checkpoint.files import digest, remove_folder, remove_rests
+from ppdet_ext.engine.checkpoint.files import digest, remove_folder
 from ppdet_ext.engine.checkpoint.folder import CHECKPOINTS, WEIGHTS, list_folders
 
 from .base import Hook
@@ -31,7 +31,7 @@ class SaveCheckpoints(Hook):
         folder: the run's folder.
         circumstances: of the run.
         snapshot_epoch: epochs between checkpoints.
-        snapshot_iter: steps between checkpoints within an epoch; None saves at ends of epochs only.
+        snapshot_iter: steps between further checkpoints, counted over the whole run; None saves at ends of epochs only.
         keep: number of newest checkpoints that are kept, beside the best one.
 
     Attributes:
@@ -52,6 +52,8 @@ class SaveCheckpoints(Hook):
         self.snapshot_iter = snapshot_iter
         self.keep = keep
         self.saved: Path | None = None
+        self.start = Position(0, 0)
+        self.written: Position | None = None
         self.best: float | None = None
         self.best_checkpoint = ""
 
@@ -62,22 +64,21 @@ class SaveCheckpoints(Hook):
         self.best, self.best_checkpoint = state["best"], str(state["best_checkpoint"])
 
     def before_train(self, trainer: Trainer) -> None:
+        self.start = Position(trainer.start_epoch, trainer.start_step)
         if trainer.rank == 0:
-            if rests := remove_rests(self.folder / CHECKPOINTS):
-                logger.warning(
-                    "Removed what a save that was cut off left in %s: %s", self.folder / CHECKPOINTS, ", ".join(rests)
-                )
-            self.restore_exports(trainer.start_epoch >= trainer.epochs)
+            self.restore_exports(trainer.epochs)
 
-    def restore_exports(self, complete: bool) -> None:
-        """Copy weights out of their checkpoints again where a run was ended between the two."""
+    def restore_exports(self, epochs: int) -> None:
+        """Copy weights out of their checkpoints again where a run of so many epochs was ended between the two."""
         if self.best_checkpoint:
             self._restore(BEST, self.folder / CHECKPOINTS / self.best_checkpoint)
-        if complete and self.saved is not None:
+        if self.saved is not None and self.saved.name == Position(epochs, 0).name:
             self._restore(FINAL, self.saved)
 
     def _restore(self, name: str, checkpoint: Path) -> None:
         target, source = self.folder / name, checkpoint / WEIGHTS
+        if not source.is_file():
+            logger.warning("%s was taken of %s, which is not there any more", name, checkpoint.name)
         if source.is_file() and not (target.is_file() and digest(target) == digest(source)):
             export_weights(checkpoint, target)
             logger.info("Restored %s from %s", target, checkpoint.name)
@@ -86,15 +87,15 @@ class SaveCheckpoints(Hook):
         done = trainer.step + 1
         # At an epoch's last step its end, with the evaluation, is the better moment.
         end = done == trainer.steps_per_epoch and is_snapshot(trainer, self.snapshot_epoch)
-        if self.snapshot_iter and done % self.snapshot_iter == 0 and not end:
-            self._save(trainer, Position(trainer.epoch, done))
+        if self.snapshot_iter and (trainer.iteration + 1) % self.snapshot_iter == 0 and not end:
+            self.save(trainer, Position(trainer.epoch, done))
 
     def after_epoch(self, trainer: Trainer) -> None:
         if not is_snapshot(trainer, self.snapshot_epoch):
             return
         position = Position(trainer.epoch + 1, 0)
         better = trainer.metrics is not None and self._is_best(trainer.metrics, position)
-        self._save(trainer, position)
+        self.save(trainer, position)
         if trainer.rank == 0 and better:
             export_weights(self.saved, self.folder / BEST)
         if trainer.rank == 0 and position.epoch == trainer.epochs:
@@ -102,12 +103,13 @@ class SaveCheckpoints(Hook):
             logger.info("Saved %s", self.folder / FINAL)
 
     def on_stop(self, trainer: Trainer, position: Position) -> None:
-        if position > Position(0, 0) and (self.saved is None or self.saved.name != position.name):
-            self._save(trainer, position)
+        # Without a step since, what the run was resumed from is the same and complete.
+        if position not in (self.start, self.written):
+            self.save(trainer, position)
 
     def on_divergence(self, trainer: Trainer, folder: Path) -> None:
         if trainer.rank == 0:
-            self._write(trainer, folder, Position(trainer.epoch, trainer.step))
+            self._write(trainer, folder, Position(trainer.epoch, trainer.step), finite=False)
 
     def _is_best(self, metrics: dict[str, list[float]], position: Position) -> bool:
         kind = "segm" if "segm" in metrics else "bbox"
@@ -120,25 +122,30 @@ class SaveCheckpoints(Hook):
             logger.info("Best %s AP so far: %.3f (%s)", name, self.best, self.best_checkpoint)
         return better
 
-    def _save(self, trainer: Trainer, position: Position) -> None:
+    def save(self, trainer: Trainer, position: Position) -> None:
+        """Save at `position`, delete what need not be kept; every rank calls it."""
         folder = self.folder / CHECKPOINTS / position.name
         distributed.phase(f"saving {position.name}")
         if trainer.rank == 0:
             self._write(trainer, folder, position)
             logger.info("Saved %s", folder)
             self._prune(folder)
-        self.saved = folder
+        self.saved, self.written = folder, position
         # Whoever ends while rank 0 still writes has the launcher end rank 0.
         distributed.barrier(f"saved {position.name}")
 
-    def _write(self, trainer: Trainer, folder: Path, position: Position) -> None:
+    def _write(self, trainer: Trainer, folder: Path, position: Position, finite: bool = True) -> None:
         for hook in trainer.hooks:
             hook.before_save(trainer)
         state = trainer.state_dict()
         with trainer.averaged_weights() as own:
-            save_checkpoint(folder, trainer.bare_model, trainer.optimizer, position, state, self.circumstances, own)
+            model, optimizer = trainer.bare_model, trainer.optimizer
+            save_checkpoint(folder, model, optimizer, position, state, self.circumstances, own, finite=finite)
 
     def _prune(self, newest: Path) -> None:
         for folder in list_folders(self.folder)[self.keep :]:
             if folder != newest and folder.name != self.best_checkpoint:
-                remove_folder(folder)
+                try:
+                    remove_folder(folder)
+                except OSError as error:
+                    logger.warning("Cannot delete %s: %s", folder, error.strerror or error)

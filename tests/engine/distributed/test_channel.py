@@ -153,20 +153,6 @@ def test_a_rank_that_is_killed(tmp_path, killed: int) -> None:
     assert [(outcome.code, outcome.stderr) for outcome in outcomes] == [(1, message)] * 2
 
 
-def test_a_moment_counts_once(tmp_path) -> None:
-    def body(rank: int) -> bool:
-        made = tmp_path / "made"
-        if rank == 0:
-            made.touch()
-        distributed.wait_for_rank_0("sample data")
-        if rank == 0:
-            distributed.wait_for_rank_0("sample data")
-        distributed.barrier("end")
-        return made.exists()
-
-    assert [outcome.value for outcome in run_ranks(tmp_path, 2, body)] == [True, True]
-
-
 def test_strangers_are_refused() -> None:
     admitted = []
 
