@@ -91,14 +91,14 @@ def test_workers_end_with_the_loader(steel):
             os.fstat(handle)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_stopped_while_it_starts_is_silent(stop, capfd):
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_worker_leaves_signals_to_the_main_process_from_its_start_on(stop, capfd):
     heard = signal.getsignal(signal.SIGINT)
     for number in range(20):
         worker = Worker(print, 1, number, [])
         os.kill(worker.process.pid, stop)
         worker.close()
-        assert worker.process.exitcode == -signal.SIGTERM
+        assert worker.process.exitcode == -signal.SIGKILL
     assert capfd.readouterr().err == ""
     assert signal.getsignal(signal.SIGINT) is heard
     assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
