@@ -120,15 +120,16 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("snapshot_epoch", "snapshot_iter", "expected"), [
-    (1, 2, {"epoch_0_step_2", "epoch_0", "epoch_1_step_1", "epoch_1"}),  # counted over the whole run
+    (1, 2, {"epoch_0_step_2", "epoch_0", "epoch_1_step_2", "epoch_1"}),
     (2, None, {"epoch_1"}),
     (2, 3, {"epoch_0_step_3", "epoch_1"}),  # the last step of an epoch that is no snapshot counts
-    (2, 4, {"epoch_1_step_1", "epoch_1"}),  # more steps than an epoch has
+    (2, 4, {"epoch_1"}),  # more steps than an epoch has, which is said
     (1, 1, {"epoch_0_step_1", "epoch_0_step_2", "epoch_0", "epoch_1_step_1", "epoch_1_step_2", "epoch_1"}),
 ])  # fmt: skip
-def test_snapshots(tmp_path: Path, snapshot_epoch: int, snapshot_iter: int | None, expected: set[str]) -> None:
+def test_snapshots(tmp_path: Path, snapshot_epoch: int, snapshot_iter: int | None, expected: set[str], caplog) -> None:
     run_tiny(tmp_path, epochs=2, snapshot_epoch=snapshot_epoch, snapshot_iter=snapshot_iter, keep=99, with_eval=False)
     assert names(tmp_path) == expected
+    assert ("snapshot_iter: 4 has no effect, an epoch has 3 steps" in caplog.text) == (snapshot_iter == 4)
 
 
 def test_a_new_run_moves_the_earlier_one_aside(tmp_path: Path, caplog) -> None:

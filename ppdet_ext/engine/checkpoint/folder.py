@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +52,13 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    text = json.dumps({"format": FORMAT, **facts, "files": files}, indent=1)
+    content = {"format": FORMAT, **facts, "files": files}
+    text = json.dumps({**content, "sha256": _own_digest(content)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _own_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -60,7 +66,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
-            raise UserError(f"Checkpoint {folder} has format {manifest['format']}; this version reads {FORMAT}.")
+            raise UserError(
+                f"Checkpoint {folder} has format {manifest['format']}; its {MANIFEST} is damaged or of another version."
+            )
+        if manifest.pop("sha256") != _own_digest(manifest):
+            raise UserError(f"Checkpoint {folder} has a damaged {MANIFEST}: it is not what its own hash says.")
         files = manifest["files"]
         for name in {WEIGHTS, OPTIMIZER, STATE, *files}:
             path = folder / Path(name).name

@@ -31,7 +31,7 @@ class SaveCheckpoints(Hook):
         folder: the run's folder.
         circumstances: of the run.
         snapshot_epoch: epochs between checkpoints.
-        snapshot_iter: steps between further checkpoints, counted over the whole run; None saves at ends of epochs only.
+        snapshot_iter: steps between further checkpoints within an epoch; None saves at ends of epochs only.
         keep: number of newest checkpoints that are kept, beside the best one.
 
     Attributes:
@@ -67,6 +67,9 @@ class SaveCheckpoints(Hook):
         self.start = Position(trainer.start_epoch, trainer.start_step)
         if trainer.rank == 0:
             self.restore_exports(trainer.epochs)
+            if self.snapshot_iter and self.snapshot_iter > trainer.steps_per_epoch:
+                text = "snapshot_iter: %d has no effect, an epoch has %d steps"
+                logger.warning(text, self.snapshot_iter, trainer.steps_per_epoch)
 
     def restore_exports(self, epochs: int) -> None:
         """Copy weights out of their checkpoints again where a run of so many epochs was ended between the two."""
@@ -87,7 +90,7 @@ class SaveCheckpoints(Hook):
         done = trainer.step + 1
         # At an epoch's last step its end, with the evaluation, is the better moment.
         end = done == trainer.steps_per_epoch and is_snapshot(trainer, self.snapshot_epoch)
-        if self.snapshot_iter and (trainer.iteration + 1) % self.snapshot_iter == 0 and not end:
+        if self.snapshot_iter and done % self.snapshot_iter == 0 and not end:
             self.save(trainer, Position(trainer.epoch, done))
 
     def after_epoch(self, trainer: Trainer) -> None:
