@@ -30,5 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     # Until the command runs: no traceback out of an import when it is interrupted.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Held back while importing, and once training has ended: it asks for an orderly end, and may not kill.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     sys.exit(main())

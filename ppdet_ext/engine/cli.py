@@ -182,11 +182,11 @@ def resume_command(tool: str, argv: Sequence[str], resume: str = "auto") -> str:
     if world()[1] > 1:
         return f"the same launch, with -r {shlex.quote(resume)} after {tool}"
     kept: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if word in ("-r", "--resume"):
-            next(words, None)
-        elif not word.startswith(("--resume=", "-r")):
+    flag = ""
+    for word in argv:
+        # What was allowed to change has changed; it need not be allowed again.
+        flag = word.split("=")[0] if word.startswith("-") else flag
+        if flag not in ("-r", "--resume", "--allow_change") and not flag.startswith("-r"):
             kept.append(word)
     # -r goes first: -o takes every word that follows it.
     return f"{_program(tool)} {shlex.join(['-r', resume, *kept])}"

@@ -35,7 +35,8 @@ def set_aside(run: Path, after: Position | None = None) -> Path | None:
     for folder in folders:
         folder.rename(target / CHECKPOINTS / folder.name)
     moved = ", ".join([*(folder.name for folder in reversed(folders)), *(file.name for file in files)])
-    logger.warning("Moved what an earlier run left in %s to %s: %s", run, target.name, moved)
+    what = "what an earlier run left" if after is None else f"checkpoints after {after.name} (damaged, or of another course)"
+    logger.warning("Moved %s in %s to %s: %s", what, run, target.name, moved)
     return target
 
 

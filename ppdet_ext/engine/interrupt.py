@@ -59,8 +59,11 @@ def deferred() -> Iterator[None]:
         return
     _noted.clear()
     before = {number: signal.signal(number, _note) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with _second_signal_exits():
+            # Those that the tool has held back since its start come in now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             yield
     except (RuntimeError, OSError, SystemError) as error:
         if _noted:
@@ -68,6 +71,7 @@ def deferred() -> Iterator[None]:
             raise Stop(_noted[0]) from error
         raise
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _noted.clear()
         for number, handler in before.items():
             signal.signal(number, handler)

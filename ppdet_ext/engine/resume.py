@@ -79,6 +79,10 @@ def _choose(
     demand_allowed(changes, allow_change, str(checkpoint.path))
     for kind, lines in changes.items():
         logger.warning("Resuming with another %s: %s", kind, "; ".join(lines))
+    if checkpoint.position.epoch >= trainer.epochs and not belongs_to(checkpoint.path, folder):
+        raise UserError(
+            f"{checkpoint.path} has all of the {trainer.epochs} epochs behind it; raise -o epoch=… to go on from it."
+        )
     position = moved_position(checkpoint.position, before, now, list(changes), trainer.steps_per_epoch)
     return checkpoint, position, bool(changes)
 

@@ -22,6 +22,7 @@ from .hooks.metrics_file import METRICS_FILE
 from .learning_rate import scale_learning_rate
 from .resume import begin, belongs_to
 from .run_folder import describe_run, environment, run_folder
+from .run_lock import locked
 from .trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -59,7 +60,12 @@ def train(
     distributed.start()
     folder = run_folder(cfg)
     # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
-    with paddle.utils.unique_name.guard(), distributed.monitored(cfg.stall_timeout), _interruptible(folder) as trainers:
+    with (
+        paddle.utils.unique_name.guard(),
+        distributed.monitored(cfg.stall_timeout),
+        _interruptible(folder) as trainers,
+        contextlib.nullcontext() if distributed.world()[0] else locked(folder),
+    ):
         dataset = load_dataset(cfg, "TrainDataset")
         amp = amp and _amp_works(cfg)
         save = _save_hook(cfg, folder, _circumstances(cfg, dataset, amp))
@@ -109,6 +115,7 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     paddle.seed(cfg.seed)
     np.random.seed(cfg.seed)
     model = build_model(cfg)
+    model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
     rank, ranks = distributed.world()
     accumulation = cfg.gradient_accumulation_steps
     base = cfg.resolved.get("LearningRate", {}).get("base_lr", 0.01)

@@ -97,7 +97,10 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     Raises:
         UserError: no such file, damaged, or any tensor differs (up to ten of them are listed).
     """
+    from .checkpoint.folder import demand_whole  # which reads weights itself
+
     file = find_weights(path, suffix, theirs=suffix == SUFFIX)
+    demand_whole(file)
     if file.suffix in SUFFIXES:
         with open_tensors(file) as opened:
             plan = make_plan(file, opened.shapes, model)

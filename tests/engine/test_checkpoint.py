@@ -20,6 +20,7 @@ from ppdet_ext.engine.checkpoint import (
     save_checkpoint,
     write_atomic,
 )
+from ppdet_ext.engine.weights import load_weights
 from ppdet_ext.errors import DivergenceError, UserError
 from tests.engine.engine_fakes import TinyModel, make_circumstances
 
@@ -104,8 +105,8 @@ def test_round_trip(two: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [
-    "0", "epoch_0", "checkpoints/epoch_0", "checkpoints/epoch_0/", "checkpoints/epoch_0/model",
-    "checkpoints/epoch_0/model.pdparams", "checkpoints/epoch_0/model.pdopt", "best_model", "best_model.pdparams"])  # fmt: skip
+    "0", "epoch_0", "=best_model", "best_model", "best_model.pdparams", "checkpoints/epoch_0", "checkpoints/epoch_0/",
+    "checkpoints/epoch_0/model", "checkpoints/epoch_0/model.pdparams", "checkpoints/epoch_0/model.pdopt"])  # fmt: skip
 def test_ways_to_name_a_checkpoint(two: Path, wanted: str) -> None:
     # The weights of the two would be the same.
     model = paddle.load(str(two / "checkpoints/epoch_0/model.pdparams"))
@@ -115,7 +116,7 @@ def test_ways_to_name_a_checkpoint(two: Path, wanted: str) -> None:
     other.set_state_dict(model)
     save_checkpoint(two / "checkpoints/epoch_0", other, optimizer, Position(1, 0), STATE, make_circumstances())
     shutil.copyfile(two / "checkpoints/epoch_0/model.pdparams", two / "best_model.pdparams")
-    path = wanted if wanted in ("0", "epoch_0") else str(two / wanted)
+    path = wanted.strip("=") if wanted in ("0", "epoch_0", "=best_model") else str(two / wanted)
     assert find_checkpoint(path, two).position == Position(1, 0)
 
 
@@ -127,8 +128,9 @@ def test_a_run_s_folder_means_its_newest(two: Path, tmp_path_factory) -> None:
     ("7", r"There is no checkpoint .*epoch_7\. There is: epoch_0, epoch_1_step_2\."),
     ("{run}/nowhere/model", "does not exist"),
     ("{run}/empty", r"empty is neither a checkpoint .* nor a run"),
-    ("", "-r is empty"),
-    ("²", "does not exist"),
+    ("", r"-r '': it takes 'auto', an epoch's number, or the path"),
+    ("²", r"-r '²': it takes .* Checkpoints of this run: epoch_1_step_2, epoch_0\."),
+    ("atuo", r"-r 'atuo': it takes 'auto'"),
 ])  # fmt: skip
 def test_what_is_not_there_is_said(two: Path, wanted: str, message: str) -> None:
     (two / "empty").mkdir()
@@ -182,6 +184,17 @@ def test_manifest_of_strange_content_is_no_crash(two: Path) -> None:
     for content in ("null", "[]", '{"format": 1}', '{"format": 1, "files": []}', '{"format": 2}', "\x00", short):
         path.write_text(content)
         assert newest_checkpoint(two).position == Position(1, 0)
+
+
+def test_weights_of_a_damaged_checkpoint_are_not_evaluated(two: Path) -> None:
+    model = fresh()[0]
+    weights = two / "checkpoints" / "epoch_0" / "model.pdparams"
+    load_weights(model, weights.parent)
+    content = bytearray(weights.read_bytes())
+    content[content.index(trained()[0].last.bias.numpy().tobytes())] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.pdparams is damaged"):
+        load_weights(model, weights.parent)
 
 
 def test_plain_ppdet_reads_ours(two: Path) -> None:

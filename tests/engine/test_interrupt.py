@@ -182,3 +182,29 @@ def test_how_to_go_on_under_the_launcher(monkeypatch: pytest.MonkeyPatch) -> Non
     error = Interrupted(15, Path("out/x/3"), "auto")
     expected = "Saved: out/x/3. Go on from there with: the same launch, with -r auto after tools/train.py"
     assert cli.how_to_go_on("tools/train.py", ["--eval"], error) == expected
+
+
+@pytest.mark.parametrize("words", ["-r auto", "-rauto", "--resume=auto", "--resume auto", "-r x --allow_change seed config"])
+def test_the_command_to_go_on_has_no_other_r_and_allows_no_changes_again(words: str) -> None:
+    command = cli.resume_command("tools/train.py", [*words.split(), "--eval", "-o", "epoch=3", "a=-1"])
+    assert command == "python tools/train.py -r auto --eval -o epoch=3 a=-1"
+
+
+EARLY = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+import os
+from ppdet_ext.engine import interrupt
+os.kill(os.getpid(), signal.SIGUSR1)
+print("imported", flush=True)
+with interrupt.deferred():
+    print(interrupt.requested(), flush=True)
+os.kill(os.getpid(), signal.SIGUSR1)
+print("ended")
+"""
+
+
+def test_a_request_while_importing_is_kept_and_one_after_the_end_does_not_kill() -> None:
+    program = [sys.executable, "-c", EARLY]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["imported", str(int(signal.SIGUSR1)), "ended"])

@@ -248,3 +248,15 @@ def test_one_rank_needs_no_other(monkeypatch) -> None:
     distributed.barrier("anything")
     assert distributed.parallel(model, False) is model
     assert distributed.world() == (0, 1)
+
+
+def test_synchronized_norms_are_not_silently_plain_ones(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    model = paddle.nn.Sequential(paddle.nn.Conv2D(1, 1, 1), paddle.nn.BatchNorm2D(1))
+    assert distributed.synchronize_norms(model, "bn") is model
+    assert caplog.text == ""
+    assert distributed.synchronize_norms(model, "sync_bn") is model
+    assert "sync_bn has an effect on several GPUs only" in caplog.text
+    monkeypatch.setattr("ppdet_ext.engine.distributed.group.world", lambda: (0, 2))
+    monkeypatch.setattr("paddle.device.get_device", lambda: "gpu:0")
+    assert isinstance(distributed.synchronize_norms(model, "sync_bn")[1], paddle.nn.SyncBatchNorm)

@@ -279,3 +279,12 @@ def test_fewer_epochs_than_are_trained_leave_the_final_weights_alone(tmp_path: P
     trainer = run_tiny(tmp_path, epochs=1, resume="auto")
     trainer.hooks[-1].before_train(trainer)
     assert not (tmp_path / "model_final.pdparams").exists()
+
+
+def test_another_runs_finished_checkpoint_is_refused_before_anything_is_moved(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_tiny(one, epochs=2)
+    run_tiny(two, epochs=1)
+    with pytest.raises(UserError, match=r"epoch_1 has all of the 2 epochs behind it; raise -o epoch="):
+        run_tiny(two, epochs=2, resume=str(one))
+    assert names(two) == {"epoch_0"}

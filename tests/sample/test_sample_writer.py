@@ -133,7 +133,7 @@ def test_an_interrupted_set_of_other_settings_is_refused(tmp_path, monkeypatch):
 
 def test_a_set_of_other_settings_is_refused_untouched(made):
     before = content(made)
-    with pytest.raises(UserError, match=r"images 16.*another --out"):
+    with pytest.raises(UserError, match=r"images 16.*another folder"):
         write_sample_set(made, SampleSpec(images=20, seed=3, height=64, width=160))
     assert content(made) == before
 

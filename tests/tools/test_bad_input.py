@@ -40,7 +40,7 @@ def halved(source: Path, target: Path) -> Path:
     ("train", ["-c", "{config}", "-r", "{tmp}/cut"], "cut.pdopt is missing"),
     ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{zero}", "--allow_change", "config"],
      "of another architecture"),
-    ("train", ["-c", "{config}", "-o", "OptimizerBuilder.optimizer={{type: Adam}}", "-r", "{run}", "--allow_change", "config"],
+    ("train", ["-c", "{config}", "-o", "OptimizerBuilder.optimizer={{type: Adam}}", "-r", "{zero}", "--allow_change", "config"],
      "does not belong"),
     ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{run}"], "config: HTCRoIHead.fc_channels: 16 -> 24"),
     ("train", ["-c", "{config}", "-o", "TrainReader.batch_size=1", "-r", "{run}"], "--allow_change batch_size"),

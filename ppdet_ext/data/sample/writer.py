@@ -90,10 +90,13 @@ def _is_complete(out: Path, spec: SampleSpec) -> bool:
         return False
     found = _read_meta(out)
     if found.get("generator") != spec.meta["generator"]:
-        raise UserError(f"{out} is not empty and holds no sample set; choose another --out, or empty it")
+        raise UserError(f"{out} is not empty and holds no sample set; choose another folder (--out, dataset_dir), or empty it")
     if found != spec.meta:
         other = ", ".join(f"{key} {found.get(key)}" for key in spec.meta if found.get(key) != spec.meta[key])
-        raise UserError(f"{out} holds a sample set made with other settings ({other}); choose another --out, or remove it")
+        raise UserError(
+            f"{out} holds a sample set made with other settings ({other}); choose another folder (--out, dataset_dir), "
+            "or remove it"
+        )
     images = (out / IMAGES / sheet_name(index) for index in range(spec.images))
     needed = [*(out / name for name in LISTS), *images]
     missing = [path.name for path in needed if not path.is_file()]

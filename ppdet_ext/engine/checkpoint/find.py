@@ -15,6 +15,7 @@ from .position import Position
 from .ppdet_pair import read_pair
 
 AUTO = "auto"
+_PAIR = (".pdparams", ".pdopt")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -54,10 +55,18 @@ def find_checkpoint(wanted: str, run: Path) -> Checkpoint | None:
     name = f"epoch_{wanted}" if wanted.isascii() and wanted.isdigit() else wanted
     if Position.parse(name) and not resolve_path(wanted).is_dir():
         return _named(name, run)
-    if not wanted:
-        raise UserError("-r is empty; it takes 'auto', an epoch's number, or a path.")
     folder = resolve_path(wanted)
-    return _in_folder(folder) if folder.is_dir() else _of_weights(find_weights(wanted))
+    if wanted and folder.is_dir():
+        return _in_folder(folder)
+    if "/" not in wanted and (run / f"{wanted}.pdparams").is_file():
+        return _of_weights(run / f"{wanted}.pdparams")
+    if "/" not in wanted and "." not in wanted and not any(resolve_path(wanted + end).is_file() for end in _PAIR):
+        there = ", ".join(path.name for path in list_folders(run)) or "none"
+        raise UserError(
+            f"-r {wanted!r}: it takes 'auto', an epoch's number, or the path of a checkpoint, a run or weights. "
+            f"Checkpoints of this run: {there}."
+        )
+    return _of_weights(find_weights(wanted))
 
 
 def _named(name: str, run: Path) -> Checkpoint:

@@ -45,6 +45,16 @@ class Checkpoint:
         return self.weights.parent if self.circumstances is not None else self.weights.with_suffix("")
 
 
+def demand_whole(file: Path) -> None:
+    """UserError if the manifest beside a file says that it was another one; nothing where there is no manifest."""
+    try:
+        entry = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))["files"][file.name]
+    except (OSError, KeyError, RecursionError, TypeError, ValueError):
+        return
+    if (file.stat().st_size, digest(file)) != (entry["bytes"], entry["sha256"]):
+        raise UserError(f"Checkpoint file {file} is damaged: it is not what {MANIFEST} says of it.")
+
+
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Describe all files of `folder` in its manifest: sizes, hashes, and `facts` (versions, world size, …)."""
     files = {

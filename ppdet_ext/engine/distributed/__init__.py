@@ -2,7 +2,7 @@
 
 from .environment import launched, world
 from .gradients import average_gradients
-from .group import parallel, share_buffers, start, use_device
+from .group import parallel, share_buffers, start, synchronize_norms, use_device
 from .session import (
     barrier,
     explain,
@@ -28,6 +28,7 @@ __all__ = [
     "share_buffers",
     "start",
     "sum_over_ranks",
+    "synchronize_norms",
     "use_device",
     "world",
 ]

@@ -1,5 +1,6 @@
 """The ranks as `paddle.distributed.launch` set them, and the model on them."""
 
+import logging
 import os
 
 import paddle
@@ -13,6 +14,7 @@ from .environment import host, log_name, world
 from .gradients import keep_gradients_apart
 
 _KEY = "ppdet_ext/channel"
+logger = logging.getLogger("ppdet_ext.engine")
 _CONNECT_SECONDS = 120.0
 
 
@@ -63,6 +65,16 @@ def parallel(model: paddle.nn.Layer, find_unused_parameters: bool, *, apart: boo
     session.barrier("parallel model")
     wrapped = paddle.DataParallel(model, find_unused_parameters=find_unused_parameters)
     return keep_gradients_apart(wrapped) if apart else wrapped
+
+
+def synchronize_norms(model: paddle.nn.Layer, norm_type: str | None) -> paddle.nn.Layer:
+    """`model`; with 'sync_bn' on several GPUs, with batch norms that see the images of all ranks. Elsewhere it is warned of."""
+    if norm_type != "sync_bn":
+        return model
+    if world()[1] > 1 and paddle.device.get_device() != "cpu":
+        return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    logger.warning("norm_type: sync_bn has an effect on several GPUs only; each rank's batch norm sees its own images")
+    return model
 
 
 def share_buffers(model: paddle.nn.Layer) -> None:

@@ -1,0 +1,56 @@
+"""Two trainings cannot write to one folder."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ppdet_ext.engine.run_lock import locked
+from ppdet_ext.errors import UserError
+
+
+def hold(folder: Path, ready) -> None:
+    with locked(folder):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        ready.put(child.pid)
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    """Processes that train in a folder: the one that holds the lock, and a child of it."""
+    context = multiprocessing.get_context("fork")
+    ready = context.SimpleQueue()
+    process = context.Process(target=hold, args=(tmp_path, ready))
+    process.start()
+    child = ready.get()
+    yield process
+    process.kill()
+    process.join()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_the_second_is_refused_and_may_go_on_once_the_first_is_killed(tmp_path: Path, holder) -> None:
+    with pytest.raises(UserError, match=r"Another process is training in .*choose another save_dir"), locked(tmp_path, 0.3):
+        pass
+    # Its child lives on and has a copy of every descriptor.
+    holder.kill()
+    holder.join()
+    with locked(tmp_path, 0.3):
+        pass
+
+
+def test_one_after_the_other_in_one_process(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path / "new" / "run", 0.0):
+            assert not list((tmp_path / "new" / "run").iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write"), locked(tmp_path / "file" / "run"):
+        pass
