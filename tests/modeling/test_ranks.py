@@ -29,9 +29,10 @@ def error(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours.astype(np.float64) - theirs).max() / (np.abs(theirs).max() or 1.0))
 
 
-def errors(halves: list[tuple[dict, dict]], name: str) -> tuple[dict[str, float], dict[str, float]]:
+def errors(ranks: list[dict], case: str, name: str) -> tuple[dict[str, float], dict[str, float]]:
     """Of each loss's mean over ranks, and of each gradient, against one rank with both batches."""
-    losses, gradients = rank_cases.losses_and_gradients(rank_cases.model(name), rank_cases.both())
+    halves = [found[case] for found in ranks]
+    losses, gradients = ranks[0][f"whole of {name}"]
     assert all(half[0].keys() == losses.keys() and half[1].keys() == gradients.keys() for half in halves)
     mean = {k: (halves[0][0][k] + halves[1][0][k]) / 2 for k in losses}
     return (
@@ -42,13 +43,13 @@ def errors(halves: list[tuple[dict, dict]], name: str) -> tuple[dict[str, float]
 
 @pytest.mark.parametrize("case", [case for case in rank_cases.CASES if case.startswith(("half of", "half, apart"))])
 def test_two_ranks_with_an_image_each_are_one_rank_with_both(ranks, case):
-    of_losses, of_gradients = errors([found[case] for found in ranks], case.split("of ")[1])
+    of_losses, of_gradients = errors(ranks, case, case.split("of ")[1])
     assert max(of_losses.values()) < TOLERANCE
     assert max(of_gradients.values()) < TOLERANCE
 
 
 def test_the_images_are_so_different_that_means_of_each_rank_would_not_do(ranks):
-    of_losses, of_gradients = errors([found["half with own means"] for found in ranks], "HTC")
+    of_losses, of_gradients = errors(ranks, "half with own means", "HTC")
     assert {name for name, apart in of_losses.items() if apart < 2 * TOLERANCE} == {"loss_semantic"}
     assert max(of_gradients.values()) > 1000 * TOLERANCE
 

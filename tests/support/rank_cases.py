@@ -105,6 +105,12 @@ def _half_with_own_means(rank: int) -> tuple[dict[str, float], dict[str, np.ndar
         return _half(rank, "HTC")
 
 
+def _whole(rank: int, name: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """What one rank learns of both batches; here, since another number of threads would propose other regions."""
+    with patch.object(Losses, "over_ranks", lambda self: self):
+        return losses_and_gradients(model(name), both())
+
+
 def _data_of_kind(rank: int, layer: HybridTaskCascade, kind: str) -> dict:
     """A batch, and a model that proposes nothing where `kind` says so."""
     layer.rpn_head.limits = {True: (1, 0) if kind == "no region" else (2000, 2000)}
@@ -169,6 +175,7 @@ def _divergence(rank: int) -> tuple[list[str], str]:
 
 
 CASES: dict[str, Callable[[int], object]] = {
+    **{f"whole of {name}": lambda rank, name=name: _whole(rank, name) for name in ARCHITECTURES},
     **{f"half of {name}": lambda rank, name=name: _half(rank, name) for name in ARCHITECTURES},
     **{f"half, apart, of {name}": lambda rank, name=name: _half(rank, name, True) for name in ("HTC", "DCNv1")},
     "half with own means": _half_with_own_means,
