@@ -18,66 +18,54 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Name -> ranks, threads of each.
 SIDES = {"1 rank, 1 thread": (1, 1), "1 rank, 2 threads": (1, 2), "2 ranks, 1 thread each": (2, 1)}
-COST = re.compile(r"Epoch: \[\d+\] \[\s*(\d+)/\d+\].* batch_cost: ([\d.]+)")
+COST = re.compile(r"step of ([\d.]+) s")
 
 
-def tool(name: str, ranks: int, threads: int, log: Path, arguments: list[str]) -> str:
-    """Run a tool on so many ranks; rank 0's output."""
+def launch(script: Path, ranks: int, threads: int, log: Path, arguments: list[str]) -> str:
+    """Run a script on so many ranks; rank 0's output."""
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(ranks), "--log_dir", str(log)]
-    command += ["--log_overwrite", "1", str(ROOT / "tools" / f"{name}.py"), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run([*command, str(script), *arguments], cwd=ROOT, capture_output=True, text=True, env=environment)
     text = (log / "workerlog.0").read_text()
     if done.returncode:
-        sys.exit(f"{name}.py on {ranks} ranks ended with {done.returncode}:\n{text[-2000:]}")
+        sys.exit(f"{script.name} on {ranks} ranks ended with {done.returncode}:\n{text[-2000:]}")
     return text
 
 
 def train(config: str, ranks: int, threads: int, steps: int, batch: int, folder: Path) -> float:
     """Median seconds of a step of `batch` images on all ranks together, the first three left out."""
-    own = [f"TrainReader.batch_size={batch // ranks}", f"save_dir={folder}", "epoch=99", "log_iter=1", f"snapshot_iter={steps}"]
-    own += ["keep_checkpoints=1", "worker_num=1", "EvalDataset=null"]
-    argv = ["-c", config, "-o", *own]
-    code = f"import sys; sys.argv[1:] = {argv!r}; exec({STOP!r})"
+    own = [f"TrainReader.batch_size={batch // ranks}", f"save_dir={folder}", "epoch=99", "worker_num=1", "EvalDataset=null"]
     script = folder / "steps.py"
-    script.write_text(code.replace("STEPS", str(steps)).replace("ROOT", repr(str(ROOT))))
-    log = folder / "log"
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(ranks), "--log_dir", str(log)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run([*command, str(script)], cwd=ROOT, capture_output=True, text=True, env=environment)
-    text = (log / "workerlog.0").read_text()
-    costs = [float(cost) for step, cost in COST.findall(text)]
-    if done.returncode or len(costs) < steps:
-        sys.exit(f"training on {ranks} ranks ended with {done.returncode}:\n{text[-2000:]}")
+    script.write_text(STEPS.format(root=str(ROOT), steps=steps))
+    text = launch(script, ranks, threads, folder / "log", ["-c", config, "-o", *own])
+    costs = [float(cost) for cost in COST.findall(text)]
+    if len(costs) < steps:
+        sys.exit(f"training on {ranks} ranks gave {len(costs)} steps:\n{text[-2000:]}")
     return statistics.median(costs[3:])
 
 
-# Ends a training after so many steps, by the hook that a user would write.
-STOP = """
-sys.path.insert(0, ROOT)
+# Prints what each step costs, and ends after so many.
+STEPS = """
+import sys
+sys.path.insert(0, {root!r})
 from ppdet_ext.engine import cli
-from ppdet_ext.engine.hooks import Hook, LogLine
+from ppdet_ext.engine.hooks import Hook
 from ppdet_ext.engine.train import train
 
-class Enough(Exception):
-    pass
-
-class Stop(Hook):
+class Steps(Hook):
     def after_step(self, trainer):
-        for hook in trainer.hooks:
-            if isinstance(hook, LogLine):
-                hook.__init__(1)  # each line is of one step
-        if trainer.iteration + 1 == STEPS:
-            raise SystemExit(0)
+        print(f"step of {{trainer.batch_cost:.4f}} s", flush=True)
+        if trainer.iteration + 1 == {steps}:
+            sys.exit(0)
 
-cli.set_up_logging()
-train(cli.config_of(cli.train_parser().parse_args(sys.argv[1:])), hooks=[Stop()])
+train(cli.config_of(cli.train_parser().parse_args()), hooks=[Steps()])
 """
 
 
 def evaluate(config: str, ranks: int, threads: int, weights: Path, folder: Path) -> tuple[float, list[float]]:
     """Seconds of an evaluation, and its 24 numbers."""
     arguments = ["-c", config, "--output_eval", str(folder), "-o", f"weights={weights}"]
-    tool("eval", ranks, threads, folder / "log_eval", arguments)
+    launch(ROOT / "tools" / "eval.py", ranks, threads, folder / "log_eval", arguments)
     record = json.loads((folder / "eval.json").read_text())
     return record["seconds"], [*record["bbox"], *record["segm"]]
 
