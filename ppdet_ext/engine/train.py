@@ -73,14 +73,18 @@ def train(
         trainers.append(trainer)
         interrupt.check()
         begin(trainer, folder, save.circumstances, resume, allow_change, cfg.pretrain_weights)
-        if distributed.world()[0] == 0:
-            describe_run(folder, cfg)
-        if trainer.start_epoch < cfg.epoch:
-            trainer.run()
-        else:
-            save.before_train(trainer)
-            logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
+        _run(cfg, folder, trainer, save)
     return folder
+
+
+def _run(cfg: AttrDict, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
+    if trainer.rank == 0:
+        describe_run(folder, cfg)
+    if trainer.start_epoch < cfg.epoch:
+        trainer.run()
+    else:
+        save.before_train(trainer)
+        logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
 
 
 @contextlib.contextmanager
