@@ -92,7 +92,8 @@ class Worker:
 
     def send(self, task: object) -> None:
         try:
-            self.pipe.send((self.sent % self.depth, task))
+            # send() keeps its buffer in the traceback when it fails, which Python 3.12.1's garbage collector crashes on.
+            self.pipe.send_bytes(pickle.dumps((self.sent % self.depth, task), pickle.HIGHEST_PROTOCOL))
         except OSError:
             raise self._died() from None
         self.tasks.append(task)
