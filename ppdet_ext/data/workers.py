@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -82,12 +83,12 @@ class Worker:
         context = multiprocessing.get_context("fork")
         self.pipe, far = context.Pipe()
         inherited = [self.pipe, *(other.pipe for other in others)]
-        self.process = context.Process(target=_work, args=(make, far, self.slots, inherited), daemon=True)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _held_back(_STOPPING):
             # Python 3.12 warns of forking beside threads; the child uses numpy and OpenCV alone, not paddle.
             warnings.simplefilter("ignore", DeprecationWarning)
-            with _held_back(_STOPPING):
-                self.process.start()
+            arguments = (make, far, self.slots, inherited, _wakeup_descriptor())
+            self.process = context.Process(target=_work, args=arguments, daemon=True)
+            self.process.start()
         far.close()
 
     def send(self, task: object) -> None:
@@ -167,12 +168,12 @@ def _map(slot: Slot, place: _Place) -> np.ndarray:
     return np.ndarray(place.shape, place.dtype, memory, place.offset)
 
 
-def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[Connection]) -> None:
+def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[Connection], wakeup: int) -> None:
     """The process: until the other end of the pipe is closed, which also tells that the main process is gone."""
     for other in inherited:
         # A copy of the other end kept here would hide that.
         other.close()
-    _forget_handlers()
+    _forget_handlers(wakeup)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     _end_with_parent()
     import cv2
@@ -187,14 +188,23 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
             return
 
 
-def _forget_handlers() -> None:
+def _wakeup_descriptor() -> int:
+    """What Python writes signals to, -1 for none. Asked before the fork: in the child Python 3.12's asyncio has dropped it."""
+    if threading.current_thread() is not threading.main_thread():
+        return -1
+    found = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(found, warn_on_full_buffer=False)
+    return found
+
+
+def _forget_handlers(wakeup: int) -> None:
     """What stops the main process, often sent to all processes, is for that one to deal with."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    theirs = signal.set_wakeup_fd(-1)
-    if theirs >= 0:
+    signal.set_wakeup_fd(-1)
+    if wakeup >= 0:
         # Held open here, it would never end for whoever reads the other end.
-        os.close(theirs)
+        os.close(wakeup)
 
 
 def _end_with_parent() -> None:
