@@ -7,7 +7,7 @@ from ppdet.core.workspace import create, register
 from ppdet.modeling.architectures.meta_arch import BaseArch
 
 from ..errors import DivergenceError
-from ..inference.paste import paste_masks
+from ..inference.candidates import Candidates
 from ..structures import Detections
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
@@ -93,31 +93,27 @@ class HybridTaskCascade(BaseArch):
         epoch = int(batch.get("epoch", 0))
         return [np.random.default_rng([self.seed, epoch, int(i)]) for i in np.asarray(batch["im_id"]).reshape(-1)]
 
-    @paddle.no_grad()
     def get_pred(self) -> list[Detections]:
         """Detections of the batch `self.inputs`, in the pixels of the original images.
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        batch = self.inputs
+        return [found.detections(self.mask_threshold) for found in self.candidates(self.inputs)]
+
+    @paddle.no_grad()
+    def candidates(self, batch: dict) -> list[Candidates]:
+        """What is found in each image of a batch, in original pixels, with mask probabilities instead of masks.
+
+        Raises:
+            DivergenceError: an output is NaN or infinite.
+        """
         shapes = np.asarray(batch["im_shape"], np.float32)
         feats = self.neck(self.backbone(batch))
         proposals = self.rpn_head.proposals(*self.rpn_head(feats), shapes)
         found = self.roi_head.detect(feats, proposals, shapes)
         scales, sizes = np.asarray(batch["scale_factor"], np.float32), np.asarray(batch["origin_shape"])
-        return [self._detections(*f, scale, int(h), int(w)) for f, scale, (h, w) in zip(found, scales, sizes)]
-
-    def _detections(
-        self,
-        boxes: np.ndarray,
-        scores: np.ndarray,
-        labels: np.ndarray,
-        probs: np.ndarray | None,
-        scale: np.ndarray,
-        height: int,
-        width: int,
-    ) -> Detections:
-        boxes = boxes / np.array([scale[1], scale[0], scale[1], scale[0]], np.float32)
-        masks = None if probs is None else paste_masks(probs, boxes, height, width, self.mask_threshold)
-        return Detections(height, width, boxes, scores, labels, masks)
+        return [
+            Candidates(int(h), int(w), boxes / scale[[1, 0, 1, 0]], scores, labels, probs)
+            for (boxes, scores, labels, probs), scale, (h, w) in zip(found, scales, sizes)
+        ]

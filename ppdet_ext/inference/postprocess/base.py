@@ -1,0 +1,120 @@
+"""What happens to predictions after the model: a list of steps in the order of the configuration.
+
+PostProcess:
+  - BoxNMS: {iou: 0.3}
+  - ScoreThreshold: {score: {default: 0.5, shoe: 0.4}}
+  - MaskThreshold: {threshold: 0.45}
+  - MinArea: {area: 20}
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ppdet.core.workspace import register
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.structures import Detections
+
+# A value for all classes, a list with one for each, or by class name (or category id as text) with "default" for the others.
+PerClass = float | list | dict
+STEPS: dict[str, type["Step"]] = {}
+
+
+class Step:
+    """One step. Subclasses take explicit arguments and implement `__call__`.
+
+    Attributes:
+        takes_masks: whether it works on `Detections` (masks) instead of `Candidates` (mask probabilities). From the first such
+            step on, predictions are `Detections`; steps that need neither (boxes, scores, labels) work on both, with `select`.
+        needs_candidates: whether it can work on `Candidates` only, so that it must stand before all that take masks.
+    """
+
+    takes_masks = False
+    needs_candidates = False
+
+    def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        """Told once, before the first call, which classes there are. Raises: UserError for a class that does not exist."""
+
+    def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
+        """The predictions of the image of that file name, changed."""
+        raise NotImplementedError
+
+
+def register_step(cls: type[Step]) -> type[Step]:
+    """Make a step known to configurations."""
+    STEPS[cls.__name__] = cls
+    return register(cls)
+
+
+def per_class(value: PerClass, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> np.ndarray:
+    """(classes,) float64 of a per-class setting.
+
+    Args:
+        value: see `PerClass`.
+        class_names, category_ids: by label.
+        key: name of the setting, for messages.
+        default: for classes that a mapping names neither itself nor by its own "default".
+
+    Raises:
+        UserError: a class that does not exist, a list of another length, or a value that is no number.
+    """
+    count = len(class_names)
+    if isinstance(value, Mapping):
+        places = {**{str(id_): i for i, id_ in enumerate(category_ids)}, **{str(n): i for i, n in enumerate(class_names)}}
+        values = [value.get("default", default)] * count
+        for name, item in value.items():
+            if name == "default":
+                continue
+            if str(name) not in places:
+                near = difflib.get_close_matches(str(name), places, 1, 0.5)
+                hint = f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(map(str, class_names[:20]))}."
+                raise UserError(f"{key}: there is no class {name!r}.{hint}")
+            values[places[str(name)]] = item
+    elif isinstance(value, list | tuple):
+        if len(value) != count:
+            raise UserError(f"{key} has {len(value)} values for {count} classes; give one for each, or a single number.")
+        values = list(value)
+    else:
+        values = [value] * count
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, int | float) or not np.isfinite(item):
+            raise UserError(f"{key}: {item!r} is no number.")
+    return np.array(values, np.float64)
+
+
+class PostProcess:
+    """All steps of a configuration.
+
+    Args:
+        entries: `- Name: {argument: value}` of each step.
+        class_names, category_ids: by label.
+        mask_threshold: of masks that no step cuts.
+
+    Raises:
+        UserError: unknown step or argument; a step that needs probabilities after one that needs masks.
+    """
+
+    def __init__(
+        self, entries: Sequence[Mapping], class_names: Sequence[str], category_ids: Sequence[int], mask_threshold: float = 0.5
+    ):
+        from ppdet_ext.data.pipeline import build_transforms
+
+        self.steps: list[Step] = build_transforms(entries, STEPS, "PostProcess")
+        self.mask_threshold = mask_threshold
+        masked = None
+        for step in self.steps:
+            if step.needs_candidates and masked is not None:
+                kind = type(step).__name__
+                raise UserError(f"PostProcess: {kind} works on mask probabilities; put it before {type(masked).__name__}.")
+            masked = masked or (step if step.takes_masks or type(step).__name__ == "MaskThreshold" else None)
+            step.bind(class_names, category_ids)
+
+    def __call__(self, found: Candidates, name: str) -> Detections:
+        """Final detections of the image of that file name."""
+        for step in self.steps:
+            if step.takes_masks and isinstance(found, Candidates):
+                found = found.detections(self.mask_threshold)
+            found = step(found, name)
+        return found.detections(self.mask_threshold) if isinstance(found, Candidates) else found
