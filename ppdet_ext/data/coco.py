@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ppdet_ext.errors import UserError
@@ -12,7 +13,7 @@ from .coco_annotations import Annotations, group_by_image
 from .coco_images import checked_categories, checked_images
 from .problems import Problems
 from .record import Record
-from .split import keep_empty
+from .split import check_selection, keep_empty, select_images
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -32,12 +33,13 @@ class CocoJsonDataSet(InstanceDataSet):
         anno_path: the JSON file.
         image_dir: folder of the images.
         semantic_dir: folder of COCO-stuff label maps (8-bit PNG named like the image), or None.
+        split, fold, num_folds, part: which images to use, as of `SteelDataSet`; without them all.
         allow_empty: keep images without an object that is not a crowd.
         empty_ratio: share of them among all images kept, in [0, 1); otherwise all of them. Chosen by name and `seed`.
         on_error: "error" raises on faulty annotations and images, "skip" leaves them out and logs them.
         check_images: "header" compares sizes with every image's header and looks for its end, "exists" looks for the
             files, "none" neither.
-        seed: of the choice of empty images.
+        seed: of the choices above.
     """
 
     def __init__(
@@ -46,6 +48,10 @@ class CocoJsonDataSet(InstanceDataSet):
         anno_path: str = "annotations/instances_train2017.json",
         image_dir: str = "train2017",
         semantic_dir: str | None = None,
+        split: str | None = None,
+        fold: int | None = None,
+        num_folds: int = 5,
+        part: str = "all",
         allow_empty: bool = True,
         empty_ratio: float = -1.0,
         on_error: str = "error",
@@ -55,6 +61,8 @@ class CocoJsonDataSet(InstanceDataSet):
         super().__init__()
         self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
         self.semantic_dir = semantic_dir
+        check_selection(split, fold, num_folds, part)
+        self.split, self.fold, self.num_folds, self.part = split, fold, num_folds, part
         self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
         self.on_error = one_of(on_error, ON_ERROR, "on_error")
         self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
@@ -85,8 +93,8 @@ class CocoJsonDataSet(InstanceDataSet):
         self._annotated = "annotations" in content
         problems = Problems(path)
         images = checked_images(content["images"], problems)
-        usable = self._usable(images, problems)
         grouped = group_by_image(content, self._category_ids, problems)
+        usable = self._usable(self._select(images, grouped), problems)
         records = [self._record(image, grouped[image["id"]]) for image in usable]
         problems.settle(self.on_error)
         degenerate = [text for image in usable for text in grouped[image["id"]].degenerate]
@@ -99,6 +107,25 @@ class CocoJsonDataSet(InstanceDataSet):
                 " …" if len(degenerate) > 10 else "",
             )
         return self._without_surplus(records, path)
+
+    def _select(self, images: list[dict], grouped: Mapping[int, Annotations]) -> list[dict]:
+        if self.split is None and self.fold is None:
+            return images
+        by_name = {image["file_name"]: image for image in images}
+        if len(by_name) < len(images):
+            raise UserError(
+                f"{self.anno_path}: two images have the same file_name, so that split and fold cannot tell them apart."
+            )
+        names = select_images(
+            list(by_name),
+            {name: {item["category_id"] for item in grouped[image["id"]].items} for name, image in by_name.items()},
+            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
+            fold=self.fold,
+            num_folds=self.num_folds,
+            part=self.part,
+            seed=self.seed,
+        )
+        return [by_name[name] for name in names]
 
     def _usable(self, images: list[dict], problems: Problems) -> list[dict]:
         folder = os.path.join(self.dataset_dir, self.image_dir)
@@ -151,7 +178,7 @@ class CocoJsonDataSet(InstanceDataSet):
             sum(int(record.crowd.sum()) for record in records),
         )
         if not records:
-            raise UserError(f"{path}: no image is left to use. Check allow_empty and on_error.")
+            raise UserError(f"{path}: no image is left to use. Check split, fold, allow_empty and on_error.")
         return records
 
 

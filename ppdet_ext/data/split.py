@@ -2,7 +2,10 @@
 
 import csv
 import hashlib
+import logging
 from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +14,200 @@ from ppdet_ext.errors import UserError
 
 PARTS = ("train", "val", "all")
 
+logger = logging.getLogger("ppdet_ext")
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A split file's images, in its order, each once.
+
+    path: of the file. rows: name -> number of its first line, counted from 1. folds: name -> fold number, of a file with
+    a column `fold`, otherwise None. parts: likewise of a column `part` (train, val, …).
+    """
+
+    path: str
+    rows: dict[str, int]
+    folds: dict[str, int] | None = field(default=None)
+    parts: dict[str, str] | None = field(default=None)
+
 
 def hashed(name: str, seed: int) -> bytes:
     """A place for `name` in an order that is arbitrary but the same everywhere, whatever other names there are."""
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
-def read_split(path: str) -> list[str]:
-    """Image names of a split file: one a line, or the first column (or the column ImageId) of a CSV with a header.
+def check_selection(split: str | None, fold: int | None, num_folds: int, part: str) -> None:
+    """What data sets check of `select_images`' arguments before anything is read. Raises: UserError naming the key."""
+    if fold is not None and not 0 <= fold < num_folds:
+        raise UserError(f"fold: {fold} is none of the {num_folds} folds (num_folds), counted from 0.")
+    if split is not None:
+        return
+    if part not in PARTS:
+        raise UserError(f"part: {part!r} is not one of {', '.join(PARTS)}.")
+    if fold is None and part != "all":
+        raise UserError(f"part: {part} needs a fold, as in `fold: 0`, or a split file that says each image's part.")
 
-    Raises: UserError when the file is missing or names no image.
+
+def select_images(
+    names: Sequence[str],
+    classes_of: Mapping[str, Iterable[int]],
+    *,
+    split: str | None,
+    fold: int | None,
+    num_folds: int,
+    part: str,
+    seed: int,
+) -> list[str]:
+    """The images of a data set that its keys `split`, `fold`, `num_folds`, `part` and `seed` choose.
+
+    A CSV with a column `fold` (of tools/split.py): part "val" is that fold, "train" the others. One with a column `part`:
+    its rows with that value; no fold is needed. Any other file lists the images to use, in the order of use. Where a fold is
+    not in the file, images are dealt out by `fold_of`.
+
+    Args:
+        names: of all images of the data set, each once.
+        classes_of: name -> labels in the image; no entry means none. Asked only where `fold_of` deals out.
+        split: path of the file, or None.
+
+    Raises: UserError naming the file and the row, or the key, where these do not go together.
     """
-    try:
-        rows = [row for row in csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines()) if row]
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"split file {path} cannot be read ({fault}). It holds one image name a line.") from None
-    column = 0
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if "ImageId" in header:
-        column, rows = header.index("ImageId"), rows[1:]
-    elif header and "." not in header[0]:
+    check_selection(split, fold, num_folds, part)
+    if split is None:
+        return list(names) if fold is None else _dealt(names, classes_of, fold, num_folds, part, seed)
+    known = set(names)
+    file = read_split_file(split, known)
+    unknown = [name for name in file.rows if name not in known]
+    if unknown:
+        raise UserError(
+            f"split file {split}, row {file.rows[unknown[0]]}: the data set has no image {unknown[0]}"
+            f"{f' (nor {len(unknown) - 1} others that the file names)' if len(unknown) > 1 else ''}. "
+            "Make the file anew for this data set, or take the rows out."
+        )
+    if file.folds is not None and (fold is not None or file.parts is None):
+        return _of_fold(file, fold, num_folds, part)
+    if file.parts is not None:
+        if fold is not None:
+            logger.info("split file %s has no folds but parts: part %s is used, and fold: %d is not", split, part, fold)
+        return _of_part(file, part)
+    if fold is not None:
+        listed = file.rows.keys()
+        return [name for name in _dealt(names, classes_of, fold, num_folds, part, seed) if name in listed]
+    if part != "all":
+        raise UserError(f"part: {part} needs a fold, or a column `part` or `fold` in the split file {split}.")
+    return list(file.rows)
+
+
+def _of_fold(file: SplitFile, fold: int | None, num_folds: int, part: str) -> list[str]:
+    beyond = next((name for name, number in file.folds.items() if number >= num_folds), None)
+    if beyond is not None:
+        raise UserError(
+            f"split file {file.path}, row {file.rows[beyond]}: {beyond} is in fold {file.folds[beyond]}, but num_folds is "
+            f"{num_folds} (folds count from 0). Set num_folds: {max(file.folds.values()) + 1}, or make the file anew."
+        )
+    _check_part(part)
+    if part == "all":
+        return list(file.rows)
+    if fold is None:
+        raise UserError(f"part: {part} needs a fold, as in `fold: 0`; the split file {file.path} has a column `fold`.")
+    chosen = [name for name, number in file.folds.items() if (number == fold) == (part == "val")]
+    if not chosen:
+        raise UserError(f"split file {file.path}: no image is left with part: {part}, fold: {fold}.")
+    return chosen
+
+
+def _of_part(file: SplitFile, part: str) -> list[str]:
+    if part == "all":
+        return list(file.rows)
+    chosen = [name for name, value in file.parts.items() if value == part]
+    if not chosen:
+        found = ", ".join(sorted(set(file.parts.values())))
+        raise UserError(f"part: {part!r} is no part in the split file {file.path}; there are {found}, and `all`.")
+    return chosen
+
+
+def _dealt(
+    names: Sequence[str], classes_of: Mapping[str, Iterable[int]], fold: int, num_folds: int, part: str, seed: int
+) -> list[str]:
+    _check_part(part)
+    folds = fold_of(names, [frozenset(classes_of.get(name, ())) for name in names], num_folds, seed)
+    return [names[i] for i in np.flatnonzero(in_part(folds, fold, part))]
+
+
+def _check_part(part: str) -> None:
+    if part not in PARTS:
+        raise UserError(f"part: {part!r} is not one of {', '.join(PARTS)}.")
+
+
+def read_split(path: str) -> list[str]:
+    """Image names of a split file in its order; see `read_split_file`."""
+    return list(read_split_file(path).rows)
+
+
+def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
+    """Read a split file: one image name a line, or a CSV with a header.
+
+    The names are its column ImageId, or else its first; the columns `fold` and `part` are optional. A first line without
+    ImageId is a header where it begins with neither a file name (with a dot) nor one of the `known` names.
+
+    Raises: UserError when the file cannot be read, names no image, has a fold that is no number, or says different things of
+        one image.
+    """
+    rows = _rows(path)
+    header = rows[0][1] if rows else []
+    if "ImageId" in header or (header and "." not in header[0] and header[0] not in known):
         rows = rows[1:]
-    names = [row[column].strip() for row in rows if len(row) > column and row[column].strip()]
-    if not names:
+    else:
+        header = []
+    column = header.index("ImageId") if "ImageId" in header else 0
+    named = [(line, row[column], row) for line, row in rows if len(row) > column and row[column]]
+    if not named:
         raise UserError(f"split file {path} names no image. It holds one image name a line.")
-    return list(dict.fromkeys(names))
+    found: dict[str, int] = {}
+    for line, name, _ in named:
+        found.setdefault(name, line)
+    folds = _column(path, "fold", header, named)
+    return SplitFile(
+        path,
+        found,
+        None if folds is None else {name: _fold_number(path, found[name], text) for name, text in folds.items()},
+        _column(path, "part", header, named),
+    )
 
 
-def fold_of(names: list[str], strata: list[frozenset[int]], num_folds: int, seed: int) -> np.ndarray:
+def _rows(path: str) -> list[tuple[int, list[str]]]:
+    """(line number, stripped cells) of the lines that are not blank."""
+    try:
+        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines())
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise UserError(f"split file {path} cannot be read ({fault}). It holds one image name a line.") from None
+
+
+def _column(path: str, key: str, header: list[str], named: list[tuple[int, str, list[str]]]) -> dict[str, str] | None:
+    """Name -> text in column `key`, if there is one."""
+    if key not in header:
+        return None
+    at = header.index(key)
+    found: dict[str, tuple[int, str]] = {}
+    for line, name, row in named:
+        text = row[at] if len(row) > at else ""
+        if not text:
+            raise UserError(f"split file {path}, row {line}: the column {key} is empty for {name}.")
+        first, before = found.setdefault(name, (line, text))
+        if before != text:
+            raise UserError(
+                f"split file {path}, rows {first} and {line}: {name} is in {key} {before} and in {key} {text}. Keep one row."
+            )
+    return {name: text for name, (_, text) in found.items()}
+
+
+def _fold_number(path: str, line: int, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"split file {path}, row {line}: fold {text!r} is not a whole number from 0 on.")
+    return int(text)
+
+
+def fold_of(names: Sequence[str], strata: Sequence[frozenset[int]], num_folds: int, seed: int) -> np.ndarray:
     """Fold number (n,) int64 of every image.
 
     Images with the same set of classes (`strata`) are dealt out in hashed order, each stratum going on where the one

@@ -52,9 +52,10 @@ class SteelDataSet(InstanceDataSet):
         dataset_dir: folder of the data; the other paths are relative to it.
         anno_path: the CSV, or None for images alone (test).
         image_dir: folder of the images. Images there that the CSV does not name have no defect.
-        split: file with the names of the images to use (one a line, or a CSV), or None for all.
-        fold, num_folds, part: with a fold number, use its images ("val"), the other folds' ("train"), or "all".
-            Folds are stratified by the classes present and depend only on the names and `seed`.
+        split: file with the names of the images to use (one a line, or a CSV as of tools/split.py), or None for all.
+        fold, num_folds, part: with a fold number, use its images ("val"), the other folds' ("train"), or "all". Folds are
+            those of the split file's column `fold`; without it they are stratified by the classes present and depend only
+            on the names and `seed`. Where the file has a column `part`, that value of it is used.
         allow_empty: keep images without an instance.
         empty_ratio: share of them among all images kept, in [0, 1), chosen by name and `seed`; otherwise all stay.
         min_instance_area: smaller components, in pixels, are left out.
@@ -91,7 +92,7 @@ class SteelDataSet(InstanceDataSet):
         super().__init__()
         self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
         self.split, self.fold, self.num_folds = split, fold, num_folds
-        self.part = one_of(part, choose.PARTS, "part")
+        self.part = part
         self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
         self.min_instance_area = min_instance_area
         self.height, self.width = height, width
@@ -103,10 +104,7 @@ class SteelDataSet(InstanceDataSet):
         self._check_arguments()
 
     def _check_arguments(self) -> None:
-        if self.fold is not None and not 0 <= self.fold < self.num_folds:
-            raise UserError(f"fold: {self.fold} is none of the {self.num_folds} folds (num_folds), counted from 0.")
-        if self.fold is None and self.part != "all":
-            raise UserError(f"part: {self.part} needs a fold, as in `fold: 0`.")
+        choose.check_selection(self.split, self.fold, self.num_folds, self.part)
         if (self.height is None) != (self.width is None):
             raise UserError("height and width: set both, or neither (null reads them from the images).")
 
@@ -190,19 +188,20 @@ class SteelDataSet(InstanceDataSet):
         return found
 
     def _select(self, universe: list[str], rows: SteelRows, instances: Instances) -> list[str]:
-        names = universe
+        classes: dict[str, set[int]] = {}
         if self.fold is not None:
-            classes: dict[str, set[int]] = {}
             filled = np.unique(instances.row)
             for image, label in zip(rows.image[filled].tolist(), rows.label[filled].tolist()):
                 classes.setdefault(rows.images[image], set()).add(label)
-            strata = [frozenset(classes.get(name, ())) for name in universe]
-            folds = choose.fold_of(universe, strata, self.num_folds, self.seed)
-            names = [universe[i] for i in np.flatnonzero(choose.in_part(folds, self.fold, self.part))]
-        if self.split is not None:
-            named = choose.read_split(os.path.join(self.dataset_dir, self.split))
-            names = named if self.fold is None else sorted(set(named) & set(names))
-        return names
+        return choose.select_images(
+            universe,
+            classes,
+            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
+            fold=self.fold,
+            num_folds=self.num_folds,
+            part=self.part,
+            seed=self.seed,
+        )
 
     def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[_Named]:
         """(name, size) of the images that can be used."""
