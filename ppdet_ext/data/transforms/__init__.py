@@ -3,18 +3,24 @@
 Each is registered with ppdet and named in a reader's `sample_transforms`; all randomness comes from `rng`.
 """
 
+from .brightness_contrast import BrightnessContrast
 from .color import JitterColor
 from .crop import CropAroundDefect
+from .cutout import Cutout
 from .flip import FlipImage
+from .jpeg_compression import JpegCompression
 from .normalize import NormalizeToCHW
 from .read import ReadImage
 from .resize import ResizeFixed, ResizeShortEdge
 from .semantic import SemanticFromMap, SemanticFromMasks
 
 __all__ = [
+    "BrightnessContrast",
     "CropAroundDefect",
+    "Cutout",
     "FlipImage",
     "JitterColor",
+    "JpegCompression",
     "NormalizeToCHW",
     "ReadImage",
     "ResizeFixed",
