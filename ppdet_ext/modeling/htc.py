@@ -81,12 +81,16 @@ class HybridTaskCascade(BaseArch):
         truth = GroundTruth.of_batch(batch)
         shapes = np.array([(t.height, t.width) for t in truth], np.float32)
         rngs = self.sampling_rngs(batch)
-        feats = self.neck(self.backbone(batch))
+        feats = self.pyramid(batch)
         logits, deltas = self.rpn_head(feats)
         losses = self.rpn_head.losses(logits, deltas, [t.boxes for t in truth], shapes, rngs)
         proposals = self.rpn_head.proposals(logits, deltas, shapes)
         losses.update(self.roi_head.losses(feats, proposals, truth, batch.get("semantic"), rngs))
         return losses
+
+    def pyramid(self, batch: dict) -> list[paddle.Tensor]:
+        """Feature maps of the batch's images, finest first, per level (B, channels, H, W)."""
+        return self.neck(self.backbone(batch))
 
     def sampling_rngs(self, batch: dict) -> list[np.random.Generator]:
         """One generator an image, so that a resumed run samples what the uninterrupted one would have."""
@@ -109,7 +113,7 @@ class HybridTaskCascade(BaseArch):
             DivergenceError: an output is NaN or infinite.
         """
         shapes = np.asarray(batch["im_shape"], np.float32)
-        feats = self.neck(self.backbone(batch))
+        feats = self.pyramid(batch)
         proposals = self.rpn_head.proposals(*self.rpn_head(feats), shapes)
         found = self.roi_head.detect(feats, proposals, shapes)
         scales, sizes = np.asarray(batch["scale_factor"], np.float32), np.asarray(batch["origin_shape"])

@@ -81,6 +81,12 @@ class HTCRPNHead(nn.Layer):
         Raises:
             DivergenceError: a logit or delta is NaN or infinite.
         """
+        return [boxes for boxes, _ in self.scored_proposals(logits, deltas, im_shape)]
+
+    def scored_proposals(
+        self, logits: list[paddle.Tensor], deltas: list[paddle.Tensor], im_shape: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`proposals` of every image with their objectness in [0, 1], (n,) float32."""
         scores = [_rows(F.sigmoid(x.detach()), 1)[..., 0] for x in logits]
         moves = [_rows(x.detach(), 4) for x in deltas]
         if not all(np.isfinite(x).all() for x in scores + moves):
@@ -93,7 +99,7 @@ class HTCRPNHead(nn.Layer):
 
     def _proposals_of_image(
         self, scores: list[np.ndarray], deltas: list[np.ndarray], sizes: list, height: float, width: float
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         pre_nms, limit = self.limits[self.training]
         boxes, kept = [], []
         for level, (score, delta, size) in enumerate(zip(scores, deltas, sizes)):
@@ -104,8 +110,9 @@ class HTCRPNHead(nn.Layer):
             keep = nms(box, score, self.nms_iou, limit)
             boxes.append(box[keep])
             kept.append(score[keep])
-        order = np.argsort(-np.concatenate(kept), kind="stable")[:limit]
-        return np.concatenate(boxes)[order]
+        best = np.concatenate(kept)
+        order = np.argsort(-best, kind="stable")[:limit]
+        return np.concatenate(boxes)[order], best[order]
 
     def targets(
         self, sizes: list, objects: np.ndarray, height: float, width: float, rng: np.random.Generator | None
