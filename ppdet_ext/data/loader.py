@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from multiprocessing.util import Finalize
 
 import numpy as np
@@ -34,13 +34,15 @@ def build_loader(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    skip: Collection[int] = (),
 ) -> Loader:
     """Loader of a data set with a reader's settings (`TrainReader`, `EvalReader`, `TestReader` of a config).
 
     reader: sample_transforms, batch_transforms, batch_size (of one rank; 1), shuffle (only in training by default),
     drop_last (likewise). mode: "train" gives targets; "eval" and "test" do not, and never leave an image out; what a rank
     gets, `EpochSampler` says: in training as many images as every other, else every world_size-th batch, perhaps none.
-    worker_num: processes beside this one; 0 makes the batches here.
+    worker_num: processes beside this one; 0 makes the batches here. skip: ids of images; batches of no other image are left
+    out, those that hold others too stay whole, so that what is padded together does not change.
 
     Raises: UserError for an unknown key, transform or argument, and for a data set smaller than a batch.
     """
@@ -64,7 +66,7 @@ def build_loader(
             "rank(s)). Lower batch_size in the TrainReader, or use more images."
         )
     maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)
-    return Loader(maker, sampler, worker_num)
+    return Loader(maker, sampler, worker_num, skip)
 
 
 class Loader:
@@ -74,8 +76,9 @@ class Loader:
     costs nothing but the batches made ahead.
     """
 
-    def __init__(self, maker: BatchMaker, sampler: EpochSampler, worker_num: int):
+    def __init__(self, maker: BatchMaker, sampler: EpochSampler, worker_num: int, skip: Collection[int] = ()):
         self.maker, self.sampler, self.worker_num = maker, sampler, worker_num
+        self.skip = frozenset(skip)
         self.epoch = self.start = 0
         self._workers: list[Worker] = []
         # Of multiprocessing's own kind, since it waits at the end of the program for processes that are still there.
@@ -88,7 +91,7 @@ class Loader:
     @property
     def images(self) -> int:
         """Number of images of a whole epoch."""
-        return sum(map(len, self.sampler.batches(self.epoch)))
+        return sum(map(len, self._tasks()))
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the next iteration's epoch, and the batch it begins with (to go on in the middle of an epoch).
@@ -116,7 +119,7 @@ class Loader:
 
     def arrays(self) -> Iterator[dict[str, object]]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""
-        tasks = self.sampler.batches(self.epoch)[self.start :]
+        tasks = self._tasks()[self.start :]
         self.start = 0
         if not self.worker_num:
             for keys in tasks:
@@ -131,6 +134,13 @@ class Loader:
             ahead = number + len(workers) * _DEPTH
             if ahead < len(tasks):
                 worker.send(tasks[ahead])
+
+    def _tasks(self) -> list[list[tuple[int, int]]]:
+        batches = self.sampler.batches(self.epoch)
+        if not self.skip:
+            return batches
+        records = self.maker.dataset.records
+        return [keys for keys in batches if not all(records[index].im_id in self.skip for _, index in keys)]
 
     def _ready_workers(self) -> list[Worker]:
         for worker in self._workers:

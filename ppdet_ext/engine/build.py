@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,11 @@ def _make_sample(wanted: Mapping[str, Any], folder: Path) -> None:
     write_sample_set(folder, spec)
 
 
-def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
-    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'): this rank's part of it."""
+def make_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
+    """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'): this rank's part of it.
+
+    skip: ids of images to leave out, in evaluation; a batch that holds others too stays whole.
+    """
     key = f"{mode.capitalize()}Reader"
     if not cfg[key]:
         raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
@@ -100,6 +103,7 @@ def make_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
             seed=cfg.seed,
             rank=rank,
             world_size=size,
+            skip=skip,
         )
 
 

@@ -65,7 +65,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 def eval_parser() -> argparse.ArgumentParser:
     """Flags of tools/eval.py."""
-    parser = base_parser("eval.py", "Evaluate weights: COCO box and mask AP.")
+    parser = base_parser("eval.py", "Evaluate weights by COCO's AP or another metric.")
     parser.add_argument("--classwise", action="store_true", help="show AP of each class")
     parser.add_argument(
         "--save_prediction_only",
@@ -73,7 +73,16 @@ def eval_parser() -> argparse.ArgumentParser:
         help="write bbox.json and mask.json, compute no metrics",
     )
     parser.add_argument("--output_eval", metavar="DIR", help="where results are written (default: the run's folder)")
+    parser.add_argument("--metric", nargs="+", metavar="NAME", help="in place of the configuration's: COCO, SeverstalDice, …")
+    add_postprocess_flag(parser)
     return parser
+
+
+def add_postprocess_flag(parser: argparse.ArgumentParser) -> None:
+    """--postprocess."""
+    parser.add_argument(
+        "--postprocess", metavar="FILE", help="YAML merged over the configuration: thresholds of tools/tune.py, views, steps"
+    )
 
 
 def add_image_flags(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +99,7 @@ def infer_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", default="output/infer", metavar="DIR", help="where pictures go (%(default)s)")
     parser.add_argument("--draw_threshold", type=float, default=0.5, metavar="SCORE", help="lowest score drawn (%(default)s)")
     parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
+    add_postprocess_flag(parser)
     return parser
 
 
@@ -119,7 +129,10 @@ def config_of(args: argparse.Namespace) -> AttrDict:
     """The configuration that the flags name."""
     if args.config is None:
         logger.info("No -c given: using %s", DEFAULT_CONFIG)
-    return load_config(args.config or DEFAULT_CONFIG, args.opt)
+    overrides = list(args.opt)
+    if getattr(args, "metric", None):
+        overrides.append(f"metric=[{', '.join(args.metric)}]")
+    return load_config(args.config or DEFAULT_CONFIG, overrides, getattr(args, "postprocess", None))
 
 
 def set_up_logging() -> None:

@@ -12,29 +12,34 @@ from ppdet_ext.errors import UserError
 
 from .config_check import DATASETS, Problems, check_tree, unused_sections
 from .config_keys import REQUIRED, TOP_LEVEL, UNSET
-from .config_yaml import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, read_tree
+from .config_yaml import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, merge, read_tree, supersede
 
 PATH_KEYS = ("dataset_dir", "images")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
+def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None) -> AttrDict:
     """Read a configuration and make it ppdet's global one, so that `create()` builds from it.
 
     Args:
         path: YAML file, relative to the working directory or else to the root of the checkout.
         overrides: texts 'a.b.0.c=value', the value in YAML; they reach into lists and `!Class` nodes.
+        over: another YAML file, merged over the first before the overrides, as one that tools/tune.py has written.
 
     Returns:
         ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults), data set
-        objects, `filename` (name of the run) and `resolved` (the plain tree, see `dump_config`). A second call
-        starts afresh: one process holds one configuration.
+        objects, `filename` (name of the run), `resolved` (the plain tree, see `dump_config`) and `source` (the arguments,
+        to load it again). A second call starts afresh: one process holds one configuration.
 
     Raises:
         UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
     """
     file = find_config(path)
     tree, origins = read_tree(file)
+    if over is not None:
+        upper, upper_origins = read_tree(find_config(over))
+        supersede(origins, upper_origins, upper)
+        merge(tree, upper)
     for override in overrides:
         apply_override(tree, origins, override)
     problems = Problems(str(file), origins)
@@ -52,7 +57,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AttrDict:
     for name in unused_sections(tree):
         logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     _reset_workspace()
-    merge_config({**built, "filename": file.stem, "resolved": resolved})
+    merge_config({**built, "filename": file.stem, "resolved": resolved, "source": (path, list(overrides), over)})
     return global_config
 
 

@@ -1,7 +1,7 @@
 """Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,9 +12,12 @@ from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.sample import SampleSpec
 
+from .config_arguments import check_arguments, check_nested, check_transforms, parameters_of, registered_classes
+from .config_inference import INFERENCE, check_inference, check_metric
 from .config_keys import POSITIVE, REQUIRED, TOP_LEVEL
+from .config_problems import Problems
 from .config_types import annotations_of, expected
-from .config_yaml import KeyPath, Origins, Tagged, host_tags, nearest
+from .config_yaml import KeyPath, Tagged, host_tags, nearest
 
 DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
 READERS = ("TrainReader", "EvalReader", "TestReader")
@@ -24,48 +27,6 @@ SAMPLE = "SampleData"
 # Types of ppdet's own parameters, which it does not annotate.
 OURS = {"LearningRate": {"base_lr": float}}
 READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
-_MOST, _LONGEST = 40, 600
-
-
-class Problems:
-    """Collects problems, each with the place ('file:line' or '-o …') of the key it is about."""
-
-    def __init__(self, source: str, origins: Origins) -> None:
-        self.source = source
-        self.origins = origins
-        self.found: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """What was found as a message that fits on a screen or two."""
-        lines = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in self.found[:_MOST]]
-        more = len(self.found) - len(lines)
-        return "\n".join([*lines, *([f"… and {more} more."] if more else [])])
-
-    def add(self, path: KeyPath, text: str) -> None:
-        """Note a problem with the key at `path`."""
-        where = next((self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins), self.source)
-        self.found.append(f"{where}: {text}")
-
-    def unknown(self, path: KeyPath, choices: Iterable[str], owner: str = "") -> None:
-        """Note an unknown key at `path`, offering the nearest of `choices`."""
-        names = sorted(choices)
-        hint = nearest(path[-1], names)
-        if not hint and len(names) <= 20:
-            hint = f" Known: {', '.join(names) or 'none'}."
-        self.add(path, f"unknown key {'.'.join(path)!r}{f' of {owner}' if owner else ''}.{hint}")
-
-
-def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Named constructor parameters of a class, and whether it takes any further keyword."""
-    found = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    named = {p.name: p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    return named, any(p.kind is p.VAR_KEYWORD for p in found)
-
-
-def registered_classes() -> dict[str, type]:
-    """Class name -> class, of everything in ppdet's workspace."""
-    return {name: getattr(schema.pymodule, name) for name, schema in get_registered_modules().items()}
 
 
 def check_tree(tree: dict[str, Any], problems: Problems) -> None:
@@ -73,7 +34,7 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
     modules = get_registered_modules()
     shared = {key for schema in modules.values() if schema.pymodule.__name__.startswith("ppdet_ext") for key in schema.shared}
     for key, value in tree.items():
-        if value is None and key in (*DATASETS, SAMPLE):
+        if value is None and key in (*DATASETS, *INFERENCE, SAMPLE):
             continue  # switched off by -o KEY=null
         if key in TOP_LEVEL:
             _check_scalar(key, value, problems)
@@ -83,10 +44,12 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
             _check_reader(key, value, problems)
         elif key == SAMPLE:
             _check_sample(value, problems)
+        elif key in INFERENCE:
+            check_inference(key, value, problems)
         elif key in modules:
             _check_module((key,), key, value, problems)
         elif key not in shared:
-            problems.unknown((key,), {*TOP_LEVEL, *DATASETS, SAMPLE, *modules, *shared})
+            problems.unknown((key,), {*TOP_LEVEL, *DATASETS, *INFERENCE, SAMPLE, *modules, *shared})
     _check_folds(tree, problems)
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:
@@ -107,13 +70,13 @@ def _check_scalar(key: str, value: Any, problems: Problems) -> None:
         problems.add((key,), f"{key} is {value}; expected 0 or more.")
     elif key == "ema_decay" and not 0 <= value < 1:
         problems.add((key,), f"ema_decay is {value}; expected 0 or more, less than 1.")
-    elif key == "metric" and value != "COCO":
-        problems.add((key,), f"metric is {value!r}; only COCO is supported.")
+    elif key == "metric":
+        check_metric(value, problems)
 
 
 def _check_dataset(key: str, value: Any, problems: Problems) -> None:
     if isinstance(value, Tagged) and issubclass(host_tags()[value.tag], InstanceDataSet):
-        _check_arguments((key,), host_tags()[value.tag], value, problems)
+        check_arguments((key,), host_tags()[value.tag], value, problems)
     elif isinstance(value, Tagged):
         ours = [f"!{name}" for name, cls in host_tags().items() if issubclass(cls, InstanceDataSet)]
         problems.add((key,), f"{key}: ppdet's !{value.tag} cannot be used here; there are {', '.join(ours)}.")
@@ -147,7 +110,7 @@ def _check_reader(key: str, value: Any, problems: Problems) -> None:
         if name not in READER_KEYS:
             problems.unknown((key, name), READER_KEYS, key)
         elif name in ("sample_transforms", "batch_transforms"):
-            _check_transforms((key, name), item, classes, problems)
+            check_transforms((key, name), item, classes, problems)
         elif name == "batch_size" and (isinstance(item, bool) or not isinstance(item, int) or item < 1):
             problems.add((key, name), f"{key}.batch_size is {item!r}; expected a whole number, 1 or more.")
         elif name in ("shuffle", "drop_last") and not isinstance(item, bool):
@@ -164,40 +127,6 @@ def _check_sample(value: Any, problems: Problems) -> None:
             problems.unknown((SAMPLE, str(key)), known, SAMPLE)
         elif isinstance(item, bool) or not isinstance(item, int):
             problems.add((SAMPLE, key), f"{SAMPLE}.{key} is {item!r}; expected a whole number.")
-
-
-def _check_transforms(path: KeyPath, value: Any, classes: dict[str, type], problems: Problems) -> None:
-    if not isinstance(value, list):
-        problems.add(path, f"{'.'.join(path)} is {value!r}; expected a list of '- Name: {{…}}'.")
-        return
-    for index, item in enumerate(value):
-        here = (*path, str(index))
-        if not isinstance(item, dict) or len(item) != 1:
-            problems.add(here, f"{'.'.join(here)} is {item!r}; expected one '- Name: {{…}}'.")
-            continue
-        name, arguments = next(iter(item.items()))
-        if name not in classes:
-            problems.add((*here, str(name)), f"transform {name!r} is not registered.{nearest(str(name), classes)}")
-        elif isinstance(arguments, dict):
-            _check_arguments((*here, name), classes[name], arguments, problems)
-        elif arguments is not None:
-            problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
-
-
-def _check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
-    """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
-    named, takes_any = parameters_of(cls)
-    types = annotations_of(cls.__init__)
-    for key, value in given.items():
-        if key not in named and not takes_any:
-            problems.unknown((*path, str(key)), named, cls.__name__)
-        elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
-            problems.add((*path, key), f"{'.'.join((*path, key))} is {value!r}; expected {wanted}.")
-        else:
-            _check_nested((*path, str(key)), value, problems)
-    missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
-    if missing:
-        problems.add(path, f"{'.'.join(path)} ({cls.__name__}) needs {', '.join(missing)}.")
 
 
 def _check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> None:
@@ -223,7 +152,7 @@ def _check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> N
         elif key in types and key not in schema.inject and (wanted := expected(item, types[key], _default(schema, key))):
             problems.add(here, f"{'.'.join(here)} is {item!r}; expected {wanted}.")
         else:
-            _check_nested(here, item, problems)
+            check_nested(here, item, problems)
 
 
 def _default(schema: Any, key: str) -> Any:
@@ -234,23 +163,6 @@ def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
     """Whether a key's value is the name of a registered module: injected by ppdet, or such a name by default."""
     default = schema.schema[key].default if schema.has_default(key) else None
     return key in schema.inject or (isinstance(default, str) and default in modules)
-
-
-def _check_nested(path: KeyPath, value: Any, problems: Problems) -> None:
-    """`!Class` nodes anywhere below, and ppdet's {name: Class, …} form of learning-rate schedulers."""
-    tags = host_tags()
-    if isinstance(value, Tagged):
-        _check_arguments(path, tags[value.tag], value, problems)
-    elif isinstance(value, dict):
-        if path[:2] == ("LearningRate", "schedulers") and value.get("name") in tags:
-            arguments = {key: item for key, item in value.items() if key != "name"}
-            _check_arguments(path, tags[value["name"]], arguments, problems)
-            return
-        for key, item in value.items():
-            _check_nested((*path, str(key)), item, problems)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_nested((*path, str(index)), item, problems)
 
 
 def _check_optimizer(path: KeyPath, value: Any, problems: Problems) -> None:
@@ -271,7 +183,13 @@ def _check_optimizer(path: KeyPath, value: Any, problems: Problems) -> None:
 def unused_sections(tree: Mapping[str, Any]) -> list[str]:
     """Sections of registered modules that the architecture, the optimizer and the schedule never come to."""
     modules = get_registered_modules()
-    waiting = [tree.get("architecture"), "LearningRate", "OptimizerBuilder"]
+    metrics = tree.get("metric")
+    waiting = [
+        tree.get("architecture"),
+        "LearningRate",
+        "OptimizerBuilder",
+        *([metrics] if isinstance(metrics, str) else metrics or ()),
+    ]
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()

@@ -23,7 +23,7 @@ TOP_LEVEL: dict[str, tuple[tuple[type, ...], Any]] = {
     "pretrain_weights": ((str, type(None)), None),
     "worker_num": ((int,), 2),
     "seed": ((int,), 0),
-    "metric": ((str,), "COCO"),
+    "metric": ((str, list), "COCO"),
     "use_ema": ((bool,), False),
     "ema_decay": ((float,), 0.9998),
     "norm_type": ((str, type(None)), UNSET),

@@ -5,20 +5,19 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import paddle
 from ppdet.core.workspace import AttrDict
 
-from ppdet_ext.errors import UserError
-from ppdet_ext.evaluation import format_classwise
+from ppdet_ext.evaluation import CocoMetric, format_classwise
 
 from . import distributed
-from .build import build_model, load_dataset, make_loader
+from .build import load_dataset
 from .checkpoint import write_atomic
-from .evaluator import Evaluation, run_evaluation
+from .evaluator import Evaluation, metrics_of, run_evaluation
+from .inference import Inference, inference_loader, inference_of
 from .run_folder import run_folder
 from .together import on_rank_0
-from .weights import load_weights
 
 logger = logging.getLogger("ppdet_ext.engine")
 RESULTS_FILE = "eval.json"
@@ -33,14 +32,12 @@ def among_ranks(cfg: AttrDict) -> Iterator[None]:
         yield
 
 
-def model_with_weights(cfg: AttrDict) -> paddle.nn.Layer:
-    """The configured model in eval mode with the configured `weights`; UserError when there are none or they differ."""
-    if not cfg.weights:
-        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
-    model = build_model(cfg)
-    load_weights(model, cfg.weights)
-    model.eval()
-    return model
+def prepare(cfg: AttrDict, key: str) -> tuple[Inference, Any]:
+    """What predicts, and the read data set under `key`. Raises: UserError for what the user can mend."""
+    dataset = load_dataset(cfg, key)
+    model = inference_of(cfg, dataset.class_names, dataset.category_ids)
+    # Members of other configurations have it loaded anew.
+    return model, load_dataset(cfg, key)
 
 
 def evaluate(
@@ -50,7 +47,7 @@ def evaluate(
     save_prediction_only: bool = False,
     output_eval: str | Path | None = None,
 ) -> Evaluation:
-    """Evaluate `cfg.weights` on EvalDataset; logs COCO's tables and writes the numbers to `eval.json`.
+    """Evaluate `cfg.weights` on EvalDataset; logs the metrics' tables and writes the numbers to `eval.json`.
 
     Every rank predicts its part; rank 0 computes, logs and writes. The numbers do not depend on the number of ranks.
 
@@ -64,10 +61,9 @@ def evaluate(
         UserError: for what the user can mend.
     """
     with among_ranks(cfg):
-        model = model_with_weights(cfg)
-        dataset = load_dataset(cfg, "EvalDataset")
-        loader = make_loader(cfg, dataset, "eval")
-        outcome = run_evaluation(model, dataset, loader, with_metrics=not save_prediction_only)
+        model, dataset = prepare(cfg, "EvalDataset")
+        loader = inference_loader(cfg, dataset, "eval")
+        outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)
         folder = Path(output_eval) if output_eval else run_folder(cfg)
         on_rank_0(lambda: _write(outcome, folder, str(cfg.weights), classwise), "writing the results")
     return outcome
@@ -78,8 +74,9 @@ def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> 
         for path in outcome.write_predictions(folder):
             logger.info("Wrote %s", path)
         return
-    logger.info("%s", outcome.metric.summary)
-    if classwise:
-        logger.info("Per class:\n%s", format_classwise(outcome.metric.classwise()))
+    for metric in outcome.metrics:
+        logger.info("%s", metric.summary)
+        if classwise and isinstance(metric, CocoMetric):
+            logger.info("Per class:\n%s", format_classwise(metric.classwise()))
     record = {"weights": weights, "images": outcome.images, "seconds": outcome.seconds, **outcome.numbers}
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")

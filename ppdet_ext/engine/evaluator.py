@@ -2,18 +2,19 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import paddle
+from ppdet.core.workspace import AttrDict
 
 from ppdet_ext.data.loader import Loader
 from ppdet_ext.data.record import Record
 from ppdet_ext.errors import DivergenceError, UserError
-from ppdet_ext.evaluation import CocoMetric
+from ppdet_ext.evaluation import METRICS, CocoMetric, Metric, build_metric
 from ppdet_ext.structures import Detections
 
 from . import distributed, interrupt
@@ -31,26 +32,26 @@ class Evaluation:
     Attributes:
         images: of all ranks.
         seconds: of predicting, until the last rank was through.
-        numbers: see `CocoMetric.compute`; empty if not asked for.
-        metric: holds all predictions on rank 0, None on the others.
+        numbers: see `Metric.compute`, of all metrics, the deciding one first. Empty if not asked for.
+        metrics: hold all predictions on rank 0, none on the others.
     """
 
     images: int
     seconds: float
     numbers: dict[str, list[float]]
-    metric: CocoMetric | None
+    metrics: list[Metric]
 
     def write_predictions(self, folder: Path) -> list[Path]:
         """Write bbox.json and mask.json to `folder`. UserError when it is not writable."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return self.metric.save_json(folder)
+            return next(metric for metric in self.metrics if isinstance(metric, CocoMetric)).save_json(folder)
         except OSError as error:
             raise UserError(f"Cannot write predictions to {folder}: {error.strerror or error}") from error
 
 
 def predict(
-    model: paddle.nn.Layer, loader: Iterable[dict[str, Any]], images: int, title: str
+    model: Callable[[dict[str, Any]], list[Detections]], loader: Iterable[dict[str, Any]], images: int, title: str
 ) -> Iterator[tuple[int, str, Detections]]:
     """(image id, name, detections) for each image of the loader; the model's train/eval mode is put back at the end.
 
@@ -81,10 +82,21 @@ def predict(
             model.train()
 
 
+def metrics_of(cfg: AttrDict) -> list[Metric]:
+    """The configured metrics, each with the options of its section."""
+    names = [cfg.metric] if isinstance(cfg.metric, str) else cfg.metric
+    return [build_metric(name, dict(cfg.get(METRICS[name].__name__) or {})) for name in names]
+
+
 def run_evaluation(
-    model: paddle.nn.Layer, dataset: Any, loader: Iterable[dict[str, Any]], *, with_metrics: bool = True
+    model: Callable[[dict[str, Any]], list[Detections]],
+    dataset: Any,
+    loader: Iterable[dict[str, Any]],
+    metrics: Sequence[Metric] | None = None,
+    *,
+    with_metrics: bool = True,
 ) -> Evaluation:
-    """Predict every image of a loaded data set and compute COCO's numbers from its records, without files.
+    """Predict every image of a loaded data set and compute metrics from its records, without files.
 
     Called by all ranks: each predicts the batches of its loader, rank 0 gets the results and computes.
 
@@ -92,6 +104,7 @@ def run_evaluation(
         model: see `predict`; the same on all ranks.
         dataset: has records, class_names and category_ids; the same on all ranks.
         loader: over that data set, or this rank's part of it, in eval mode.
+        metrics: not started yet; COCO's by default.
         with_metrics: False only collects the predictions (`Evaluation.write_predictions`).
 
     Raises:
@@ -101,20 +114,22 @@ def run_evaluation(
     began = time.perf_counter()
     images = loader.images if isinstance(loader, Loader) else len(dataset.records)
     shards = on_every_rank(lambda: [(im_id, found) for im_id, _, found in predict(model, loader, images, "Eval")], "evaluation")
-    metric: CocoMetric | None = None
+    chosen = list(metrics or [CocoMetric()]) if with_metrics else [CocoMetric()]
 
     def finish() -> tuple[float, dict[str, list[float]]]:
-        nonlocal metric
-        distributed.phase("computing COCO's numbers")
+        distributed.phase("computing metrics")
         seconds = time.perf_counter() - began
-        metric = _metric(dataset, in_order(dataset.records, shards))
+        _fill(chosen, dataset, in_order(dataset.records, shards))
         logger.info(
             "Total sample number: %d, average FPS: %.2f", len(dataset.records), len(dataset.records) / max(seconds, 1e-9)
         )
-        return seconds, metric.compute() if with_metrics else {}
+        numbers: dict[str, list[float]] = {}
+        for metric in chosen if with_metrics else ():
+            numbers |= metric.compute()
+        return seconds, numbers
 
-    seconds, numbers = on_rank_0(finish, "COCO's numbers")
-    return Evaluation(len(dataset.records), seconds, numbers, metric)
+    seconds, numbers = on_rank_0(finish, "metrics")
+    return Evaluation(len(dataset.records), seconds, numbers, chosen if distributed.world()[0] == 0 else [])
 
 
 def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Result]]]) -> list[tuple[int, Result]]:
@@ -150,9 +165,8 @@ def _by(results: Sequence[tuple[int, Any]]) -> str:
     return f"by ranks {', '.join(str(rank) for rank, _ in results)}" if results else "by none"
 
 
-def _metric(dataset: Any, predictions: Sequence[tuple[int, Detections]]) -> CocoMetric:
-    kinds = ("bbox",) if predictions and predictions[0][1].masks is None else ("bbox", "segm")
-    metric = CocoMetric(dataset.records, dataset.class_names, dataset.category_ids, iou_types=kinds)
-    for im_id, detections in predictions:
-        metric.update(im_id, detections)
-    return metric
+def _fill(metrics: Sequence[Metric], dataset: Any, predictions: Sequence[tuple[int, Detections]]) -> None:
+    for metric in metrics:
+        metric.start(dataset.records, dataset.class_names, dataset.category_ids)
+        for im_id, detections in predictions:
+            metric.update(im_id, detections)

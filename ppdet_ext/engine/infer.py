@@ -17,10 +17,11 @@ from ppdet_ext.inference.submission import read_submission, write_kaggle_submiss
 from ppdet_ext.structures import Detections
 
 from . import distributed
-from .build import load_dataset, make_loader
+from .build import load_dataset
 from .checkpoint import write_atomic
-from .eval import among_ranks, model_with_weights
+from .eval import among_ranks
 from .evaluator import in_order, predict
+from .inference import inference_loader, inference_of
 from .together import on_every_rank, on_rank_0
 
 Result = TypeVar("Result")
@@ -57,15 +58,15 @@ class Predictor:
     """
 
     def __init__(self, cfg: AttrDict, images: str | None) -> None:
-        self.model = model_with_weights(cfg)
         if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
         self.class_names, self.category_ids, self.invented = class_list(cfg)
+        self.model = inference_of(cfg, self.class_names, self.category_ids)
         if images is None:
             self.dataset = load_dataset(cfg, "TestDataset")
         else:
             self.dataset = ImageFolder(images, self.class_names, self.category_ids).load()
-        self.loader = make_loader(cfg, self.dataset, "test")
+        self.loader = inference_loader(cfg, self.dataset, "test")
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")

@@ -16,7 +16,7 @@ from .checkpoint import Circumstances, circumstances_of
 from .checkpoint.find import AUTO
 from .config import dump_config
 from .divergence import LossGuard
-from .evaluator import run_evaluation
+from .evaluator import metrics_of, run_evaluation
 from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
 from .hooks.metrics_file import METRICS_FILE
 from .learning_rate import scale_learning_rate
@@ -152,9 +152,9 @@ def _hooks(cfg: AttrDict, folder: Path, evaluate: bool, vdl_log_dir: str | Path 
         loader = make_loader(cfg, dataset, "eval")
 
         def evaluate_model(model: paddle.nn.Layer) -> dict[str, list[float]]:
-            outcome = run_evaluation(model, dataset, loader)
-            if first:
-                logger.info("%s", outcome.metric.summary)
+            outcome = run_evaluation(model, dataset, loader, metrics_of(cfg))
+            for metric in outcome.metrics:
+                logger.info("%s", metric.summary)
             return outcome.numbers
 
         hooks.append(Evaluate(evaluate_model, cfg.snapshot_epoch))

@@ -99,7 +99,7 @@ def test_perfect_predictions_score_one_and_the_mode_is_put_back() -> None:
     assert outcome.images == 3
     assert model.modes == [(False, False)] * 2
     assert model.training
-    assert "Average Precision" in outcome.metric.summary
+    assert "Average Precision" in outcome.metrics[0].summary
 
 
 def test_a_wrong_prediction_costs() -> None:

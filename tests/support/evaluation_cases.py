@@ -110,7 +110,7 @@ def evaluation(worker_num: int = 0, images: int = IMAGES, batch_size: int = BATC
 def numbers(**options) -> Callable[[int], Any]:
     def case(rank: int) -> tuple[Any, ...]:
         outcome = evaluation(**options)
-        return outcome.numbers, outcome.images, outcome.seconds, outcome.metric is None
+        return outcome.numbers, outcome.images, outcome.seconds, outcome.metrics == []
 
     return case
 

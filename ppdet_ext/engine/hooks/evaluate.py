@@ -18,6 +18,13 @@ def is_snapshot(trainer: Trainer, snapshot_epoch: int) -> bool:
     return (trainer.epoch + 1) % snapshot_epoch == 0 or trainer.epoch == trainer.epochs - 1
 
 
+def decisive(metrics: dict[str, list[float]]) -> tuple[str, float]:
+    """What decides which weights are the best: the first metric's first number, of COCO's the mask AP where there is one."""
+    kind = next(iter(metrics))
+    kind = "segm" if kind == "bbox" and "segm" in metrics else kind
+    return {"segm": "mask AP", "bbox": "box AP"}.get(kind, kind), metrics[kind][0]
+
+
 class Evaluate(Hook):
     """Evaluates at the end of each snapshot epoch and leaves the result in `trainer.metrics`.
 
@@ -25,7 +32,7 @@ class Evaluate(Hook):
     `SaveCheckpoints`, so that the checkpoint holds the result and a resumed run owes no evaluation.
 
     Args:
-        evaluate: model -> {"bbox": 12 numbers, "segm": 12 numbers}.
+        evaluate: model -> numbers of each metric, as {"bbox": 12 numbers, "segm": 12 numbers}.
         snapshot_epoch: epochs between evaluations.
     """
 

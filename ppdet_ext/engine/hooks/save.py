@@ -12,7 +12,7 @@ from ppdet_ext.engine.checkpoint.files import digest, remove_folder
 from ppdet_ext.engine.checkpoint.folder import CHECKPOINTS, WEIGHTS, list_folders
 
 from .base import Hook
-from .evaluate import is_snapshot
+from .evaluate import decisive, is_snapshot
 
 if TYPE_CHECKING:
     from ppdet_ext.engine.trainer import Trainer
@@ -115,14 +115,12 @@ class SaveCheckpoints(Hook):
             self._write(trainer, folder, Position(trainer.epoch, trainer.step), finite=False)
 
     def _is_best(self, metrics: dict[str, list[float]], position: Position) -> bool:
-        kind = "segm" if "segm" in metrics else "bbox"
-        value = metrics[kind][0]
+        name, value = decisive(metrics)
         better = self.best is None or value > self.best
         if better:
             self.best, self.best_checkpoint = value, position.name
         if distributed.world()[0] == 0:
-            name = {"segm": "mask", "bbox": "box"}[kind]
-            logger.info("Best %s AP so far: %.3f (%s)", name, self.best, self.best_checkpoint)
+            logger.info("Best %s so far: %.3f (%s)", name, self.best, self.best_checkpoint)
         return better
 
     def save(self, trainer: Trainer, position: Position) -> None:

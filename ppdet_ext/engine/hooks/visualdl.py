@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class VisualDL(Hook):
-    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP` per evaluation.
+    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP`
+    (or the metric's name) per evaluation.
 
     Args:
         folder: where VisualDL's log goes; show it with `visualdl --logdir folder`.
@@ -41,9 +42,8 @@ class VisualDL(Hook):
                 self.writer.add_scalar(name, value, trainer.iteration)
 
     def after_epoch(self, trainer: Trainer) -> None:
-        for kind, name in (("bbox", "bbox"), ("segm", "mask")):
-            if trainer.metrics is not None and kind in trainer.metrics:
-                self.writer.add_scalar(f"{name}-mAP", trainer.metrics[kind][0], trainer.epoch)
+        for kind, numbers in (trainer.metrics or {}).items():
+            self.writer.add_scalar({"bbox": "bbox-mAP", "segm": "mask-mAP"}.get(kind, kind), numbers[0], trainer.epoch)
 
     def after_train(self, trainer: Trainer) -> None:
         self.writer.close()

@@ -1,0 +1,81 @@
+"""From a configuration to something that predicts: a model or an ensemble with its weights, and the steps after it."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.inference.postprocess import PostProcess
+from ppdet_ext.structures import Detections
+
+from .build import make_loader
+from .config_inference import ENSEMBLE, POSTPROCESS, VIEWS
+from .distributed import world
+from .members import ensemble_of, model_with_weights
+
+
+class Inference:
+    """A model or an ensemble with its weights, and the steps after it.
+
+    Args:
+        model: in eval mode has `candidates(batch)`, one `Candidates` an image.
+        steps: what happens to these; None cuts the masks at the model's own threshold and keeps all.
+    """
+
+    def __init__(self, model: Any, steps: PostProcess | None = None) -> None:
+        self.model, self.steps = model, steps
+
+    @property
+    def training(self) -> bool:
+        return self.model.training
+
+    def train(self) -> None:
+        self.model.train()
+
+    def eval(self) -> None:
+        self.model.eval()
+
+    def candidates(self, batch: dict[str, Any]) -> list[Candidates]:
+        """What the model found in each image of a batch, before any step."""
+        return self.model.candidates(batch)
+
+    def __call__(self, batch: dict[str, Any]) -> list[Detections]:
+        """Final detections in each image of a batch, best first."""
+        found = self.candidates(batch)
+        if self.steps is None:
+            return [one.detections(self.model.mask_threshold) for one in found]
+        return [self.steps(one, str(name)) for one, name in zip(found, batch["names"])]
+
+
+def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int]) -> Inference:
+    """What the configuration predicts with, in eval mode.
+
+    Args:
+        cfg: from `load_config`; `weights`, or `Ensemble` instead, and `TestTimeAugmentation`, `PostProcess` are used.
+        class_names, category_ids: by label, for steps with values of a class.
+
+    Raises:
+        UserError: no weights, or weights, members or steps that do not go together.
+    """
+    if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
+        model: Any = ensemble_of(cfg)
+    else:
+        model = model_with_weights(cfg, cfg.weights)
+    model.eval()
+    entries = cfg.get(POSTPROCESS)
+    steps = PostProcess(entries, class_names, category_ids, model.mask_threshold) if entries else None
+    return Inference(model, steps)
+
+
+def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
+    """This rank's batches of a read data set for `inference_of`, by the reader of `mode` ("eval", "test").
+
+    skip: ids of images that need not be predicted again.
+    """
+    rank, size = world()
+    if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
+        from ppdet_ext.data.view_loader import ViewLoader
+
+        return ViewLoader(dataset, rank=rank, world_size=size, skip=skip)
+    return make_loader(cfg, dataset, mode, skip=skip)

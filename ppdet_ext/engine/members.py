@@ -1,0 +1,77 @@
+"""Models with their weights: the one of a configuration, or those of an ensemble with their views."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.errors import UserError
+
+from .build import build_model
+from .config import load_config
+from .config_inference import ENSEMBLE, VIEWS
+from .weights import load_weights
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def model_with_weights(cfg: AttrDict, weights: str | None) -> paddle.nn.Layer:
+    """The configured model with weights. Raises: UserError when there are none or they are another model's."""
+    if not weights:
+        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
+    model = build_model(cfg)
+    if not hasattr(model, "candidates"):
+        raise UserError(f"{cfg.architecture} gives no mask probabilities; use an architecture of this toolkit.")
+    load_weights(model, weights)
+    return model
+
+
+def ensemble_of(cfg: AttrDict) -> Any:
+    """The configured members, or the one model, each with its views.
+
+    A process holds one configuration at a time, so members of others are built first; `cfg` is loaded again after them.
+
+    Raises:
+        UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
+    """
+    from ppdet_ext.inference.ensemble import Ensemble
+
+    entries = [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in cfg.get(ENSEMBLE) or ()]
+    entries = entries or [{"weights": cfg.weights}]
+    own, classes, settings = cfg.source, cfg.num_classes, dict(cfg.get(VIEWS) or {})
+    members: dict[int, Any] = {}
+    device = f"use_gpu={str(cfg.use_gpu).lower()}"
+    for position, entry in enumerate(entries):
+        if entry.get("config"):
+            members[position] = _member(load_config(entry["config"], [device]), entry, settings, classes)
+    if members:
+        cfg = load_config(*own)
+    for position, entry in enumerate(entries):
+        if position not in members:
+            members[position] = _member(cfg, entry, settings, classes)
+    views = sum(len(member.views) for member in members.values())
+    logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), views)
+    return Ensemble([members[position] for position in range(len(entries))])
+
+
+def _member(cfg: AttrDict, entry: Mapping[str, Any], settings: Mapping[str, Any], classes: int) -> Any:
+    from ppdet_ext.inference.ensemble import Member
+    from ppdet_ext.inference.views import Views
+
+    name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
+    if cfg.num_classes != classes:
+        raise UserError(f"{ENSEMBLE}: {name} has {cfg.num_classes} classes, the configuration {classes}; all need the same.")
+    reader = cfg.get("EvalReader") or cfg.get("TestReader")
+    if not reader:
+        raise UserError(f"{ENSEMBLE}: {cfg.filename} has no EvalReader, whose transforms make its views.")
+    # A member of another configuration brings its own views, unless there are some for all.
+    chosen = settings or dict(cfg.get(VIEWS) or {})
+    views = Views(
+        reader["sample_transforms"],
+        reader.get("batch_transforms") or (),
+        chosen.get("resizes") or (),
+        chosen.get("flips") or ("none",),
+    )
+    return Member(model_with_weights(cfg, entry["weights"]), views, float(entry.get("weight", 1.0)), name)
