@@ -97,7 +97,9 @@ def infer_parser() -> argparse.ArgumentParser:
     parser = base_parser("infer.py", "Draw predictions on images; without --infer_img or --infer_dir on TestDataset's.")
     add_image_flags(parser)
     parser.add_argument("--output_dir", default="output/infer", metavar="DIR", help="where pictures go (%(default)s)")
-    parser.add_argument("--draw_threshold", type=float, default=0.5, metavar="SCORE", help="lowest score drawn (%(default)s)")
+    parser.add_argument(
+        "--draw_threshold", type=float, metavar="SCORE", help="lowest score drawn (0.5; 0 where there are PostProcess steps)"
+    )
     parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
     add_postprocess_flag(parser)
     return parser

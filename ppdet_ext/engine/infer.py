@@ -21,7 +21,7 @@ from .build import load_dataset
 from .checkpoint import write_atomic
 from .eval import among_ranks
 from .evaluator import in_order, predict
-from .inference import inference_loader, inference_of
+from .inference import inference_loader, inference_of, lowest_score
 from .together import on_every_rank, on_rank_0
 
 Result = TypeVar("Result")
@@ -105,7 +105,7 @@ def infer(
     *,
     images: str | None,
     output_dir: str | Path,
-    draw_threshold: float = 0.5,
+    draw_threshold: float | None = None,
     save_results: bool = False,
 ) -> int:
     """Write a picture with masks, boxes, class names and scores for each image; returns the number of images.
@@ -114,14 +114,14 @@ def infer(
         cfg: from `load_config`.
         images: a picture, a folder, or None for TestDataset's.
         output_dir: folder for pictures (named as the images) and results.
-        draw_threshold: lowest score drawn.
+        draw_threshold: lowest score drawn, see `lowest_score`.
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
             (id, file_name).
 
     Raises:
         UserError: for what the user can mend.
     """
-    _check_threshold(draw_threshold)
+    draw_threshold = lowest_score(cfg, draw_threshold)
     folder = Path(output_dir)
     with among_ranks(cfg):
         predictor = Predictor(cfg, images)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ppdet.core.workspace import AttrDict
 
+from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.inference.postprocess import PostProcess
 from ppdet_ext.structures import Detections
@@ -66,6 +67,18 @@ def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequen
     entries = cfg.get(POSTPROCESS)
     steps = PostProcess(entries, class_names, category_ids, model.mask_threshold) if entries else None
     return Inference(model, steps)
+
+
+def lowest_score(cfg: AttrDict, asked: float | None) -> float:
+    """The score from which a detection is drawn or submitted: what was asked for, else 0.5, unless steps decide (0).
+
+    Raises: UserError when it is no score.
+    """
+    if asked is None:
+        return 0.0 if cfg.get(POSTPROCESS) else 0.5
+    if not 0 <= asked <= 1:
+        raise UserError(f"--draw_threshold is {asked:g}; scores lie between 0 and 1.")
+    return asked
 
 
 def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:

@@ -34,9 +34,10 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
 
 @pytest.mark.parametrize(("tool", "flags"), [
     ("train", "-h --help -c --config -o --opt --debug --eval -r --resume --allow_change --amp --use_vdl --vdl_log_dir"),
-    ("eval", "-h --help -c --config -o --opt --debug --classwise --save_prediction_only --output_eval"),
+    ("eval", "-h --help -c --config -o --opt --debug --classwise --save_prediction_only --output_eval --metric "
+     "--postprocess"),
     ("infer", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output_dir --draw_threshold "
-     "--save_results"),
+     "--save_results --postprocess"),
     ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
      "--draw_threshold --style"),
     ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
