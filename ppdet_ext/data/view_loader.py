@@ -1,11 +1,14 @@
 """The loader of views: pictures, one at a time, decoded once however many views of each are rendered."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ppdet_ext.errors import UserError
+
 from .base import InstanceDataSet
+from .pipeline import BatchMaker
 from .record import Sample
 from .sampler import EpochSampler
 from .transforms import ReadImage
@@ -16,16 +19,27 @@ class ViewLoader:
 
     Args:
         dataset: read.
-        read: how pictures are decoded.
+        sample_transforms: of the reader, whose ReadImage says how pictures are decoded; the others are for `Views`.
         rank, world_size: this rank takes every world_size-th image, starting with the rank-th.
         skip: image ids to leave out, for example because their results exist. What a rank is to do but for these does not
             depend on them: no image is lost where ranks are told different ones.
+
+    Raises:
+        UserError: a transform that is unknown, or no ReadImage in the first place.
     """
 
     def __init__(
-        self, dataset: InstanceDataSet, read: ReadImage, rank: int = 0, world_size: int = 1, skip: Collection[int] = ()
+        self,
+        dataset: InstanceDataSet,
+        sample_transforms: Sequence[Mapping],
+        rank: int = 0,
+        world_size: int = 1,
+        skip: Collection[int] = (),
     ):
-        self.dataset, self.read, self.skip = dataset, read, frozenset(map(int, skip))
+        self.dataset, self.skip = dataset, frozenset(map(int, skip))
+        self._read = BatchMaker(dataset, sample_transforms, (), targets=False, seed=0).transforms[0]
+        if not isinstance(self._read, ReadImage):
+            raise UserError("sample_transforms begin with ReadImage and end with NormalizeToCHW.")
         self._sampler = EpochSampler(len(dataset), 1, False, False, 0, rank, world_size, even=False)
 
     def __len__(self) -> int:
@@ -58,4 +72,4 @@ class ViewLoader:
 
     def _decoded(self, index: int) -> Sample:
         # Without annotations, as evaluation needs none; reading draws nothing at random.
-        return self.read(self.dataset.sample(index, targets=False), np.random.default_rng(0))
+        return self._read(self.dataset.sample(index, targets=False), np.random.default_rng(0))

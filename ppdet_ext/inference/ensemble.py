@@ -47,8 +47,8 @@ class Ensemble:
     at a time, whatever their number: each of the passes 1, 2 and 4 computes them anew, but for the view it turns round at.
 
     Args:
-        members: the first one's settings hold for all: NMS and number of proposals, score threshold, NMS and number of
-            detections.
+        members: the first one's settings hold for all: NMS and number of proposals; score threshold, NMS and number of
+            detections; mask threshold.
 
     Raises:
         UserError: the members do not fit together.
@@ -62,6 +62,10 @@ class Ensemble:
     @property
     def training(self) -> bool:
         return self.members[0].model.training
+
+    @property
+    def mask_threshold(self) -> float:
+        return self.members[0].model.mask_threshold
 
     def eval(self) -> None:
         """All members to evaluation mode."""
