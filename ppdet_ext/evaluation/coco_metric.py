@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +12,11 @@ from pycocotools.cocoeval import COCOeval
 
 from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
-from ppdet_ext.evaluation.coco_tables import ground_truth, predicted
 from ppdet_ext.files import write_atomically
 from ppdet_ext.structures import Detections
 
-logger = logging.getLogger("ppdet_ext")
+from .coco_tables import ground_truth, predicted
+from .metric import METRICS, Metric
 
 FILE_NAMES = {"bbox": "bbox.json", "segm": "mask.json"}  # ppdet's names
 
@@ -31,7 +30,7 @@ class ClassRow(NamedTuple):
     instances: int
 
 
-class CocoMetric:
+class CocoMetric(Metric):
     """Collects the detections of a data set's images, then computes COCO's 12 numbers for boxes and masks.
 
         metric = CocoMetric(dataset.records, dataset.class_names, dataset.category_ids)
@@ -47,65 +46,43 @@ class CocoMetric:
 
     def __init__(
         self,
-        records: Sequence[Record],
-        class_names: Sequence[str],
-        category_ids: Sequence[int],
-        iou_types: Sequence[str] = ("bbox", "segm"),
+        records: Sequence[Record] | None = None,
+        class_names: Sequence[str] = (),
+        category_ids: Sequence[int] = (),
+        iou_types: Sequence[str] | None = None,
     ) -> None:
-        """UserError for two records of one id, or category ids that are not one distinct id per class."""
-        if not iou_types or not set(iou_types) <= set(FILE_NAMES):
+        """Where `records` are given, `start` need not be called.
+
+        iou_types: "bbox", "segm" or both, which is the default where `records` are given; otherwise it is whatever the first
+        image's predictions hold. UserError for two records of one id, or category ids that are not one distinct id per class.
+        """
+        if iou_types is not None and (not iou_types or not set(iou_types) <= set(FILE_NAMES)):
             raise ValueError(f"iou_types are of {sorted(FILE_NAMES)}, not {iou_types}")
-        if len(set(category_ids)) != len(class_names) or len(category_ids) != len(class_names):
-            raise UserError(f"{len(class_names)} class names need as many different category ids, not {category_ids}")
-        self.records = {record.im_id: record for record in records}
-        if len(self.records) != len(records):
-            raise UserError(f"{len(records) - len(self.records)} image ids occur twice in the data set")
-        self.class_names = list(class_names)
-        self.category_ids = list(map(int, category_ids))
-        self.iou_types = tuple(iou_types)
-        self.summary = ""
-        self._found: dict[int, Detections] = {}
+        self._asked = iou_types if records is None else iou_types or tuple(FILE_NAMES)
+        if records is not None:
+            self.start(records, class_names, category_ids)
+
+    def start(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        super().start(records, class_names, category_ids)
+        self.iou_types = tuple(self._asked or FILE_NAMES)
         self._evaluated: dict[str, COCOeval] = {}
 
     def update(self, im_id: int, detections: Detections) -> None:
-        """Take the detections of one image; UserError where they do not fit the data set."""
-        record = self.records.get(im_id)
-        if record is None:
-            raise UserError(f"predictions for image id {im_id}, which is not in the data set")
-        if im_id in self._found:
-            raise UserError(f"{record.name}: predictions were given twice for image id {im_id}")
-        if (detections.height, detections.width) != (record.height, record.width):
-            raise UserError(
-                f"{record.name}: predictions for {detections.height}x{detections.width}, the image has "
-                f"{record.height}x{record.width} pixels"
-            )
-        if "segm" in self.iou_types and detections.masks is None:
-            raise UserError(f"{record.name}: predictions have no masks; evaluate boxes only")
-        if len(detections) and not 0 <= detections.labels.min() <= detections.labels.max() < len(self.class_names):
-            raise UserError(
-                f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
-                f"of classes; the data set has {len(self.class_names)}"
-            )
+        if not self._asked and not self.found:
+            self.iou_types = ("bbox",) if detections.masks is None else tuple(FILE_NAMES)
+        if "segm" in self.iou_types and detections.masks is None and im_id in self.records:
+            raise UserError(f"{self.records[im_id].name}: predictions have no masks; evaluate boxes only")
+        super().update(im_id, detections)
         self._evaluated.clear()
-        self._found[im_id] = detections
-
-    @property
-    def missing(self) -> list[int]:
-        """Ids of the images that were never updated, in the data set's order."""
-        return [im_id for im_id in self.records if im_id not in self._found]
 
     def compute(self) -> dict[str, list[float]]:
         """The 12 numbers of each kind, and their table as text in `summary`. Missing images are logged."""
-        if self.missing:
-            names = ", ".join(self.records[im_id].name for im_id in self.missing[:10])
-            logger.warning(
-                "%d of %d images have no predictions and count as empty: %s", len(self.missing), len(self.records), names
-            )
+        self.warn_of_missing()
         records = list(self.records.values())
         truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
         texts = []
         for iou_type in self.iou_types:
-            evaluator = COCOeval(truth, predicted(records, self.category_ids, self._found, iou_type), iou_type)
+            evaluator = COCOeval(truth, predicted(records, self.category_ids, self.found, iou_type), iou_type)
             with contextlib.redirect_stdout(io.StringIO()):
                 evaluator.evaluate()
                 evaluator.accumulate()
@@ -135,7 +112,7 @@ class CocoMetric:
     def save_json(self, folder: str | Path) -> list[Path]:
         """Write the predictions so far as COCO results, `bbox.json` and `mask.json` as ppdet names them."""
         results = {"bbox": [], "segm": []}
-        for im_id, detections in self._found.items():
+        for im_id, detections in self.found.items():
             boxes, segments = detections.to_coco(im_id, self.category_ids)
             results["bbox"] += boxes
             results["segm"] += [
@@ -146,6 +123,9 @@ class CocoMetric:
             paths.append(Path(folder) / FILE_NAMES[iou_type])
             write_atomically(paths[-1], json.dumps(results[iou_type]).encode())
         return paths
+
+
+METRICS["COCO"] = CocoMetric  # the name that ppdet's configurations use
 
 
 def format_classwise(rows: Sequence[ClassRow]) -> str:

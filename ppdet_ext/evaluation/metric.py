@@ -1,16 +1,22 @@
 """What every metric offers, and the kind that is put together from one image's one class at a time."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ppdet.core.workspace import register
 
+from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Detections, Rle
 
+logger = logging.getLogger("ppdet_ext")
+
 METRICS: dict[str, type["Metric"]] = {}
+NOWHERE = -1.0  # the number of a class that is neither annotated nor predicted, as in pycocotools
 
 
 def register_metric(cls: type["Metric"]) -> type["Metric"]:
@@ -23,7 +29,7 @@ class Metric:
     """Collects the detections of a data set's images, then computes numbers.
 
         metric = SeverstalDice()
-        metric.start(dataset.records, dataset.class_names, dataset.category_ids)
+        metric.start(dataset.records, dataset.class_names, dataset.category_ids)    # or metric.start_on(dataset)
         for im_id, detections in predictions:
             metric.update(im_id, detections)
         numbers = metric.compute()      # {"SeverstalDice": [the number that counts, …]}
@@ -35,13 +41,22 @@ class Metric:
 
     summary = ""
 
+    def start_on(self, dataset: InstanceDataSet) -> None:
+        """`start` with all images of a data set. Raises: UserError when it has no annotations, or not the ones needed."""
+        if not dataset.annotated:
+            raise UserError(f"{type(self).__name__} compares with annotations, and this data set has none: set its anno_path.")
+        self.start(dataset.records, dataset.class_names, dataset.category_ids)
+
     def start(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Begin with nothing found. Raises: UserError when the records do not hold what the metric needs."""
         self.records = {record.im_id: record for record in records}
         if len(self.records) != len(records):
             raise UserError(f"{len(records) - len(self.records)} image ids occur twice in the data set")
+        if len(set(category_ids)) != len(class_names) or len(category_ids) != len(class_names):
+            raise UserError(f"{len(class_names)} class names need as many different category ids, not {category_ids}")
         self.class_names, self.category_ids = list(class_names), list(map(int, category_ids))
         self.found: dict[int, Detections] = {}
+        self.summary = ""
 
     def update(self, im_id: int, detections: Detections) -> None:
         """Take the detections of one image; UserError where they do not fit the data set."""
@@ -62,20 +77,68 @@ class Metric:
             )
         self.found[im_id] = detections
 
+    @property
+    def missing(self) -> list[int]:
+        """Ids of the images that were never updated, in the data set's order."""
+        return [im_id for im_id in self.records if im_id not in self.found]
+
     def compute(self) -> dict[str, list[float]]:
         """Named lists of numbers; of the first list, the first number is the one that counts (higher is better)."""
         raise NotImplementedError
+
+    def warn_of_missing(self) -> None:
+        """Log how many images have no predictions, and the first ten names."""
+        if self.missing:
+            names = ", ".join(self.records[im_id].name for im_id in self.missing[:10])
+            logger.warning(
+                "%d of %d images have no predictions and count as empty: %s", len(self.missing), len(self.records), names
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The annotations of one class in one image.
+
+    im_id: of the image. masks: n of the image's size. crowd: (n,) bool. attributes: n tuples, or None where there are none.
+    """
+
+    im_id: int
+    masks: list[Rle]
+    crowd: np.ndarray
+    attributes: list[tuple[int, ...]] | None = None
+
+    @classmethod
+    def of(cls, record: Record, label: int) -> "Truth":
+        """That class of a record."""
+        own = np.flatnonzero(record.labels == label)
+        attributes = None if record.attributes is None else [record.attributes[i] for i in own]
+        return cls(record.im_id, [record.masks[i] for i in own], record.crowd[own], attributes)
 
 
 class CellMetric(Metric):
     """A metric that is put together from cells, one for each image and class.
 
     Subclasses implement `prepare`, `cell` and `combine`. Searching thresholds calls `prepare` once per image, class and mask
-    threshold, `cell` once per selection of the masks, `combine` once per setting.
+    threshold, `cell` once per selection of the masks, `combine` once per setting (for any of the images):
+
+        prepared = metric.prepare(Truth.of(record, label), masks)
+        cell = metric.cell(prepared, scores, np.flatnonzero(scores >= 0.5))
+        numbers = metric.combine([[cell, …of each class] …of each image])
     """
 
-    def prepare(self, truth: list[Rle], found: list[Rle]) -> Any:
-        """Whatever makes `cell` cheap. Args: masks of the image's size, of one class; `found` by falling score."""
+    def start(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        super().start(records, class_names, category_ids)
+        if not records:
+            raise UserError(f"{type(self).__name__}: the data set has no images.")
+        for record in records:
+            if len(record.masks) != len(record.labels):
+                raise UserError(
+                    f"{record.name}: {len(record.masks)} masks for {len(record.labels)} objects, and {type(self).__name__} "
+                    "compares masks; use a data set with masks, or metric: COCO for boxes."
+                )
+
+    def prepare(self, truth: Truth, found: list[Rle]) -> Any:
+        """Whatever makes `cell` cheap. Args: `found`: masks of the image's size, of the same class, by falling score."""
         raise NotImplementedError
 
     def cell(self, prepared: Any, scores: np.ndarray, chosen: np.ndarray) -> Any:
@@ -89,21 +152,39 @@ class CellMetric(Metric):
         raise NotImplementedError
 
     def combine(self, cells: list[list[Any]]) -> dict[str, list[float]]:
-        """The numbers (see `compute`) from the cells of all images, in the data set's order, and all classes."""
+        """The numbers (see `compute`) from the cells of some images, each a list with all classes; the first is the metric's.
+
+        Needs `start` for nothing but the names of classes in the messages of `table`.
+        """
         raise NotImplementedError
 
     def compute(self) -> dict[str, list[float]]:
+        self.warn_of_missing()
         cells = []
         for im_id, record in self.records.items():
-            found = self.found.get(im_id) or Detections.empty(record.height, record.width)
+            found = self.found.get(im_id, Detections.empty(record.height, record.width))
             if found.masks is None:
                 raise UserError(f"{record.name}: predictions have no masks, which {type(self).__name__} compares.")
             cells.append([self._cell_of(record, found, label) for label in range(len(self.class_names))])
-        return self.combine(cells)
+        numbers = self.combine(cells)
+        self.summary = self.table(numbers)
+        return numbers
+
+    def table(self, numbers: dict[str, list[float]]) -> str:
+        """Numbers of `combine` as text: the metric, then its value for each class."""
+        name, (total, *classes) = next(iter(numbers.items()))
+        wide = max(map(len, [*self.class_names, name]))
+        counts = np.bincount(
+            np.concatenate([record.labels for record in self.records.values()]), minlength=len(self.class_names)
+        )
+        lines = [f"{name:{wide}s}  {total:7.4f}", f"{'class':{wide}s}  {'value':>7s}  {'instances':>9s}"]
+        for class_name, value, count in zip(self.class_names, classes, counts):
+            shown = f"{'-':>7s}" if value == NOWHERE else f"{value:7.4f}"
+            lines.append(f"{class_name:{wide}s}  {shown}  {count:9d}")
+        return "\n".join(lines)
 
     def _cell_of(self, record: Record, found: Detections, label: int) -> Any:
-        truth = [mask for mask, own in zip(record.masks, record.labels.tolist()) if own == label]
         order = np.argsort(-found.scores, kind="stable")
         own = order[found.labels[order] == label]
-        prepared = self.prepare(truth, [found.masks[i] for i in own])
+        prepared = self.prepare(Truth.of(record, label), [found.masks[i] for i in own])
         return self.cell(prepared, found.scores[own], np.arange(len(own)))
