@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_ext.data.sample.defects import CLASS_IDS, MAKERS, Stamp, largest_component
+from ppdet_ext.data.sample.steel.defects import CLASS_IDS, MAKERS, Stamp, largest_component
 
 
 def stamps(class_id: int, scale: float = 1.0, count: int = 25) -> list[Stamp]:

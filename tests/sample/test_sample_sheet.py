@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ppdet_ext.data.sample import Sheet, make_sheet, part_of
-from ppdet_ext.data.sample.recipe import BLOCK, classes_of, count_of
+from ppdet_ext.data.sample.steel.recipe import BLOCK, classes_of, count_of
 
 SIZES = [(64, 128), (128, 400), (256, 512)]
 

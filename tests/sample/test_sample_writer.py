@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_ext.data.sample import SampleSpec, make_sheet, part_of, sheet_name, write_sample_set, writer
+from ppdet_ext.data.sample import KINDS, SampleSpec, make_sheet, part_of, write_sample_set
 from ppdet_ext.data.sample.__main__ import main
+from ppdet_ext.data.sample.steel import kind as steel
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 SPEC = SampleSpec(images=16, seed=3, height=64, width=160)
+sheet_name = KINDS["steel"].name
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -76,7 +78,7 @@ def test_the_number_of_sheets_does_not_change_a_sheet(made, tmp_path):
 
 
 def test_a_complete_set_is_recognised(made, monkeypatch):
-    monkeypatch.setattr(writer, "make_sheet", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(steel, "make_sheet", lambda *_: pytest.fail("made again"))
     before = content(made)
     assert write_sample_set(made, SPEC) is False
     assert content(made) == before
@@ -101,7 +103,7 @@ def interrupt_after(monkeypatch, count: int) -> list[int]:
         asked.append(index)
         return make_sheet(seed, index, height, width)
 
-    monkeypatch.setattr(writer, "make_sheet", stopping)
+    monkeypatch.setattr(steel, "make_sheet", stopping)
     return asked
 
 

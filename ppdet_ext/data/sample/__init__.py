@@ -1,10 +1,12 @@
-"""Sample sheets: rolled steel with four kinds of labelled defects, drawn from a seed, in Severstal's layout.
+"""Sample sets drawn from a seed, each in the layout of the real one: steel sheets (Severstal), fashion (iMaterialist 2019).
 
 python -m ppdet_ext.data.sample --out dataset/steel_sample --images 96 --seed 0
+python -m ppdet_ext.data.sample --kind fashion --out dataset/fashion_sample --images 160 --seed 0
 """
 
-from .recipe import part_of
-from .sheet import Sheet, make_sheet
-from .writer import SampleSpec, sheet_name, write_sample_set
+from .base import part_of
+from .spec import KINDS, SampleSpec, kind_of
+from .steel import Sheet, make_sheet
+from .writer import write_sample_set
 
-__all__ = ["SampleSpec", "Sheet", "make_sheet", "part_of", "sheet_name", "write_sample_set"]
+__all__ = ["KINDS", "SampleSpec", "Sheet", "kind_of", "make_sheet", "part_of", "write_sample_set"]

@@ -1,26 +1,31 @@
-"""Command line of the sample-sheet generator: parse flags, make the set, say where it is."""
+"""Command line of the generator of sample sets: parse flags, make the set, say where it is."""
 
 import argparse
 import csv
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ppdet_ext.errors import UserError
 
-from .writer import SampleSpec, write_sample_set
+from .spec import KINDS, SampleSpec, kind_of
+from .writer import write_sample_set
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The flags; defaults are those of `SampleSpec`."""
-    parser = argparse.ArgumentParser(prog="python -m ppdet_ext.data.sample", description="Make a set of sample steel sheets.")
+
+    def per_kind(key: str) -> str:
+        return ", ".join(f"{name}: {getattr(kind, key)}" for name, kind in KINDS.items())
+
+    parser = argparse.ArgumentParser(prog="python -m ppdet_ext.data.sample", description="Make a set of sample pictures.")
+    parser.add_argument("--kind", default=SampleSpec.kind, help=f"what to draw: {', '.join(KINDS)} (%(default)s)")
     parser.add_argument("--out", required=True, help="folder to make, e.g. dataset/steel_sample")
-    parser.add_argument("--images", type=int, default=SampleSpec.images, help="sheets (%(default)s), a quarter held out")
-    parser.add_argument("--seed", type=int, default=SampleSpec.seed, help="same seed, same sheets (%(default)s)")
-    parser.add_argument("--height", type=int, default=SampleSpec.height, help="sheet height (%(default)s)")
-    parser.add_argument("--width", type=int, default=SampleSpec.width, help="sheet width (%(default)s)")
+    parser.add_argument("--images", type=int, help=f"pictures ({per_kind('images')}), a quarter held out")
+    parser.add_argument("--seed", type=int, default=SampleSpec.seed, help="same seed, same pictures (%(default)s)")
+    parser.add_argument("--height", type=int, help=f"height ({per_kind('height')}); fashion pictures vary around it")
+    parser.add_argument("--width", type=int, help=f"width ({per_kind('width')}); fashion pictures vary around it")
     parser.add_argument("--quality", type=int, default=SampleSpec.quality, help="JPEG quality (%(default)s)")
     return parser.parse_args(argv)
 
@@ -30,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parse_flags(argv)
     start = time.monotonic()
     try:
-        spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality)
+        spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality, flags.kind)
         made = write_sample_set(flags.out, spec)
         print(f"{flags.out}: {summary(Path(flags.out), spec)}")
         print(f"made in {time.monotonic() - start:.0f} s" if made else "already complete, nothing to do")
@@ -44,14 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def summary(out: Path, spec: SampleSpec) -> str:
-    """One line on the set in `out`: sheets, held out, clean, rows per class."""
+    """One line on the set in `out`: pictures, held out, clean, rows per class."""
+    kind = kind_of(spec.kind)
     with (out / "train.csv").open(newline="") as stream:
-        rows = [(row["ImageId"], row["ClassId"]) for row in csv.DictReader(stream)]
-    counts = Counter(class_id for _, class_id in rows)
-    per_class = ", ".join(f"{counts[class_id]} of class {class_id}" for class_id in sorted(counts))
-    clean = spec.images - len({name for name, _ in rows})
-    size = f"{spec.images} sheets {spec.width}×{spec.height}"
-    return f"{size}, {spec.images // 4} held out, {clean} clean; rows: {per_class}"
+        name, *rows = zip(*list(csv.reader(stream))[1:])
+    clean = spec.images - len(set(name))
+    size = f"{spec.images} {kind.noun}s {spec.width}×{spec.height}"
+    return f"{size}, {spec.images // 4} held out, {clean} clean; {kind.describe(list(zip(*rows)))}"
 
 
 if __name__ == "__main__":

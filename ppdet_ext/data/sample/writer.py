@@ -1,17 +1,16 @@
-"""Write a sample set in the layout of Kaggle's Severstal set; resumable, replaces nothing foreign.
+"""Write a sample set of any kind in the layout of the real one; resumable, replaces nothing foreign.
 
-OUT/train_images/sheet_00000.jpg …   grey sheets, stored with three channels as Kaggle's are
-OUT/train.csv                        ImageId,ClassId,EncodedPixels: a row per sheet and class it shows
-OUT/split.csv                        ImageId,part: a row per sheet, part is train or val (held out)
-OUT/train.txt, OUT/val.txt           the same split as plain lists of file names
-OUT/sample.json                      the parameters; written last: the set is complete
-OUT/.progress.jsonl                  while unfinished: the parameters, then a line per finished sheet
+OUT/<folder of the kind>/*.jpg   the pictures
+OUT/train.csv                    ImageId and the columns of the kind: a row per mask
+OUT/split.csv                    ImageId,part: a row per picture, part is train or val (held out)
+OUT/train.txt, OUT/val.txt       the same split as plain lists of file names
+OUT/sample.json                  the parameters; written last: the set is complete
+OUT/.progress.jsonl              while unfinished: the parameters, then a line per finished picture
 """
 
 import json
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -20,50 +19,14 @@ from tqdm import tqdm
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.files import write_atomically
-from ppdet_ext.structures import Rle
 
-from .defects import CLASS_IDS
-from .recipe import BLOCK, part_of
-from .sheet import make_sheet
+from .base import Kind, Row, part_of
+from .spec import SampleSpec, kind_of
 
-# Raise when the same parameters give other pixels than before: an older set is then refused.
-VERSION = 1
 LISTS = ("train.csv", "split.csv", "train.txt", "val.txt")
-META, PROGRESS, IMAGES = "sample.json", ".progress.jsonl", "train_images"
+META, PROGRESS = "sample.json", ".progress.jsonl"
 
 logger = logging.getLogger("ppdet_ext")
-
-
-@dataclass(frozen=True)
-class SampleSpec:
-    """Parameters of a set: number of sheets, seed, size in pixels, JPEG quality (1–100)."""
-
-    images: int = 96
-    seed: int = 0
-    height: int = 256
-    width: int = 1600
-    quality: int = 90
-
-    def __post_init__(self) -> None:
-        """Raise UserError for sizes that cannot hold the defects."""
-        if self.images < 4:
-            raise UserError(f"--images {self.images}: give at least 4 (each fourth sheet is held out)")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: must not be negative")
-        if self.height < 64 or self.width < 2 * self.height:
-            raise UserError(f"sheets of {self.width}×{self.height}: height must be ≥ 64, width ≥ 2 × height")
-        if not 1 <= self.quality <= 100:
-            raise UserError(f"--quality {self.quality}: JPEG quality lies between 1 and 100")
-
-    @property
-    def meta(self) -> dict:
-        """What identifies a set on disk."""
-        return {"generator": "ppdet_ext.data.sample", "version": VERSION, **asdict(self)}
-
-
-def sheet_name(index: int) -> str:
-    """File name of sheet `index`."""
-    return f"sheet_{index:05d}.jpg"
 
 
 def write_sample_set(out: str | Path, spec: SampleSpec) -> bool:
@@ -71,34 +34,36 @@ def write_sample_set(out: str | Path, spec: SampleSpec) -> bool:
 
     Raises UserError when `out` holds anything but this very set, or cannot be written.
     """
-    out = Path(out)
+    out, kind = Path(out), kind_of(spec.kind)
     try:
-        if _is_complete(out, spec):
+        if _is_complete(out, spec, kind):
             return False
-        done = _load_progress(out, spec)
-        rows = _make_sheets(out, spec, done)
-        _finish(out, spec, rows)
+        done = _load_progress(out, spec, kind)
+        rows = _make_pictures(out, spec, kind, done)
+        _finish(out, spec, kind, rows)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write the sample set to {out}: {reason}; choose another --out") from error
     return True
 
 
-def _is_complete(out: Path, spec: SampleSpec) -> bool:
+def _is_complete(out: Path, spec: SampleSpec, kind: Kind) -> bool:
     """True when `out` holds the finished set with all files; UserError when it holds something else."""
     if not out.exists() or not any(out.iterdir()):
         return False
     found = _read_meta(out)
     if found.get("generator") != spec.meta["generator"]:
         raise UserError(f"{out} is not empty and holds no sample set; choose another folder (--out, dataset_dir), or empty it")
-    if found != spec.meta:
-        other = ", ".join(f"{key} {found.get(key)}" for key in spec.meta if found.get(key) != spec.meta[key])
+    # Sets that do not name their kind are of steel.
+    found, wanted = ({"kind": "steel", **meta} for meta in (found, spec.meta))
+    if found != wanted:
+        other = ", ".join(f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key])
         raise UserError(
             f"{out} holds a sample set made with other settings ({other}); choose another folder (--out, dataset_dir), "
             "or remove it"
         )
-    images = (out / IMAGES / sheet_name(index) for index in range(spec.images))
-    needed = [*(out / name for name in LISTS), *images]
+    images = (out / kind.folder / kind.name(index) for index in range(spec.images))
+    needed = [*(out / name for name in (*LISTS, *kind.files())), *images]
     missing = [path.name for path in needed if not path.is_file()]
     if missing and (out / META).is_file():
         logger.warning("%s lacks %d of its files (%s …): made again", out, len(missing), missing[0])
@@ -117,68 +82,62 @@ def _read_meta(out: Path) -> dict:
     return {}
 
 
-def _load_progress(out: Path, spec: SampleSpec) -> dict[int, dict[str, str]]:
-    """Sheets an interrupted run finished, index -> {class id: Kaggle RLE}; starts a clean progress file."""
+def _load_progress(out: Path, spec: SampleSpec, kind: Kind) -> dict[int, list[Row]]:
+    """Pictures an interrupted run finished, index -> rows; starts a clean progress file."""
     out.mkdir(parents=True, exist_ok=True)
-    done: dict[int, dict[str, str]] = {}
+    done: dict[int, list[Row]] = {}
     path = out / PROGRESS
     for line in path.read_text().splitlines()[1:] if path.is_file() else ():
         try:
             index, rows = json.loads(line)
         except (ValueError, TypeError):
-            # The line that was being written when the run ended; its sheet is made again.
+            # The line that was being written when the run ended; its picture is made again.
             continue
-        if (out / IMAGES / sheet_name(index)).is_file():
+        if isinstance(rows, list) and (out / kind.folder / kind.name(index)).is_file():
             done[index] = rows
     lines = [json.dumps(spec.meta), *(json.dumps([index, rows]) for index, rows in done.items())]
     # The file that marks the folder as ours comes first: killed here, we leave a folder we accept.
     write_atomically(path, ("\n".join(lines) + "\n").encode())
     (out / META).unlink(missing_ok=True)
-    (out / IMAGES).mkdir(exist_ok=True)
-    for leftover in (out / IMAGES).glob(".*.tmp"):
+    (out / kind.folder).mkdir(exist_ok=True)
+    for leftover in (out / kind.folder).glob(".*.tmp"):
         leftover.unlink()
     if done:
-        logger.info("%s: going on after %d of %d sheets", out, len(done), spec.images)
+        logger.info("%s: going on after %d of %d pictures", out, len(done), spec.images)
     return done
 
 
-def _make_sheets(out: Path, spec: SampleSpec, done: dict[int, dict[str, str]]) -> list[dict[str, str]]:
-    """Write the sheets not in `done`; returns the rows {class id: Kaggle RLE} of every sheet, in order."""
+def _make_pictures(out: Path, spec: SampleSpec, kind: Kind, done: dict[int, list[Row]]) -> list[list[Row]]:
+    """Write the pictures not in `done`; returns the rows of every picture, in order."""
     todo = [index for index in range(spec.images) if index not in done]
     with (out / PROGRESS).open("a") as progress:
-        for index in tqdm(todo, desc="sample sheets", unit="sheet", disable=None):
-            sheet = make_sheet(spec.seed, index, spec.height, spec.width)
-            write_atomically(out / IMAGES / sheet_name(index), encode_jpeg(sheet.image, spec.quality))
-            done[index] = class_rows(sheet.labels)
+        for index in tqdm(todo, desc=f"sample {kind.noun}s", unit=kind.noun, disable=None):
+            image, done[index] = kind.draw(spec.seed, index, spec.height, spec.width)
+            write_atomically(out / kind.folder / kind.name(index), encode_jpeg(image, spec.quality))
             progress.write(json.dumps([index, done[index]]) + "\n")
             progress.flush()
     return [done[index] for index in range(spec.images)]
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """A grey (h, w) uint8 image as a three-channel JPEG."""
-    colour = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return cv2.imencode(".jpg", colour, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    """A (h, w, 3) uint8 BGR image as JPEG."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def class_rows(labels: np.ndarray) -> dict[str, str]:
-    """The CSV rows of one label map (h, w) uint8: class id as text -> Kaggle RLE, classes in order."""
-    return {str(k): Rle.from_bitmap(labels == k).to_kaggle() for k in CLASS_IDS if (labels == k).any()}
-
-
-def _finish(out: Path, spec: SampleSpec, rows: list[dict[str, str]]) -> None:
+def _finish(out: Path, spec: SampleSpec, kind: Kind, rows: list[list[Row]]) -> None:
     """Write the lists and, last, the parameters; warn of classes that a part lacks."""
-    masks = [f"{sheet_name(i)},{k},{rle}\n" for i, row in enumerate(rows) for k, rle in row.items()]
-    parts = [f"{sheet_name(i)},{part_of(i)}\n" for i in range(spec.images)]
-    write_atomically(out / "train.csv", ("ImageId,ClassId,EncodedPixels\n" + "".join(masks)).encode())
+    masks = [",".join((kind.name(i), *row)) + "\n" for i, found in enumerate(rows) for row in found]
+    parts = [f"{kind.name(i)},{part_of(i)}\n" for i in range(spec.images)]
+    write_atomically(out / "train.csv", (",".join(("ImageId", *kind.columns)) + "\n" + "".join(masks)).encode())
     write_atomically(out / "split.csv", ("ImageId,part\n" + "".join(parts)).encode())
     for part in ("train", "val"):
-        names = [sheet_name(i) + "\n" for i in range(spec.images) if part_of(i) == part]
+        names = [kind.name(i) + "\n" for i in range(spec.images) if part_of(i) == part]
         write_atomically(out / f"{part}.txt", "".join(names).encode())
-    found = Counter((part_of(i), int(k)) for i, row in enumerate(rows) for k in row)
-    pairs = [(part, k) for part in ("train", "val") for k in CLASS_IDS]
-    lacking = [f"{part} lacks class {k}" for part, k in pairs if not found[part, k]]
+    for name, content in kind.files().items():
+        write_atomically(out / name, content)
+    found = Counter((part_of(i), kind.class_of(row)) for i, picture in enumerate(rows) for row in picture)
+    lacking = [f"{part} lacks class {k}" for part in ("train", "val") for k in kind.class_ids if not found[part, k]]
     if lacking:
-        logger.warning("%s: %s; a set of %d sheets or more has all", out, ", ".join(lacking), BLOCK)
+        logger.warning("%s: %s; a set of %d %ss or more has all", out, ", ".join(lacking), kind.block, kind.noun)
     write_atomically(out / META, (json.dumps(spec.meta) + "\n").encode())
     (out / PROGRESS).unlink()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .noise import octaves, smooth_step, value_noise
+from ..noise import octaves, smooth_step, value_noise
 
 CLASS_IDS = (1, 2, 3, 4)
 

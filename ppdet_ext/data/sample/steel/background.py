@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .noise import grain, octaves, smooth_step, value_noise
+from ..noise import grain, octaves, smooth_step, value_noise
 
 
 @dataclass(frozen=True)

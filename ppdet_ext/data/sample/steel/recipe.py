@@ -1,6 +1,8 @@
-"""Which defects a sheet shows and to which part it belongs: functions of (seed, index)."""
+"""Which defects a sheet shows: a function of (seed, index)."""
 
 import numpy as np
+
+from ..base import PERIOD
 
 # Sheets are planned in blocks of 16: 12 to train on and 4 held out. Each entry lists the classes of one
 # sheet, () is a clean one: 5 of 16. Class 3 is the most frequent of a block, class 2 the rarest, and each
@@ -10,15 +12,9 @@ TRAIN_PLAN: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 VAL_PLAN: tuple[tuple[int, ...], ...] = ((), (3, 1), (3, 4), (3, 2))
 BLOCK = len(TRAIN_PLAN) + len(VAL_PLAN)
-PERIOD = BLOCK // len(VAL_PLAN)
 
 # How many defects of a class a sheet of Kaggle's shape shows: lower and upper bound, both included.
 COUNTS = {1: (2, 4), 2: (1, 3), 3: (1, 4), 4: (1, 2)}
-
-
-def part_of(index: int) -> str:
-    """'val' for each fourth sheet, 'train' for the others."""
-    return "val" if index % PERIOD == PERIOD - 1 else "train"
 
 
 def classes_of(seed: int, index: int) -> tuple[int, ...]:
