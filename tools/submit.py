@@ -1,4 +1,4 @@
-"""Write a Kaggle submission: python tools/submit.py -c configs/htc/steel.yml -o weights=output/steel/best_model"""
+"""Write a submission: python tools/submit.py -c configs/htc/steel.yml -o weights=output/steel/best_model --infer_dir sheets"""
 
 import signal
 import sys
@@ -9,19 +9,20 @@ from pathlib import Path
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
     from ppdet_ext.engine import cli
-    from ppdet_ext.engine.infer import submit
+    from ppdet_ext.engine.submit import DEFAULT_FORMAT, STYLES, submit, submit_parser
 
     return cli.run_tool(
-        cli.submit_parser(),
+        submit_parser(),
         lambda args: submit(
             cli.config_of(args),
             results=args.results,
-            output=args.output,
-            style=args.style,
             images=args.infer_img or args.infer_dir,
+            output=args.output,
             threshold=args.draw_threshold,
+            form=args.format or STYLES.get(args.style, DEFAULT_FORMAT),
         ),
         argv,
+        lambda interrupt: "The same command goes on after the images that are done.",
     )
 
 

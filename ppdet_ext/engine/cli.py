@@ -105,28 +105,6 @@ def infer_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def submit_parser() -> argparse.ArgumentParser:
-    """Flags of tools/submit.py."""
-    parser = base_parser("submit.py", "Write a Kaggle submission from results of infer.py --save_results, or predict first.")
-    add_image_flags(parser)
-    parser.add_argument("--results", metavar="DIR", help="folder with mask.json and images.json of infer.py --save_results")
-    parser.add_argument("--output", default="output/submission.csv", metavar="CSV", help="file to write (%(default)s)")
-    parser.add_argument(
-        "--draw_threshold",
-        type=float,
-        default=0.5,
-        metavar="SCORE",
-        help="lowest score that counts (%(default)s)",
-    )
-    parser.add_argument(
-        "--style",
-        default="imageid_classid",
-        choices=("imageid_classid", "classid"),
-        help="column layout of the contest's stage 1 or 2 (%(default)s)",
-    )
-    return parser
-
-
 def config_of(args: argparse.Namespace) -> AttrDict:
     """The configuration that the flags name."""
     if args.config is None:

@@ -1,8 +1,8 @@
-"""Predicting images without annotations: pictures, result files, submissions."""
+"""Predicting images without annotations: pictures and result files."""
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +13,8 @@ from ppdet_ext.data import ImageFolder
 from ppdet_ext.data.decode import read_image
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.draw import draw_detections
-from ppdet_ext.inference.submission import read_submission, write_kaggle_submission
 from ppdet_ext.structures import Detections
 
-from . import distributed
 from .build import load_dataset
 from .checkpoint import write_atomic
 from .eval import among_ranks
@@ -61,12 +59,11 @@ class Predictor:
         if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
         self.class_names, self.category_ids, self.invented = class_list(cfg)
-        self.model = inference_of(cfg, self.class_names, self.category_ids)
+        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids)
         if images is None:
             self.dataset = load_dataset(cfg, "TestDataset")
         else:
             self.dataset = ImageFolder(images, self.class_names, self.category_ids).load()
-        self.loader = inference_loader(cfg, self.dataset, "test")
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")
@@ -82,6 +79,16 @@ class Predictor:
                 self.category_ids[-1],
             )
 
+    def predictions(self, title: str, skip: Collection[int] = ()) -> Iterator[tuple[int, str, Detections]]:
+        """(image id, file name, detections) of this rank's images.
+
+        Args:
+            title: of the progress display.
+            skip: ids of images that need not be predicted; some of them come all the same, with others of their batch.
+        """
+        loader = inference_loader(self.cfg, self.dataset, "test", skip)
+        return predict(self.model, loader, loader.images, title)
+
     def run(self, use: Callable[[Path, Detections], Result], finish: Callable[[list[tuple[int, Result]]], Outcome]) -> Outcome:
         """Predict: every rank its part; returns on all ranks what `finish` gives on rank 0.
 
@@ -91,11 +98,7 @@ class Predictor:
         """
         files = {record.im_id: Path(record.file) for record in self.dataset.records}
         shards = on_every_rank(
-            lambda: [
-                (im_id, use(files[im_id], found))
-                for im_id, _, found in predict(self.model, self.loader, self.loader.images, "Infer")
-            ],
-            "prediction",
+            lambda: [(im_id, use(files[im_id], found)) for im_id, _, found in self.predictions("Infer")], "prediction"
         )
         return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
 
@@ -156,11 +159,6 @@ def _finish(
     logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
 
 
-def _check_threshold(threshold: float) -> None:
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--draw_threshold is {threshold:g}; scores lie between 0 and 1.")
-
-
 def _check_folder(folder: Path, predictor: Predictor) -> None:
     """Pictures are named as the images are: in their folder they would replace them."""
     sources = {Path(record.file).resolve().parent: record.file for record in predictor.dataset.records}
@@ -194,72 +192,3 @@ def _write_picture(path: Path, picture: Any) -> None:
         raise UserError(f"The picture of {path.name} cannot be encoded as {suffix}.")
     target = path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
     write_atomic(target, lambda aside: aside.write_bytes(data.tobytes()), "--output_dir")
-
-
-def submit(
-    cfg: AttrDict,
-    *,
-    results: str | Path | None,
-    images: str | None,
-    output: str | Path,
-    threshold: float = 0.5,
-    style: str = "imageid_classid",
-) -> int:
-    """Write a Kaggle submission; returns its number of rows.
-
-    Args:
-        cfg: from `load_config`.
-        results: folder of `infer(..., save_results=True)`; None predicts now.
-        images: a picture, a folder, or None for TestDataset's.
-        output: CSV file.
-        threshold: lowest score that counts.
-        style: see `write_kaggle_submission`.
-
-    Raises:
-        UserError: for what the user can mend.
-    """
-    _check_threshold(threshold)
-    if results is not None:
-        # From files to a file: there is nothing to share out.
-        first = distributed.world()[0] == 0
-        return _write_submission(*_saved(Path(results)), cfg.num_classes, output, style, threshold) if first else 0
-    with among_ranks(cfg):
-        predictor = Predictor(cfg, images)
-        predictor.warn_of_invented_classes()
-
-        def write(found: list[tuple[int, Detections]]) -> int:
-            _, masks = _results(found, predictor.category_ids)
-            return _write_submission(masks, predictor.names, cfg.num_classes, output, style, threshold)
-
-        return predictor.run(lambda _, detections: detections.select(detections.scores >= threshold), write)
-
-
-def _saved(folder: Path) -> tuple[Path, dict[int, str]]:
-    """The masks' file and the images' names by id that `infer(..., save_results=True)` has written."""
-    try:
-        listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))
-        return folder / MASK_FILE, {int(image["id"]): str(image["file_name"]) for image in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
-
-
-def _write_submission(
-    results: list[dict[str, Any]] | Path,
-    names: dict[int, str],
-    num_classes: int,
-    output: str | Path,
-    style: str,
-    threshold: float,
-) -> int:
-    rows = write_kaggle_submission(results, names, num_classes, output, style=style, score_threshold=threshold)
-    masks = read_submission(Path(output).read_text(encoding="utf-8"), style).values()
-    filled = sum(bool(mask) for mask in masks)
-    logger.info(
-        "%d rows, one for each of %d images and each of %d classes: %d with a mask, %d blank",
-        rows,
-        len(names),
-        num_classes,
-        filled,
-        rows - filled,
-    )
-    return rows

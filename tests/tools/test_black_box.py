@@ -39,7 +39,7 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
     ("infer", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output_dir --draw_threshold "
      "--save_results --postprocess"),
     ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
-     "--draw_threshold --style"),
+     "--draw_threshold --format --style --postprocess"),
     ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip
 def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:

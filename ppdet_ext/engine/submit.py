@@ -1,0 +1,261 @@
+"""Making a submission: predictions, or results of an earlier run, in the format of a competition."""
+
+import argparse
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.data import ImageFolder
+from ppdet_ext.data.decode import check_end
+from ppdet_ext.errors import UserError
+from ppdet_ext.inference.submission import (
+    Format,
+    ImageResult,
+    Instance,
+    Journal,
+    Summary,
+    check_table,
+    images_of_results,
+    write_table,
+)
+from ppdet_ext.structures import Detections
+
+from .checkpoint import write_atomic
+from .cli import add_image_flags, add_postprocess_flag, base_parser
+from .config_yaml import ROOT, nearest, read_tree
+from .distributed import world
+from .eval import among_ranks
+from .infer import IMAGES_FILE, MASK_FILE, Predictor, class_list
+from .inference import lowest_score
+from .run_lock import locked
+from .submit_header import header_of
+from .together import on_every_rank, on_rank_0
+
+FORMATS = ROOT / "configs" / "submissions"
+# The names these formats had before there were templates.
+STYLES = {"imageid_classid": "severstal_stage1", "classid": "severstal_stage2"}
+DEFAULT_FORMAT = "severstal_stage1"
+PROGRESS = ".progress"
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def submit_parser() -> argparse.ArgumentParser:
+    """Flags of tools/submit.py."""
+    parser = base_parser("submit.py", "Write a submission: predict a test folder, or take results of infer.py --save_results.")
+    add_image_flags(parser)
+    parser.add_argument("--results", metavar="DIR", help="folder with mask.json and images.json of infer.py --save_results")
+    parser.add_argument("--output", default="output/submission.csv", metavar="CSV", help="file to write (%(default)s)")
+    parser.add_argument(
+        "--draw_threshold",
+        type=float,
+        metavar="SCORE",
+        help="lowest score that counts (0.5; 0 where there are PostProcess steps)",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--format", metavar="NAME", help=f"{', '.join(known_formats())}, or a template's file (default: {DEFAULT_FORMAT})"
+    )
+    which.add_argument(
+        "--style", choices=tuple(STYLES), help=f"other names of {' and '.join(STYLES.values())}: the contest's stage 1 or 2"
+    )
+    add_postprocess_flag(parser)
+    return parser
+
+
+def known_formats() -> list[str]:
+    """Names of the templates in configs/submissions."""
+    return sorted(path.stem for path in FORMATS.glob("*.yml"))
+
+
+def find_format(name: str | Path) -> Format:
+    """The format of that name, or of a template's file. Raises: UserError where there is none, with the nearest name."""
+    path = FORMATS / f"{name}.yml" if str(name) in known_formats() else Path(name)
+    if not path.is_file():
+        known = known_formats()
+        hint = nearest(path.stem, known)
+        raise UserError(
+            f"There is no submission format {str(name)!r}.{hint} There are {', '.join(known)}, or a template's file."
+        )
+    tree, _ = read_tree(path)
+    return Format.from_tree(tree, str(name))
+
+
+def submit(
+    cfg: AttrDict,
+    *,
+    results: str | Path | None,
+    images: str | None,
+    output: str | Path,
+    threshold: float | None = None,
+    form: str | Path = DEFAULT_FORMAT,
+) -> int:
+    """Write a submission; returns its number of rows.
+
+    Predictions are noted in `<output>.progress` as they are made: after an end of whatever kind, the same call goes on with the
+    images that are left. On several ranks they must all reach that folder.
+
+    Args:
+        cfg: from `load_config`.
+        results: folder of `infer(..., save_results=True)`; None predicts now.
+        images: a picture, a folder, or None for TestDataset's; with `results`, what these must be of.
+        output: CSV file.
+        threshold: lowest score that counts, see `lowest_score`.
+        form: name of a format or file of a template, see `find_format`.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form), Path(output)
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder; give the file to write.")
+    if results is None:
+        with among_ranks(cfg):
+            return _predicted(cfg, images, output, threshold, chosen)
+    # From files to a file: there is nothing to share out.
+    return _from_results(cfg, Path(results), images, output, threshold, chosen) if world()[0] == 0 else 0
+
+
+def _from_results(cfg: AttrDict, folder: Path, images: str | None, output: Path, threshold: float, form: Format) -> int:
+    names = _saved_names(folder)
+    if images is not None:
+        _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
+    form.check_names(names.values())
+    class_names, class_ids, _ = class_list(cfg)
+    found = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
+    return _write(output, form, lambda: iter(found), class_names, class_ids).rows
+
+
+def _saved_names(folder: Path) -> dict[int, str]:
+    """The images' names by id that `infer(..., save_results=True)` has written."""
+    try:
+        listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))
+        return {int(image["id"]): str(image["file_name"]) for image in listed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
+
+
+def _demand_same(saved: Iterable[str], records: Sequence[Any], folder: Path, images: str) -> None:
+    ours, theirs = set(saved), {record.name for record in records}
+    if ours != theirs:
+        text = "; ".join(
+            f"{len(some)} {where} ({', '.join(sorted(some)[:5])}{', …' if len(some) > 5 else ''})"
+            for some, where in ((ours - theirs, f"are not in {images}"), (theirs - ours, "have no results"))
+            if some
+        )
+        raise UserError(
+            f"--results {folder} is of other images than {images}: {text}. Make it anew with infer.py --save_results."
+        )
+
+
+def _predicted(cfg: AttrDict, images: str | None, output: Path, threshold: float, form: Format) -> int:
+    predictor = Predictor(cfg, images)
+    predictor.warn_of_invented_classes()
+    records, class_ids = predictor.dataset.records, predictor.category_ids
+    form.check_names(record.name for record in records)
+    for record in records:
+        # Better now than after hours.
+        check_end(record.file)
+    journal = Journal(Path(f"{output}{PROGRESS}"), {})
+    with contextlib.ExitStack() as held:
+        journal.header, done = on_rank_0(lambda: _begin(journal, held, cfg, records, threshold, form), "earlier progress")
+        on_every_rank(lambda: _predict_rest(predictor, journal, done, threshold), "prediction")
+
+        def finish() -> int:
+            names = [record.name for record in records]
+            _demand_all(journal, names)
+            rows = _write(output, form, lambda: journal.read(names), predictor.class_names, class_ids).rows
+            journal.remove()
+            return rows
+
+        return on_rank_0(finish, "writing the submission")
+
+
+def _begin(
+    journal: Journal, held: contextlib.ExitStack, cfg: AttrDict, records: Sequence[Any], threshold: float, form: Format
+) -> tuple[Mapping[str, Any], set[str]]:
+    """Take hold of the journal's folder; its header, and the names of the images that are done."""
+    try:
+        journal.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {journal.folder}: {error.strerror or error}. Choose another --output.") from error
+    try:
+        held.enter_context(locked(journal.folder))
+    except UserError as error:
+        raise UserError(f"{journal.folder} is in use by another process. Wait for it, or choose another --output.") from error
+    journal.header = header_of(cfg, records, threshold, form)
+    if changed := journal.differences():
+        earlier = journal.set_aside()
+        logger.warning("Starting anew: what is done was done with other %s; it is in %s", ", ".join(changed), earlier)
+    done = set(journal.index())
+    if done:
+        logger.info("Going on from %s: %d of %d images are done", journal.folder, len(done), len(records))
+    return journal.header, done
+
+
+def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], threshold: float) -> None:
+    skip = {im_id for im_id, name in predictor.names.items() if name in done}
+    with journal.writer(world()[0]) as writer:
+        for _, name, found in predictor.predictions("Submit", skip):
+            if name not in done:
+                writer.add(_counted(name, found, predictor.category_ids, threshold))
+
+
+def _counted(name: str, found: Detections, category_ids: Sequence[int], threshold: float) -> ImageResult:
+    """What scores enough and has a pixel."""
+    if found.masks is None:
+        raise UserError("The model has no masks to submit (HTCRoIHead.with_mask is false, perhaps).")
+    instances = zip(found.labels.tolist(), found.scores.tolist(), found.masks)
+    kept = [Instance(category_ids[label], score, mask) for label, score, mask in instances if score >= threshold and mask]
+    return ImageResult(name, kept)
+
+
+def _demand_all(journal: Journal, names: Sequence[str]) -> None:
+    index = journal.index()
+    missing = [name for name in names if name not in index]
+    if missing:
+        raise UserError(
+            f"{journal.folder} has no predictions of {len(missing)} of {len(names)} images ({', '.join(missing[:5])}). "
+            "All ranks must reach this folder and read the same data set."
+        )
+
+
+def _write(
+    output: Path,
+    form: Format,
+    images: Callable[[], Iterator[ImageResult]],
+    class_names: Sequence[str],
+    class_ids: Sequence[int],
+) -> Summary:
+    """Write the file aside, read it back, put it in place; `images` gives all results, each time it is called."""
+    summaries = []
+
+    def write(aside: Path) -> None:
+        try:
+            summaries.append(write_table(aside, form, images(), class_ids))
+            check_table(aside, form, images(), class_ids)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    write_atomic(output, write, "--output")
+    _log(output, form, summaries[0], class_names, class_ids)
+    return summaries[0]
+
+
+def _log(output: Path, form: Format, summary: Summary, class_names: Sequence[str], class_ids: Sequence[int]) -> None:
+    if form.empty == "row":
+        what = f"one for each of {summary.images} images and each of {len(class_ids)} classes"
+    else:
+        what = f"one for each {form.rows} found in {summary.images} images"
+    logger.info(
+        "%s: %d rows, %s: %d with a mask, %d blank", output, summary.rows, what, summary.masks, summary.rows - summary.masks
+    )
+    counts = ", ".join(f"{name} {summary.instances[class_id]}" for name, class_id in zip(class_names, class_ids))
+    logger.info("%d images have nothing; instances: %s", summary.empty, counts)
+    if summary.lost:
+        logger.info("%d instances have no row: others cover them, or no pixel is left at the size of the masks", summary.lost)
