@@ -129,10 +129,9 @@ def _with_resize(entries: Sequence[Mapping], resize: Mapping) -> list[Mapping]:
 def _maker(sample_transforms: Sequence[Mapping], batch_transforms: Sequence[Mapping]) -> BatchMaker:
     """The transforms, built and checked; data set and seed take no part in rendering."""
     maker = BatchMaker(None, sample_transforms, batch_transforms, targets=False, seed=0)
-    first, *middle, last = maker.transforms
-    if not isinstance(first, ReadImage) or not isinstance(last, NormalizeToCHW):
+    if not isinstance(maker.transforms[0], ReadImage) or not isinstance(maker.transforms[-1], NormalizeToCHW):
         raise UserError("sample_transforms begin with ReadImage and end with NormalizeToCHW.")
-    for transform in middle:
+    for transform in maker.transforms[1:-1]:
         name = type(transform).__name__
         if isinstance(transform, ResizeShortEdge) and len(set(transform.short_edges)) > 1:
             raise UserError(

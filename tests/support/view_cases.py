@@ -1,0 +1,72 @@
+"""Pictures, readers and models for the tests of views and ensembles."""
+
+import cv2
+import numpy as np
+import paddle
+from recipe import image
+from recipe_weights import give_weights
+from reference_model import mask_rcnn, reference_model
+
+from ppdet_ext.data.record import Record, Sample, sample_of
+from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.inference.ensemble import Ensemble
+from ppdet_ext.inference.views import Views
+from ppdet_ext.modeling import HybridTaskCascade
+
+NATIVE = [{"ReadImage": {}}, {"NormalizeToCHW": {}}]
+RESIZED = [{"ReadImage": {}}, {"ResizeFixed": {"height": 150, "width": 220}}, {"NormalizeToCHW": {}}]
+
+
+def fixed(height: int, width: int) -> dict:
+    return {"ResizeFixed": {"height": height, "width": width}}
+
+
+def sample_with(pixels: np.ndarray) -> Sample:
+    """A decoded sample of (h, w, 3) uint8."""
+    sample = sample_of(Record(1, "a.jpg", "a.jpg", *pixels.shape[:2]), targets=False)
+    sample.image = np.ascontiguousarray(pixels)
+    return sample
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Blocky noise (h, w, 3) uint8, in which the reference's models find something."""
+    return (image(seed, height, width)[0] * 58 + 120).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def mirrored(pixels: np.ndarray) -> np.ndarray:
+    return cv2.flip(pixels, 1)
+
+
+def model(name: str = "tiny_a") -> HybridTaskCascade:
+    """One of the reference's tiny models with its weights, in eval mode; "tiny_mask" has boxes of each class."""
+    built = mask_rcnn() if name == "tiny_mask" else reference_model(name)
+    if name == "tiny_mask":
+        give_weights(built, name)
+    built.eval()
+    return built
+
+
+def batch_of(sample: Sample, views: Views, index: int = 0) -> dict:
+    """What the model alone is given for a view."""
+    batch, _ = views.render(sample, index)
+    return {**batch, "image": paddle.to_tensor(batch["image"])}
+
+
+def found_by(members: list, sample: Sample) -> Candidates:
+    found = Ensemble(members).candidates({"sample": sample, "names": [sample.name], "im_id": np.array([sample.im_id])})
+    assert len(found) == 1
+    return found[0]
+
+
+def assert_same(found: Candidates, expected: Candidates, atol: float = 0.0) -> None:
+    """Equal, to the last bit where `atol` is 0; boxes to ten times `atol` px."""
+    assert len(found) == len(expected)
+    assert (found.height, found.width) == (expected.height, expected.width)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    for key in ("boxes", "scores", "probs"):
+        ours, theirs = getattr(found, key), getattr(expected, key)
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (10 if key == "boxes" else 1))
