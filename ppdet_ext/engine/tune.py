@@ -1,0 +1,220 @@
+"""The command behind tools/tune.py: thresholds for the configured model, searched on EvalDataset."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ppdet.core.workspace import AttrDict
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation import tuning_metric
+from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.tuning.plot import draw_score_curves
+from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
+from ppdet_ext.tuning.search import Limits
+from ppdet_ext.tuning.setting import Thresholds, from_steps
+from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
+
+from . import distributed
+from .build import load_dataset
+from .candidate_store import candidates_of
+from .checkpoint import write_atomic
+from .cli import add_postprocess_flag, base_parser
+from .config import load_config
+from .config_inference import ENSEMBLE, POSTPROCESS
+from .eval import among_ranks
+from .run_folder import run_folder
+from .together import on_rank_0
+
+TUNED_FILE = "tuned.yml"
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """Thresholds that candidates are predicted with; what they leave out, no search finds. None: as configured."""
+
+    score_threshold: float = 0.01
+    nms_iou: float = 0.65
+    max_detections: int | None = None
+
+    def check(self) -> None:
+        """UserError for values that are no thresholds."""
+        if not 0 <= self.score_threshold < 1:
+            raise UserError(f"--score_threshold is {self.score_threshold:g}; it lies between 0 and 1.")
+        if not 0 < self.nms_iou <= 1:
+            raise UserError(f"--nms_iou is {self.nms_iou:g}; it lies above 0, at most at 1.")
+        if self.max_detections is not None and self.max_detections < 1:
+            raise UserError(f"--max_detections is {self.max_detections}; at least 1 is needed.")
+
+
+def tune_parser() -> argparse.ArgumentParser:
+    """Flags of tools/tune.py."""
+    parser = base_parser("tune.py", "Search score, NMS, mask and area thresholds on EvalDataset, for all classes and for each.")
+    parser.add_argument("--metric", dest="tuned_metric", metavar="NAME", help="metric to raise (default: the configuration's)")
+    parser.add_argument("--output", metavar="FILE", help=f"YAML to write (default: {TUNED_FILE} in the run's folder)")
+    add_postprocess_flag(parser)
+    predicting = Predicting()
+    parser.add_argument("--score_threshold", type=float, default=predicting.score_threshold, metavar="SCORE",
+                        help="lowest score of a candidate (%(default)s)")  # fmt: skip
+    parser.add_argument("--nms_iou", type=float, default=predicting.nms_iou, metavar="IOU",
+                        help="overlap above which candidates are not kept (%(default)s)")  # fmt: skip
+    parser.add_argument("--max_detections", type=int, metavar="N", help="candidates of an image (default: the configuration's)")
+    parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-fold check; 0: none (%(default)s)")
+    parser.add_argument("--min_instances", type=int, default=Limits.min_instances, metavar="N",
+                        help="annotated objects that a class needs for thresholds of its own (%(default)s)")  # fmt: skip
+    parser.add_argument("--min_gain", type=float, default=Limits.min_gain, metavar="GAIN",
+                        help="of the metric, that a class's own threshold must bring (%(default)s)")  # fmt: skip
+    parser.add_argument("--keep_per_class", action="store_true",
+                        help="write thresholds of single classes though the cross-fold check speaks against them")  # fmt: skip
+    parser.add_argument("--plot", metavar="PNG", help="draw the metric over each class's score threshold")
+    return parser
+
+
+def tune(
+    cfg: AttrDict,
+    *,
+    metric: str | None = None,
+    output: str | Path | None = None,
+    predicting: Predicting = Predicting(),  # noqa: B008 (frozen)
+    folds: int = 5,
+    min_instances: int = 10,
+    min_gain: float = 1e-4,
+    keep_per_class: bool = False,
+    plot: str | Path | None = None,
+    command: Sequence[str] | None = None,
+) -> Tuned | None:
+    """Search thresholds, log what they gain, write them; returns the outcome on rank 0.
+
+    All ranks predict; rank 0 searches.
+
+    Args:
+        cfg: from `load_config`.
+        metric: a registered name; the configuration's (first) by default.
+        output: YAML file; `tuned.yml` in the run's folder by default.
+        predicting: thresholds of the candidates.
+        folds, keep_per_class: see `tune_candidates`.
+        min_instances, min_gain: see `Limits`.
+        plot: PNG file for the score threshold's curves.
+        command: words after the script's name, for the file.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    predicting.check()
+    if folds < 0 or min_instances < 0:
+        raise UserError("--folds and --min_instances cannot be negative.")
+    name = metric or (cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0])
+    # Before anything is predicted: unknown names, options and steps.
+    tuning_metric(name, _options(cfg, name))
+    if not cfg["HTCRoIHead"]["with_mask"]:
+        raise UserError("The model has no masks (HTCRoIHead.with_mask: false), whose thresholds are searched.")
+    outcome: Tuned | None = None
+    with among_ranks(cfg):
+        start, others, mask_threshold, head = _as_configured(cfg, predicting)
+        cfg = _loaded_for(cfg, head)
+        dataset = load_dataset(cfg, "EvalDataset")
+        _check_truth(dataset)
+        setting, others = from_steps(start, others, dataset.class_names, dataset.category_ids)
+        found = candidates_of(cfg, dataset)
+
+        def search() -> None:
+            nonlocal outcome
+            _check_found(found, head["score_threshold"])
+            problem = Problem(
+                lambda: tuning_metric(name, _options(cfg, name)),
+                dataset.records,
+                list(dataset.class_names),
+                list(dataset.category_ids),
+                found,
+                setting,
+                others,
+                mask_threshold,
+            )
+            limits = Limits(head["score_threshold"], head["nms_iou"], min_instances, min_gain)
+            workers = cfg.worker_num
+            outcome, scorer = tune_candidates(
+                problem, limits, folds=folds, keep_per_class=keep_per_class, workers=workers, tell=distributed.phase
+            )
+            logger.info("%s", format_ladder(name, outcome))
+            for warning in outcome.warnings:
+                logger.warning("%s", warning)
+            text = tuned_yaml(name, outcome, problem, head, command_line("tools/tune.py", command or ()))
+            target = Path(output) if output else run_folder(cfg) / TUNED_FILE
+            write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
+            logger.info("Wrote %s; use it with --postprocess %s", target, target)
+            if plot:
+                _plot(Path(plot), name, scorer, outcome, problem, limits)
+
+        on_rank_0(search, "searching thresholds")
+    return outcome
+
+
+def _options(cfg: AttrDict, name: str) -> dict[str, Any]:
+    return dict(cfg.resolved.get(name) or {})
+
+
+def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
+    """Thresholds, steps and mask threshold of the configuration, and HTCRoIHead's section for predicting candidates."""
+    roi, mask_threshold = cfg["HTCRoIHead"], float(cfg[cfg.architecture]["mask_threshold"])
+    head = {
+        "score_threshold": predicting.score_threshold,
+        "nms_iou": predicting.nms_iou,
+        "max_detections": predicting.max_detections or roi["max_detections"],
+    }
+    start = Thresholds(max(roi["score_threshold"], predicting.score_threshold), roi["nms_iou"], mask_threshold, 0)
+    first = (cfg.get(ENSEMBLE) or [None])[0]
+    if isinstance(first, dict) and first.get("config"):
+        logger.warning("The ensemble's first member has a configuration of its own, whose score_threshold and nms_iou count")
+    return start, list(cfg.get(POSTPROCESS) or []), mask_threshold, head
+
+
+def _loaded_for(cfg: AttrDict, head: dict[str, Any]) -> AttrDict:
+    """The same configuration with other thresholds of the model; loaded again, as members of an ensemble do that too."""
+    path, overrides, over = cfg.source
+    return load_config(path, [*overrides, *(f"HTCRoIHead.{key}={value}" for key, value in head.items())], over)
+
+
+def _check_truth(dataset: Any) -> None:
+    if not dataset.annotated:
+        raise UserError("EvalDataset has no annotations to compare with; thresholds are searched on a validation split.")
+    if not dataset.records:
+        raise UserError("EvalDataset has no images; thresholds are searched on a validation split.")
+    if not any(len(record.labels) for record in dataset.records):
+        raise UserError(f"No object is annotated in the {len(dataset.records)} images of EvalDataset; nothing can be searched.")
+
+
+def _check_found(found: Sequence[Candidates], score: float) -> None:
+    if not any(len(one) for one in found):
+        raise UserError(
+            f"The model found nothing of score {score:g} or more in {len(found)} images. Is it trained, and with these "
+            "classes? Or take a lower --score_threshold."
+        )
+
+
+def _plot(path: Path, name: str, scorer: Any, outcome: Tuned, problem: Problem, limits: Limits) -> None:
+    def write(aside: Path) -> None:
+        count = draw_score_curves(aside, name, scorer, outcome.chosen.setting, problem.class_names, limits)
+        logger.info("Wrote %s: %d classes", path, count)
+
+    write_atomic(path, write, "--plot")
+
+
+def run(args: argparse.Namespace, cfg: AttrDict, argv: Sequence[str] | None) -> Tuned | None:
+    """`tune` with the flags of `tune_parser`."""
+    return tune(
+        cfg,
+        metric=args.tuned_metric,
+        output=args.output,
+        predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
+        folds=args.folds,
+        min_instances=args.min_instances,
+        min_gain=args.min_gain,
+        keep_per_class=args.keep_per_class,
+        plot=args.plot,
+        command=sys.argv[1:] if argv is None else argv,
+    )

@@ -1,0 +1,1 @@
+"""Searching the thresholds after the model on a validation split."""

@@ -1,0 +1,99 @@
+"""What the user sees of a search: the ladder of gains, and the YAML that eval, infer and submit take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from .search import Rung
+from .setting import Setting
+from .tuner import Problem, Tuned
+
+UNITS = {"score threshold": "score", "NMS": "nms_iou", "mask threshold": "mask_threshold", "min area": "area"}
+
+
+def format_ladder(name: str, tuned: Tuned) -> str:
+    """A line a rung: what was searched, its value, the metric, the gain over the rung before; then the check."""
+    rows = [(_title(rung, tuned.common.setting), rung.value) for rung in tuned.rungs]
+    if tuned.rungs[-1].value <= tuned.common.value:
+        rows[-1] = ("per class: no class gains", tuned.common.value)
+    wide = max(len(title) for title, _ in rows)
+    lines = [f"{'':{wide}s}  {name:>15s}  {'gain':>8s}"]
+    before = rows[0][1]
+    for title, value in rows:
+        gain = f"{value - before:+8.4f}" if title != rows[0][0] else ""
+        lines.append(f"{title:{wide}s}  {value:15.4f}  {gain}".rstrip())
+        before = value
+    lines += cross_lines(tuned)
+    lines.append(
+        f"{tuned.settings} settings in {tuned.seconds:.0f} s; {tuned.kept} of {tuned.candidates} candidates remain; "
+        f"all steps as they will run: {tuned.before:.4f} before, {tuned.after:.4f} after"
+    )
+    return "\n".join(lines)
+
+
+def cross_lines(tuned: Tuned) -> list[str]:
+    """In-sample gains beside those of the cross-fold check."""
+    cross, first, common, own = tuned.cross, tuned.rungs[0], tuned.common, tuned.rungs[-1]
+    if cross is None:
+        return []
+    return [
+        f"cross-validated over {cross.folds} folds: "
+        f"global {_both(cross.global_value, common.value, first.value)}, "
+        f"per class {_both(cross.per_class_value, own.value, first.value)}"
+    ]
+
+
+def _both(held_out: float, in_sample: float, before: float) -> str:
+    return f"{held_out:.4f} ({held_out - before:+.4f}; in-sample {in_sample - before:+.4f})"
+
+
+def _title(rung: Rung, common: Setting) -> str:
+    if rung.title in UNITS:
+        return f"{rung.title} {rung.setting.common(UNITS[rung.title]):g}"
+    if rung.title == "together":
+        values = ", ".join(f"{rung.setting.common(field):g}" for field in UNITS.values())
+        return f"together: {values}"
+    if rung.title == "per class":
+        return f"per class, {rung.setting.different_from(common)} of {len(rung.setting.classes)} classes"
+    return rung.title
+
+
+def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any], command: str) -> str:
+    """Configuration sections with comments.
+
+    Args:
+        name: of the metric.
+        tuned, problem: see there.
+        head: HTCRoIHead's thresholds that the candidates were predicted with.
+        command: that found them.
+    """
+    comments = [
+        "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
+        f"Command: {command}",
+        f"Metric: {name} on {len(problem.records)} images, {tuned.after:.6f} ({tuned.before:.6f} with the configuration's)",
+        *(line.capitalize() for line in cross_lines(tuned)),
+        *tuned.warnings,
+    ]
+    lines = [f"# {comment}" for comment in comments]
+    lines.append(f"HTCRoIHead: {_flow(dict(head))}")
+    lines.append("PostProcess:")
+    for entry in problem.entries(tuned.chosen.setting):
+        step, arguments = next(iter(entry.items()))
+        lines.append(f"  - {step}: {_flow(arguments or {})}")
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump(dict(value), default_flow_style=True, sort_keys=False, width=110, allow_unicode=True).rstrip()
+    return text.replace("\n", "\n     ")
+
+
+def command_line(tool: str, words: Sequence[str]) -> str:
+    """The command without folders of this machine: absolute paths are cut to their last part."""
+    return " ".join([f"python {tool}", *(_without_folder(word) for word in words)])
+
+
+def _without_folder(word: str) -> str:
+    key, equals, value = word.rpartition("=")
+    return f"{key}{equals}{value.rstrip('/').rpartition('/')[2]}" if value.startswith(("/", "~")) else word

@@ -1,0 +1,103 @@
+"""`Scorer`: the metric of any setting, without running the steps again."""
+
+from collections.abc import Iterable, Sequence
+
+from ppdet_ext.data.record import Record
+from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation.metric import CellMetric
+from ppdet_ext.inference.candidates import Candidates
+
+from .column import Column, Prepared
+from .processes import forked
+from .setting import Setting
+
+FEW = 2000  # candidates for which processes are not worth their start
+CHUNKS = 8  # tasks of a process and threshold, so that all end together
+
+
+class Scorer:
+    """Values of a metric for settings, on the candidates of some images.
+
+    The result is the metric of `PostProcess(setting.steps(…))` applied to the candidates. Masks are cut once for each mask
+    threshold; each (image, class) is scored once for each selection of its masks.
+
+    Args:
+        metric: not started.
+        records: with masks.
+        class_names, category_ids: by label.
+        found: of the records' images, in their order, as `quantised` gives them.
+        workers: processes that cut masks; with fewer than two, this one does it.
+
+    Raises:
+        UserError: as `metric.start`; a label that the data set does not have.
+    """
+
+    def __init__(
+        self,
+        metric: CellMetric,
+        records: Sequence[Record],
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+        found: Sequence[Candidates],
+        workers: int = 0,
+    ) -> None:
+        metric.start(records, class_names, category_ids)
+        highest = max((int(one.labels.max()) for one in found if len(one)), default=-1)
+        if highest >= len(class_names):
+            raise UserError(f"The model predicts class number {highest + 1}; the data set has {len(class_names)} classes.")
+        self.metric, self.images, self.workers = metric, len(records), workers
+        self.columns = [Column(label, metric, records, found) for label in range(len(class_names))]
+        self.settings = 0
+
+    @property
+    def instances(self) -> list[int]:
+        """Annotated objects of each class."""
+        return [column.instances for column in self.columns]
+
+    def prepare(self, mask_thresholds: Iterable[float]) -> None:
+        """Cut masks at these thresholds beforehand, with several processes."""
+        wanted = [t for t in dict.fromkeys(mask_thresholds) if not all(column.is_prepared(t) for column in self.columns)]
+        total = sum(len(column.scores) for column in self.columns) * len(wanted)
+        if self.workers < 2 or total < FEW:
+            return
+        # Neighbours belong to one image, whose size decides what they cost.
+        jobs = sorted(((label, image) for label, column in enumerate(self.columns) for image in column.images), key=_image)
+        size = -(-len(jobs) // (self.workers * CHUNKS))
+        chunks = [(t, jobs[start : start + size]) for t in wanted for start in range(0, len(jobs), size)]
+        done: dict[float, dict[tuple[int, int], Prepared]] = {t: {} for t in wanted}
+        for (threshold, chunk), prepared in zip(chunks, forked(self._prepare, chunks, self.workers)):
+            done[threshold].update(zip(chunk, prepared))
+        for threshold, prepared in done.items():
+            for label, column in enumerate(self.columns):
+                column.accept(threshold, [prepared[label, image] for image in column.images])
+
+    def _prepare(self, task: tuple[float, Sequence[tuple[int, int]]]) -> list[Prepared]:
+        return [self.columns[label].prepare(image, task[0]) for label, image in task[1]]
+
+    def value(self, setting: Setting, images: Sequence[int] | None = None) -> float:
+        """The number that counts, of all images or of those at these positions."""
+        self.settings += 1
+        rows = self._rows(setting)
+        return self._of(rows if images is None else [rows[image] for image in images])
+
+    def combined(self, settings: Sequence[Setting]) -> float:
+        """The number that counts, where each image has its own setting."""
+        rows = {setting: self._rows(setting) for setting in dict.fromkeys(settings)}
+        return self._of([rows[setting][image] for image, setting in enumerate(settings)])
+
+    def kept(self, setting: Setting) -> int:
+        """How many candidates remain in all images."""
+        self._rows(setting)
+        return sum(int(column.chosen(own).sum()) for column, own in zip(self.columns, setting.classes))
+
+    def _rows(self, setting: Setting) -> list[list]:
+        self.prepare(own.mask_threshold for own in setting.classes)
+        columns = [column.cells(own) for column, own in zip(self.columns, setting.classes)]
+        return list(map(list, zip(*columns)))
+
+    def _of(self, rows: list[list]) -> float:
+        return float(next(iter(self.metric.combine(rows).values()))[0])
+
+
+def _image(job: tuple[int, int]) -> int:
+    return job[1]

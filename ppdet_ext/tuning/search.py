@@ -1,0 +1,159 @@
+"""The search: one threshold after the other for all classes, then together, then for single classes."""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .scorer import Scorer
+from .setting import Setting
+
+LEAST = 1e-9  # smaller gains of a global setting are rounding
+ROUNDS = 3  # of coordinate descent at most
+
+COARSE: dict[str, tuple[float, ...]] = {
+    "score": tuple(round(0.05 * k, 2) for k in range(1, 20)),
+    "nms_iou": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "mask_threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
+    "area": (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+}
+TOGETHER: dict[str, tuple[float, ...]] = {
+    "score": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "nms_iou": (0.3, 0.4, 0.5, 0.6),
+    "mask_threshold": (0.4, 0.5, 0.6),
+}
+TITLES = {"score": "score threshold", "nms_iou": "NMS", "mask_threshold": "mask threshold", "area": "min area"}
+
+
+class Rung(NamedTuple):
+    """A step of the ladder: what was searched, the best setting so far, the metric with it."""
+
+    title: str
+    setting: Setting
+    value: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the search may do.
+
+    score: lowest of the stored candidates; lower thresholds change nothing.
+    nms_iou: that the candidates were predicted with; higher ones change nothing.
+    min_instances: annotated objects that a class needs to get thresholds of its own.
+    min_gain: of the metric, that a class's own threshold must bring.
+    """
+
+    score: float = 0.0
+    nms_iou: float = 1.0
+    min_instances: int = 10
+    min_gain: float = 1e-4
+
+    def allows(self, field: str, value: float) -> bool:
+        bounds = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.1, 0.9), "area": (0, 1e9)}
+        low, high = bounds[field]
+        return low <= value <= high
+
+
+class Search:
+    """Looks for the setting with the highest metric.
+
+    Args:
+        scorer: of all images.
+        limits: of the search.
+        images: positions of the images to tune on; None for all.
+        tell: called with what is going on, now and then.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        limits: Limits,
+        images: Sequence[int] | None = None,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.scorer, self.limits, self.images, self.tell = scorer, limits, images, tell
+        self._values: dict[Setting, float] = {}
+
+    def value(self, setting: Setting) -> float:
+        if setting not in self._values:
+            self._values[setting] = self.scorer.value(setting, self.images)
+        return self._values[setting]
+
+    def global_rungs(self, start: Setting) -> list[Rung]:
+        """From the start over one threshold at a time to all of them together; the metric never falls."""
+        self.scorer.prepare({*start.values("mask_threshold"), *COARSE["mask_threshold"]})
+        rungs = [Rung("configuration", start, self.value(start))]
+        for field, title in TITLES.items():
+            self.tell(f"searching {title}")
+            rungs.append(Rung(title, *self._along(field, *rungs[-1][1:])))
+        self.tell("searching all of them together")
+        rungs.append(Rung("together", *self._together(*rungs[-1][1:])))
+        return rungs
+
+    def per_class(self, start: Setting) -> Rung:
+        """Thresholds of single classes, one class and threshold at a time, each kept only if it gains enough."""
+        setting, value = start, self.value(start)
+        for label, instances in enumerate(self.scorer.instances):
+            if instances < self.limits.min_instances:
+                continue
+            self.tell(f"searching thresholds of class {label + 1} of {len(start.classes)}")
+            for field in TITLES:
+                setting, value = self._along(field, setting, value, label)
+        return Rung("per class", setting, value)
+
+    def _along(self, field: str, setting: Setting, value: float, label: int | None = None) -> tuple[Setting, float]:
+        """Best on the coarse grid of a field, then near it."""
+        setting, value = self._best(field, COARSE[field], setting, value, label)
+        now = setting.common(field) if label is None else getattr(setting.classes[label], field)
+        # Masks are cut anew for each threshold, which a single class is not worth.
+        if label is None or field == "score":
+            setting, value = self._best(field, _near(field, now), setting, value, label)
+        return setting, value
+
+    def _best(
+        self, field: str, grid: Iterable[float], setting: Setting, value: float, label: int | None
+    ) -> tuple[Setting, float]:
+        gain = LEAST if label is None else self.limits.min_gain
+        grid = sorted(item for item in set(grid) if self.limits.allows(field, item))
+        if field == "mask_threshold" and label is None:
+            self.scorer.prepare(grid)
+        moved = [setting.moved(field, item, label) for item in grid]
+        values = [self.value(one) for one in moved]
+        if not values or max(values) <= value + gain:
+            return setting, value
+        middle = _middle_of_best(values)
+        return moved[middle], values[middle]
+
+    def _together(self, setting: Setting, value: float) -> tuple[Setting, float]:
+        """A coarse grid over all fields, then coordinate descent from its best."""
+        best = setting
+        for combination in itertools.product(*TOGETHER.values()):
+            one = setting
+            for field, item in zip(TOGETHER, combination):
+                one = one.moved(field, min(item, self.limits.nms_iou) if field == "nms_iou" else item)
+            if self.value(one) > self.value(best) + LEAST:
+                best = one
+        setting, value = best, self.value(best)
+        for _ in range(ROUNDS):
+            before = value
+            for field in TITLES:
+                setting, value = self._along(field, setting, value)
+            if value <= before + LEAST:
+                break
+        return setting, value
+
+
+def _near(field: str, value: float) -> list[float]:
+    if field == "area":
+        return [round(value * factor) for factor in (0.5, 0.6, 0.7, 0.85, 1.2, 1.4, 1.7)]
+    steps = {"score": (0.01, 0.02, 0.03, 0.04), "nms_iou": (0.05,), "mask_threshold": (0.05,)}[field]
+    return [round(value + sign * step, 4) for step in steps for sign in (-1, 1)]
+
+
+def _middle_of_best(values: Sequence[float]) -> int:
+    """Place of the best value; of several equal ones side by side the middle, farthest from where it gets worse."""
+    first = values.index(max(values))
+    last = first
+    while last + 1 < len(values) and values[last + 1] >= values[first] - LEAST:
+        last += 1
+    return (first + last) // 2

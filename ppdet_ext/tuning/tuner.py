@@ -1,0 +1,172 @@
+"""From candidates and annotations to thresholds, and what they are worth."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppdet_ext.data.record import Record
+from ppdet_ext.evaluation.metric import CellMetric
+from ppdet_ext.inference.candidates import Candidates
+
+from .folds import CrossValidation, assign_folds, cross_validate
+from .pipeline import pipeline_value
+from .scorer import Scorer
+from .search import Limits, Rung, Search
+from .setting import Setting
+from .stored import restored
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is tuned.
+
+    Attributes:
+        make_metric: a new metric.
+        records, class_names, category_ids: of the data set.
+        found: quantised candidates of the records' images, in their order.
+        start: thresholds as configured. others: configured steps after them. mask_threshold: of the model.
+    """
+
+    make_metric: Callable[[], CellMetric]
+    records: Sequence[Record]
+    class_names: Sequence[str]
+    category_ids: Sequence[int]
+    found: Sequence[Candidates]
+    start: Setting
+    others: Sequence[Mapping[str, Any]] = ()
+    mask_threshold: float = 0.5
+
+    def entries(self, setting: Setting) -> list[Mapping[str, Any]]:
+        """The whole `PostProcess`."""
+        return [*setting.steps(self.class_names, self.category_ids), *self.others]
+
+    def value(self, setting: Setting) -> float:
+        """The metric by the true pipeline."""
+        return pipeline_value(
+            self.make_metric(),
+            self.records,
+            self.class_names,
+            self.category_ids,
+            [restored(one) for one in self.found],
+            self.entries(setting),
+            self.mask_threshold,
+        )
+
+
+@dataclass
+class Tuned:
+    """Outcome.
+
+    Attributes:
+        rungs: the ladder; the last one is per class, where that was searched.
+        chosen: the rung whose setting is to be used.
+        cross: None where it was not asked for.
+        before, after: the metric by the true pipeline with all steps, of the configuration and of `chosen`.
+        kept, candidates: how many remain with `chosen`, of how many.
+        warnings: for the user.
+    """
+
+    rungs: list[Rung]
+    chosen: Rung
+    cross: CrossValidation | None
+    before: float
+    after: float
+    kept: int
+    candidates: int
+    settings: int
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def common(self) -> Rung:
+        """The best thresholds that are the same for all classes."""
+        return self.rungs[-2]
+
+
+def tune_candidates(
+    problem: Problem,
+    limits: Limits,
+    *,
+    folds: int = 5,
+    keep_per_class: bool = False,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[Tuned, Scorer]:
+    """Search, check on folds, and choose.
+
+    Args:
+        problem: what is tuned.
+        limits: of the search.
+        folds: of the cross-fold check; fewer where there are fewer images, none below 2.
+        keep_per_class: take thresholds of single classes although they do not hold up on other folds.
+        workers: processes; with fewer than two, this one does it all.
+        tell: called with what is going on, now and then.
+    """
+    began = time.perf_counter()
+    metric = problem.make_metric()
+    scorer = Scorer(metric, problem.records, problem.class_names, problem.category_ids, problem.found, workers)
+    tell("cutting masks")
+    search = Search(scorer, limits, tell=tell)
+    rungs = search.global_rungs(problem.start)
+    rungs.append(search.per_class(rungs[-1].setting))
+    cross, settings = None, scorer.settings
+    folds = min(folds, len(problem.records))
+    if folds >= 2:
+        assigned = assign_folds(problem.records, folds)
+        cross = cross_validate(scorer, problem.start, limits, assigned, workers, tell)
+        settings += cross.settings
+    chosen, warnings = _choose(rungs, cross, limits, keep_per_class)
+    tell("running the steps as they will be")
+    before, after = problem.value(problem.start), problem.value(chosen.setting)
+    kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.found)
+    warnings += _doubts(problem, chosen, before, after, kept)
+    return Tuned(rungs, chosen, cross, before, after, kept, total, settings, time.perf_counter() - began, warnings), scorer
+
+
+def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, keep: bool) -> tuple[Rung, list[str]]:
+    first, common, own = rungs[0], rungs[-2], rungs[-1]
+    if own.value <= common.value:
+        return common, _global_doubt(first, common, cross)
+    if cross is None:
+        return own, ["Nothing tells whether the thresholds hold up on other images: there was no cross-fold check."]
+    warnings = _global_doubt(first, common, cross)
+    if cross.per_class_value > cross.global_value + limits.min_gain:
+        return own, warnings
+    text = (
+        f"Thresholds per class gain {own.value - common.value:+.4f} on the images they were searched on, but "
+        f"{cross.per_class_value - cross.global_value:+.4f} on others (cross-validated): "
+    )
+    if keep:
+        return own, [*warnings, f"{text}they are written all the same (--keep_per_class)."]
+    return common, [*warnings, f"{text}the global ones are written (--keep_per_class writes them all the same)."]
+
+
+def _global_doubt(first: Rung, common: Rung, cross: CrossValidation | None) -> list[str]:
+    if cross is None or cross.global_value > first.value or common.value <= first.value:
+        return []
+    return [
+        f"Even the global thresholds gain {common.value - first.value:+.4f} only on the images they were searched on; "
+        f"cross-validated it is {cross.global_value - first.value:+.4f}. Tune on more images."
+    ]
+
+
+def _doubts(problem: Problem, chosen: Rung, before: float, after: float, kept: int) -> list[str]:
+    warnings = []
+    if not kept:
+        warnings.append(
+            "The best thresholds leave nothing in any image: the metric rewards empty predictions more than this model's. "
+            "Train it longer, or tune on images with more objects."
+        )
+    names = ", ".join(next(iter(entry)) for entry in problem.others)
+    if problem.others and after < before:
+        warnings.append(
+            f"With the configuration's other steps ({names}) the metric falls from {before:.4f} to {after:.4f}; "
+            "the search does not see them. Leave them out (-o PostProcess=[]) and compare."
+        )
+    if not problem.others and abs(after - chosen.value) > 1e-9:
+        warnings.append(f"The steps give {after!r} where the search found {chosen.value!r}; please report this.")
+    return warnings
