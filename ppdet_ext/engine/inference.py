@@ -5,12 +5,13 @@ from typing import Any
 
 from ppdet.core.workspace import AttrDict
 
+from ppdet_ext.data.view_loader import ViewLoader
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.inference.postprocess import PostProcess
 from ppdet_ext.structures import Detections
 
-from .build import make_loader
+from .build import make_loader, reader_of
 from .config_inference import ENSEMBLE, POSTPROCESS, VIEWS
 from .distributed import world
 from .members import ensemble_of, model_with_weights
@@ -88,7 +89,5 @@ def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[in
     """
     rank, size = world()
     if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
-        from ppdet_ext.data.view_loader import ViewLoader
-
-        return ViewLoader(dataset, rank=rank, world_size=size, skip=skip)
+        return ViewLoader(dataset, reader_of(cfg, mode)["sample_transforms"], rank, size, skip)
     return make_loader(cfg, dataset, mode, skip=skip)

@@ -8,8 +8,10 @@ import paddle
 from ppdet.core.workspace import AttrDict
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.inference.ensemble import Ensemble, Member
+from ppdet_ext.inference.views import Views
 
-from .build import build_model
+from .build import build_model, reader_of
 from .config import load_config
 from .config_inference import ENSEMBLE, VIEWS
 from .weights import load_weights
@@ -28,7 +30,7 @@ def model_with_weights(cfg: AttrDict, weights: str | None) -> paddle.nn.Layer:
     return model
 
 
-def ensemble_of(cfg: AttrDict) -> Any:
+def ensemble_of(cfg: AttrDict) -> Ensemble:
     """The configured members, or the one model, each with its views.
 
     A process holds one configuration at a time, so members of others are built first; `cfg` is loaded again after them.
@@ -36,12 +38,10 @@ def ensemble_of(cfg: AttrDict) -> Any:
     Raises:
         UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
     """
-    from ppdet_ext.inference.ensemble import Ensemble
-
     entries = [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in cfg.get(ENSEMBLE) or ()]
     entries = entries or [{"weights": cfg.weights}]
     own, classes, settings = cfg.source, cfg.num_classes, dict(cfg.get(VIEWS) or {})
-    members: dict[int, Any] = {}
+    members: dict[int, Member] = {}
     device = f"use_gpu={str(cfg.use_gpu).lower()}"
     for position, entry in enumerate(entries):
         if entry.get("config"):
@@ -56,16 +56,11 @@ def ensemble_of(cfg: AttrDict) -> Any:
     return Ensemble([members[position] for position in range(len(entries))])
 
 
-def _member(cfg: AttrDict, entry: Mapping[str, Any], settings: Mapping[str, Any], classes: int) -> Any:
-    from ppdet_ext.inference.ensemble import Member
-    from ppdet_ext.inference.views import Views
-
+def _member(cfg: AttrDict, entry: Mapping[str, Any], settings: Mapping[str, Any], classes: int) -> Member:
     name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
     if cfg.num_classes != classes:
         raise UserError(f"{ENSEMBLE}: {name} has {cfg.num_classes} classes, the configuration {classes}; all need the same.")
-    reader = cfg.get("EvalReader") or cfg.get("TestReader")
-    if not reader:
-        raise UserError(f"{ENSEMBLE}: {cfg.filename} has no EvalReader, whose transforms make its views.")
+    reader = reader_of(cfg, "eval")
     # A member of another configuration brings its own views, unless there are some for all.
     chosen = settings or dict(cfg.get(VIEWS) or {})
     views = Views(
