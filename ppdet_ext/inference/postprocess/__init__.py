@@ -1,5 +1,35 @@
 """Steps after the model, in the order of the configuration's `PostProcess`."""
 
-from .base import STEPS, PerClass, PostProcess, Step, per_class, register_step
+from .base import STEPS, PerClass, PostProcess, Step, label_of, per_class, register_step
+from .box_nms import BoxNMS
+from .classifier_gate import ClassifierGate
+from .drop_classes import DropClasses
+from .fill_holes import FillHoles
+from .mask_nms import MaskNMS
+from .mask_threshold import MaskThreshold
+from .min_area import MinArea
+from .overlaps import SuppressOverlaps
+from .score_threshold import ScoreThreshold
+from .small_components import RemoveSmallComponents
+from .top_k import TopK
 
-__all__ = ["STEPS", "PerClass", "PostProcess", "Step", "per_class", "register_step"]
+__all__ = [
+    "STEPS",
+    "BoxNMS",
+    "ClassifierGate",
+    "DropClasses",
+    "FillHoles",
+    "MaskNMS",
+    "MaskThreshold",
+    "MinArea",
+    "PerClass",
+    "PostProcess",
+    "RemoveSmallComponents",
+    "ScoreThreshold",
+    "Step",
+    "SuppressOverlaps",
+    "TopK",
+    "label_of",
+    "per_class",
+    "register_step",
+]

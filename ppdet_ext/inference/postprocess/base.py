@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ppdet.core.workspace import register
 
+from ppdet_ext.data.pipeline import build_transforms
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.structures import Detections
+from ppdet_ext.structures import Detections, Rle
 
 # A value for all classes, a list with one for each, or by class name (or category id as text) with "default" for the others.
 PerClass = float | list | dict
@@ -34,6 +35,12 @@ class Step:
     takes_masks = False
     needs_candidates = False
 
+    def masks_of(self, found: Detections, name: str) -> list[Rle]:
+        """The masks, for steps that need them. Raises: UserError when the model predicts none."""
+        if found.masks is None:
+            raise UserError(f"PostProcess: {name} has no masks, which {type(self).__name__} works on; leave the step out.")
+        return found.masks
+
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Told once, before the first call, which classes there are. Raises: UserError for a class that does not exist."""
 
@@ -48,7 +55,16 @@ def register_step(cls: type[Step]) -> type[Step]:
     return register(cls)
 
 
-def per_class(value: PerClass, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> np.ndarray:
+def per_class(
+    value: PerClass,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    key: str,
+    default: float,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> np.ndarray:
     """(classes,) float64 of a per-class setting.
 
     Args:
@@ -56,32 +72,51 @@ def per_class(value: PerClass, class_names: Sequence[str], category_ids: Sequenc
         class_names, category_ids: by label.
         key: name of the setting, for messages.
         default: for classes that a mapping names neither itself nor by its own "default".
+        low, high: the values allowed.
 
     Raises:
-        UserError: a class that does not exist, a list of another length, or a value that is no number.
+        UserError: a class that does not exist or is given twice, a list of another length, a value that is not allowed.
     """
-    count = len(class_names)
     if isinstance(value, Mapping):
-        places = {**{str(id_): i for i, id_ in enumerate(category_ids)}, **{str(n): i for i, n in enumerate(class_names)}}
-        values = [value.get("default", default)] * count
-        for name, item in value.items():
-            if name == "default":
-                continue
-            if str(name) not in places:
-                near = difflib.get_close_matches(str(name), places, 1, 0.5)
-                hint = f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(map(str, class_names[:20]))}."
-                raise UserError(f"{key}: there is no class {name!r}.{hint}")
-            values[places[str(name)]] = item
+        values = _by_name(value, class_names, category_ids, key, default)
     elif isinstance(value, list | tuple):
-        if len(value) != count:
-            raise UserError(f"{key} has {len(value)} values for {count} classes; give one for each, or a single number.")
+        if len(value) != len(class_names):
+            raise UserError(
+                f"{key} has {len(value)} values for {len(class_names)} classes; give one for each, or a single number."
+            )
         values = list(value)
     else:
-        values = [value] * count
+        values = [value] * len(class_names)
     for item in values:
         if isinstance(item, bool) or not isinstance(item, int | float) or not np.isfinite(item):
             raise UserError(f"{key}: {item!r} is no number.")
+        if not low <= item <= high:
+            raise UserError(
+                f"{key}: {item!r} is not " + (f"{low:g} or more." if high == np.inf else f"from {low:g} to {high:g}.")
+            )
     return np.array(values, np.float64)
+
+
+def _by_name(value: Mapping, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> list:
+    values, given = [value.get("default", default)] * len(class_names), {}
+    for name, item in value.items():
+        if name == "default":
+            continue
+        label = label_of(name, class_names, category_ids, key)
+        if label in given:
+            raise UserError(f"{key}: {given[label]!r} and {name!r} are the same class; give it once.")
+        values[label], given[label] = item, name
+    return values
+
+
+def label_of(name: object, class_names: Sequence[str], category_ids: Sequence[int], key: str) -> int:
+    """The label of a class by its name, or else by its category id. UserError beginning with `key` and naming the nearest."""
+    places = {**{str(id_): i for i, id_ in enumerate(category_ids)}, **{str(n): i for i, n in enumerate(class_names)}}
+    if str(name) not in places:
+        near = difflib.get_close_matches(str(name), places, 1, 0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(map(str, class_names[:20]))}."
+        raise UserError(f"{key}: there is no class {name!r}.{hint}")
+    return places[str(name)]
 
 
 class PostProcess:
@@ -99,10 +134,8 @@ class PostProcess:
     def __init__(
         self, entries: Sequence[Mapping], class_names: Sequence[str], category_ids: Sequence[int], mask_threshold: float = 0.5
     ):
-        from ppdet_ext.data.pipeline import build_transforms
-
         self.steps: list[Step] = build_transforms(entries, STEPS, "PostProcess")
-        self.mask_threshold = mask_threshold
+        self.mask_threshold, self.classes = mask_threshold, len(class_names)
         masked = None
         for step in self.steps:
             if step.needs_candidates and masked is not None:
@@ -112,7 +145,11 @@ class PostProcess:
             step.bind(class_names, category_ids)
 
     def __call__(self, found: Candidates, name: str) -> Detections:
-        """Final detections of the image of that file name."""
+        """Final detections of the image of that file name. UserError for a label beyond the classes."""
+        if len(found) and found.labels.max() >= self.classes:
+            raise UserError(
+                f"{name}: the model predicts class number {found.labels.max() + 1} of {self.classes} in the data set."
+            )
         for step in self.steps:
             if step.takes_masks and isinstance(found, Candidates):
                 found = found.detections(self.mask_threshold)
