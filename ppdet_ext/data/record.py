@@ -31,6 +31,7 @@ class Record:
     labels: (n,) int64, contiguous from 0. masks: n masks of size (height, width). crowd: (n,) bool, as COCO's iscrowd.
     semantic_file: path of a label map of the same size, or None.
     areas: (n,) float64 in pixels, as annotated, for the size ranges of the evaluation; None means those of the masks.
+    attributes: n tuples of attribute ids, or None where the data set has no attributes.
     """
 
     im_id: int
@@ -44,6 +45,7 @@ class Record:
     crowd: np.ndarray = field(default_factory=no_flags)
     semantic_file: str | None = None
     areas: np.ndarray | None = None
+    attributes: list[tuple[int, ...]] | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,292 @@
+"""`FashionDataSet`: Kaggle's iMaterialist Fashion, one CSV row per garment or part of one."""
+
+import inspect
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ppdet_ext.errors import UserError
+
+from . import split as choose
+from .base import IMAGE_CHECKS, ON_ERROR, InstanceDataSet, image_is_usable, list_images, one_of, register_source
+from .cache import ArrayCache, content_key
+from .decode import image_size
+from .fashion_csv import read_rows
+from .fashion_instances import VERSION, Instances, read_instances
+from .fashion_labels import Labels, labels_of, read_labels
+from .problems import Problems
+from .record import Record
+
+logger = logging.getLogger("ppdet_ext")
+
+HELP = """{missing}
+  iMaterialist Fashion comes from Kaggle (accept the competition's rules there first), 2019's or 2020's:
+      kaggle competitions download -c imaterialist-fashion-2019-FGVC6
+      unzip -d dataset/fashion imaterialist-fashion-2019-FGVC6.zip
+      kaggle competitions download -c imaterialist-fashion-2020-fgvc7
+      unzip -d dataset/fashion imaterialist-fashion-2020-fgvc7.zip
+  Afterwards there are dataset/fashion/train.csv, dataset/fashion/label_descriptions.json, dataset/fashion/train/*.jpg and
+  dataset/fashion/test/*.jpg; `dataset_dir` sets another place. More in dataset/README.md.
+  To try everything without a download:
+      python tools/train.py -c configs/htc/fashion_sample.yml --eval"""
+
+
+@register_source
+class FashionDataSet(InstanceDataSet):
+    """iMaterialist Fashion: `ImageId,EncodedPixels,Height,Width,ClassId` (2019), with `,AttributesIds` (2020).
+
+    Every row is an instance, in one piece or several; instances overlap. In 2019's ClassId attributes follow the category
+    (`13_20_45`). Labels are in the order of the category ids, `attribute_names` tells what `Record.attributes` mean. An
+    ImageId without suffix, as in 2020, is that of `.jpg`; records have the file's name.
+
+    Args:
+        dataset_dir: folder of the data; the other paths are relative to it.
+        anno_path: the CSV, or None for images alone (test).
+        labels_path: `label_descriptions.json`, read for the names and ids unless `class_names` are given.
+        image_dir: folder of the images. Images there that the CSV does not name have no instance.
+        split, fold, num_folds, part: which images to use, see `select_images`.
+        allow_empty: keep images without an instance.
+        empty_ratio: share of them among all images kept, in [0, 1), chosen by name and `seed`; otherwise all stay.
+        min_instance_area: smaller instances, in pixels, are left out.
+        drop_attributed: leave out instances with attributes.
+        class_names: names of the categories 0, 1, …; attributes can then be any numbers, without names.
+        on_error: "error" raises on faulty rows and images; "skip" logs them and leaves out the images, those of faulty rows
+            altogether, since what is left of their annotations would call garments background.
+        check_images: "header" compares Height and Width with the images' headers and looks for the files' ends, "exists"
+            looks for the files, "none" neither.
+        cache: keep the parsed CSV on disk, keyed by its content.
+        seed: of the choices above.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str = "dataset/fashion",
+        anno_path: str | None = "train.csv",
+        labels_path: str = "label_descriptions.json",
+        image_dir: str = "train",
+        split: str | None = None,
+        fold: int | None = None,
+        num_folds: int = 5,
+        part: str = "all",
+        allow_empty: bool = True,
+        empty_ratio: float = -1.0,
+        min_instance_area: int = 0,
+        drop_attributed: bool = False,
+        class_names: list[str] | None = None,
+        on_error: str = "error",
+        check_images: str = "header",
+        cache: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
+        self.labels_path = labels_path
+        self.split, self.fold, self.num_folds, self.part = split, fold, num_folds, part
+        self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
+        self.min_instance_area, self.drop_attributed = min_instance_area, drop_attributed
+        self.on_error = one_of(on_error, ON_ERROR, "on_error")
+        self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
+        self.cache, self.seed = cache, seed
+        self.given_names = list(class_names) if class_names else None
+        self._labels: Labels | None = labels_of(class_names) if class_names else None
+        choose.check_selection(split, fold, num_folds, part)
+
+    @property
+    def labels(self) -> Labels:
+        """Read on first use. Raises: UserError where `labels_path` is missing or faulty."""
+        if self._labels is None:
+            self._check_folder()
+            path = os.path.join(self.dataset_dir, self.labels_path)
+            try:
+                self._labels = read_labels(path)
+            except FileNotFoundError:
+                raise UserError(
+                    HELP.format(missing=f"{path} does not exist, which names the classes (labels_path; or set class_names).")
+                ) from None
+        return self._labels
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.labels.class_names
+
+    @property
+    def category_ids(self) -> list[int]:
+        return self.labels.category_ids
+
+    @property
+    def attribute_names(self) -> dict[int, str]:
+        """Names by attribute id; empty where nothing names them."""
+        return self.labels.attribute_names or {}
+
+    @property
+    def annotated(self) -> bool:
+        return self.anno_path is not None
+
+    @property
+    def image_folder(self) -> str:
+        return os.path.join(self.dataset_dir, self.image_dir)
+
+    def _read(self) -> list[Record]:
+        self._check_folder()
+        listed = self._listed_images()
+        problems = Problems(self._source())
+        instances = self._instances(problems)
+        universe = sorted({*instances.names.tolist(), *listed})
+        names = self._select(universe, instances)
+        sizes = self._usable(names, set(listed), instances, problems)
+        problems.settle(self.on_error)
+        records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
+        return self._without_surplus(records)
+
+    def _source(self) -> str:
+        return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
+
+    def _check_folder(self) -> None:
+        if not os.path.isdir(self.dataset_dir):
+            raise UserError(HELP.format(missing=f"Data set folder {self.dataset_dir} does not exist."))
+
+    def _listed_images(self) -> list[str]:
+        if os.path.isdir(self.image_folder):
+            return list_images(self.image_folder)
+        if self.check_images == "none" and self.annotated:
+            return []
+        raise UserError(HELP.format(missing=f"Image folder {self.image_folder} does not exist."))
+
+    def _instances(self, problems: Problems) -> Instances:
+        if not self.annotated:
+            return read_instances((), self.labels, problems)
+        path = self._source()
+        try:
+            return self._cached(path, problems) if self.cache else self._parsed(path, problems)
+        except FileNotFoundError:
+            raise UserError(HELP.format(missing=f"Annotation file {path} does not exist.")) from None
+        except OSError as fault:
+            raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
+
+    def _cached(self, path: str, problems: Problems) -> Instances:
+        # Hashing all of a gigabyte takes half a second once it is in memory, and misses no change; times of files do.
+        key = content_key(path, "fashion", VERSION, self.category_ids, sorted(self.labels.attribute_names or [-1]))
+        store = ArrayCache(Path(self.dataset_dir) / ".cache")
+        arrays = store.load(key)
+        if arrays is not None:
+            return Instances(**arrays)
+        instances = self._parsed(path, problems)
+        if not problems:
+            store.store(key, instances.arrays())
+        return instances
+
+    def _parsed(self, path: str, problems: Problems) -> Instances:
+        logger.info("%s: reading %.0f MiB of masks", path, os.path.getsize(path) / 2**20)
+        return read_instances(read_rows(path, problems), self.labels, problems)
+
+    def _select(self, universe: list[str], instances: Instances) -> list[str]:
+        classes: dict[str, set[int]] = {}
+        if self.fold is not None:
+            names = instances.names.tolist()
+            for image, label in zip(instances.image.tolist(), instances.label.tolist()):
+                classes.setdefault(names[image], set()).add(label)
+        return choose.select_images(
+            universe,
+            classes,
+            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
+            fold=self.fold,
+            num_folds=self.num_folds,
+            part=self.part,
+            seed=self.seed,
+        )
+
+    def _usable(
+        self, names: list[str], listed: set[str], instances: Instances, problems: Problems
+    ) -> dict[str, tuple[int, int]]:
+        """(height, width) of the images that can be used."""
+        annotated = dict(zip(instances.names.tolist(), map(tuple, instances.sizes.tolist())))
+        folder = self.image_folder
+        usable = {}
+        for name in names:
+            if name in problems.images:
+                # Their rows are named already, which is all that matters where faults are errors.
+                if self.on_error == "skip":
+                    problems.add("images left out altogether because of faulty rows", name)
+                continue
+            path = os.path.join(folder, name)
+            size = annotated.get(name, (0, 0))
+            if size == (0, 0):
+                try:
+                    size = image_size(path)
+                except UserError as fault:
+                    problems.add("unreadable or missing images", str(fault))
+                    continue
+            if image_is_usable(path, size, self.check_images, name in listed, problems):
+                usable[name] = size
+        return usable
+
+    def _records_of(self, ids: dict[str, int], sizes: dict[str, tuple[int, int]], instances: Instances) -> list[Record]:
+        chosen = self._wanted(instances)
+        chosen = chosen[np.argsort(instances.image[chosen], kind="stable")]
+        first = np.searchsorted(instances.image[chosen], np.arange(len(instances.names) + 1)).tolist()
+        place = {name: i for i, name in enumerate(instances.names.tolist())}
+        attributes = instances.attribute_sets()
+        folder = self.image_folder
+        records = []
+        for name, (height, width) in sizes.items():
+            at = place.get(name)
+            own = chosen[:0] if at is None else chosen[first[at] : first[at + 1]]
+            records.append(
+                Record(
+                    ids[name],
+                    os.path.join(folder, name),
+                    name,
+                    height,
+                    width,
+                    instances.box[own],
+                    instances.label[own],
+                    instances.masks(own, height, width),
+                    np.zeros(len(own), bool),
+                    attributes=[attributes[kind] for kind in instances.kind[own].tolist()],
+                )
+            )
+        return records
+
+    def _wanted(self, instances: Instances) -> np.ndarray:
+        """Positions (n,) int64 of the instances that `min_instance_area` and `drop_attributed` leave."""
+        large = instances.area >= self.min_instance_area
+        bare = ~instances.attributed() if self.drop_attributed else np.ones(len(large), bool)
+        small = f"smaller than min_instance_area: {self.min_instance_area}"
+        for kept, reason in ((large, small), (bare, "with attributes (drop_attributed)")):
+            if not kept.all():
+                logger.info("%s: %d of %d instances are %s and left out", self._source(), (~kept).sum(), len(kept), reason)
+        return np.flatnonzero(large & bare)
+
+    def _without_surplus(self, records: list[Record]) -> list[Record]:
+        if records and not self.annotated:
+            logger.info("%s: %d images without annotations, for prediction", self._source(), len(records))
+            return records
+        empty = [record.name for record in records if not record.masks]
+        filled = len(records) - len(empty)
+        kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
+        records = [record for record in records if record.masks or record.name in kept]
+        logger.info(
+            "%s: %d images, %d of them without instances (%d more left out), %d instances",
+            self._source(),
+            len(records),
+            len(kept),
+            len(empty) - len(kept),
+            sum(len(record.masks) for record in records),
+        )
+        if not records:
+            raise UserError(f"{self._source()}: no image is left. Check split, fold, allow_empty and on_error.")
+        return records
+
+
+def _represent(dumper: yaml.Dumper, dataset: FashionDataSet) -> yaml.Node:
+    # Names that were read, written back as an argument, would take the place of the file, and its attributes be lost.
+    names = inspect.signature(FashionDataSet).parameters
+    return dumper.represent_mapping(
+        "!FashionDataSet", {name: dataset.given_names if name == "class_names" else getattr(dataset, name) for name in names}
+    )
+
+
+yaml.add_representer(FashionDataSet, _represent)
