@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,17 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import AttrDict, create
 
-from ppdet_ext.data import SteelDataSet, build_loader
-from ppdet_ext.data.sample import SampleSpec, write_sample_set
+from ppdet_ext.data import FashionDataSet, MixedDataSet, SteelDataSet, build_loader
+from ppdet_ext.data.base import InstanceDataSet
+from ppdet_ext.data.sample import KINDS, SampleSpec, write_sample_set
 from ppdet_ext.data.sample.writer import META, PROGRESS
 from ppdet_ext.errors import UserError
 
 from .distributed import world
 from .together import on_rank_0
+
+# Who reads the layout of each kind of sample.
+READ_BY: dict[str, type[InstanceDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -68,20 +72,25 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
 def prepare_sample(cfg: AttrDict) -> None:
     """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing else.
 
-    Of several ranks, which all must call this, rank 0 does it.
+    Nothing is made for a data set of another class than the kind of sample is for. Of several ranks, which all must call
+    this, rank 0 does it.
     """
+    wanted = cfg.get("SampleData")
+    if wanted is None:
+        return
+    spec = SampleSpec(**wanted)
     dataset = cfg.get("TrainDataset")
-    if cfg.get("SampleData") is not None and isinstance(dataset, SteelDataSet):
-        on_rank_0(lambda: _make_sample(cfg.SampleData, Path(dataset.dataset_dir)), "the sample data")
+    dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
+    if isinstance(dataset, READ_BY[spec.kind]):
+        on_rank_0(lambda: _make_sample(spec, Path(dataset.dataset_dir)), "the sample data")
 
 
-def _make_sample(wanted: Mapping[str, Any], folder: Path) -> None:
+def _make_sample(spec: SampleSpec, folder: Path) -> None:
     known = (folder / META).is_file() or (folder / PROGRESS).is_file()
     if folder.exists() and any(folder.iterdir()) and not known:
         return
-    spec = SampleSpec(**wanted)
     if not (folder / META).is_file():
-        logger.info("Making %d sample sheets in %s (once)", spec.images, folder)
+        logger.info("Making %d sample %ss in %s (once)", spec.images, KINDS[spec.kind].noun, folder)
     write_sample_set(folder, spec)
 
 
@@ -90,14 +99,12 @@ def make_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = 
 
     skip: ids of images to leave out, in evaluation; a batch that holds others too stays whole.
     """
-    key = f"{mode.capitalize()}Reader"
-    if not cfg[key]:
-        raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
+    reader = reader_of(cfg, mode)
     rank, size = world()
-    with _naming(key):
+    with _naming(f"{mode.capitalize()}Reader"):
         return build_loader(
             dataset,
-            dict(cfg[key]),
+            reader,
             mode=mode,
             worker_num=cfg.worker_num,
             seed=cfg.seed,
@@ -105,6 +112,14 @@ def make_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = 
             world_size=size,
             skip=skip,
         )
+
+
+def reader_of(cfg: AttrDict, mode: str) -> dict[str, Any]:
+    """Settings of the reader of `mode`. Raises: UserError when there is none."""
+    key = f"{mode.capitalize()}Reader"
+    if not cfg.get(key):
+        raise UserError(f"The configuration has no {key}; give one with sample_transforms and batch_size.")
+    return dict(cfg[key])
 
 
 def build_optimizer(

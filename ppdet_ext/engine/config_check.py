@@ -10,7 +10,7 @@ from ppdet.core.workspace import get_registered_modules
 
 from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.base import InstanceDataSet
-from ppdet_ext.data.sample import SampleSpec
+from ppdet_ext.data.sample import KINDS, SampleSpec
 
 from .config_arguments import check_arguments, check_nested, check_transforms, parameters_of, registered_classes
 from .config_inference import INFERENCE, check_inference, check_metric
@@ -125,6 +125,10 @@ def _check_sample(value: Any, problems: Problems) -> None:
     for key, item in value.items():
         if key not in known:
             problems.unknown((SAMPLE, str(key)), known, SAMPLE)
+        elif key == "kind":
+            name = str(item)
+            if name not in KINDS:
+                problems.add((SAMPLE, key), f"{SAMPLE}.kind is {item!r}; known: {', '.join(KINDS)}.{nearest(name, KINDS)}")
         elif isinstance(item, bool) or not isinstance(item, int):
             problems.add((SAMPLE, key), f"{SAMPLE}.{key} is {item!r}; expected a whole number.")
 
