@@ -8,7 +8,6 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import get_registered_modules
 
-from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.base import InstanceDataSet
 from ppdet_ext.data.sample import KINDS, SampleSpec
 
@@ -87,11 +86,17 @@ def _check_dataset(key: str, value: Any, problems: Problems) -> None:
 def _check_folds(tree: Mapping[str, Any], problems: Problems) -> None:
     """Training on the other folds than the one that is evaluated would train on the evaluated images."""
     found = [tree.get(key) for key in ("TrainDataset", "EvalDataset")]
-    if not all(isinstance(item, Tagged) and issubclass(host_tags()[item.tag], SteelDataSet) for item in found):
+    if isinstance(found[0], Tagged) and isinstance(found[0].get("labelled"), Tagged):
+        found[0] = found[0]["labelled"]
+    if not all(isinstance(item, Tagged) for item in found) or found[0].tag != found[1].tag:
         return
-    defaults = {name: parameter.default for name, parameter in parameters_of(SteelDataSet)[0].items()}
+    known = parameters_of(host_tags()[found[0].tag])[0]
+    compared = ("dataset_dir", "anno_path", "num_folds", "split")
+    if not {*compared, "fold", "part"} <= set(known):
+        return
+    defaults = {name: parameter.default for name, parameter in known.items()}
     train, evaluation = ({**defaults, **item} for item in found)
-    same = all(train[key] == evaluation[key] for key in ("dataset_dir", "anno_path", "num_folds"))
+    same = all(train[key] == evaluation[key] for key in compared)
     folds = train["fold"], evaluation["fold"]
     if same and (train["part"], evaluation["part"]) == ("train", "val") and None not in folds and folds[0] != folds[1]:
         problems.add(

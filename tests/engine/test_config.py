@@ -222,6 +222,15 @@ def test_override_of_one_alias_leaves_the_other(base: Path) -> None:
     assert (cfg.EvalReader["batch_size"], cfg.TestReader["batch_size"]) == (5, 1)
 
 
+@pytest.mark.parametrize("kind", ["SteelDataSet", "FashionDataSet", "CocoJsonDataSet"])
+def test_training_on_the_evaluated_fold_is_refused(base: Path, kind: str) -> None:
+    one, two = (f"!{kind} {{dataset_dir: a, fold: {fold}, part: {part}}}" for fold, part in ((1, "train"), (2, "val")))
+    for train in (one, f"!MixedDataSet {{labelled: {one}, pseudo: {one}, ratio: 0.5}}"):
+        lines = problems_of(base, f"TrainDataset={train}", f"EvalDataset={two}")
+        assert "training would see the images that are evaluated" in lines[0]
+        assert len(lines) == 1
+
+
 def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> None:
     cfg = load_config(base, ["TestDataset=!ImageFolder {images: [a.jpg]}"])
     assert type(cfg.TestDataset).__module__ == "ppdet_ext.data.folder"
