@@ -3,7 +3,7 @@
 import contextlib
 import csv
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ppdet_ext.errors import UserError
 
@@ -84,7 +84,7 @@ def _file_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _explained(path: str, reader) -> Iterator[None]:
+def _explained(path: str, reader: Any) -> Iterator[None]:
     try:
         yield
     except csv.Error as fault:
