@@ -32,7 +32,7 @@ from .distributed import world
 from .eval import among_ranks
 from .infer import IMAGES_FILE, MASK_FILE, Predictor, class_list
 from .inference import lowest_score
-from .run_lock import locked
+from .run_lock import PATIENCE_SECONDS, locked
 from .submit_header import header_of
 from .together import on_every_rank, on_rank_0
 
@@ -184,7 +184,7 @@ def _begin(
     except OSError as error:
         raise UserError(f"Cannot write {journal.folder}: {error.strerror or error}. Choose another --output.") from error
     try:
-        held.enter_context(locked(journal.folder))
+        held.enter_context(locked(journal.folder, PATIENCE_SECONDS))
     except UserError as error:
         raise UserError(f"{journal.folder} is in use by another process. Wait for it, or choose another --output.") from error
     journal.header = header_of(cfg, records, threshold, form)

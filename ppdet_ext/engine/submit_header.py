@@ -28,6 +28,7 @@ def header_of(cfg: AttrDict, records: Sequence[Any], threshold: float, form: For
     shape = {"columns": {column.header: column.text for column in form.columns}}
     shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
     return {
+        "version": 1,
         "weights": [digest(path) for path in _weights(cfg)],
         "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
         "files of steps": [digest(path) for path in _files(tree.get(POSTPROCESS))],

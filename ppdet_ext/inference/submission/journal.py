@@ -29,15 +29,12 @@ class Journal:
         self.folder, self.header = folder, header
 
     def differences(self) -> list[str]:
-        """Keys in which the headers of files that are there differ from this one's, "unreadable" for one without a header."""
+        """Keys in which the headers of files that are there differ from this one's."""
         differing: set[str] = set()
         for path in self._files():
-            other = _header_of(path)
-            if other is None:
-                differing.add("unreadable")
-            else:
-                keys = {*other, *self.header}
-                differing.update(key for key in keys if other.get(key) != self.header.get(key))
+            # A file whose first line is torn holds nothing.
+            other = next((line["header"] for _, line in _lines(path)), self.header)
+            differing.update(key for key in {*other, *self.header} if other.get(key) != self.header.get(key))
         return sorted(differing)
 
     def set_aside(self) -> Path:
@@ -125,15 +122,12 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 content = json.loads(text) if text.endswith(b"\n") else None
             except ValueError:
                 content = None
-            if not isinstance(content, dict) or ("image" if offset else "header") not in content:
+            if not isinstance(content, dict) or not isinstance(
+                content.get("image" if offset else "header"), str if offset else dict
+            ):
                 return
             yield offset, {**content, "bytes": len(text)}
             offset += len(text)
-
-
-def _header_of(path: Path) -> dict[str, Any] | None:
-    first = next(_lines(path), None)
-    return None if first is None or not isinstance(first[1]["header"], dict) else first[1]["header"]
 
 
 def _encode(image: ImageResult) -> dict[str, Any]:

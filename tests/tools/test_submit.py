@@ -1,0 +1,251 @@
+"""tools/submit.py on a tiny HTC: killed and resumed, on one rank and two; other runs' progress; formats; bad input."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.engine import submit
+from ppdet_ext.engine.build import build_model
+from ppdet_ext.engine.config import load_config
+from ppdet_ext.inference.submission.journal import JournalWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHED = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+# Ends as by kill -9, in the midst of the line of the image after the first three.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+sys.path.insert(0, sys.argv.pop(1))
+import submit
+from ppdet_ext.inference.submission import journal
+append, lines = journal.JournalWriter._append, []
+
+def append_and_die(self, content):
+    lines.append(content)
+    if len(lines) == 5:
+        self._stream.write(b'{"image":"torn')
+        self._stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, content)
+
+journal.JournalWriter._append = append_and_die
+submit.main()
+"""
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None, "--results": None,
+         "--output": "output/submission.csv", "--draw_threshold": None, "--format": None, "--style": None,
+         "--postprocess": None}  # fmt: skip
+
+
+def test_flags_are_frozen() -> None:
+    found = {"/".join(action.option_strings): action.default for action in submit.submit_parser()._actions}
+    assert {flag: default for flag, default in found.items() if "help" not in flag} == FLAGS
+
+
+@pytest.fixture(scope="module")
+def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a model that has learnt nothing and sees objects everywhere."""
+    paddle.seed(0)
+    path = tmp_path_factory.mktemp("weights") / "fresh.pdparams"
+    paddle.save(build_model(load_config(config)).state_dict(), str(path))
+    return f"weights={path}"
+
+
+@pytest.fixture
+def arguments(config: str, weights: str, tmp_path: Path) -> list[str]:
+    """Some instances of each image, of some classes, overlap."""
+    return ["-c", config, "--draw_threshold", "0.3", "--output", str(tmp_path / "s.csv"), "-o", weights]
+
+
+def run(folder: Path, *command: str) -> tuple[int, str]:
+    """Exit code and what was printed; one thread, for its number changes the last digits."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, timeout=300, text=True, capture_output=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_killed_it_goes_on_to_the_same_file_on_any_number_of_ranks(config: str, weights: str, tmp_path: Path) -> None:
+    def arguments(output: str) -> list[str]:
+        chosen = ["--draw_threshold", "0.3", "--format", "imaterialist_2020", "--output", str(tmp_path / output)]
+        return ["-c", config, *chosen, "-o", weights]
+
+    tool = str(ROOT / "tools" / "submit.py")
+    code, printed = run(tmp_path, tool, *arguments("whole.csv"))
+    assert code == 0, printed
+    whole = (tmp_path / "whole.csv").read_bytes()
+    assert len(whole.splitlines()) > 8
+
+    code, printed = run(tmp_path, "-c", KILLED, str(ROOT), str(ROOT / "tools"), *arguments("one.csv"))
+    assert code == -signal.SIGKILL, printed
+    assert not (tmp_path / "one.csv").exists()
+    assert (tmp_path / "one.csv.progress" / "rank_0.jsonl").read_bytes().endswith(b'{"image":"torn')
+    shutil.copytree(tmp_path / "one.csv.progress", tmp_path / "two.csv.progress")
+    for output, ranks in (("one.csv", []), ("two.csv", LAUNCHED)):
+        code, printed = run(tmp_path, *ranks, tool, *arguments(output))
+        assert code == 0, printed
+        assert "3 of 8 images are done" in printed
+        assert (tmp_path / output).read_bytes() == whole
+        assert not (tmp_path / f"{output}.progress").exists()
+
+
+def stop_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C."""
+    add, added = JournalWriter.add, []
+
+    def add_some(self: JournalWriter, image: object) -> None:
+        add(self, image)
+        added.append(image)
+        if len(added) == images:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(JournalWriter, "add", add_some)
+
+
+def test_what_is_done_is_not_predicted_again(arguments, tools, tmp_path: Path, monkeypatch, capfd) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        assert tools["submit"](arguments) == 130
+    assert "Interrupted. The same command goes on after the images that are done." in capfd.readouterr().err
+    batches = []
+    candidates = submit.Predictor.predictions
+
+    def predictions(self: submit.Predictor, title: str, skip: set[int]):
+        for found in candidates(self, title, skip):
+            batches.append(found[1])
+            yield found
+
+    monkeypatch.setattr(submit.Predictor, "predictions", predictions)
+    assert tools["submit"](arguments) == 0
+    assert batches == [f"sheet_{i:05d}.jpg" for i in range(4, 8)]
+    assert "4 of 8 images are done" in capfd.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (["--draw_threshold", "0.4"], "other threshold;"),
+    (["--format", "severstal_stage2"], "other format;"),
+    (["-o", "HTCRoIHead.max_detections=5"], "other configuration;"),
+    (["--infer_dir", "{tmp}/fewer"], "other images;"),
+    (["-o", "weights={tmp}/other"], "other weights;"),
+    (["--postprocess", "{tmp}/drop.yml"], "other configuration;"),
+])  # fmt: skip
+def test_other_runs_start_anew(arguments, weights, workspace, tools, tmp_path, monkeypatch, capfd, change, told) -> None:
+    sheets = workspace / "sheets" / "train_images"
+    shutil.copytree(sheets, tmp_path / "fewer")
+    (tmp_path / "fewer" / "sheet_00007.jpg").unlink()
+    (tmp_path / "drop.yml").write_text("PostProcess: [DropClasses: {classes: [1]}]\n")
+    saved = paddle.load(weights.partition("=")[2])
+    name = next(iter(saved))
+    paddle.save({**saved, name: saved[name] + 1e-3}, str(tmp_path / "other.pdparams"))
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        assert tools["submit"](arguments) == 130
+    capfd.readouterr()
+    filled = [text.format(tmp=tmp_path) for text in change]
+    assert tools["submit"]([*arguments, *filled]) == 0
+    printed = capfd.readouterr().out
+    assert "Starting anew" in printed
+    assert told in printed
+    assert "images are done" not in printed
+    assert (tmp_path / "s.csv.progress.earlier" / "rank_0.jsonl").exists()
+
+
+def test_style_is_another_name_and_the_threshold_depends_on_steps(arguments, tools, tmp_path, capfd) -> None:
+    written = {}
+    for flags in (["--style", "classid"], ["--format", "severstal_stage2"], ["--style", "imageid_classid"], []):
+        assert tools["submit"]([*arguments, *flags]) == 0
+        written[" ".join(flags)] = (tmp_path / "s.csv").read_text()
+    assert written["--style classid"] == written["--format severstal_stage2"]
+    assert written["--style imageid_classid"] == written[""]
+    assert written[""].startswith("ImageId_ClassId,EncodedPixels\nsheet_00000.jpg_1,")
+    with pytest.raises(SystemExit):
+        tools["submit"]([*arguments, "--style", "classid", "--format", "severstal_stage2"])
+
+    (tmp_path / "low.yml").write_text("PostProcess: [ScoreThreshold: {score: 0.3}]\n")
+    unasked = [text for text in arguments if text not in ("--draw_threshold", "0.3")]
+    assert tools["submit"]([*unasked, "--postprocess", str(tmp_path / "low.yml")]) == 0
+    assert (tmp_path / "s.csv").read_text() == written[""]
+    assert tools["submit"](unasked) == 0
+    assert (tmp_path / "s.csv").read_text() != written[""]
+
+
+def test_results_give_what_predicting_gives(config, weights, tools, tmp_path, arguments, workspace, capfd) -> None:
+    sheets = str(workspace / "sheets" / "train_images")
+    assert tools["infer"](["-c", config, "--save_results", "--output_dir", str(tmp_path / "r"), "-o", weights]) == 0
+    for name in ("imaterialist_2019", "imaterialist_2020"):
+        flags = ["--format", name, "--infer_dir", sheets]
+        assert tools["submit"]([*arguments, *flags]) == 0
+        predicted = (tmp_path / "s.csv").read_bytes()
+        assert tools["submit"]([*arguments, *flags, "--results", str(tmp_path / "r")]) == 0
+        assert (tmp_path / "s.csv").read_bytes() == predicted
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert list(dict.fromkeys(row["ImageId"] for row in rows)) == [f"sheet_{i:05d}" for i in range(8)]
+    assert {row["ClassId"] for row in rows} <= {"1", "2", "3", "4", "23"}
+    assert re.search(rf"{len(rows)} rows, one for each instance found in 8 images: \d+ with a mask", capfd.readouterr().out)
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((64, 128, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (["--format", "severstal_stage3"], "no submission format 'severstal_stage3'. Did you mean 'severstal_stage"),
+    (["--format", "{tmp}/wrong.yml"], "wrong.yml: unknown key 'colour'"),
+    (["--infer_dir", "{tmp}/empty"], "empty: no picture there"),
+    (["--infer_dir", "{tmp}/texts"], "texts: no picture there"),
+    (["--infer_dir", "{tmp}/none"], "none: no such picture or folder"),
+    (["--infer_dir", "{tmp}/cut"], "cut/b.png"),
+    (["--infer_dir", "{tmp}/twice", "--format", "imaterialist_2020"], "two images of one name, 'a'"),
+    (["--output", "{tmp}"], "is a folder; give the file to write"),
+    (["--output", "{tmp}/texts/a.txt/s.csv"], "Choose another --output"),
+    (["--draw_threshold", "1.5"], "--draw_threshold is 1.5"),
+    (["-o", "HTCRoIHead.with_mask=false", "weights={tmp}/maskless"], "The model has no masks to submit"),
+    (["-o", "TestDataset=null"], "Nothing to predict"),
+    (["--results", "{tmp}/none"], "make it with infer.py --save_results"),
+    (["--results", "{tmp}/results", "--infer_dir", "{tmp}/twice"], "not in {tmp}/twice (b.png); 1 have no results (a.png)"),
+    (["--results", "{tmp}/results"], "mask.json, entry 0: image_id 9 is not one of the 2 images"),
+])  # fmt: skip
+def test_bad_input_is_one_message(arguments, config, tools, tmp_path, capfd, change, message) -> None:
+    (tmp_path / "wrong.yml").write_text("colour: red\ncolumns: {}\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no picture")
+    for name in ("cut/a.png", "cut/b.png", "twice/a.png", "twice/a.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "cut/b.png").write_bytes((tmp_path / "cut/b.png").read_bytes()[:-30])
+    (tmp_path / "results").mkdir()
+    names = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.png"}]
+    (tmp_path / "results" / "images.json").write_text(json.dumps(names))
+    mask = {"size": [2, 2], "counts": [0, 4]}
+    entry = {"image_id": 9, "category_id": 1, "score": 1, "segmentation": mask}
+    (tmp_path / "results" / "mask.json").write_text(json.dumps([entry]))
+    if "maskless" in str(change):
+        model = build_model(load_config(config, ["HTCRoIHead.with_mask=false"]))
+        paddle.save(model.state_dict(), str(tmp_path / "maskless.pdparams"))
+    assert tools["submit"]([*arguments, *(text.format(tmp=tmp_path) for text in change)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("error: ")
+    assert message.format(tmp=tmp_path) in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_two_at_once_are_refused(arguments, tools, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 0.0)
+    (tmp_path / "s.csv.progress").mkdir()
+    with submit.locked(tmp_path / "s.csv.progress"):
+        assert tools["submit"](arguments) == 1
+    assert "s.csv.progress is in use by another process" in capfd.readouterr().err
