@@ -86,8 +86,11 @@ def _precision(cells: list[Matches]) -> np.ndarray | None:
     instances = sum(cell.instances for cell in cells)
     if not instances:
         return None
-    scores = np.concatenate([cell.scores for cell in cells])
-    verdicts = np.concatenate([cell.verdicts for cell in cells], axis=1)[:, np.argsort(-scores, kind="stable")]
+    found = [cell for cell in cells if len(cell.scores)]
+    if not found:
+        return np.zeros((len(THRESHOLDS), len(RECALLS)))
+    scores = np.concatenate([cell.scores for cell in found])
+    verdicts = np.concatenate([cell.verdicts for cell in found], axis=1)[:, np.argsort(-scores, kind="stable")]
     right = np.cumsum(verdicts == RIGHT, axis=1)
     wrong = np.cumsum(verdicts == WRONG, axis=1)
     precision = right / (right + wrong + np.spacing(1))

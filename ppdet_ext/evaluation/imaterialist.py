@@ -13,7 +13,7 @@ from ppdet_ext.structures import Rle
 from .metric import NOWHERE, CellMetric, Truth, register_metric
 
 # k/20, rounded once. An IoU is rounded once too, and two fractions of so few pixels are either equal or further apart than
-# rounding: so `iou > threshold` is exact, at .6 and .7 too. (np.arange(.5, 1, .05) is not k/20.)
+# rounding: so `iou > threshold` is exact, at .6 and .7 too.
 THRESHOLDS = np.arange(10, 20) / 20
 
 

@@ -205,3 +205,11 @@ def test_coco_by_name_takes_what_the_predictions_hold() -> None:
     metric.start([record], ["a"], [1])
     metric.update(1, detections_of(SIZE, [full], [0]))
     assert metric.compute()["segm"][0] == pytest.approx(1)
+
+
+def test_the_documented_metric_of_your_own(root) -> None:
+    code = (root / "docs" / "metrics.md").read_text().split("```python\n")[1].split("```")[0]
+    own: list[type[CellMetric]] = []
+    exec(code, {"CellMetric": CellMetric, "register_metric": own.append, "Rle": Rle, "np": np, "__name__": __name__})
+    half = one_image([bar(0, 20), bar(40, 60)], [bar(0, 15), bar(50, 80)])
+    assert half.compute(own[0]()) == 0.5

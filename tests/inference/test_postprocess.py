@@ -1,12 +1,15 @@
 """What holds for all steps, settings by class, and lists of steps from a configuration."""
 
+import re
+
 import numpy as np
 import pytest
+import yaml
 from postprocess_cases import IDS, NAMES, SIZE, candidates, columns, content, detections, masked, step_of, steps_of
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.inference.postprocess import STEPS, per_class
+from ppdet_ext.inference.postprocess import STEPS, PostProcess, per_class
 from ppdet_ext.structures import Detections
 
 ARGUMENTS = {
@@ -104,7 +107,7 @@ def test_values_by_class_that_cannot_be(value: object, words: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"MaskThreshold": {"threshold": 0}}, "MaskThreshold.threshold: 0 is not from"),
+        ({"MaskThreshold": {"threshold": 0}}, "MaskThreshold.threshold: 0 is not from 0.001 to 1"),
         ({"MinArea": {"area": -1}}, "MinArea.area: -1 is not 0 or more"),
         ({"TopK": {"k": 0}}, "TopK.k: 0"),
         ({"TopK": {}}, "missing 1 required positional argument: 'k'"),
@@ -198,3 +201,11 @@ def test_classifier_files_that_cannot_be(text: str, words: str, tmp_path) -> Non
     assert words in str(fault.value)
     with pytest.raises(UserError, match=r"cannot read .*nowhere\.csv"):
         step_of("ClassifierGate", file=str(tmp_path / "nowhere.csv"))
+
+
+def test_the_documented_configuration(root) -> None:
+    text = (root / "docs" / "postprocess.md").read_text()
+    entries = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["PostProcess"]
+    steps = PostProcess(entries, ["shoe", "jacket", "bag", "belt"], [3, 13, 40, 5])
+    assert [type(step).__name__ for step in steps.steps] == [next(iter(entry)) for entry in entries]
+    assert set(STEPS) == set(re.findall(r"^\| `(\w+): ", text, re.MULTILINE))

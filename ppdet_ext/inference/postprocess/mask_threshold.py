@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.structures import Detections
 
@@ -20,9 +18,9 @@ class MaskThreshold(Step):
         self.threshold = threshold
 
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
-        smallest = float(np.finfo(np.float32).tiny)  # at 0, all of a box would be mask
+        # At 0, all pixels around the box would be mask.
         self._threshold = per_class(
-            self.threshold, class_names, category_ids, "MaskThreshold.threshold", 0.5, low=smallest, high=1
+            self.threshold, class_names, category_ids, "MaskThreshold.threshold", 0.5, low=0.001, high=1
         )
 
     def __call__(self, found: Candidates, name: str) -> Detections:
