@@ -6,7 +6,8 @@ noise of a dark or even area decides anew with each encoding; so differences are
 levels so that the edge of a steel sheet does not outweigh everything that tells two sheets apart. Two pictures are the same
 where the cosine of these vectors is `SAME` or more. Encoded anew (JPEG quality 50 to 95) or resized by 0.5 to 1.5, the
 cosine is above 0.93 (real and drawn steel sheets, photographs); between different ones it is at most 0.55, 0.86 where one
-half of all sheets is made black, and 0.2 between sheets that are nothing but noise. Pictures flatter than `_FLAT` have nothing to compare and are the same by their bytes only.
+half of all sheets is made black, and 0.2 between sheets that are nothing but noise. Pictures flatter than `_FLAT` have nothing
+to compare and are the same by their bytes only.
 """
 
 from __future__ import annotations

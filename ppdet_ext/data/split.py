@@ -176,6 +176,8 @@ def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
 
 def _rows(path: str) -> list[tuple[int, list[str]]]:
     """(line number, stripped cells) of the lines that are not blank."""
+    # A pseudo-label file serves as well, whose masks can be longer than the 128 KiB that csv takes for a field.
+    csv.field_size_limit(2**31 - 1)
     try:
         reader = csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines())
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
