@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,17 @@ from ppdet.core.workspace import AttrDict
 from ppdet_ext.data import ImageFolder
 from ppdet_ext.data.decode import check_end
 from ppdet_ext.errors import UserError
-from ppdet_ext.inference.submission import (
-    Format,
-    ImageResult,
-    Instance,
-    Journal,
-    Summary,
-    check_table,
-    images_of_results,
-    write_table,
-)
+from ppdet_ext.inference.submission import Format, ImageResult, Instance, Journal, images_of_results
 from ppdet_ext.structures import Detections
 
-from .checkpoint import write_atomic
+from . import distributed
 from .cli import add_image_flags, add_postprocess_flag, base_parser
 from .config_yaml import ROOT, nearest, read_tree
-from .distributed import world
 from .eval import among_ranks
 from .infer import IMAGES_FILE, MASK_FILE, Predictor, class_list
 from .inference import lowest_score
 from .run_lock import PATIENCE_SECONDS, locked
+from .submit_file import write_submission
 from .submit_header import header_of
 from .together import on_every_rank, on_rank_0
 
@@ -117,7 +108,7 @@ def submit(
         with among_ranks(cfg):
             return _predicted(cfg, images, output, threshold, chosen)
     # From files to a file: there is nothing to share out.
-    return _from_results(cfg, Path(results), images, output, threshold, chosen) if world()[0] == 0 else 0
+    return _from_results(cfg, Path(results), images, output, threshold, chosen) if distributed.world()[0] == 0 else 0
 
 
 def _from_results(cfg: AttrDict, folder: Path, images: str | None, output: Path, threshold: float, form: Format) -> int:
@@ -127,7 +118,7 @@ def _from_results(cfg: AttrDict, folder: Path, images: str | None, output: Path,
     form.check_names(names.values())
     class_names, class_ids, _ = class_list(cfg)
     found = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
-    return _write(output, form, lambda: iter(found), class_names, class_ids).rows
+    return write_submission(output, form, lambda: iter(found), len(found), class_names, class_ids).rows
 
 
 def _saved_names(folder: Path) -> dict[int, str]:
@@ -168,9 +159,9 @@ def _predicted(cfg: AttrDict, images: str | None, output: Path, threshold: float
         def finish() -> int:
             names = [record.name for record in records]
             _demand_all(journal, names)
-            rows = _write(output, form, lambda: journal.read(names), predictor.class_names, class_ids).rows
+            summary = write_submission(output, form, lambda: journal.read(names), len(names), predictor.class_names, class_ids)
             journal.remove()
-            return rows
+            return summary.rows
 
         return on_rank_0(finish, "writing the submission")
 
@@ -199,7 +190,7 @@ def _begin(
 
 def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], threshold: float) -> None:
     skip = {im_id for im_id, name in predictor.names.items() if name in done}
-    with journal.writer(world()[0]) as writer:
+    with journal.writer(distributed.world()[0]) as writer:
         for _, name, found in predictor.predictions("Submit", skip):
             if name not in done:
                 writer.add(_counted(name, found, predictor.category_ids, threshold))
@@ -222,40 +213,3 @@ def _demand_all(journal: Journal, names: Sequence[str]) -> None:
             f"{journal.folder} has no predictions of {len(missing)} of {len(names)} images ({', '.join(missing[:5])}). "
             "All ranks must reach this folder and read the same data set."
         )
-
-
-def _write(
-    output: Path,
-    form: Format,
-    images: Callable[[], Iterator[ImageResult]],
-    class_names: Sequence[str],
-    class_ids: Sequence[int],
-) -> Summary:
-    """Write the file aside, read it back, put it in place; `images` gives all results, each time it is called."""
-    summaries = []
-
-    def write(aside: Path) -> None:
-        try:
-            summaries.append(write_table(aside, form, images(), class_ids))
-            check_table(aside, form, images(), class_ids)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-    write_atomic(output, write, "--output")
-    _log(output, form, summaries[0], class_names, class_ids)
-    return summaries[0]
-
-
-def _log(output: Path, form: Format, summary: Summary, class_names: Sequence[str], class_ids: Sequence[int]) -> None:
-    if form.empty == "row":
-        what = f"one for each of {summary.images} images and each of {len(class_ids)} classes"
-    else:
-        what = f"one for each {form.rows} found in {summary.images} images"
-    logger.info(
-        "%s: %d rows, %s: %d with a mask, %d blank", output, summary.rows, what, summary.masks, summary.rows - summary.masks
-    )
-    counts = ", ".join(f"{name} {summary.instances[class_id]}" for name, class_id in zip(class_names, class_ids))
-    logger.info("%d images have nothing; instances: %s", summary.empty, counts)
-    if summary.lost:
-        logger.info("%d instances have no row: others cover them, or no pixel is left at the size of the masks", summary.lost)

@@ -44,6 +44,13 @@ def test_results_come_back_in_any_order_from_all_ranks(journal: Journal) -> None
     assert not journal.folder.exists()
 
 
+def test_an_image_is_on_disk_as_soon_as_it_is_done(journal: Journal) -> None:
+    with journal.writer(0) as writer:
+        for number, result in enumerate(RESULTS, 1):
+            writer.add(result)
+            assert len(journal.index()) == number
+
+
 def test_cut_anywhere_it_goes_on(journal: Journal) -> None:
     write(journal, 0, *RESULTS)
     path = journal.folder / "rank_0.jsonl"
