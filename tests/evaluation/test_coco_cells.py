@@ -62,3 +62,15 @@ def test_cells_of_a_selection_are_those_of_the_smaller_submission() -> None:
             kept.append(found.select(order[chosen]))
         ap = metric.combine(cells)["CocoMaskAP"][0]
         assert ap == pytest.approx(ap_of_pycocotools(Case(case.records, kept, 1))[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_of_instances_overlapped_alike_the_last_is_taken_as_in_pycocotools(better: int) -> None:
+    size = 8, 10
+    left, right = (Rle.full(8, 8).place(0, x, *size) for x in (0, 2))
+    # The first prediction has IoU .8 with both; which one it takes decides about the second, which is one of them.
+    case = Case(
+        [record_of(1, size, [left, right], [0, 0])], [detections_of(size, [Rle.full(*size), (left, right)[better]], [0, 0])], 1
+    )
+    assert ap_of_cells(case) == pytest.approx(ap_of_pycocotools(case), abs=1e-12)
+    assert (ap_of_cells(case)[0] > 0.7) == (better == 0)
