@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .problems import Problems
 VERSION = 1
 # JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
 _LONGEST_SIDE = 65535
+_SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # Masks measured at a time: pycocotools spends most of a call on its arguments, and its area() fails beyond 255 with numpy 2.
 _BATCH = 255
 
@@ -114,17 +116,16 @@ class _Collector:
         self.problems.add(kind, f"{row.name}{detail} (row {row.line})", row.name)
 
     def _size(self, row: Row) -> tuple[int, int] | None:
-        texts = (row.height, row.width)
-        known = self.size.get(row.name)
-        if all(text.isascii() and text.isdigit() and 0 < int(text[:9]) <= _LONGEST_SIDE for text in texts):
-            size = (int(row.height), int(row.width))
-        else:
+        sides = [int(text) if _SIDE.fullmatch(text) else 0 for text in (row.height, row.width)]
+        if not all(0 < side <= _LONGEST_SIDE for side in sides):
             self._fault(
                 f"rows whose Height or Width is no whole number from 1 to {_LONGEST_SIDE}",
                 row,
                 f" {row.height[:20]!r}, {row.width[:20]!r}",
             )
             return None
+        size = sides[0], sides[1]
+        known = self.size.get(row.name)
         if known is None:
             self.size[row.name] = (*size, row.line)
         elif known[:2] != size:

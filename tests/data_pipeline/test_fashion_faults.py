@@ -57,6 +57,8 @@ def names(dataset):
         (("a.jpg", TEXT, 0, WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '0', '64' \(row 3\)"),
         (("a.jpg", TEXT, "32.0", WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '32\.0', '64' \(row 3\)"),
         (("a.jpg", TEXT, 10**30, WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '1000"),
+        (("a.jpg", TEXT, HEIGHT, 65536, "0"), r"Height or Width is no whole number .*a\.jpg '32', '65536'"),
+        (("a.jpg", TEXT, "0" * 5000 + "9", WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '0000"),
         (("a.jpg", "1 2", HEIGHT), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 3 fields"),
         ((*row("a.jpg", COLLAR, "0"), "20"), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 6 fields"),
         (("a.jpg", "1 2", WIDTH, HEIGHT, "0"), r"a\.jpg is 32x64, annotated 64x32 \(height x width\)"),
