@@ -1,15 +1,31 @@
 """The recipes of iMaterialist (Fashion) and of the steel entry: what they say is what was published."""
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 
+from ppdet_ext.engine import cli
+from ppdet_ext.engine.average_weights import average_parser
 from ppdet_ext.engine.config import load_config
 from ppdet_ext.engine.config_yaml import ROOT
+from ppdet_ext.engine.split import split_parser
+from ppdet_ext.engine.submit import submit_parser
+from ppdet_ext.engine.tune import tune_parser
 from ppdet_ext.inference.postprocess import PostProcess
 from ppdet_ext.mmdet.convert import model_shapes
 from ppdet_ext.mmdet.plan import make_plan
 from tests.mmdet.reference_shapes import R50, X101_DCN, reference_shapes
 
+PARSERS = {
+    "average": average_parser,
+    "eval": cli.eval_parser,
+    "split": split_parser,
+    "submit": submit_parser,
+    "train": cli.train_parser,
+    "tune": tune_parser,
+}
 WINNER = "configs/postprocess/fashion_winner.yml"
 LARGE = ("fashion", "fashion_third_place", "steel_x101")
 
@@ -84,3 +100,15 @@ def test_the_winners_steps_and_views_go_over_the_recipe() -> None:
     sizes = [item["ResizeShortEdge"] for item in cfg.resolved["TestTimeAugmentation"]["resizes"]]
     assert [(*size["short_edges"], size["long_limit"]) for size in sizes] == [(1000, 1600), (1200, 1900), (1400, 2200)]
     assert cfg.resolved["TestTimeAugmentation"]["flips"] == ["none", "horizontal"]
+
+
+def test_the_commands_of_the_page_and_of_the_headers_are_understood() -> None:
+    pages = [ROOT / "docs" / "recipes.md", *(ROOT / "configs" / "htc" / f"{name}.yml" for name in (*LARGE, "fashion_r50"))]
+    found = set()
+    for page in pages:
+        text = re.sub(r"\\\n#? *", "", page.read_text())
+        for tool, arguments in re.findall(r"tools/(\w+)\.py (-c [^\n]+)", text):
+            args = PARSERS[tool]().parse_args(shlex.split(arguments, comments=True))
+            cli.config_of(args)
+            found.add(tool)
+    assert found == set(PARSERS)
