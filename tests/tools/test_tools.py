@@ -23,9 +23,6 @@ FLAGS = {
              "--save_prediction_only": False, "--output_eval": None, "--metric": None, "--postprocess": None},
     "infer": {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None,
               "--output_dir": "output/infer", "--draw_threshold": None, "--save_results": False, "--postprocess": None},
-    "submit": {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None,
-               "--results": None, "--output": "output/submission.csv", "--draw_threshold": 0.5,
-               "--style": "imageid_classid"},
 }  # fmt: skip
 
 
