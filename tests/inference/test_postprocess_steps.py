@@ -135,3 +135,19 @@ def test_top_k_of_the_image_or_of_each_class() -> None:
     assert each.labels.tolist() == [1, 0]
     assert each.scores.tolist() == pytest.approx([0.9, 0.8])
     assert len(step_of("TopK", k=9)(found, "a.jpg")) == 5
+
+
+def test_what_mask_nms_drops_suppresses_nothing() -> None:
+    # Neighbours have IoU 8 / 12, the first and the third 6 / 14.
+    found = masked([columns(0, 10), columns(2, 12), columns(4, 14)], [0, 0, 0], [0.9, 0.8, 0.7])
+    assert step_of("MaskNMS", iou=0.5)(found, "a.jpg").masks == [columns(0, 10), columns(4, 14)]
+
+
+def test_masks_that_were_empty_before_are_left_to_min_area() -> None:
+    found = masked([columns(0, 10), Rle.empty(*SIZE), columns(2, 4)], [0, 0, 0], [0.9, 0.8, 0.7])
+    assert step_of("SuppressOverlaps")(found, "a.jpg").masks == [columns(0, 10), Rle.empty(*SIZE)]
+
+
+def test_ties_in_score_favour_the_earlier_one() -> None:
+    found = masked([columns(x % 30, x % 30 + 2) for x in range(60)], [0] * 60, [0.5, 0.75] * 30)
+    assert step_of("TopK", k=20)(found, "a.jpg").masks == [found.masks[i] for i in range(1, 41, 2)]
