@@ -109,8 +109,8 @@ def tune(
     if folds < 0 or min_instances < 0:
         raise UserError("--folds and --min_instances cannot be negative.")
     name = metric or (cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0])
-    # Before anything is predicted: unknown names, options and steps.
-    tuning_metric(name, _options(cfg, name))
+    # Before anything is predicted: unknown names and options.
+    shown = type(tuning_metric(name, _options(cfg, name))).__name__
     if not cfg["HTCRoIHead"]["with_mask"]:
         raise UserError("The model has no masks (HTCRoIHead.with_mask: false), whose thresholds are searched.")
     outcome: Tuned | None = None
@@ -140,15 +140,15 @@ def tune(
             outcome, scorer = tune_candidates(
                 problem, limits, folds=folds, keep_per_class=keep_per_class, workers=workers, tell=distributed.phase
             )
-            logger.info("%s", format_ladder(name, outcome))
+            logger.info("%s", format_ladder(shown, outcome))
             for warning in outcome.warnings:
                 logger.warning("%s", warning)
-            text = tuned_yaml(name, outcome, problem, head, command_line("tools/tune.py", command or ()))
+            text = tuned_yaml(shown, outcome, problem, head, command_line("tools/tune.py", command or ()))
             target = Path(output) if output else run_folder(cfg) / TUNED_FILE
             write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
             logger.info("Wrote %s; use it with --postprocess %s", target, target)
             if plot:
-                _plot(Path(plot), name, scorer, outcome, problem, limits)
+                _plot(Path(plot), shown, scorer, outcome, problem, limits)
 
         on_rank_0(search, "searching thresholds")
     return outcome

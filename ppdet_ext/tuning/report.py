@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from .search import Rung
+from .search import FIRST, Rung
 from .setting import Setting
 from .tuner import Problem, Tuned
 
@@ -29,7 +29,15 @@ def format_ladder(name: str, tuned: Tuned) -> str:
         f"{tuned.settings} settings in {tuned.seconds:.0f} s; {tuned.kept} of {tuned.candidates} candidates remain; "
         f"all steps as they will run: {tuned.before:.4f} before, {tuned.after:.4f} after"
     )
+    lines.append(rounding_line(tuned))
     return "\n".join(lines)
+
+
+def rounding_line(tuned: Tuned) -> str:
+    """How exact the numbers are."""
+    return (
+        f"mask probabilities are stored to 1/255; half of that in all mask thresholds moves the result by {tuned.rounding:.1g}"
+    )
 
 
 def cross_lines(tuned: Tuned) -> list[str]:
@@ -56,7 +64,7 @@ def _title(rung: Rung, common: Setting) -> str:
         return f"together: {values}"
     if rung.title == "per class":
         return f"per class, {rung.setting.different_from(common)} of {len(rung.setting.classes)} classes"
-    return rung.title
+    return rung.title + (f", scores from {rung.setting.common('score'):g}" if rung.title == FIRST else "")
 
 
 def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any], command: str) -> str:
@@ -72,7 +80,7 @@ def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any
         "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
         f"Command: {command}",
         f"Metric: {name} on {len(problem.records)} images, {tuned.after:.6f} ({tuned.before:.6f} with the configuration's)",
-        *(line.capitalize() for line in cross_lines(tuned)),
+        *(line[0].upper() + line[1:] for line in [*cross_lines(tuned), rounding_line(tuned)]),
         *tuned.warnings,
     ]
     lines = [f"# {comment}" for comment in comments]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .scorer import Scorer
 from .setting import Setting
 
+FIRST = "configuration"
 LEAST = 1e-9  # smaller gains of a global setting are rounding
 ROUNDS = 3  # of coordinate descent at most
 
@@ -49,7 +50,7 @@ class Limits:
     min_gain: float = 1e-4
 
     def allows(self, field: str, value: float) -> bool:
-        bounds = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.1, 0.9), "area": (0, 1e9)}
+        bounds = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.2, 0.8), "area": (0, 1e9)}
         low, high = bounds[field]
         return low <= value <= high
 
@@ -82,7 +83,7 @@ class Search:
     def global_rungs(self, start: Setting) -> list[Rung]:
         """From the start over one threshold at a time to all of them together; the metric never falls."""
         self.scorer.prepare({*start.values("mask_threshold"), *COARSE["mask_threshold"]})
-        rungs = [Rung("configuration", start, self.value(start))]
+        rungs = [Rung(FIRST, start, self.value(start))]
         for field, title in TITLES.items():
             self.tell(f"searching {title}")
             rungs.append(Rung(title, *self._along(field, *rungs[-1][1:])))

@@ -50,6 +50,10 @@ class Setting:
         ]
         return Setting(tuple(moved))
 
+    def shifted(self, field: str, by: float) -> "Setting":
+        """With that much added to one field of all classes."""
+        return Setting(tuple(own._replace(**{field: getattr(own, field) + by}) for own in self.classes))
+
     def common(self, field: str) -> float:
         """The value that most classes have."""
         return Counter(getattr(own, field) for own in self.classes).most_common(1)[0][0]
@@ -64,8 +68,9 @@ class Setting:
         entries = []
         for step, (argument, field) in TUNED_STEPS.items():
             usual = self.common(field)
-            own = {key: _plain(value) for key, value in zip(keys, self.values(field)) if value != usual}
-            entries.append({step: {argument: {"default": _plain(usual), **own} if own else _plain(usual)}})
+            shared = _plain(field, usual)
+            own = {key: _plain(field, value) for key, value in zip(keys, self.values(field)) if value != usual}
+            entries.append({step: {argument: {"default": shared, **own} if own else shared}})
         return entries
 
     def values(self, field: str) -> list[float]:
@@ -80,8 +85,8 @@ def class_keys(class_names: Sequence[str], category_ids: Sequence[int]) -> list[
     return [id_ if name == "default" or (taken[name] > 1 and name != id_) else name for name, id_ in zip(names, ids)]
 
 
-def _plain(value: float) -> float | int:
-    return int(value) if float(value).is_integer() and value >= 1 else round(float(value), 4)
+def _plain(field: str, value: float) -> float | int:
+    return int(value) if field == "area" and float(value).is_integer() else float(value)
 
 
 def from_steps(

@@ -15,7 +15,7 @@ from .pipeline import pipeline_value
 from .scorer import Scorer
 from .search import Limits, Rung, Search
 from .setting import Setting
-from .stored import restored
+from .stored import LEVELS, restored
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -66,6 +66,7 @@ class Tuned:
         chosen: the rung whose setting is to be used.
         cross: None where it was not asked for.
         before, after: the metric by the true pipeline with all steps, of the configuration and of `chosen`.
+        rounding: how far `after` moves when all mask thresholds move by half a level of the stored probabilities.
         kept, candidates: how many remain with `chosen`, of how many.
         warnings: for the user.
     """
@@ -75,6 +76,7 @@ class Tuned:
     cross: CrossValidation | None
     before: float
     after: float
+    rounding: float
     kept: int
     candidates: int
     settings: int
@@ -122,9 +124,12 @@ def tune_candidates(
     chosen, warnings = _choose(rungs, cross, limits, keep_per_class)
     tell("running the steps as they will be")
     before, after = problem.value(problem.start), problem.value(chosen.setting)
+    moved = [problem.value(chosen.setting.shifted("mask_threshold", sign * 0.5 / LEVELS)) for sign in (-1, 1)]
+    rounding = max(abs(value - after) for value in moved)
     kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.found)
     warnings += _doubts(problem, chosen, before, after, kept)
-    return Tuned(rungs, chosen, cross, before, after, kept, total, settings, time.perf_counter() - began, warnings), scorer
+    seconds = time.perf_counter() - began
+    return Tuned(rungs, chosen, cross, before, after, rounding, kept, total, settings, seconds, warnings), scorer
 
 
 def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, keep: bool) -> tuple[Rung, list[str]]:
