@@ -14,7 +14,8 @@ from ppdet_ext import compat
 def test_import_is_quiet_and_registers(root):
     code = (
         "import ppdet_ext; from ppdet.core.workspace import global_config as g; "
-        "assert {'HybridTaskCascade', 'HTCRoIHead', 'SteelDataSet', 'CocoJsonDataSet', 'FashionDataSet', 'MixedDataSet'} <= set(g), sorted(g)"
+        "assert {'HybridTaskCascade', 'HTCRoIHead', 'SteelDataSet', 'CocoJsonDataSet', 'FashionDataSet', 'MixedDataSet'} "
+        "<= set(g), sorted(g)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

@@ -119,7 +119,14 @@ def run_evaluation(
     def finish() -> tuple[float, dict[str, list[float]]]:
         distributed.phase("computing metrics")
         seconds = time.perf_counter() - began
-        _fill(chosen, dataset, in_order(dataset.records, shards))
+        predictions = in_order(dataset.records, shards)
+        for metric in chosen:
+            if with_metrics:
+                metric.start_on(dataset)
+            else:
+                metric.start(dataset.records, dataset.class_names, dataset.category_ids)
+            for im_id, detections in predictions:
+                metric.update(im_id, detections)
         logger.info(
             "Total sample number: %d, average FPS: %.2f", len(dataset.records), len(dataset.records) / max(seconds, 1e-9)
         )
@@ -163,10 +170,3 @@ def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Res
 
 def _by(results: Sequence[tuple[int, Any]]) -> str:
     return f"by ranks {', '.join(str(rank) for rank, _ in results)}" if results else "by none"
-
-
-def _fill(metrics: Sequence[Metric], dataset: Any, predictions: Sequence[tuple[int, Detections]]) -> None:
-    for metric in metrics:
-        metric.start(dataset.records, dataset.class_names, dataset.category_ids)
-        for im_id, detections in predictions:
-            metric.update(im_id, detections)

@@ -87,7 +87,7 @@ def batches(known: list[Record], size: int = 2) -> list[dict]:
 
 
 def as_dataset(known: list[Record]) -> SimpleNamespace:
-    return SimpleNamespace(records=known, class_names=["a", "b"], category_ids=[1, 2])
+    return SimpleNamespace(records=known, class_names=["a", "b"], category_ids=[1, 2], annotated=True)
 
 
 def test_perfect_predictions_score_one_and_the_mode_is_put_back() -> None:
