@@ -91,15 +91,21 @@ def fingerprints(files: Sequence[str]) -> Iterator[Fingerprint]:
 def group_duplicates(found: Sequence[Fingerprint]) -> np.ndarray:
     """Group number (n,) int64 of every picture, from 0; equal for those that are one picture, be it by way of others."""
     first: dict[bytes, int] = {}
-    same_bytes = np.array([first.setdefault(print_.digest, at) for at, print_ in enumerate(found)], np.int64)
+    group = np.array([first.setdefault(print_.digest, len(first)) for print_ in found], np.int64)
     # One of each identical file is compared with the others.
-    at = np.array([i for i in np.unique(same_bytes) if found[i].vector is not None], np.int64)
-    pairs = [(np.arange(len(found)), same_bytes)]
-    if len(at):
-        vectors = np.stack([found[i].vector for i in at]).astype(np.float32)
-        for start in range(0, len(at), _ROWS):
-            row, column = np.nonzero(vectors[start : start + _ROWS] @ vectors[start:].T >= SAME)
-            pairs.append((at[start + row], at[start + column]))
-    rows, columns = (np.concatenate(side) for side in zip(*pairs))
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(len(found), len(found)))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    _, of_bytes = np.unique(group, return_index=True)
+    at = np.array([i for i in of_bytes.tolist() if found[i].vector is not None], np.int64)
+    if not len(at):
+        return group
+    vectors = np.stack([found[i].vector for i in at]).astype(np.float32)
+    for start in range(0, len(at), _ROWS):
+        row, column = np.nonzero(vectors[start : start + _ROWS] @ vectors[start:].T >= SAME)
+        group = _joined(group, group[at[start + row]], group[at[start + column]])
+    return group
+
+
+def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The groups after those numbered `one` are joined with those numbered `other`, (m,) each."""
+    count = int(group.max()) + 1
+    graph = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)[group]
