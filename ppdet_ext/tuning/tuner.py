@@ -17,6 +17,7 @@ from .search import Limits, Rung, Search
 from .setting import Setting
 from .stored import LEVELS, restored
 
+HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -139,7 +140,7 @@ def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, ke
     if cross is None:
         return own, ["Nothing tells whether the thresholds hold up on other images: there was no cross-fold check."]
     warnings = _global_doubt(first, common, cross)
-    if cross.per_class_value > cross.global_value + limits.min_gain:
+    if cross.per_class_value - cross.global_value > max(limits.min_gain, HOLDS * (own.value - common.value)):
         return own, warnings
     text = (
         f"Thresholds per class gain {own.value - common.value:+.4f} on the images they were searched on, but "

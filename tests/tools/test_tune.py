@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["--metric", "SeverstalDice", "--score_threshold", "0.001", "--folds", "2", "--min_instances", "1"]
+FLAGS = ["--metric", "MeanIoU", "--score_threshold", "0.001", "--folds", "2", "--min_instances", "1"]
 
 
 def main(argv: list[str]) -> int:
@@ -31,12 +31,12 @@ def tuned(model: list[str], trained: Path) -> Path:
 
 def test_evaluation_with_the_file_gives_its_number(tuned: Path, model: list[str], tools, trained: Path) -> None:
     text = tuned.read_text()
-    said = float(text.split("SeverstalDice on ")[1].split(" images, ")[1].split()[0])
-    assert tools["eval"]([*model, "--metric", "SeverstalDice", "--postprocess", str(tuned)]) == 0
-    evaluated = json.loads((trained / "eval.json").read_text())["SeverstalDice"][0]
+    said = float(text.split("MeanIoU on ")[1].split(" images, ")[1].split()[0])
+    assert tools["eval"]([*model, "--metric", "MeanIoU", "--postprocess", str(tuned)]) == 0
+    evaluated = json.loads((trained / "eval.json").read_text())["MeanIoU"][0]
     assert evaluated == pytest.approx(said, abs=2e-3)  # masks are stored to 1/255
-    assert tools["eval"]([*model, "--metric", "SeverstalDice"]) == 0
-    assert json.loads((trained / "eval.json").read_text())["SeverstalDice"][0] < evaluated
+    assert tools["eval"]([*model, "--metric", "MeanIoU"]) == 0
+    assert json.loads((trained / "eval.json").read_text())["MeanIoU"][0] < evaluated
 
 
 def test_the_file_holds_sections_and_no_paths(tuned: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_file_holds_sections_and_no_paths(tuned: Path) -> None:
     assert sections["HTCRoIHead"] == {"score_threshold": 0.001, "nms_iou": 0.65, "max_detections": 100}
     assert [next(iter(step)) for step in sections["PostProcess"]] == ["BoxNMS", "ScoreThreshold", "MaskThreshold", "MinArea"]
     comments = [line for line in tuned.read_text().splitlines() if line.startswith("#")]
-    assert "-o weights=model_final --metric SeverstalDice" in comments[1]
+    assert "-o weights=model_final --metric MeanIoU" in comments[1]
     assert not any(" /" in line or "=/" in line for line in comments)
 
 

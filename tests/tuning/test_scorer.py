@@ -53,6 +53,18 @@ def test_scorer_equals_steps_and_metric(name: str, seed: int) -> None:
         assert scorer.value(setting) == pytest.approx(whole, abs=1e-12)
 
 
+def test_thresholds_that_something_equals_keep_it() -> None:
+    records, found = Drawn(images=3).draw(6)
+    found = [quantised(one) for one in found]
+    areas = [mask.area for one in found for mask in restored(one).detections(0.5).masks]
+    scores = np.concatenate([one.scores for one in found])
+    scorer = Scorer(tuning_metric("SeverstalDice"), records, NAMES, IDS, found)
+    middle, score = sorted(areas)[len(areas) // 2], float(np.sort(scores)[len(scores) // 2])
+    at = Setting.uniform(3, Thresholds(0.0, 1.0, 0.5, middle))
+    assert scorer.kept(at) == sum(area >= middle for area in areas) > scorer.kept(at.moved("area", middle + 1))
+    assert scorer.kept(Setting.uniform(3, Thresholds(score, 1.0, 0.5, 0))) == (scores.astype(float) >= score).sum()
+
+
 def test_values_of_some_images_and_of_mixed_settings() -> None:
     records, found = Drawn(images=6).draw(1)
     found = [quantised(one) for one in found]
