@@ -1,9 +1,10 @@
 """The command behind tools/tune.py: thresholds for the configured model, searched on EvalDataset."""
 
 import argparse
+import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from ppdet.core.workspace import AttrDict
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
+from ppdet_ext.evaluation.metric import CellMetric
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.tuning.plot import draw_score_curves
 from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
+from ppdet_ext.tuning.scorer import Scorer
 from ppdet_ext.tuning.search import Limits
 from ppdet_ext.tuning.setting import Thresholds, from_steps
 from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
@@ -32,6 +35,21 @@ from .together import on_rank_0
 
 TUNED_FILE = "tuned.yml"
 logger = logging.getLogger("ppdet_ext.engine")
+
+
+@dataclass(frozen=True)
+class Searching:
+    """Options of the search: see `Limits` and `tune_candidates`."""
+
+    folds: int = 5
+    min_instances: int = Limits.min_instances
+    min_gain: float = Limits.min_gain
+    keep_per_class: bool = False
+
+    def check(self) -> None:
+        """UserError for values that are impossible."""
+        if self.folds < 0 or self.min_instances < 0:
+            raise UserError("--folds and --min_instances cannot be negative.")
 
 
 @dataclass(frozen=True)
@@ -64,10 +82,12 @@ def tune_parser() -> argparse.ArgumentParser:
     parser.add_argument("--nms_iou", type=float, default=predicting.nms_iou, metavar="IOU",
                         help="overlap above which candidates are not kept (%(default)s)")  # fmt: skip
     parser.add_argument("--max_detections", type=int, metavar="N", help="candidates of an image (default: the configuration's)")
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-fold check; 0: none (%(default)s)")
-    parser.add_argument("--min_instances", type=int, default=Limits.min_instances, metavar="N",
+    parser.add_argument(
+        "--folds", type=int, default=Searching.folds, metavar="N", help="of the cross-fold check; 0: none (%(default)s)"
+    )
+    parser.add_argument("--min_instances", type=int, default=Searching.min_instances, metavar="N",
                         help="annotated objects that a class needs for thresholds of its own (%(default)s)")  # fmt: skip
-    parser.add_argument("--min_gain", type=float, default=Limits.min_gain, metavar="GAIN",
+    parser.add_argument("--min_gain", type=float, default=Searching.min_gain, metavar="GAIN",
                         help="of the metric, that a class's own threshold must bring (%(default)s)")  # fmt: skip
     parser.add_argument("--keep_per_class", action="store_true",
                         help="write thresholds of single classes though the cross-fold check speaks against them")  # fmt: skip
@@ -81,12 +101,9 @@ def tune(
     metric: str | None = None,
     output: str | Path | None = None,
     predicting: Predicting = Predicting(),  # noqa: B008 (frozen)
-    folds: int = 5,
-    min_instances: int = 10,
-    min_gain: float = 1e-4,
-    keep_per_class: bool = False,
+    searching: Searching = Searching(),  # noqa: B008 (frozen)
     plot: str | Path | None = None,
-    command: Sequence[str] | None = None,
+    command: Sequence[str] = (),
 ) -> Tuned | None:
     """Search thresholds, log what they gain, write them; returns the outcome on rank 0.
 
@@ -96,9 +113,7 @@ def tune(
         cfg: from `load_config`.
         metric: a registered name; the configuration's (first) by default.
         output: YAML file; `tuned.yml` in the run's folder by default.
-        predicting: thresholds of the candidates.
-        folds, keep_per_class: see `tune_candidates`.
-        min_instances, min_gain: see `Limits`.
+        predicting, searching: options.
         plot: PNG file for the score threshold's curves.
         command: words after the script's name, for the file.
 
@@ -106,56 +121,74 @@ def tune(
         UserError: for what the user can mend.
     """
     predicting.check()
-    if folds < 0 or min_instances < 0:
-        raise UserError("--folds and --min_instances cannot be negative.")
-    name = metric or (cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0])
-    # Before anything is predicted: unknown names and options.
-    shown = type(tuning_metric(name, _options(cfg, name))).__name__
-    if not cfg["HTCRoIHead"]["with_mask"]:
-        raise UserError("The model has no masks (HTCRoIHead.with_mask: false), whose thresholds are searched.")
+    searching.check()
+    make_metric = _metric_of(cfg, metric)
     outcome: Tuned | None = None
     with among_ranks(cfg):
-        start, others, mask_threshold, head = _as_configured(cfg, predicting)
-        cfg = _loaded_for(cfg, head)
-        dataset = load_dataset(cfg, "EvalDataset")
-        _check_truth(dataset)
-        setting, others = from_steps(start, others, dataset.class_names, dataset.category_ids)
-        found = candidates_of(cfg, dataset)
+        problem, head, cfg = _problem(cfg, predicting, make_metric)
 
         def search() -> None:
             nonlocal outcome
-            _check_found(found, head["score_threshold"])
-            problem = Problem(
-                lambda: tuning_metric(name, _options(cfg, name)),
-                dataset.records,
-                list(dataset.class_names),
-                list(dataset.category_ids),
-                found,
-                setting,
-                others,
-                mask_threshold,
-            )
-            limits = Limits(head["score_threshold"], head["nms_iou"], min_instances, min_gain)
-            workers = cfg.worker_num
-            outcome, scorer = tune_candidates(
-                problem, limits, folds=folds, keep_per_class=keep_per_class, workers=workers, tell=distributed.phase
-            )
-            logger.info("%s", format_ladder(shown, outcome))
-            for warning in outcome.warnings:
-                logger.warning("%s", warning)
-            text = tuned_yaml(shown, outcome, problem, head, command_line("tools/tune.py", command or ()))
+            outcome, scorer, limits = _search(problem, head, searching, cfg.worker_num)
             target = Path(output) if output else run_folder(cfg) / TUNED_FILE
-            write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
-            logger.info("Wrote %s; use it with --postprocess %s", target, target)
+            _write(target, problem, outcome, head, command_line("tools/tune.py", command))
             if plot:
-                _plot(Path(plot), shown, scorer, outcome, problem, limits)
+                _plot(Path(plot), scorer, outcome, problem, limits)
 
         on_rank_0(search, "searching thresholds")
     return outcome
 
 
-def _options(cfg: AttrDict, name: str) -> dict[str, Any]:
-    return dict(cfg.resolved.get(name) or {})
+def _metric_of(cfg: AttrDict, name: str | None) -> Callable[[], CellMetric]:
+    """Makes the metric. UserError, before anything is predicted, for names and options that do not exist, and without masks."""
+    name = name or (cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0])
+    make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
+    make_metric()
+    if not cfg["HTCRoIHead"]["with_mask"]:
+        raise UserError("The model has no masks (HTCRoIHead.with_mask: false), whose thresholds are searched.")
+    return make_metric
+
+
+def _problem(
+    cfg: AttrDict, predicting: Predicting, make_metric: Callable[[], CellMetric]
+) -> tuple[Problem, dict[str, Any], AttrDict]:
+    """What is to be searched, with candidates on rank 0; HTCRoIHead's section; the configuration with it."""
+    start, steps, mask_threshold, head = _as_configured(cfg, predicting)
+    cfg = _loaded_for(cfg, head)
+    dataset = load_dataset(cfg, "EvalDataset")
+    _check_truth(dataset)
+    names, ids = list(dataset.class_names), list(dataset.category_ids)
+    setting, others = from_steps(start, steps, names, ids)
+    found = candidates_of(cfg, dataset)
+    return Problem(make_metric, dataset.records, names, ids, found or [], setting, others, mask_threshold), head, cfg
+
+
+def _search(problem: Problem, head: dict[str, Any], searching: Searching, workers: int) -> tuple[Tuned, Scorer, Limits]:
+    _check_found(problem.found, head["score_threshold"])
+    limits = Limits(head["score_threshold"], head["nms_iou"], searching.min_instances, searching.min_gain)
+    outcome, scorer = tune_candidates(
+        problem,
+        limits,
+        folds=searching.folds,
+        keep_per_class=searching.keep_per_class,
+        workers=workers,
+        tell=distributed.phase,
+    )
+    logger.info("%s", format_ladder(_name(scorer.metric), outcome))
+    for warning in outcome.warnings:
+        logger.warning("%s", warning)
+    return outcome, scorer, limits
+
+
+def _name(metric: CellMetric) -> str:
+    """COCO is tuned by another one."""
+    return type(metric).__name__
+
+
+def _write(target: Path, problem: Problem, outcome: Tuned, head: dict[str, Any], command: str) -> None:
+    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, head, command)
+    write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
+    logger.info("Wrote %s; use it with --postprocess %s", target, target)
 
 
 def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
@@ -196,9 +229,9 @@ def _check_found(found: Sequence[Candidates], score: float) -> None:
         )
 
 
-def _plot(path: Path, name: str, scorer: Any, outcome: Tuned, problem: Problem, limits: Limits) -> None:
+def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, limits: Limits) -> None:
     def write(aside: Path) -> None:
-        count = draw_score_curves(aside, name, scorer, outcome.chosen.setting, problem.class_names, limits)
+        count = draw_score_curves(aside, _name(scorer.metric), scorer, outcome.chosen.setting, problem.class_names, limits)
         logger.info("Wrote %s: %d classes", path, count)
 
     write_atomic(path, write, "--plot")
@@ -211,10 +244,7 @@ def run(args: argparse.Namespace, cfg: AttrDict, argv: Sequence[str] | None) -> 
         metric=args.tuned_metric,
         output=args.output,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
-        folds=args.folds,
-        min_instances=args.min_instances,
-        min_gain=args.min_gain,
-        keep_per_class=args.keep_per_class,
+        searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),
         plot=args.plot,
         command=sys.argv[1:] if argv is None else argv,
     )

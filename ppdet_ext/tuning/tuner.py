@@ -45,6 +45,10 @@ class Problem:
         """The whole `PostProcess`."""
         return [*setting.steps(self.class_names, self.category_ids), *self.others]
 
+    def scorer(self, workers: int = 0) -> Scorer:
+        """Of all images, with that many processes."""
+        return Scorer(self.make_metric(), self.records, self.class_names, self.category_ids, self.found, workers)
+
     def value(self, setting: Setting) -> float:
         """The metric by the true pipeline."""
         return pipeline_value(
@@ -110,8 +114,7 @@ def tune_candidates(
         tell: called with what is going on, now and then.
     """
     began = time.perf_counter()
-    metric = problem.make_metric()
-    scorer = Scorer(metric, problem.records, problem.class_names, problem.category_ids, problem.found, workers)
+    scorer = problem.scorer(workers)
     tell("cutting masks")
     search = Search(scorer, limits, tell=tell)
     rungs = search.global_rungs(problem.start)

@@ -12,7 +12,6 @@ from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.structures import Rle
 from ppdet_ext.tuning.folds import assign_folds, cross_validate
-from ppdet_ext.tuning.scorer import Scorer
 from ppdet_ext.tuning.search import Limits, Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
 from ppdet_ext.tuning.stored import quantised
@@ -33,9 +32,7 @@ def problem_of(
 
 
 def search_of(problem: Problem, limits: Limits = Limits()) -> Search:  # noqa: B008 (frozen)
-    return Search(
-        Scorer(problem.make_metric(), problem.records, problem.class_names, problem.category_ids, problem.found), limits
-    )
+    return Search(problem.scorer(), limits)
 
 
 @pytest.mark.parametrize("metric", ["SeverstalDice", "IMaterialistMAP", "MeanIoU"])
