@@ -36,11 +36,16 @@ def cache_of_the_tests(tmp_path_factory):
         yield
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """Tools set our logger up for their own output; what they did is undone after each test."""
+@pytest.fixture(autouse=True, scope="session")
+def logging_at_first() -> tuple[int, bool, list]:
+    """Level, propagation and handlers of our logger before any tool has run."""
     logger = logging.getLogger("ppdet_ext")
-    before = logger.level, logger.propagate, list(logger.handlers)
-    yield
-    level, logger.propagate, logger.handlers[:] = before
+    return logger.level, logger.propagate, list(logger.handlers)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was(logging_at_first):
+    """Tools set our logger up for their own output; what they did, in fixtures of a session too, is undone for each test."""
+    logger = logging.getLogger("ppdet_ext")
+    level, logger.propagate, logger.handlers[:] = logging_at_first
     logger.setLevel(level)

@@ -84,26 +84,28 @@ def _check_dataset(key: str, value: Any, problems: Problems) -> None:
 
 
 def _check_folds(tree: Mapping[str, Any], problems: Problems) -> None:
-    """Training on the other folds than the one that is evaluated would train on the evaluated images."""
+    """Training on the rest of other folds than those of the evaluation would train on evaluated images."""
     found = [tree.get(key) for key in ("TrainDataset", "EvalDataset")]
     if isinstance(found[0], Tagged) and isinstance(found[0].get("labelled"), Tagged):
         found[0] = found[0]["labelled"]
     if not all(isinstance(item, Tagged) for item in found) or found[0].tag != found[1].tag:
         return
     known = parameters_of(host_tags()[found[0].tag])[0]
-    compared = ("dataset_dir", "anno_path", "num_folds", "split")
-    if not {*compared, "fold", "part"} <= set(known):
+    if not {"split", "fold", "num_folds", "part"} <= set(known):
         return
     defaults = {name: parameter.default for name, parameter in known.items()}
     train, evaluation = ({**defaults, **item} for item in found)
-    same = all(train[key] == evaluation[key] for key in compared)
-    folds = train["fold"], evaluation["fold"]
-    if same and (train["part"], evaluation["part"]) == ("train", "val") and None not in folds and folds[0] != folds[1]:
-        problems.add(
-            ("EvalDataset", "fold"),
-            f"EvalDataset.fold is {folds[1]}, but TrainDataset.fold is {folds[0]}: training would see the images that "
-            "are evaluated. Set both to the same fold.",
-        )
+    same = all(train[key] == evaluation[key] for key in ("dataset_dir", "anno_path"))
+    parts = train["part"], evaluation["part"]
+    if not same or parts != ("train", "val") or None in (train["fold"], evaluation["fold"]):
+        return
+    for key in ("fold", "num_folds", "split", *(["seed"] if train["split"] is None else [])):
+        if train[key] != evaluation[key]:
+            problems.add(
+                ("EvalDataset", key),
+                f"EvalDataset.{key} is {evaluation[key]}, but TrainDataset.{key} is {train[key]}: training would see the "
+                f"images that are evaluated. Set both to the same {key}.",
+            )
 
 
 def _check_reader(key: str, value: Any, problems: Problems) -> None:

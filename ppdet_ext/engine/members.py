@@ -33,7 +33,8 @@ def model_with_weights(cfg: AttrDict, weights: str | None) -> paddle.nn.Layer:
 def ensemble_of(cfg: AttrDict) -> Ensemble:
     """The configured members, or the one model, each with its views.
 
-    A process holds one configuration at a time, so members of others are built first; `cfg` is loaded again after them.
+    The thresholds of `cfg` hold for all, whatever configurations the members come from. A process holds one configuration at
+    a time, so members of others are built first; `cfg` is loaded again after them.
 
     Raises:
         UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
@@ -53,6 +54,10 @@ def ensemble_of(cfg: AttrDict) -> Ensemble:
             members[position] = _member(cfg, entry, settings, classes)
     views = sum(len(member.views) for member in members.values())
     logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), views)
+    first = members[0].model
+    for name in ("score_threshold", "nms_iou", "max_detections"):
+        setattr(first.roi_head, name, cfg["HTCRoIHead"][name])
+    first.mask_threshold = cfg[cfg.architecture]["mask_threshold"]
     return Ensemble([members[position] for position in range(len(entries))])
 
 

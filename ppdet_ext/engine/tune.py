@@ -28,7 +28,7 @@ from .candidate_store import candidates_of
 from .checkpoint import write_atomic
 from .cli import add_postprocess_flag, base_parser
 from .config import load_config
-from .config_inference import ENSEMBLE, POSTPROCESS
+from .config_inference import POSTPROCESS
 from .eval import among_ranks
 from .run_folder import run_folder
 from .together import on_rank_0
@@ -200,9 +200,6 @@ def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, l
         "max_detections": predicting.max_detections or roi["max_detections"],
     }
     start = Thresholds(max(roi["score_threshold"], predicting.score_threshold), roi["nms_iou"], mask_threshold, 0)
-    first = (cfg.get(ENSEMBLE) or [None])[0]
-    if isinstance(first, dict) and first.get("config"):
-        logger.warning("The ensemble's first member has a configuration of its own, whose score_threshold and nms_iou count")
     return start, list(cfg.get(POSTPROCESS) or []), mask_threshold, head
 
 

@@ -231,6 +231,14 @@ def test_training_on_the_evaluated_fold_is_refused(base: Path, kind: str) -> Non
         assert len(lines) == 1
 
 
+@pytest.mark.parametrize(("key", "value"), [("num_folds", "4"), ("split", "split.csv"), ("seed", "1")])
+def test_folds_that_are_cut_in_another_way_are_refused(base: Path, key: str, value: str) -> None:
+    one, two = (f"!SteelDataSet {{dataset_dir: a, fold: 1, part: {part}}}" for part in ("train", "val"))
+    assert load_config(base, [f"TrainDataset={one}", f"EvalDataset={two}"])
+    lines = problems_of(base, f"TrainDataset={one}", f"EvalDataset={two[:-1]}, {key}: {value}}}")
+    assert f"Set both to the same {key}." in lines[0]
+
+
 def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> None:
     cfg = load_config(base, ["TestDataset=!ImageFolder {images: [a.jpg]}"])
     assert type(cfg.TestDataset).__module__ == "ppdet_ext.data.folder"

@@ -40,6 +40,10 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--save_results --postprocess"),
     ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
      "--draw_threshold --format --style --postprocess"),
+    ("split", "-h --help -c --config -o --opt --debug --folds --holdout --seed --no-duplicates --output --force"),
+    ("pseudo_label", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output --score --min_area "
+     "--reject_from --keep_empty"),
+    ("average", "-h --help -c --config -o --opt --debug --output --update_bn"),
     ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip
 def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:

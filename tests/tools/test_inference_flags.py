@@ -119,6 +119,16 @@ def test_what_is_wrong_is_named(override: str, message: str, tools, config: str,
     assert message in error
 
 
+def test_thresholds_of_the_configuration_hold_for_members_of_others(
+    evaluated, config: str, trained: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yml"
+    other.write_text(f"_BASE_: [{config}]\nHTCRoIHead: {{score_threshold: 0.9, max_detections: 1}}\n")
+    found = evaluated("EvalReader.batch_size=1", f"Ensemble=[{{weights: {trained}/best_model, config: {other}}}]")
+    plain = evaluated("EvalReader.batch_size=1")
+    np.testing.assert_allclose(found["segm"], plain["segm"], atol=1e-6)
+
+
 def test_a_member_of_another_number_of_classes_is_refused(tools, config: str, trained: Path, tmp_path: Path, capsys) -> None:
     other = tmp_path / "other.yml"
     other.write_text(f"_BASE_: [{config}]\nnum_classes: 3\nTrainDataset: null\nEvalDataset: null\nTestDataset: null\n")
