@@ -2,7 +2,7 @@
 
 from .changes import CHANGES, Circumstances, circumstances_of
 from .export import export_weights
-from .files import write_atomic
+from .files import demand_writable, write_atomic
 from .find import find_checkpoint, newest_checkpoint
 from .folder import Checkpoint, read_checkpoint
 from .load import load_checkpoint
@@ -15,6 +15,7 @@ __all__ = [
     "Circumstances",
     "Position",
     "circumstances_of",
+    "demand_writable",
     "export_weights",
     "find_checkpoint",
     "load_checkpoint",

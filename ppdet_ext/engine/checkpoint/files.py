@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "sa
         with contextlib.suppress(OSError):
             aside.unlink()
         raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {setting}.") from error
+
+
+def demand_writable(path: Path, flag: str) -> None:
+    """Look, before work whose outcome `path` is to hold, whether `write_atomic` could write it; its folder is made.
+
+    Args:
+        path: file to be written later; one that is there stays as it is.
+        flag: what the user changes to have it written elsewhere; for the message.
+
+    Raises:
+        UserError: it is a folder, or its folder cannot be made or written.
+    """
+    try:
+        for taken in (path, path.with_name(f".{path.name}{PART}")):
+            if taken.is_dir():
+                raise UserError(f"{flag} {taken} is a folder; give the file to write.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {flag}.") from error
 
 
 @contextlib.contextmanager
