@@ -1,6 +1,7 @@
 """Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -95,17 +96,22 @@ def _check_folds(tree: Mapping[str, Any], problems: Problems) -> None:
         return
     defaults = {name: parameter.default for name, parameter in known.items()}
     train, evaluation = ({**defaults, **item} for item in found)
-    same = all(train[key] == evaluation[key] for key in ("dataset_dir", "anno_path"))
-    parts = train["part"], evaluation["part"]
-    if not same or parts != ("train", "val") or None in (train["fold"], evaluation["fold"]):
+    same = all(_normal(train[key]) == _normal(evaluation[key]) for key in ("dataset_dir", "anno_path"))
+    if not same or (train["part"], evaluation["part"]) != ("train", "val"):
         return
-    for key in ("fold", "num_folds", "split", *(["seed"] if train["split"] is None else [])):
+    # Folds are dealt out by the numbers; without a fold, a file says who is in which part.
+    keys = ["fold", "num_folds", "seed"] if train["split"] is None else ["fold", "num_folds"]
+    for key in ("split", *([] if None in (train["fold"], evaluation["fold"]) else keys)):
         if train[key] != evaluation[key]:
             problems.add(
                 ("EvalDataset", key),
                 f"EvalDataset.{key} is {evaluation[key]}, but TrainDataset.{key} is {train[key]}: training would see the "
                 f"images that are evaluated. Set both to the same {key}.",
             )
+
+
+def _normal(path: Any) -> Any:
+    return os.path.normpath(path) if isinstance(path, str) else path
 
 
 def _check_reader(key: str, value: Any, problems: Problems) -> None:

@@ -14,6 +14,7 @@ from ppdet_ext.evaluation import CocoMetric, format_classwise
 from . import distributed
 from .build import load_dataset
 from .checkpoint import write_atomic
+from .config_inference import ENSEMBLE
 from .evaluator import Evaluation, metrics_of, run_evaluation
 from .inference import Inference, inference_loader, inference_of
 from .run_folder import run_folder
@@ -65,7 +66,7 @@ def evaluate(
         loader = inference_loader(cfg, dataset, "eval")
         outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)
         folder = Path(output_eval) if output_eval else run_folder(cfg)
-        on_rank_0(lambda: _write(outcome, folder, str(cfg.weights), classwise), "writing the results")
+        on_rank_0(lambda: _write(outcome, folder, str(cfg.get(ENSEMBLE) or cfg.weights), classwise), "writing the results")
     return outcome
 
 

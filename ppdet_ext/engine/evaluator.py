@@ -111,20 +111,18 @@ def run_evaluation(
         UserError: an image was not predicted, or more than once; predictions do not fit the data set.
         Exception: as `on_every_rank` and `predict`.
     """
+    chosen = list(metrics or [CocoMetric()]) if with_metrics else [CocoMetric()]
+    # Before hours of predicting: options, annotations.
+    on_rank_0(lambda: _start(chosen, dataset, with_metrics), "metrics")
     began = time.perf_counter()
     images = loader.images if isinstance(loader, Loader) else len(dataset.records)
     shards = on_every_rank(lambda: [(im_id, found) for im_id, _, found in predict(model, loader, images, "Eval")], "evaluation")
-    chosen = list(metrics or [CocoMetric()]) if with_metrics else [CocoMetric()]
 
     def finish() -> tuple[float, dict[str, list[float]]]:
         distributed.phase("computing metrics")
         seconds = time.perf_counter() - began
         predictions = in_order(dataset.records, shards)
         for metric in chosen:
-            if with_metrics:
-                metric.start_on(dataset)
-            else:
-                metric.start(dataset.records, dataset.class_names, dataset.category_ids)
             for im_id, detections in predictions:
                 metric.update(im_id, detections)
         logger.info(
@@ -170,3 +168,11 @@ def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Res
 
 def _by(results: Sequence[tuple[int, Any]]) -> str:
     return f"by ranks {', '.join(str(rank) for rank, _ in results)}" if results else "by none"
+
+
+def _start(metrics: Sequence[Metric], dataset: Any, with_metrics: bool) -> None:
+    for metric in metrics:
+        if with_metrics:
+            metric.start_on(dataset)
+        else:
+            metric.start(dataset.records, dataset.class_names, dataset.category_ids)

@@ -50,24 +50,31 @@ class Inference:
         return [self.steps(one, str(name)) for one, name in zip(found, batch["names"])]
 
 
-def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int]) -> Inference:
+def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int], mode: str = "eval") -> Inference:
     """What the configuration predicts with, in eval mode.
 
     Args:
         cfg: from `load_config`; `weights`, or `Ensemble` instead, and `TestTimeAugmentation`, `PostProcess` are used.
         class_names, category_ids: by label, for steps with values of a class.
+        mode: "eval" or "test", whose reader's transforms make views.
 
     Raises:
         UserError: no weights, or weights, members or steps that do not go together.
     """
     if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
-        model: Any = ensemble_of(cfg)
+        model: Any = ensemble_of(cfg, mode)
     else:
         model = model_with_weights(cfg, cfg.weights)
     model.eval()
+    return Inference(model, steps_of(cfg, class_names, category_ids))
+
+
+def steps_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int]) -> PostProcess | None:
+    """The configured steps, or None. Raises: UserError for what is wrong with them."""
     entries = cfg.get(POSTPROCESS)
-    steps = PostProcess(entries, class_names, category_ids, model.mask_threshold) if entries else None
-    return Inference(model, steps)
+    if not entries:
+        return None
+    return PostProcess(entries, class_names, category_ids, float(cfg[cfg.architecture]["mask_threshold"]))
 
 
 def lowest_score(cfg: AttrDict, asked: float | None) -> float:
@@ -85,9 +92,21 @@ def lowest_score(cfg: AttrDict, asked: float | None) -> float:
 def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
     """This rank's batches of a read data set for `inference_of`, by the reader of `mode` ("eval", "test").
 
-    skip: ids of images that need not be predicted again.
+    skip: ids of images that need not be predicted again. Raises: UserError where a step does not know an image.
     """
     rank, size = world()
+    _demand_names(cfg, dataset)
     if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
         return ViewLoader(dataset, reader_of(cfg, mode)["sample_transforms"], rank, size, skip)
     return make_loader(cfg, dataset, mode, skip=skip)
+
+
+def plain_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
+    """As `inference_loader`, for one view of one model, whatever is configured."""
+    _demand_names(cfg, dataset)
+    return make_loader(cfg, dataset, mode)
+
+
+def _demand_names(cfg: AttrDict, dataset: Any) -> None:
+    if (steps := steps_of(cfg, dataset.class_names, dataset.category_ids)) is not None:
+        steps.check_names([record.name for record in dataset.records])

@@ -16,13 +16,13 @@ from .checkpoint import Circumstances, circumstances_of
 from .checkpoint.find import AUTO
 from .config import dump_config
 from .divergence import LossGuard
-from .evaluator import metrics_of, run_evaluation
-from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
+from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
 from .hooks.metrics_file import METRICS_FILE
 from .learning_rate import scale_learning_rate
 from .resume import begin, belongs_to
 from .run_folder import describe_run, environment, run_folder
 from .run_lock import locked
+from .train_evaluation import evaluation_hook
 from .trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -69,7 +69,9 @@ def train(
         dataset = load_dataset(cfg, "TrainDataset")
         amp = amp and _amp_works(cfg)
         save = _save_hook(cfg, folder, _circumstances(cfg, dataset, amp))
-        trainer = _build_trainer(cfg, dataset, folder, [*_hooks(cfg, folder, evaluate, vdl_log_dir), *hooks, save], amp)
+        trainer = _build_trainer(
+            cfg, dataset, folder, [*_hooks(cfg, dataset, folder, evaluate, vdl_log_dir), *hooks, save], amp
+        )
         trainers.append(trainer)
         interrupt.check()
         begin(trainer, folder, save.circumstances, resume, allow_change, cfg.pretrain_weights)
@@ -141,23 +143,14 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     )
 
 
-def _hooks(cfg: AttrDict, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
+def _hooks(cfg: AttrDict, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
     """Averaging and evaluation are on every rank, records on the first."""
     first = distributed.world()[0] == 0
     hooks: list[Hook] = [LogLine(cfg.log_iter)] if first else []
     if cfg.use_ema:
         hooks.append(AverageWeights(cfg.ema_decay))
     if evaluate:
-        dataset = load_dataset(cfg, "EvalDataset")
-        loader = make_loader(cfg, dataset, "eval")
-
-        def evaluate_model(model: paddle.nn.Layer) -> dict[str, list[float]]:
-            outcome = run_evaluation(model, dataset, loader, metrics_of(cfg))
-            for metric in outcome.metrics:
-                logger.info("%s", metric.summary)
-            return outcome.numbers
-
-        hooks.append(Evaluate(evaluate_model, cfg.snapshot_epoch))
+        hooks.append(evaluation_hook(cfg, dataset))
     if first:
         hooks.append(MetricsFile(folder / METRICS_FILE, cfg.log_iter))
     if first and vdl_log_dir is not None:

@@ -182,7 +182,7 @@ def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> Non
     assert set(by_epoch) == {1, 3, 4}
     state = json.loads((tmp_path / "checkpoints" / "epoch_4" / "state.json").read_text())["trainer"]["SaveCheckpoints"]
     best = max(by_epoch, key=by_epoch.get)
-    assert state == {"best": by_epoch[best], "best_checkpoint": f"epoch_{best}"}
+    assert state == {"best": by_epoch[best], "best_metric": "mask AP", "best_checkpoint": f"epoch_{best}"}
     for name, epoch in (("best_model", best), ("model_final", 4)):
         own = tmp_path / "checkpoints" / f"epoch_{epoch}" / "model.pdparams"
         assert (tmp_path / f"{name}.pdparams").read_bytes() == own.read_bytes()

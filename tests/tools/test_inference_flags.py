@@ -84,11 +84,54 @@ def test_infer_uses_views_and_steps(tools, config: str, trained: Path, workspace
 
 
 def test_training_keeps_the_best_by_the_first_metric(tools, config: str, tmp_path: Path, capsys) -> None:
-    overrides = [f"save_dir={tmp_path}", "epoch=1", "metric=[IMaterialistMAP, COCO]"]
-    assert tools["train"](["-c", config, "--eval", "-o", *overrides]) == 0
-    assert "Best IMaterialistMAP so far" in capsys.readouterr().out
+    run = ["-c", config, "--eval", "-r", "auto", "-o", f"save_dir={tmp_path}"]
+    assert tools["train"]([*run, "epoch=1", "metric=[SeverstalDice, COCO]", "PostProcess=[{ScoreThreshold: {score: 1}}]"]) == 0
+    assert "Best SeverstalDice so far" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
-    assert list(lines[-1])[-3:] == ["IMaterialistMAP", "bbox", "segm"]
+    assert list(lines[-1])[-3:] == ["SeverstalDice", "bbox", "segm"]
+    # The steps are those of eval.py: nothing scores 1.
+    assert lines[-1]["segm"][0] == 0
+    # Another metric is another scale, on which the best so far means nothing; it changes no step either.
+    assert tools["train"]([*run, "epoch=2", "metric=COCO"]) == 0
+    out = capsys.readouterr().out
+    assert "The best so far was chosen by SeverstalDice, from now on by mask AP" in out
+    assert "Best mask AP so far: 0.0" in out
+    assert "(epoch_1)" in out.splitlines()[-1] or "(epoch_1)" in out
+
+
+@pytest.mark.parametrize(("tool", "overrides", "message"), [
+    ("eval", ["metric=IMaterialistMAP", "IMaterialistMAP.match=klass"], "match: 'klass' is not one of"),
+    ("eval", ["metric=IMaterialistMAP", "IMaterialistMAP.match=classid"], "none"),
+    ("train", ["metric=IMaterialistMAP", "IMaterialistMAP.match=classid"], "none"),
+    ("eval", ["EvalDataset.anno_path=null"], "set its anno_path"),
+    ("train", ["EvalDataset.anno_path=null"], "set its anno_path"),
+    ("eval", ["PostProcess=[{ClassifierGate: {file: GATE}}]"], "has no row for"),
+    ("train", ["PostProcess=[{ClassifierGate: {file: GATE}}]"], "has no row for"),
+])  # fmt: skip
+def test_what_cannot_be_evaluated_is_said_before_the_work(
+    tool: str, overrides: list, message: str, tools, config: str, trained: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "gate.csv").write_text("ImageId,any\nother.jpg,1\n")
+    given = [override.replace("GATE", str(tmp_path / "gate.csv")) for override in overrides]
+    run = ["-c", config, *(["--eval"] if tool == "train" else []), "-o", f"save_dir={tmp_path}", *given]
+    assert tools[tool]([*run, f"weights={trained}/best_model"]) == 1
+    out, error = capsys.readouterr()
+    assert message in error
+    assert "Eval: [" not in out
+    assert "Epoch: [" not in out
+
+
+def test_training_on_evaluated_images_is_said(tools, config: str, tmp_path: Path, capsys) -> None:
+    run = ["-c", config, "--eval", "-o", f"save_dir={tmp_path}", "epoch=1", "EvalDataset.split=train.txt"]
+    assert tools["train"](run) == 0
+    assert "6 of the 6 evaluated images are trained on" in capsys.readouterr().out
+
+
+def test_members_with_other_names_of_classes_are_said(evaluated, config: str, trained: Path, tmp_path: Path, capsys) -> None:
+    other = tmp_path / "other.yml"
+    other.write_text(f"_BASE_: [{config}]\nEvalDataset: !SteelDataSet {{class_names: [hat, shoe, bag, tie]}}\n")
+    evaluated(f"Ensemble=[{{weights: {trained}/best_model, config: {other}}}]")
+    assert "calls class 0 'hat', the configuration 'defect_1'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("override", "message"), [

@@ -9,6 +9,7 @@ from typing import Any
 
 from ppdet_ext.engine.config_yaml import Tagged
 from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation import METRICS
 
 from .position import Position
 
@@ -25,6 +26,7 @@ _FREE = (
     *("epoch", "log_iter", "worker_num", "save_dir", "weights", "pretrain_weights", "find_unused_parameters"),
     *("snapshot_epoch", "snapshot_iter", "keep_checkpoints", "skip_nonfinite", "stall_timeout"),
     *("SampleData", "TestDataset", "TestReader", "EvalDataset.dataset_dir"),
+    *("metric", *METRICS, "PostProcess", "TestTimeAugmentation", "Ensemble"),
 )
 # Compared by content, not as configured.
 _ELSEWHERE = ("seed", "TrainDataset", "TrainReader.batch_size", "gradient_accumulation_steps")

@@ -55,13 +55,14 @@ class SaveCheckpoints(Hook):
         self.start = Position(0, 0)
         self.written: Position | None = None
         self.best: float | None = None
-        self.best_checkpoint = ""
+        self.best_metric = self.best_checkpoint = ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_checkpoint": self.best_checkpoint}
+        return {"best": self.best, "best_metric": self.best_metric, "best_checkpoint": self.best_checkpoint}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_checkpoint = state["best"], str(state["best_checkpoint"])
+        self.best_metric = str(state.get("best_metric", ""))
 
     def before_train(self, trainer: Trainer) -> None:
         self.start = Position(trainer.start_epoch, trainer.start_step)
@@ -116,9 +117,14 @@ class SaveCheckpoints(Hook):
 
     def _is_best(self, metrics: dict[str, list[float]], position: Position) -> bool:
         name, value = decisive(metrics)
+        # Without a name it is of a time when there was COCO's AP alone.
+        if self.best is not None and name != (self.best_metric or (name if name.endswith(" AP") else "")):
+            if distributed.world()[0] == 0:
+                logger.warning("The best so far was chosen by %s, from now on by %s", self.best_metric or "COCO's AP", name)
+            self.best = None
         better = self.best is None or value > self.best
         if better:
-            self.best, self.best_checkpoint = value, position.name
+            self.best, self.best_metric, self.best_checkpoint = value, name, position.name
         if distributed.world()[0] == 0:
             logger.info("Best %s so far: %.3f (%s)", name, self.best, self.best_checkpoint)
         return better

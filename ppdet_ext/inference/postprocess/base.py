@@ -44,6 +44,9 @@ class Step:
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Told once, before the first call, which classes there are. Raises: UserError for a class that does not exist."""
 
+    def check_names(self, names: Sequence[str]) -> None:
+        """Told before predicting which images will come. Raises: UserError for one that the step does not know."""
+
     def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
         """The predictions of the image of that file name, changed."""
         raise NotImplementedError
@@ -143,6 +146,11 @@ class PostProcess:
                 raise UserError(f"PostProcess: {kind} works on mask probabilities; put it before {type(masked).__name__}.")
             masked = masked or (step if step.takes_masks or type(step).__name__ == "MaskThreshold" else None)
             step.bind(class_names, category_ids)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Before predicting images of these file names. Raises: UserError for one that a step does not know."""
+        for step in self.steps:
+            step.check_names(names)
 
     def __call__(self, found: Candidates, name: str) -> Detections:
         """Final detections of the image of that file name. UserError for a label beyond the classes."""

@@ -70,11 +70,21 @@ class ClassifierGate(Step):
             raise UserError(f"{self.file}: beside ImageId there is no column of a class, or {ANY!r}.")
         return labels
 
+    def check_names(self, names: Sequence[str]) -> None:
+        missing = [name for name in names if self._row(name) is None]
+        if missing:
+            shown = f"{', '.join(missing[:10])}{', …' if len(missing) > 10 else ''}"
+            raise UserError(
+                f"ClassifierGate: {self.file} has no row for {shown} ({len(missing)} of {len(names)} images); "
+                "give each image its probabilities."
+            )
+
     def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
-        passing = self._passing.get(name, self._passing.get(os.path.splitext(name)[0]))
-        if passing is None:
-            raise UserError(f"ClassifierGate: {self.file} has no row for {name}; give each image its probabilities.")
-        return found.select(passing[found.labels])
+        self.check_names([name])
+        return found.select(self._row(name)[found.labels])
+
+    def _row(self, name: str) -> np.ndarray | None:
+        return self._passing.get(name, self._passing.get(os.path.splitext(name)[0]))
 
 
 def _probability(text: str, where: str) -> float:
