@@ -3,7 +3,6 @@
 import inspect
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import yaml
@@ -12,7 +11,7 @@ from ppdet_ext.errors import UserError
 
 from . import split as choose
 from .base import IMAGE_CHECKS, ON_ERROR, InstanceDataSet, image_is_usable, list_images, one_of, register_source
-from .cache import ArrayCache, content_key
+from .cache import cached_arrays
 from .decode import image_size
 from .fashion_csv import read_rows
 from .fashion_instances import VERSION, Instances, read_instances
@@ -168,15 +167,12 @@ class FashionDataSet(InstanceDataSet):
 
     def _cached(self, path: str, problems: Problems) -> Instances:
         # Hashing all of a gigabyte takes half a second once it is in memory, and misses no change; times of files do.
-        key = content_key(path, "fashion", VERSION, self.category_ids, sorted(self.labels.attribute_names or [-1]))
-        store = ArrayCache(Path(self.dataset_dir) / ".cache")
-        arrays = store.load(key)
-        if arrays is not None:
-            return Instances(**arrays)
-        instances = self._parsed(path, problems)
-        if not problems:
-            store.store(key, instances.arrays())
-        return instances
+        parts = ("fashion", VERSION, self.category_ids, sorted(self.labels.attribute_names or [-1]))
+
+        def read(own: Problems) -> dict[str, np.ndarray]:
+            return self._parsed(path, own).arrays()
+
+        return Instances(**cached_arrays(path, self.dataset_dir, parts, read, problems))
 
     def _parsed(self, path: str, problems: Problems) -> Instances:
         logger.info("%s: reading %.0f MiB of masks", path, os.path.getsize(path) / 2**20)
@@ -202,7 +198,7 @@ class FashionDataSet(InstanceDataSet):
         self, names: list[str], listed: set[str], instances: Instances, problems: Problems
     ) -> dict[str, tuple[int, int]]:
         """(height, width) of the images that can be used."""
-        annotated = dict(zip(instances.names.tolist(), map(tuple, instances.sizes.tolist())))
+        annotated = dict(zip(instances.names.tolist(), zip(map(tuple, instances.sizes.tolist()), instances.row.tolist())))
         folder = self.image_folder
         usable = {}
         for name in names:
@@ -212,14 +208,14 @@ class FashionDataSet(InstanceDataSet):
                     problems.add("images left out altogether because of faulty rows", name)
                 continue
             path = os.path.join(folder, name)
-            size = annotated.get(name, (0, 0))
+            size, row = annotated.get(name, ((0, 0), None))
             if size == (0, 0):
                 try:
                     size = image_size(path)
                 except UserError as fault:
-                    problems.add("unreadable or missing images", str(fault))
+                    problems.add("unreadable or missing images", f"{fault}" if row is None else f"{fault} (row {row})")
                     continue
-            if image_is_usable(path, size, self.check_images, name in listed, problems):
+            if image_is_usable(path, size, self.check_images, name in listed, problems, row):
                 usable[name] = size
         return usable
 

@@ -20,7 +20,7 @@ from .fashion_masks import StoredMasks
 from .problems import Problems
 
 # Part of the cache key: raise it when the arrays below, or what counts as a fault, change.
-VERSION = 1
+VERSION = 2
 # JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
 _LONGEST_SIDE = 65535
 _SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -35,6 +35,7 @@ class Instances:
     """All masks of a CSV as flat arrays; instance i belongs to image `image[i]`. In the order of the rows.
 
     names: (m,) text, images in order of appearance. sizes: (m, 2) int64 height, width; zeros where no row tells.
+    row: (m,) int64, the CSV's row, counted from 1, that gives the size, or the first that names the image where none does.
     image, label: (n,) int64. area: (n,) int64 pixels. box: (n, 4) float32 x1 y1 x2 y2.
     kind: (n,) int64, which of the k different sets of attributes; set j is attributes[kind_end[j - 1] : kind_end[j]].
     counts: the masks' compressed strings end to end, (b,) uint8; string i is counts[end[i - 1] : end[i]].
@@ -42,6 +43,7 @@ class Instances:
 
     names: np.ndarray
     sizes: np.ndarray
+    row: np.ndarray
     image: np.ndarray
     label: np.ndarray
     area: np.ndarray
@@ -91,6 +93,7 @@ class _Collector:
         self.categories = f"known: {labels.category_ids[0]} to {labels.category_ids[-1]}"
         self.label_of = {number: label for label, number in enumerate(labels.category_ids)}
         self.place: dict[str, int] = {}
+        self.named_in = array("q")
         self.size: dict[str, tuple[int, int, int]] = {}
         self.kinds: dict[tuple[int, ...], int] = {}
         self.seen: dict[bytes, int] = {}
@@ -100,7 +103,8 @@ class _Collector:
         self.waiting: list[dict] = []
 
     def add(self, row: Row) -> None:
-        self.place.setdefault(row.name, len(self.place))
+        if self.place.setdefault(row.name, len(self.place)) == len(self.named_in):
+            self.named_in.append(row.line)
         nothing = not (row.class_id or row.pixels or row.attributes)
         if nothing and not (row.height or row.width):
             return
@@ -143,6 +147,10 @@ class _Collector:
         except ValueError:
             more = "" if row.attributes is None else f", AttributesIds {row.attributes[:60]!r}"
             self._fault("rows whose class cannot be read", row, f" ClassId {row.class_id[:60]!r}{more}")
+            return None
+        if len(set(attributes)) < len(attributes):
+            # 13_20_20 would be another class than 13_20 where classes are compared with their attributes.
+            self._fault("rows that name an attribute twice", row, f" attributes {', '.join(map(str, attributes))}")
             return None
         label = self.label_of.get(category)
         if label is None:
@@ -195,6 +203,7 @@ class _Collector:
         return Instances(
             names=np.array(list(self.place), dtype=str),
             sizes=np.array([self.size.get(name, (0, 0, 0))[:2] for name in self.place], np.int64).reshape(-1, 2),
+            row=np.array([self.size.get(name, (0, 0, line))[2] for name, line in zip(self.place, self.named_in)], np.int64),
             image=np.array(self.image, np.int64),
             label=np.array(self.label, np.int64),
             area=np.concatenate([np.zeros(0, np.int64), *areas]),

@@ -1,6 +1,9 @@
 """Faults found in a data set: collected, counted, named, and then raised or reported together."""
 
+import json
 import logging
+
+import numpy as np
 
 from ppdet_ext.errors import UserError
 
@@ -17,22 +20,46 @@ class Problems:
         self.found: dict[str, list[str]] = {}
         # Images whose annotations are incomplete because of a fault.
         self.images: set[str] = set()
+        self.remedies: dict[str, str] = {}
 
-    def add(self, kind: str, detail: str, image: str | None = None) -> None:
-        """image: name of the one whose annotations the fault makes incomplete, so that it must not be used."""
-        self.found.setdefault(kind, []).append(detail)
+    def add(self, kind: str, detail: str, image: str | None = None, remedy: str | None = None) -> None:
+        """Note a fault.
+
+        Args:
+            image: name of the one whose annotations the fault makes incomplete, so that it must not be used.
+            remedy: a sentence on what to do about faults of this kind.
+        """
+        # File names that are no UTF-8 could not be printed.
+        self.found.setdefault(kind, []).append(detail.encode(errors="backslashreplace").decode())
         if image is not None:
             self.images.add(image)
+        if remedy is not None:
+            self.remedies[kind] = remedy
+
+    def packed(self) -> np.ndarray:
+        """All faults as (bytes,) uint8, to be kept with what was read."""
+        content = {"found": self.found, "images": sorted(self.images), "remedies": self.remedies}
+        return np.frombuffer(json.dumps(content).encode(), np.uint8)
+
+    def include(self, packed: np.ndarray) -> None:
+        """Add what `packed` gave."""
+        content = json.loads(packed.tobytes())
+        for kind, details in content["found"].items():
+            self.found.setdefault(kind, []).extend(details)
+        self.images.update(content["images"])
+        self.remedies.update(content["remedies"])
 
     def __len__(self) -> int:
         return sum(len(details) for details in self.found.values())
 
     def text(self) -> str:
-        """One line per kind: how many, and the first ten by name."""
+        """One line per kind: how many, and the first ten by name; below it what to do, where something is known."""
         lines = []
         for kind, details in self.found.items():
             more = f", and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
             lines.append(f"  {len(details)} {kind}: " + "; ".join(details[:SHOWN]) + more)
+            if kind in self.remedies:
+                lines.append(f"    {self.remedies[kind]}")
         return "\n".join(lines)
 
     def settle(self, on_error: str) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from ppdet_ext.errors import UserError
 
 PARTS = ("train", "val", "all")
+# Column of the names, ImageId, as it is compared.
+_NAME = "imageid"
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -33,7 +35,7 @@ class SplitFile:
 
 def hashed(name: str, seed: int) -> bytes:
     """A place for `name` in an order that is arbitrary but the same everywhere, whatever other names there are."""
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest()
 
 
 def check_selection(split: str | None, fold: int | None, num_folds: int, part: str) -> None:
@@ -146,19 +148,23 @@ def read_split(path: str) -> list[str]:
 def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
     """Read a split file: one image name a line, or a CSV with a header.
 
-    The names are its column ImageId, or else its first; the columns `fold` and `part` are optional. A first line without
-    ImageId is a header where it begins with neither a file name (with a dot) nor one of the `known` names.
+    The names are its column ImageId, or else its first; the columns `fold` and `part` are optional; capitals do not matter. A
+    first line without ImageId is a header where it begins with neither a file name (with a dot) nor one of the `known` names.
 
-    Raises: UserError when the file cannot be read, names no image, has a fold that is no number, or says different things of
-        one image.
+    Raises: UserError when the file cannot be read, names no image, has a column twice, has a fold that is no number, or says
+        different things of one image.
     """
     rows = _rows(path)
-    header = rows[0][1] if rows else []
-    if "ImageId" in header or (header and "." not in header[0] and header[0] not in known):
+    first = rows[0][1] if rows else []
+    header = [cell.lower() for cell in first]
+    if _NAME in header or (first and "." not in first[0] and first[0] not in known):
         rows = rows[1:]
     else:
         header = []
-    column = header.index("ImageId") if "ImageId" in header else 0
+    twice = next((key for key in (_NAME, "fold", "part") if header.count(key) > 1), None)
+    if twice is not None:
+        raise UserError(f"split file {path} has several columns {twice} (capitals do not matter); keep one.")
+    column = header.index(_NAME) if _NAME in header else 0
     named = [(line, row[column], row) for line, row in rows if len(row) > column and row[column]]
     if not named:
         raise UserError(f"split file {path} names no image. It holds one image name a line.")
@@ -179,9 +185,10 @@ def _rows(path: str) -> list[tuple[int, list[str]]]:
     # A pseudo-label file serves as well, whose masks can be longer than the 128 KiB that csv takes for a field.
     csv.field_size_limit(2**31 - 1)
     try:
-        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines())
+        # Names of files need not be UTF-8; they come as the operating system's functions give them.
+        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+    except (OSError, csv.Error) as fault:
         raise UserError(f"split file {path} cannot be read ({fault}). It holds one image name a line.") from None
 
 

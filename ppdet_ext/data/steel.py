@@ -2,7 +2,6 @@
 
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from .base import (
     one_of,
     register_source,
 )
-from .cache import ArrayCache, content_key
+from .cache import cached_arrays
 from .decode import image_size
 from .problems import Problems
 from .record import Record
@@ -156,23 +155,13 @@ class SteelDataSet(InstanceDataSet):
     def _split_rows(self, rows: SteelRows, sizes: dict[str, tuple[int, int]], problems: Problems) -> Instances:
         if not self.cache:
             return split_rows(rows, read_pixels(self._source()), sizes, problems)
-        store = ArrayCache(Path(self.dataset_dir) / ".cache")
-        key = content_key(
-            self._source(),
-            VERSION,
-            len(self.class_names),
-            self.height,
-            self.width,
-            sorted(sizes.items()) if self.height is None else None,
-        )
-        arrays = store.load(key)
-        if arrays is not None:
-            return Instances(**arrays)
-        faults = len(problems)
-        instances = split_rows(rows, read_pixels(self._source()), sizes, problems)
-        if len(problems) == faults:
-            store.store(key, instances.arrays())
-        return instances
+        measured = sorted(sizes.items()) if self.height is None else None
+        parts = ("steel", VERSION, len(self.class_names), self.height, self.width, measured)
+
+        def read(own: Problems) -> dict[str, np.ndarray]:
+            return split_rows(rows, read_pixels(self._source()), sizes, own).arrays()
+
+        return Instances(**cached_arrays(self._source(), self.dataset_dir, parts, read, problems))
 
     def _sizes(self, names: list[str], listed: set[str]) -> dict[str, tuple[int, int]]:
         if self.height is not None:

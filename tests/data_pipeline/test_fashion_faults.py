@@ -40,6 +40,7 @@ def names(dataset):
     [
         (row("a.jpg", COLLAR, "7"), r"1 rows of an unknown class \(known: 0 to 28\): a\.jpg class 7 \(row 3\)"),
         (row("a.jpg", COLLAR, "13_20_46"), r"1 rows with unknown attributes: a\.jpg attributes 46 \(row 3\)"),
+        (row("a.jpg", COLLAR, "13_20_20"), r"1 rows that name an attribute twice: a\.jpg attributes 20, 20 \(row 3\)"),
         (row("a.jpg", COLLAR, "x"), r"1 rows whose class cannot be read: a\.jpg ClassId 'x' \(row 3\)"),
         (row("a.jpg", COLLAR, "13__20"), r"class cannot be read: a\.jpg ClassId '13__20' \(row 3\)"),
         (row("a.jpg", COLLAR, ""), r"class cannot be read: a\.jpg ClassId '' \(row 3\)"),
@@ -61,7 +62,7 @@ def names(dataset):
         (("a.jpg", TEXT, "0" * 5000 + "9", WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '0000"),
         (("a.jpg", "1 2", HEIGHT), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 3 fields"),
         ((*row("a.jpg", COLLAR, "0"), "20"), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 6 fields"),
-        (("a.jpg", "1 2", WIDTH, HEIGHT, "0"), r"a\.jpg is 32x64, annotated 64x32 \(height x width\)"),
+        (("a.jpg", "1 2", WIDTH, HEIGHT, "0"), r"a\.jpg is 32x64, annotated 64x32 \(height x width\) \(row 3\)"),
     ],
 )
 def test_a_faulty_row_is_named_and_its_image_left_out(fashion, bad, message, caplog):
@@ -82,6 +83,7 @@ def test_a_faulty_row_is_named_and_its_image_left_out(fashion, bad, message, cap
     [
         ("13_20", "", "ClassId '13_20', AttributesIds ''"),
         ("13", "20;45", "ClassId '13', AttributesIds '20;45'"),
+        ("13", "20,45,20", r"attribute twice: a\.jpg attributes 20, 45, 20 \(row 2\)"),
         ("13", "20,46,47", r"a\.jpg attributes 46, 47 \(row 2\)"),
     ],
 )
@@ -125,9 +127,10 @@ def test_all_faults_are_counted_and_named_at_once(fashion, caplog):
     for part in (
         "1 rows of an unknown class (known: 0 to 28): a.jpg class 7 (row 15)",
         "1 rows without an image: row 16",
-        "12 images named by the annotations but missing on disk: gone00.jpg",
-        "gone09.jpg, and 2 more",
-        "1 images whose size contradicts the annotations: b.jpg is 33x64, annotated 32x64 (height x width)",
+        "12 images named by the annotations but missing on disk: gone00.jpg (row 3); gone01.jpg (row 4)",
+        f"gone09.jpg (row 12), and 2 more\n    Put them into {fashion}/train, or take them out of the annotations.",
+        "1 images whose size contradicts the annotations: b.jpg is 33x64, annotated 32x64 (height x width) (row 2)\n"
+        "    Use pictures of the annotated size, whose pixels the masks count, or correct height and width.",
         "1 unreadable or missing images",
         "d.jpg",
     ):

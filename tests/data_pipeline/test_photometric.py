@@ -62,7 +62,7 @@ def test_probability(kind) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(2, 30), st.integers(2, 30), st.integers(0, 999))
 def test_cutout_blackens_at_most_what_it_says_and_nothing_else(height, width, count, hole_height, hole_width, seed):
     sample = flat(height, width, 200)
     image = Cutout(count, hole_height, hole_width, 1.0)(sample, rng(seed)).image
@@ -151,14 +151,31 @@ def test_jpeg_draws_all_qualities_of_the_range() -> None:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: Cutout(count=0), "Cutout: count, height and width are 0, 64, 64"),
-    (lambda: Cutout(height=0), "give numbers of 1 or more"),
-    (lambda: JpegCompression(90, 80), "qualities from 90 to 80"),
-    (lambda: JpegCompression(80, 101), "quality_upper <= 100"),
+    (lambda: Cutout(count=0), r"Cutout\.count: 0 is no whole number of 1 or more"),
+    (lambda: Cutout(count=2.5), r"Cutout\.count: 2\.5 is no whole number"),
+    (lambda: Cutout(height=1), r"Cutout\.height: 1 is no whole number of 2 or more"),
+    (lambda: Cutout(width=-64), r"Cutout\.width: -64 is no whole number of 2 or more"),
+    (lambda: JpegCompression(90, 80), "quality_lower 90 is above quality_upper 80"),
+    (lambda: JpegCompression(80, 101), r"JpegCompression\.quality_upper: 101 is no whole number from 0 to 100"),
+    (lambda: JpegCompression(-1, 99), r"JpegCompression\.quality_lower: -1 is no whole number from 0 to 100"),
+    (lambda: BrightnessContrast(-0.1), r"BrightnessContrast\.brightness: -0\.1 is no number of 0 or more"),
+    (lambda: BrightnessContrast(float("inf")), r"BrightnessContrast\.brightness: inf is no number"),
+    (lambda: BrightnessContrast(0.3, 1.5), r"BrightnessContrast\.contrast: 1\.5 is no number from 0 to 1"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(make, message) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [5, -1, 1.001, float("nan"), "0.5", None, True])
+def test_what_is_no_probability_is_refused(kind, value) -> None:
+    with pytest.raises(UserError, match=rf"{kind.__name__}\.probability: .* is no number from 0 to 1\."):
+        kind(probability=value)
+
+
+def test_the_smallest_cutout_covers_something() -> None:
+    assert (Cutout(1, 2, 2, 1.0)(flat(9, 9, 200), rng()).image == 0).any()
 
 
 def test_an_image_longer_than_jpeg_allows_is_named() -> None:

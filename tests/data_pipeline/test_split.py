@@ -64,6 +64,7 @@ def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
     assert (in_part(folds, 0, "val") ^ in_part(folds, 0, "train")).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 0.95))
 def test_the_share_of_empty_images(filled, empty, ratio):
     kept = keep_empty([str(i) for i in range(empty)], filled, ratio, 0)

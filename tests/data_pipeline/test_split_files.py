@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shutil
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from steel_data import names, opened
 from tiny_data import HEIGHT, WIDTH, coco_content, write_coco, write_jpeg
 
 from ppdet_ext.data import CocoJsonDataSet
-from ppdet_ext.data.split import fold_of, read_split_file, select_images
+from ppdet_ext.data.split import fold_of, hashed, read_split_file, select_images
 from ppdet_ext.errors import UserError
 
 NAMES = [f"{c}.jpg" for c in "abcdef"]
@@ -53,6 +55,12 @@ def test_a_file_with_both_columns_follows_the_fold_if_there_is_one(select):
     assert select(text, part="val") == ["b.jpg"]
 
 
+def test_capitals_of_the_columns_do_not_matter(select):
+    for fold, part, name in (("Fold", "Part", "imageid"), ("FOLD", "PART", "IMAGEID")):
+        assert select(FOLDS.replace("fold", fold).replace("ImageId", name), fold=0, part="val") == ["f.jpg", "c.jpg"]
+        assert select(PARTS.replace("part", part).replace("ImageId", name), part="train") == ["b.jpg", "c.jpg"]
+
+
 def test_plain_lists(select):
     assert select("c.jpg\n\n a.jpg \nc.jpg\n") == ["c.jpg", "a.jpg"]
     assert select("name\nc.jpg\n") == ["c.jpg"]
@@ -85,6 +93,7 @@ def test_other_columns_may_hold_long_masks(select):
     ("ImageId,fold\na.jpg,0\n", {"fold": 1, "part": "val"}, r"no image is left with part: val, fold: 1"),
     ("ImageId,fold\na.jpg,0\n", {"fold": 0, "part": "test"}, r"part: 'test' is not one of train, val, all"),
     ("a.jpg\n", {"part": "val"}, r"part: val needs a fold, or a column `part` or `fold`"),
+    ("ImageId,fold,Fold\na.jpg,0,1\n", {"fold": 0}, r"split\.csv has several columns fold"),
     ("ImageId,fold\n", {}, r"split\.csv names no image"),
     (FOLDS, {"fold": 3}, r"fold: 3 is none of the 3 folds"),
     (None, {"part": "val"}, r"part: val needs a fold, as in `fold: 0`, or a split file"),
@@ -139,6 +148,26 @@ def test_steel_sheets_take_folds_and_parts(steel):
     ids = {record.name: record.im_id for record in opened(steel).records}
     for part in ("train", "val"):
         assert all(ids[record.name] == record.im_id for record in opened(steel, **options, part=part).records)
+
+
+def test_names_that_are_no_utf8(steel):
+    """As the operating system gives them: dealt out, read from a file, and named by messages."""
+    odd, path = os.fsdecode(b"\xe9.jpg"), steel / "names.csv"
+    shutil.copy(steel / "train_images" / "c.jpg", steel / "train_images" / odd)
+    parts = [names(opened(steel, fold=fold, num_folds=3, part="val")) for fold in range(3)]
+    assert sorted(name for part in parts for name in part) == sorted([*(f"{c}.jpg" for c in "abcdefgh"), odd])
+    path.write_bytes(b"ImageId,fold\n\xe9.jpg,1\na.jpg,0\n")
+    assert names(opened(steel, split="names.csv", num_folds=2, fold=1, part="val")) == [odd]
+    (steel / "train_images" / odd).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"1 unreadable images: .*\\udce9\.jpg") as caught:
+        opened(steel, cache=False)
+    assert str(caught.value).encode()
+
+
+def test_the_order_of_usual_names_is_the_same_for_ever() -> None:
+    """Folds of a training that goes on must not change with the version."""
+    assert hashed("0002cc93b.jpg", 0).hex()[:16] == "e78340756303470f"
+    assert hashed("Größe ä.jpg", 3).hex()[:16] == "918d710ab171d1dc"
 
 
 def coco_of(folder, **options) -> CocoJsonDataSet:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..base import register_transform
 from ..record import Sample
+from .arguments import number_in
 
 
 @register_transform
@@ -17,13 +18,17 @@ class BrightnessContrast:
     pixel * (1 + c) + b * mean * (1 + c). Later versions shift by a share of 255. `JitterColor` scales about the mean.
 
     Args:
-        brightness: b is drawn evenly from -brightness … brightness.
-        contrast: c is drawn evenly from -contrast … contrast.
+        brightness: b is drawn evenly from -brightness … brightness; 0 or more.
+        contrast: c is drawn evenly from -contrast … contrast; 0 to 1.
         probability: of changing the image at all.
+
+    Raises: UserError naming the argument that is out of range.
     """
 
     def __init__(self, brightness: float = 0.3, contrast: float = 0.3, probability: float = 0.5):
-        self.brightness, self.contrast, self.probability = brightness, contrast, probability
+        self.brightness = number_in(brightness, "BrightnessContrast.brightness", 0)
+        self.contrast = number_in(contrast, "BrightnessContrast.contrast", 0, 1)
+        self.probability = number_in(probability, "BrightnessContrast.probability", 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         chance = rng.random()

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.errors import UserError
-
 from ..base import register_transform
 from ..record import Sample
+from .arguments import number_in, whole_number_in
 
 
 @register_transform
@@ -19,14 +18,17 @@ class Cutout:
 
     Args:
         count: number of rectangles; they may overlap.
-        height, width: of each in pixels of the present image; of an odd one a pixel less is covered.
+        height, width: of each in pixels of the present image, 2 or more; of an odd one a pixel less is covered.
         probability: of changing the image at all.
+
+    Raises: UserError naming the argument that is out of range.
     """
 
     def __init__(self, count: int = 8, height: int = 64, width: int = 64, probability: float = 0.5):
-        if min(count, height, width) < 1:
-            raise UserError(f"Cutout: count, height and width are {count}, {height}, {width}; give numbers of 1 or more.")
-        self.count, self.height, self.width, self.probability = count, height, width, probability
+        self.count = whole_number_in(count, "Cutout.count", 1)
+        self.height = whole_number_in(height, "Cutout.height", 2)
+        self.width = whole_number_in(width, "Cutout.width", 2)
+        self.probability = number_in(probability, "Cutout.probability", 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         chance, seed = rng.random(), rng.integers(2**63)

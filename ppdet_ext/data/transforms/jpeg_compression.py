@@ -9,6 +9,7 @@ from ppdet_ext.errors import UserError
 
 from ..base import register_transform
 from ..record import Sample
+from .arguments import number_in, whole_number_in
 
 LONGEST = 65_500  # px that libjpeg takes
 
@@ -20,15 +21,16 @@ class JpegCompression:
     Args:
         quality_lower, quality_upper: libjpeg's quality, 0 (worst) to 100, both ends included.
         probability: of changing the image at all.
+
+    Raises: UserError naming the argument that is out of range.
     """
 
     def __init__(self, quality_lower: int = 80, quality_upper: int = 99, probability: float = 0.5):
-        if not 0 <= quality_lower <= quality_upper <= 100:
-            raise UserError(
-                f"JpegCompression: qualities from {quality_lower} to {quality_upper}; "
-                "give 0 <= quality_lower <= quality_upper <= 100."
-            )
-        self.quality_lower, self.quality_upper, self.probability = quality_lower, quality_upper, probability
+        self.quality_lower = whole_number_in(quality_lower, "JpegCompression.quality_lower", 0, 100)
+        self.quality_upper = whole_number_in(quality_upper, "JpegCompression.quality_upper", 0, 100)
+        self.probability = number_in(probability, "JpegCompression.probability", 0, 1)
+        if quality_lower > quality_upper:
+            raise UserError(f"JpegCompression: quality_lower {quality_lower} is above quality_upper {quality_upper}.")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Raises: UserError when the image is longer than JPEG's 65,500 pixels."""
