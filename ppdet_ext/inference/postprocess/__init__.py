@@ -1,7 +1,8 @@
 """Steps after the model, in the order of the configuration's `PostProcess`."""
 
-from .base import STEPS, PerClass, PostProcess, Step, label_of, per_class, register_step
+from .base import STEPS, PerClass, PostProcess, Step, per_class, register_step
 from .box_nms import BoxNMS
+from .class_keys import class_keys, label_of
 from .classifier_gate import ClassifierGate
 from .drop_classes import DropClasses
 from .fill_holes import FillHoles
@@ -29,6 +30,7 @@ __all__ = [
     "Step",
     "SuppressOverlaps",
     "TopK",
+    "class_keys",
     "label_of",
     "per_class",
     "register_step",

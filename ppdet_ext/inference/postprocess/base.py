@@ -7,7 +7,6 @@ PostProcess:
   - MinArea: {area: 20}
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,7 +17,10 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.structures import Detections, Rle
 
-# A value for all classes, a list with one for each, or by class name (or category id as text) with "default" for the others.
+from .class_keys import DEFAULT, label_of
+
+# A value for all classes, a list with one for each, or by class name (or category id, see `label_of`) with "default" for the
+# others, even where a class has that name.
 PerClass = float | list | dict
 STEPS: dict[str, type["Step"]] = {}
 
@@ -101,25 +103,15 @@ def per_class(
 
 
 def _by_name(value: Mapping, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> list:
-    values, given = [value.get("default", default)] * len(class_names), {}
+    values, given = [value.get(DEFAULT, default)] * len(class_names), {}
     for name, item in value.items():
-        if name == "default":
+        if name == DEFAULT:
             continue
         label = label_of(name, class_names, category_ids, key)
         if label in given:
             raise UserError(f"{key}: {given[label]!r} and {name!r} are the same class; give it once.")
         values[label], given[label] = item, name
     return values
-
-
-def label_of(name: object, class_names: Sequence[str], category_ids: Sequence[int], key: str) -> int:
-    """The label of a class by its name, or else by its category id. UserError beginning with `key` and naming the nearest."""
-    places = {**{str(id_): i for i, id_ in enumerate(category_ids)}, **{str(n): i for i, n in enumerate(class_names)}}
-    if str(name) not in places:
-        near = difflib.get_close_matches(str(name), places, 1, 0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(map(str, class_names[:20]))}."
-        raise UserError(f"{key}: there is no class {name!r}.{hint}")
-    return places[str(name)]
 
 
 class PostProcess:

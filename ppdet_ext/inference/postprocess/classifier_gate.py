@@ -10,7 +10,8 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.structures import Detections
 
-from .base import PerClass, Step, label_of, per_class, register_step
+from .base import PerClass, Step, per_class, register_step
+from .class_keys import label_of
 
 ANY = "any"
 

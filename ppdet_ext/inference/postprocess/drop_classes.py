@@ -8,7 +8,8 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.structures import Detections
 
-from .base import Step, label_of, register_step
+from .base import Step, register_step
+from .class_keys import label_of
 
 
 @register_step
