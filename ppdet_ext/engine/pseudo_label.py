@@ -12,12 +12,13 @@ import numpy as np
 from ppdet.core.workspace import AttrDict
 
 from ppdet_ext.data import FashionDataSet, MixedDataSet, SteelDataSet
+from ppdet_ext.data.problems import SHOWN
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.postprocess import per_class
 from ppdet_ext.structures import Detections, Rle
 
-from .checkpoint import write_atomic
-from .cli import add_image_flags, base_parser
+from .checkpoint import demand_writable, write_atomic
+from .cli import add_image_flags, add_postprocess_flag, base_parser
 from .eval import among_ranks
 from .infer import Predictor
 
@@ -61,6 +62,7 @@ def pseudo_label_parser() -> argparse.ArgumentParser:
         help="leave out images with an object that scores this or more, but less than is confident (default: keep them)",
     )
     parser.add_argument("--keep_empty", action="store_true", help="list images without any confident object as having none")
+    add_postprocess_flag(parser)
     return parser
 
 
@@ -103,9 +105,10 @@ def pseudo_label(
     Raises:
         UserError: for what the user can mend, and where not a single image is left.
     """
-    columns = _columns(cfg)
+    columns, size = _format(cfg)
     if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
         raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
+    demand_writable(Path(output), "--output")
     with among_ranks(cfg):
         predictor = Predictor(cfg, images)
         if predictor.invented:
@@ -120,10 +123,16 @@ def pseudo_label(
             raise UserError(f"--reject_from {reject_from:g} is not below any --score, so it would leave out nothing.")
 
         def finish(found: list[tuple[int, Labels]]) -> int:
-            taken = [one for _, one in found if not one.doubtful and (keep_empty or one.masks)]
-            logger.info("%s", _report([one for _, one in found], taken, predictor.class_names, thresholds, keep_empty))
+            fitting = [one for _, one in found if _fits(one, size)]
+            _warn_of_unfit([one for _, one in found if not _fits(one, size)], size)
+            taken = [one for one in fitting if not one.doubtful and (keep_empty or one.masks)]
+            logger.info("%s", _report(fitting, taken, predictor.class_names, thresholds, keep_empty))
             if not taken:
-                raise UserError("No image has a confident object, so nothing is written. Lower --score, or train longer.")
+                raise UserError(
+                    "No image has a confident object, so nothing is written. Lower --score, or train longer."
+                    if fitting
+                    else "No image can be taken, so nothing is written. Give images of the training data's size."
+                )
             rows = steel_rows if columns is STEEL else fashion_rows
             _write(Path(output), columns, rows(taken, predictor.category_ids))
             path, folder = Path(output).resolve(), Path(predictor.dataset.records[0].file).resolve().parent
@@ -134,12 +143,14 @@ def pseudo_label(
         return predictor.run(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
 
 
-def _columns(cfg: AttrDict) -> tuple[str, ...]:
+def _format(cfg: AttrDict) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """Columns of TrainDataset's CSV, and (height, width) where all of its pictures have that size."""
     dataset = cfg.get("TrainDataset")
     dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
     for kind, columns in ((SteelDataSet, STEEL), (FashionDataSet, FASHION)):
         if isinstance(dataset, kind):
-            return columns
+            fixed = kind is SteelDataSet and dataset.height is not None
+            return columns, (dataset.height, dataset.width) if fixed else None
     found = "not configured" if dataset is None else f"a {type(dataset).__name__}"
     raise UserError(
         f"TrainDataset is {found}; annotations are written for SteelDataSet and FashionDataSet, whose format is a CSV."
@@ -165,6 +176,31 @@ def confident(name: str, found: Detections, thresholds: np.ndarray, min_area: in
     once = np.isin(np.arange(len(found)), list(first.values()))
     taken = found.select(large & sure & once)
     return Labels(name, (found.height, found.width), taken.labels, taken.masks, doubtful)
+
+
+def _fits(one: Labels, size: tuple[int, int] | None) -> bool:
+    """Whether a data set of that size, if it has one, can read the image's row."""
+    return size in (None, one.size) and _is_utf8(one.name)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _warn_of_unfit(left_out: Sequence[Labels], size: tuple[int, int] | None) -> None:
+    odd = [ascii(one.name) for one in left_out if not _is_utf8(one.name)]
+    other = [f"{one.name} ({one.size[0]}x{one.size[1]})" for one in left_out if _is_utf8(one.name)]
+    reasons = [(odd, "their names are no UTF-8, as a CSV is")]
+    if size is not None:
+        reasons.append((other, f"they are not {size[0]}x{size[1]} (height x width) as TrainDataset's are"))
+    for names, reason in reasons:
+        if names:
+            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            logger.warning("%d images are left out, since %s: %s%s", len(names), reason, ", ".join(names[:SHOWN]), more)
 
 
 def steel_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[tuple]:

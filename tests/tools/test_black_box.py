@@ -42,7 +42,7 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--draw_threshold --format --style --postprocess"),
     ("split", "-h --help -c --config -o --opt --debug --folds --holdout --seed --no-duplicates --output --force"),
     ("pseudo_label", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output --score --min_area "
-     "--reject_from --keep_empty"),
+     "--reject_from --keep_empty --postprocess"),
     ("average", "-h --help -c --config -o --opt --debug --output --update_bn"),
     ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip

@@ -11,25 +11,18 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from ppdet_ext.data import FashionDataSet, SteelDataSet
-from ppdet_ext.engine.pseudo_label import (
-    FASHION,
-    confident,
-    fashion_rows,
-    parse_scores,
-    pseudo_label_parser,
-    steel_rows,
-)
-from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.data import SteelDataSet
+from ppdet_ext.engine.pseudo_label import pseudo_label_parser
+from ppdet_ext.structures import Rle
 from tests.tools.conftest import ROOT
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None,
          "--output": "output/pseudo_labels.csv", "--score": [], "--min_area": 0, "--reject_from": None,
-         "--keep_empty": False}  # fmt: skip
+         "--keep_empty": False, "--postprocess": None}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +159,56 @@ def test_postprocess_is_used(tool, given, predicted, config, tmp_path) -> None:
     assert {str(number) for image in predicted.values() for number, _, _ in image} > classes
 
 
+def test_steps_of_a_file_are_used(tool, given, tmp_path) -> None:
+    """As tools/tune.py writes it."""
+    (tmp_path / "tuned.yml").write_text("PostProcess:\n  - DropClasses: {classes: [defect_3, defect_4]}\n")
+    whole, tuned = tmp_path / "whole.csv", tmp_path / "tuned.csv"
+    assert tool([*given, "--score", "0", "--output", str(whole)]) == 0
+    assert tool([*given, "--score", "0", "--output", str(tuned), "--postprocess", str(tmp_path / "tuned.yml")]) == 0
+    kept = [row for row in read(whole)[1] if row[1] in ("1", "2")]
+    assert kept == read(tuned)[1]
+    assert len(kept) < len(read(whole)[1])
+
+
+def test_sheets_of_another_size_are_left_out(tool, given, unlabelled, tmp_path, capfd) -> None:
+    """SteelDataSet would refuse them, and their masks would be others at its size."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for image in sorted(unlabelled.iterdir())[:2]:
+        shutil.copy(image, folder)
+    same = sorted(path.name for path in folder.iterdir())
+    for name, size in (("flat.jpg", (1, 300)), ("turned.jpg", (128, 64))):
+        cv2.imwrite(str(folder / name), np.full((*size, 3), 90, np.uint8))
+    shutil.copy(folder / same[0], folder / os.fsdecode(b"\xe9.jpg"))
+    path, arguments = tmp_path / "pseudo.csv", [*given]
+    arguments[arguments.index("--infer_dir") + 1] = str(folder)
+    assert tool([*arguments, "--score", "0", "--keep_empty", "--output", str(path)]) == 0
+    out = capfd.readouterr().out
+    assert "1 images are left out, since their names are no UTF-8, as a CSV is: '\\udce9.jpg'" in out
+    said = "2 images are left out, since they are not 64x128 (height x width) as TrainDataset's are: "
+    assert f"{said}flat.jpg (1x300), turned.jpg (128x64)" in out
+    assert "of 2 images 2 are taken" in out
+    assert sorted({name for name, _, _ in read(path)[1]}) == same
+    options = {"anno_path": "pseudo.csv", "image_dir": str(folder), "split": "pseudo.csv", "height": 64, "width": 128}
+    assert len(SteelDataSet(str(tmp_path), **options).load()) == 2
+    for name in same:
+        (folder / name).unlink()
+    path.unlink()
+    assert tool([*arguments, "--score", "0", "--keep_empty", "--output", str(path)]) == 1
+    assert "No image can be taken, so nothing is written." in capfd.readouterr().err
+    assert not path.exists()
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(tool, given, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setattr("ppdet_ext.engine.pseudo_label.Predictor", lambda *_: pytest.fail("the images were predicted"))
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path, tmp_path / "file" / "pseudo.csv"):
+        assert tool([*given, "--output", str(output)]) == 1
+        error = capfd.readouterr().err
+        assert "--output" in error
+        assert "Traceback" not in error
+
+
 def test_training_on_a_mix_goes_on_to_the_same_bits(tool, tools, given, config, predicted, unlabelled, tmp_path, capfd) -> None:
     """From YAML, over an interruption; what resumption compares notices another ratio."""
     path = tmp_path / "pseudo.csv"
@@ -224,71 +267,3 @@ def test_a_command_line_on_two_ranks(given, predicted, tmp_path) -> None:
     found = [(name, int(number)) for name, number, _ in read(tmp_path / "output" / "pseudo_labels.csv")[1]]
     assert found == sorted(unions)
     assert done.stdout.count("A data set of them") == 1
-
-
-# What becomes of one image, by hand.
-LEFT, RIGHT = Rle.full(4, 2).place(0, 0, 4, 6), Rle.full(4, 3).place(0, 3, 4, 6)
-
-
-def found(*objects: tuple[float, int, Rle]) -> Detections:
-    """Detections in an image of 4 x 6 pixels."""
-    scores, labels, masks = zip(*objects)
-    boxes = np.array([mask.box if mask else (0, 0, 1, 1) for mask in masks], np.float32)
-    return Detections(4, 6, boxes, np.array(scores, np.float32), np.array(labels), list(masks))
-
-
-THRESHOLDS = np.array([0.8, 0.5])
-
-
-def test_confident_objects() -> None:
-    detections = found((0.8, 0, LEFT), (0.79, 0, RIGHT), (0.6, 1, RIGHT), (0.4, 1, LEFT), (0.9, 1, Rle.empty(4, 6)))
-    one = confident("a.jpg", detections, THRESHOLDS, 0, None)
-    assert (one.name, one.size, one.labels.tolist(), one.masks, one.doubtful) == ("a.jpg", (4, 6), [0, 1], [LEFT, RIGHT], False)
-    assert confident("a.jpg", detections, THRESHOLDS, 9, None).masks == [RIGHT]
-    assert confident("a.jpg", detections, THRESHOLDS, 0, 0.7).doubtful
-    assert confident("a.jpg", detections, THRESHOLDS, 0, 0.4).doubtful
-    # Too small to count, so not doubtful either: 12 pixels score 0.79, and 8 score 0.4.
-    assert not confident("a.jpg", detections, THRESHOLDS, 13, 0.4).doubtful
-    assert not confident("a.jpg", found((0.4, 1, LEFT)), THRESHOLDS, 0, 0.45).doubtful
-    assert not confident("a.jpg", Detections.empty(4, 6), THRESHOLDS, 0, 0.1).masks
-
-
-def test_the_same_object_twice_is_taken_once() -> None:
-    one = confident("a.jpg", found((0.9, 0, LEFT), (0.85, 0, LEFT), (0.84, 1, LEFT)), THRESHOLDS, 0, None)
-    assert (one.labels.tolist(), one.masks) == ([0, 1], [LEFT, LEFT])
-
-
-def test_a_model_without_masks_gives_no_annotations() -> None:
-    with pytest.raises(UserError, match=r"a\.jpg: the model predicts no masks"):
-        confident("a.jpg", Detections.empty(4, 6, with_masks=False), THRESHOLDS, 0, None)
-
-
-def test_rows_of_both_formats(tmp_path) -> None:
-    some = confident("b.jpg", found((0.9, 1, LEFT), (0.9, 0, LEFT), (0.7, 1, RIGHT)), THRESHOLDS, 0, None)
-    none = confident("a.jpg", Detections.empty(4, 6), THRESHOLDS, 0, None)
-    assert steel_rows([none, some], [1, 2]) == [("a.jpg", "", ""), ("b.jpg", 1, "1 8"), ("b.jpg", 2, "1 8 13 12")]
-    rows = fashion_rows([none, some], [10, 20])
-    assert rows == [
-        ("a.jpg", "", 4, 6, ""), ("b.jpg", "1 8", 4, 6, 20), ("b.jpg", "1 8", 4, 6, 10), ("b.jpg", "13 12", 4, 6, 20),
-    ]  # fmt: skip
-
-
-def test_fashion_reads_its_rows(tmp_path) -> None:
-    some = confident("b.jpg", found((0.9, 1, LEFT), (0.9, 0, LEFT), (0.7, 1, RIGHT)), THRESHOLDS, 0, None)
-    none = confident("a.jpg", Detections.empty(4, 6), THRESHOLDS, 0, None)
-    with (tmp_path / "pseudo.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([FASHION, *fashion_rows([none, some], [0, 1])])
-    dataset = FashionDataSet(
-        str(tmp_path), "pseudo.csv", split="pseudo.csv", class_names=["coat", "sleeve"], check_images="none", cache=False
-    ).load()
-    assert [(record.name, record.height, record.width) for record in dataset.records] == [("a.jpg", 4, 6), ("b.jpg", 4, 6)]
-    assert dataset.records[1].labels.tolist() == [1, 0, 1]
-    assert dataset.records[1].masks == [LEFT, LEFT, RIGHT]
-
-
-def test_scores_of_the_command_line() -> None:
-    assert parse_scores([]) == {}
-    assert parse_scores(["0.8"]) == {"default": 0.8}
-    assert parse_scores(["pits=0.7", "shirt, blouse=0.5", "a=b=0.4", "0.9"]) == {
-        "pits": 0.7, "shirt, blouse": 0.5, "a=b": 0.4, "default": 0.9,
-    }  # fmt: skip
