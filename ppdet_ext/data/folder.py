@@ -19,6 +19,7 @@ class ImageFolder(InstanceDataSet):
         images: a folder, a single file, or a list of files.
         class_names: names of the model's classes, for those who draw.
         category_ids: the data set's ids of the classes; 1, 2, … by default.
+        exif: count pixels after the EXIF rotation; as `ReadImage.exif` of the reader, which infer.py and submit.py see to.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class ImageFolder(InstanceDataSet):
         images: str | Sequence[str],
         class_names: list[str] | None = None,
         category_ids: list[int] | None = None,
+        exif: bool = True,
     ):
         super().__init__()
         self.images = images
         self.class_names = list(class_names or ())
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
+        self.exif = exif
 
     @property
     def annotated(self) -> bool:
@@ -41,7 +44,7 @@ class ImageFolder(InstanceDataSet):
         files = self._files()
         if not files:
             raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).")
-        return [Record(i, file, os.path.basename(file), *image_size(file)) for i, file in enumerate(files)]
+        return [Record(i, file, os.path.basename(file), *image_size(file, self.exif)) for i, file in enumerate(files)]
 
     def _files(self) -> list[str]:
         if not isinstance(self.images, str | os.PathLike):

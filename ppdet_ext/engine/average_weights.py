@@ -30,7 +30,8 @@ logger = logging.getLogger("ppdet_ext.engine")
 def average_parser() -> argparse.ArgumentParser:
     """Flags of tools/average.py."""
     parser = base_parser("average.py", "Average the weights of several checkpoints of one model.")
-    text = "number of an epoch of this configuration's run, folder of a checkpoint, or path of weights; two or more"
+    # After -o they would be taken for values of it.
+    text = "number of an epoch of this configuration's run, folder of a checkpoint, or path of weights; two or more, before -o"
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=text)
     parser.add_argument("--output", metavar="FILE", help=".pdparams to write (default: averaged.pdparams in the run's folder)")
     text = "compute the statistics of a batch norm that trains anew over N batches of TrainDataset"

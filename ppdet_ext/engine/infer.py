@@ -1,8 +1,9 @@
 """Predicting images without annotations: pictures and result files."""
 
+import copy
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.structures import Detections
 
-from .build import load_dataset
-from .checkpoint import write_atomic
+from .build import load_dataset, reader_of
+from .checkpoint import demand_writable, write_atomic
 from .eval import among_ranks
 from .evaluator import in_order, predict
 from .inference import inference_loader, inference_of, lowest_score
@@ -44,6 +45,14 @@ def class_list(cfg: AttrDict) -> tuple[list[str], list[int], bool]:
     return [f"class {number}" for number in numbers], numbers, True
 
 
+def reads_exif(cfg: AttrDict) -> bool:
+    """Whether TestReader turns pictures as their EXIF orientation says. Raises: UserError when there is no TestReader."""
+    for entry in reader_of(cfg, "test").get("sample_transforms") or ():
+        if isinstance(entry, Mapping) and "ReadImage" in entry:
+            return bool((entry["ReadImage"] or {}).get("exif", True))
+    return True
+
+
 class Predictor:
     """Model, images and class names of an inference run.
 
@@ -58,12 +67,20 @@ class Predictor:
     def __init__(self, cfg: AttrDict, images: str | None) -> None:
         if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
+        self.exif = reads_exif(cfg)
+        if isinstance(cfg.get("TestDataset"), ImageFolder):
+            # Pictures without annotations have no sizes but those that the reader sees.
+            cfg.TestDataset.exif = self.exif
         self.class_names, self.category_ids, self.invented = class_list(cfg)
-        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids)
+        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids, "test")
         if images is None:
             self.dataset = load_dataset(cfg, "TestDataset")
+            if not self.dataset.num_classes:
+                # Pictures without annotations know no classes; steps after the model ask for them.
+                self.dataset = copy.copy(self.dataset)
+                self.dataset.class_names, self.dataset.category_ids = self.class_names, self.category_ids
         else:
-            self.dataset = ImageFolder(images, self.class_names, self.category_ids).load()
+            self.dataset = ImageFolder(images, self.class_names, self.category_ids, self.exif).load()
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")
@@ -129,11 +146,13 @@ def infer(
     with among_ranks(cfg):
         predictor = Predictor(cfg, images)
         _check_folder(folder, predictor)
+        for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):
+            demand_writable(folder / name, "--output_dir")
         if save_results:
             predictor.warn_of_invented_classes()
 
         def draw(file: Path, detections: Detections) -> tuple[int, Detections | None]:
-            picture = draw_detections(read_image(str(file)), detections, predictor.class_names, draw_threshold)
+            picture = draw_detections(read_image(str(file), predictor.exif), detections, predictor.class_names, draw_threshold)
             _write_picture(folder / file.name, picture)
             return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
 

@@ -17,6 +17,7 @@ from ppdet_ext.inference.submission import Format, ImageResult, Instance, Journa
 from ppdet_ext.structures import Detections
 
 from . import distributed
+from .checkpoint import demand_writable
 from .cli import add_image_flags, add_postprocess_flag, base_parser
 from .config_yaml import ROOT, nearest, read_tree
 from .eval import among_ranks
@@ -24,7 +25,7 @@ from .infer import IMAGES_FILE, MASK_FILE, Predictor, class_list
 from .inference import lowest_score
 from .run_lock import PATIENCE_SECONDS, locked
 from .submit_file import write_submission
-from .submit_header import header_of
+from .submit_header import header_of, sources_of
 from .together import on_every_rank, on_rank_0
 
 FORMATS = ROOT / "configs" / "submissions"
@@ -102,8 +103,7 @@ def submit(
         UserError: for what the user can mend.
     """
     threshold, chosen, output = lowest_score(cfg, threshold), find_format(form), Path(output)
-    if output.is_dir():
-        raise UserError(f"--output {output} is a folder; give the file to write.")
+    demand_writable(output, "--output")
     if results is None:
         with among_ranks(cfg):
             return _predicted(cfg, images, output, threshold, chosen)
@@ -147,17 +147,23 @@ def _predicted(cfg: AttrDict, images: str | None, output: Path, threshold: float
     predictor = Predictor(cfg, images)
     predictor.warn_of_invented_classes()
     records, class_ids = predictor.dataset.records, predictor.category_ids
-    form.check_names(record.name for record in records)
+    names = [record.name for record in records]
+    form.check_names(names)
     for record in records:
         # Better now than after hours.
         check_end(record.file)
-    journal = Journal(Path(f"{output}{PROGRESS}"), {})
+    journal = Journal(Path(f"{output}{PROGRESS}"), {}, sources_of(records))
+
+    def begin() -> tuple[Mapping[str, Any], set[str]]:
+        held.enter_context(locked(journal.folder, PATIENCE_SECONDS, "predicting for", "--output"))
+        journal.header = header_of(cfg, names, predictor.class_names, class_ids, threshold, form)
+        return journal.header, _done_before(journal)
+
     with contextlib.ExitStack() as held:
-        journal.header, done = on_rank_0(lambda: _begin(journal, held, cfg, records, threshold, form), "earlier progress")
+        journal.header, done = on_rank_0(begin, "earlier progress")
         on_every_rank(lambda: _predict_rest(predictor, journal, done, threshold), "prediction")
 
         def finish() -> int:
-            names = [record.name for record in records]
             _demand_all(journal, names)
             summary = write_submission(output, form, lambda: journal.read(names), len(names), predictor.class_names, class_ids)
             journal.remove()
@@ -166,26 +172,27 @@ def _predicted(cfg: AttrDict, images: str | None, output: Path, threshold: float
         return on_rank_0(finish, "writing the submission")
 
 
-def _begin(
-    journal: Journal, held: contextlib.ExitStack, cfg: AttrDict, records: Sequence[Any], threshold: float, form: Format
-) -> tuple[Mapping[str, Any], set[str]]:
-    """Take hold of the journal's folder; its header, and the names of the images that are done."""
-    try:
-        journal.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot write {journal.folder}: {error.strerror or error}. Choose another --output.") from error
-    try:
-        held.enter_context(locked(journal.folder, PATIENCE_SECONDS))
-    except UserError as error:
-        raise UserError(f"{journal.folder} is in use by another process. Wait for it, or choose another --output.") from error
-    journal.header = header_of(cfg, records, threshold, form)
-    if changed := journal.differences():
-        earlier = journal.set_aside()
-        logger.warning("Starting anew: what is done was done with other %s; it is in %s", ", ".join(changed), earlier)
+def _done_before(journal: Journal) -> set[str]:
+    """Names of the images that are done, after progress of other settings has been set aside, or of these taken back."""
+    changed = journal.differences()
+    aside = journal.set_aside() if changed else None
+    taken = journal.take_back()
+    if aside and not taken:
+        logger.warning("Starting anew: what is done was done with other %s; it is in %s", ", ".join(changed), aside)
+    elif aside:
+        logger.warning("What was done last was done with other %s; it is in %s", ", ".join(changed), aside)
+    if taken:
+        logger.info("Taken back from %s: what was done before with these settings", taken)
+    if outdated := journal.outdated():
+        logger.warning(
+            "%d images have other files than those that were predicted, and are predicted again: %s",
+            len(outdated),
+            ", ".join(outdated[:5]) + (", …" if len(outdated) > 5 else ""),
+        )
     done = set(journal.index())
     if done:
-        logger.info("Going on from %s: %d of %d images are done", journal.folder, len(done), len(records))
-    return journal.header, done
+        logger.info("Going on from %s: %d of %d images are done", journal.folder, len(done), len(journal.sources))
+    return done
 
 
 def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], threshold: float) -> None:

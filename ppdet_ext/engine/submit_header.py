@@ -9,7 +9,7 @@ from typing import Any
 
 from ppdet.core.workspace import AttrDict
 
-from ppdet_ext.inference.submission import Format
+from ppdet_ext.inference.submission import Format, Source
 
 from .checkpoint.files import digest
 from .config import resolve_path
@@ -21,20 +21,30 @@ from .weights import find_weights
 _NO_MATTER = ("weights", "pretrain_weights", "save_dir", "worker_num", "stall_timeout", "log_iter")
 
 
-def header_of(cfg: AttrDict, records: Sequence[Any], threshold: float, form: Format) -> dict[str, Any]:
-    """Of a run on these images; JSON-able. Raises: UserError where weights are missing."""
+def sources_of(records: Sequence[Any]) -> dict[str, Source]:
+    """Of each image by name; to be compared one by one, so that a file that was mended costs no other's prediction."""
+    return {record.name: (record.height, record.width, os.path.getsize(record.file)) for record in records}
+
+
+def header_of(
+    cfg: AttrDict, names: Sequence[str], class_names: Sequence[str], class_ids: Sequence[int], threshold: float, form: Format
+) -> dict[str, Any]:
+    """Of a run on the images of these names in this order; JSON-able. Raises: UserError where weights are missing.
+
+    class_names, class_ids: by label; steps may name classes, and results hold the ids.
+    """
     tree = {key: value for key, value in cfg.resolved.items() if key not in _NO_MATTER}
-    images = [(record.name, record.height, record.width, os.path.getsize(record.file)) for record in records]
     shape = {"columns": {column.header: column.text for column in form.columns}}
     shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
     return {
-        "version": 1,
+        "version": 2,
         "weights": [digest(path) for path in _weights(cfg)],
         "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
         "files of steps": [digest(path) for path in _files(tree.get(POSTPROCESS))],
         "format": _text_digest(json.dumps(shape)),
         "threshold": threshold,
-        "images": _text_digest(json.dumps(images)),
+        "classes": [list(one) for one in zip(class_ids, class_names)],
+        "images": _text_digest(json.dumps(list(names))),
     }
 
 

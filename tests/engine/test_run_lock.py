@@ -1,8 +1,9 @@
-"""Two trainings cannot write to one folder."""
+"""Two processes cannot work in one folder."""
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -54,3 +55,35 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write"), locked(tmp_path / "file" / "run"):
         pass
+
+
+def test_what_the_other_does_is_said_in_the_words_of_the_caller(tmp_path: Path) -> None:
+    words = {"doing": "predicting for", "setting": "--output"}
+    text = r"Another process is predicting for .*choose another --output\."
+    with locked(tmp_path), pytest.raises(UserError, match=text), locked(tmp_path, 0.0, **words):
+        pass
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match=r"Cannot write .*Choose another --output\."),
+        locked(tmp_path / "file" / "run", **words),
+    ):
+        pass
+
+
+def test_a_folder_that_its_holder_removes_is_made_and_locked_again(tmp_path: Path) -> None:
+    folder, ready = tmp_path / "run", threading.Event()
+
+    def hold_and_remove() -> None:
+        with locked(folder):
+            ready.set()
+            time.sleep(0.5)
+            folder.rmdir()
+
+    holder = threading.Thread(target=hold_and_remove)
+    holder.start()
+    ready.wait(60)
+    with locked(folder, 60.0):
+        assert not holder.is_alive() or holder.join(60) is None
+        assert folder.is_dir()
+        with pytest.raises(UserError, match="Another process"), locked(folder, 0.0):
+            pass

@@ -37,6 +37,13 @@ def test_written_and_summed_up(tmp_path: Path, log: pytest.LogCaptureFixture) ->
     ]
 
 
+@pytest.mark.parametrize("cell", ["-1", "1 1", ""])
+def test_any_cell_may_say_that_nothing_was_found(tmp_path: Path, cell: str) -> None:
+    form = Format({"i": "{name}", "r": "{rle}"}, empty={"r": cell})
+    assert write_submission(tmp_path / "s.csv", form, lambda: iter(IMAGES[1:]), 1, ["skirt", "bag"], [2, 4]).rows == 1
+    assert (tmp_path / "s.csv").read_text() == f"i,r\nb.jpg,{cell}\n"
+
+
 def test_many_images_show_progress(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     images = [ImageResult(f"{number}.jpg", []) for number in range(MANY)]
     write_submission(tmp_path / "s.csv", FORM, lambda: iter(images), MANY, ["skirt"], [2])

@@ -58,6 +58,9 @@ def test_longest_edge(height, width, size):
     ({"columns": COLUMNS, "empty": {"d": 1}}, "empty: there is no column 'd'"),
     ({"columns": COLUMNS, "empty": {"c": [1]}}, "empty.c is a text or a number"),
     ({"columns": COLUMNS, "empty": {"r": -1}}, "empty needs a cell for c"),
+    ({"columns": COLUMNS, "empty": {"i": "x", "c": 0}}, "empty.i: this column holds {name}, which tells the images apart"),
+    ({"columns": {"r": "{rle}", "i": "{name}_{class_id}"}, "empty": {"r": ""}}, "this column holds {name} and {class_id}"),
+    ({"columns": {"r": "{rle}", "i": "{name}_{class_id}"}, "rows": "class", "empty": {"i": 0}}, "Use empty: none or row."),
 ])  # fmt: skip
 def test_bad_templates(tree, message):
     with pytest.raises(UserError, match=re.escape(message)):
@@ -78,3 +81,8 @@ def test_two_images_of_one_name():
     Format(COLUMNS).check_names(["a.jpg", "a.png"])
     with pytest.raises(UserError, match=r"a\.jpg and a\.png: two images of one name, 'a'"):
         Format(COLUMNS, image_suffix="drop").check_names(["a.jpg", "b.jpg", "a.png"])
+
+
+def test_a_name_that_is_not_utf_8():
+    with pytest.raises(UserError, match=r"'bad\\udcff\.jpg': the picture's name is not UTF-8"):
+        Format(COLUMNS).check_names(["ä.jpg", b"bad\xff.jpg".decode(errors="surrogateescape")])

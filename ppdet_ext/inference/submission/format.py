@@ -89,9 +89,15 @@ class Format:
         return scaled[0], scaled[1]
 
     def check_names(self, file_names: Iterable[str]) -> None:
-        """Raises: UserError for two images that a submission could not tell apart."""
+        """Raises: UserError for two images that a submission could not tell apart, or a name that no CSV can hold."""
         seen: dict[str, str] = {}
         for file_name in file_names:
+            try:
+                file_name.encode()
+            except UnicodeEncodeError:
+                raise UserError(
+                    f"{file_name!a}: the picture's name is not UTF-8, which a submission is written in. Rename the picture."
+                ) from None
             other = seen.setdefault(self.image_name(file_name), file_name)
             if other is not file_name:
                 name = self.image_name(file_name)
@@ -143,9 +149,21 @@ class Format:
                 raise UserError(f"{self.source}: empty.{header} is a text or a number, not {cell!r}.")
         cells = {str(header): "" if cell is None else str(cell) for header, cell in empty.items()}
         for column in self.columns:
-            if "class_id" in column.fields and column.header not in cells:
-                raise UserError(f"{self.source}: empty needs a cell for {column.header}: nothing found has no class.")
+            self._check_empty(column, given=column.header in cells)
         return cells
+
+    def _check_empty(self, column: Column, given: bool) -> None:
+        where, named = f"{self.source}: empty.{column.header}", "name" in column.fields
+        if "class_id" not in column.fields:
+            if given and named:
+                raise UserError(f"{where}: this column holds {{name}}, which tells the images apart. Leave it out of empty.")
+        elif named:
+            raise UserError(
+                f"{where}: this column holds {{name}} and {{class_id}}, and nothing found has no class. Use empty: none"
+                f"{' or row' if self.rows == 'class' else ''}."
+            )
+        elif not given:
+            raise UserError(f"{self.source}: empty needs a cell for {column.header}: nothing found has no class.")
 
 
 def nearest(value: Any, choices: Iterable[str]) -> str:

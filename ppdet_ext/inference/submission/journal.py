@@ -1,17 +1,24 @@
 """What is predicted already, kept on disk while a submission is made, so that a killed run goes on."""
 
+import contextlib
 import json
+import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 from .rows import ImageResult, Instance
 
 Header = Mapping[str, Any]
-EARLIER = ".earlier"
+# What tells whether an image's file is the one that was predicted: height, width, bytes.
+Source = tuple[int, int, int]
+EARLIER = ".earlier_"
+logger = logging.getLogger("ppdet_ext.inference")
 
 
 class Journal:
@@ -22,11 +29,12 @@ class Journal:
 
     Args:
         folder: of this journal; nothing else is in it.
-        header: JSON-able; all that determines the results. Files of another header do not count.
+        header: JSON-able; all that determines the results but for the images' content. Files of another header do not count.
+        sources: of all images, by name. Lines of another source do not count.
     """
 
-    def __init__(self, folder: Path, header: Header) -> None:
-        self.folder, self.header = folder, header
+    def __init__(self, folder: Path, header: Header, sources: Mapping[str, Source]) -> None:
+        self.folder, self.header, self.sources = folder, header, sources
 
     def differences(self) -> list[str]:
         """Keys in which the headers of files that are there differ from this one's."""
@@ -38,23 +46,44 @@ class Journal:
         return sorted(differing)
 
     def set_aside(self) -> Path:
-        """Move the files to the folder `<folder>.earlier`, in place of what is there; returns that folder."""
-        earlier = self.folder.with_name(self.folder.name + EARLIER)
-        earlier.mkdir(exist_ok=True)
-        for old in earlier.glob("rank_*.jsonl"):
-            old.unlink()
-        for path in self._files():
-            os.replace(path, earlier / path.name)
-        return earlier
+        """Move the files to a new folder `<folder>.earlier_<number>`; returns it. UserError when that fails."""
+        number = max(self._earlier(), default=0) + 1
+        aside = self.folder.with_name(f"{self.folder.name}{EARLIER}{number}")
+        with _writing(aside):
+            aside.mkdir()
+            for path in self._files():
+                os.replace(path, aside / path.name)
+        return aside
+
+    def take_back(self) -> Path | None:
+        """Where nothing is done, move back the files of this header that were set aside last; the folder they were in.
+
+        None where there are none. Raises: UserError when they cannot be moved.
+        """
+        if self.index():
+            return None
+        for _, folder in sorted(self._earlier().items(), reverse=True):
+            earlier = Journal(folder, self.header, self.sources)
+            if not earlier.differences() and earlier.index():
+                with _writing(self.folder):
+                    for path in earlier._files():
+                        os.replace(path, self.folder / path.name)
+                earlier.remove()
+                return folder
+        return None
 
     def index(self) -> dict[str, tuple[Path, int]]:
         """Where the line of each image that is done is: its file and offset in bytes."""
         places: dict[str, tuple[Path, int]] = {}
-        for path in self._files():
-            for offset, line in _lines(path):
-                if offset:
-                    places.setdefault(line["image"], (path, offset))
+        for path, offset, name, fits in self._images():
+            if fits:
+                places.setdefault(name, (path, offset))
         return places
+
+    def outdated(self) -> list[str]:
+        """Names of the images that are done, but for another content of their file."""
+        done = self.index()
+        return sorted({name for _, _, name, _ in self._images() if name not in done})
 
     def read(self, names: Sequence[str]) -> Iterator[ImageResult]:
         """The results of these images, one at a time. KeyError for one that is not done."""
@@ -73,28 +102,50 @@ class Journal:
 
     def writer(self, rank: int) -> "JournalWriter":
         """For appending to the file of a rank."""
-        return JournalWriter(self.folder / f"rank_{rank}.jsonl", self.header)
+        return JournalWriter(self.folder / f"rank_{rank}.jsonl", self.header, self.sources)
 
     def remove(self) -> None:
-        """Delete it."""
-        for path in self._files():
-            path.unlink()
-        self.folder.rmdir()
+        """Delete it. What cannot be deleted, or is not its own, stays and is named in the log: it does no harm."""
+        try:
+            for path in self._files():
+                path.unlink()
+            self.folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            rest = ", ".join(sorted(path.name for path in self.folder.iterdir())[:5])
+            logger.warning("%s stays, with %s in it: %s", self.folder, rest, error.strerror or error)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("rank_*.jsonl"))
 
+    def _images(self) -> Iterator[tuple[Path, int, str, bool]]:
+        """(file, offset, name, whether it is of this content) of each image's line."""
+        for path in self._files():
+            for offset, line in _lines(path):
+                if offset:
+                    yield path, offset, line["image"], line.get("file") == list(self.sources.get(line["image"], ()))
+
+    def _earlier(self) -> dict[int, Path]:
+        """The folders that were set aside, by number."""
+        name = re.compile(re.escape(self.folder.name + EARLIER) + "([0-9]+)")
+        matches = ((name.fullmatch(path.name), path) for path in self.folder.parent.iterdir())
+        return {int(match[1]): path for match, path in matches if match}
+
 
 class JournalWriter:
-    """Appends to one file of a journal; a context manager."""
+    """Appends to one file of a journal; a context manager. Raises: UserError when it cannot be written."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self._stream = path.open("ab")
-        whole = 0
-        for offset, line in _lines(path):
-            whole = offset + line["bytes"]
-        # What follows a torn line would be lost with it.
-        self._stream.truncate(whole)
+    def __init__(self, path: Path, header: Header, sources: Mapping[str, Source]) -> None:
+        self._path, self._sources = path, sources
+        with _writing(path):
+            # Without a buffer nothing is left to be written, and to fail again, when the file is closed.
+            self._stream = path.open("ab", buffering=0)
+            whole = 0
+            for offset, line in _lines(path):
+                whole = offset + line["bytes"]
+            # What follows a torn line would be lost with it.
+            self._stream.truncate(whole)
         if not whole:
             self._append({"header": dict(header)})
 
@@ -106,11 +157,24 @@ class JournalWriter:
 
     def add(self, image: ImageResult) -> None:
         """Note an image that is done."""
-        self._append(_encode(image))
+        self._append(_encode(image, self._sources[image.name]))
 
     def _append(self, content: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(content, separators=(",", ":")).encode() + b"\n")
-        self._stream.flush()
+        left = memoryview(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+        with _writing(self._path):
+            while left:
+                left = left[self._stream.write(left) :]
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"Cannot write {path}: {error.strerror or error}. What is done is kept: the same command goes on once this is "
+            "mended (a full disk: once there is room)."
+        ) from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -130,10 +194,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(text)
 
 
-def _encode(image: ImageResult) -> dict[str, Any]:
+def _encode(image: ImageResult, source: Source) -> dict[str, Any]:
     size = image.instances[0].mask.size if image.instances else None
     found = [[one.class_id, one.score, one.mask.counts.decode(), list(one.attributes)] for one in image.instances]
-    return {"image": image.name, "size": size, "instances": found}
+    return {"image": image.name, "file": source, "size": size, "instances": found}
 
 
 def _decode(line: Mapping[str, Any]) -> ImageResult:

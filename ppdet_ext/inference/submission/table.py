@@ -115,9 +115,13 @@ def _check_image(found: Iterator[dict[str, str]], image: ImageResult, form: Form
         values = next(found, None)
         if values is None or values["name"] != form.image_name(image.name):
             raise RuntimeError(f"{values and values['name']} is where the submission should have a row of {image.name}")
-        if row.class_id is not None and values.get("class_id", str(row.class_id)) != str(row.class_id):
+        if row.class_id is None:
+            if values != _fields(row.cells, form, image.name):
+                raise RuntimeError(f"the row of {image.name}, where nothing was found, does not survive the round trip")
+            continue
+        if values.get("class_id", str(row.class_id)) != str(row.class_id):
             raise RuntimeError(f"class {values['class_id']} is where {image.name} should have class {row.class_id}")
-        if row.class_id not in (*class_ids, None):
+        if row.class_id not in class_ids:
             raise RuntimeError(f"class {row.class_id} of {image.name} is none of the data set's")
         mask = Rle.from_kaggle(values["rle"], *row.mask.size) if row.mask is not None else None
         if mask != row.mask or (mask is None and values["rle"]):
