@@ -3,20 +3,25 @@
 import argparse
 import functools
 import logging
+import math
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ppdet.core.workspace import AttrDict
 
+from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.evaluation.metric import CellMetric
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.tuning.plot import draw_score_curves
 from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
+from ppdet_ext.tuning.same_bytes import same_bytes
 from ppdet_ext.tuning.scorer import Scorer
 from ppdet_ext.tuning.search import Limits
 from ppdet_ext.tuning.setting import Thresholds, from_steps
@@ -25,7 +30,7 @@ from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
 from . import distributed
 from .build import load_dataset
 from .candidate_store import candidates_of
-from .checkpoint import write_atomic
+from .checkpoint import demand_writable, write_atomic
 from .cli import add_postprocess_flag, base_parser
 from .config import load_config
 from .config_inference import POSTPROCESS
@@ -48,8 +53,12 @@ class Searching:
 
     def check(self) -> None:
         """UserError for values that are impossible."""
-        if self.folds < 0 or self.min_instances < 0:
-            raise UserError("--folds and --min_instances cannot be negative.")
+        if self.folds < 0 or self.folds == 1:
+            raise UserError(f"--folds is {self.folds}; at least 2 are needed for the cross-fold check, and 0 goes without it.")
+        if self.min_instances < 0:
+            raise UserError(f"--min_instances is {self.min_instances}; it cannot be negative.")
+        if not 0 <= self.min_gain < math.inf:
+            raise UserError(f"--min_gain is {self.min_gain:g}; expected a number of 0 or more, such as {Limits.min_gain}.")
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Predicting:
 def tune_parser() -> argparse.ArgumentParser:
     """Flags of tools/tune.py."""
     parser = base_parser("tune.py", "Search score, NMS, mask and area thresholds on EvalDataset, for all classes and for each.")
-    parser.add_argument("--metric", dest="tuned_metric", metavar="NAME", help="metric to raise (default: the configuration's)")
+    # A list of one, as `config_of` takes it.
+    parser.add_argument("--metric", nargs=1, metavar="NAME", help="metric to raise (default: the configuration's)")
     parser.add_argument("--output", metavar="FILE", help=f"YAML to write (default: {TUNED_FILE} in the run's folder)")
     add_postprocess_flag(parser)
     predicting = Predicting()
@@ -98,7 +108,6 @@ def tune_parser() -> argparse.ArgumentParser:
 def tune(
     cfg: AttrDict,
     *,
-    metric: str | None = None,
     output: str | Path | None = None,
     predicting: Predicting = Predicting(),  # noqa: B008 (frozen)
     searching: Searching = Searching(),  # noqa: B008 (frozen)
@@ -110,8 +119,7 @@ def tune(
     All ranks predict; rank 0 searches.
 
     Args:
-        cfg: from `load_config`.
-        metric: a registered name; the configuration's (first) by default.
+        cfg: from `load_config`; its (first) `metric` is raised.
         output: YAML file; `tuned.yml` in the run's folder by default.
         predicting, searching: options.
         plot: PNG file for the score threshold's curves.
@@ -122,15 +130,16 @@ def tune(
     """
     predicting.check()
     searching.check()
-    make_metric = _metric_of(cfg, metric)
+    make_metric = _metric_of(cfg)
+    target = Path(output) if output else run_folder(cfg) / TUNED_FILE
     outcome: Tuned | None = None
     with among_ranks(cfg):
+        on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
         problem, head, cfg = _problem(cfg, predicting, make_metric)
 
         def search() -> None:
             nonlocal outcome
             outcome, scorer, limits = _search(problem, head, searching, cfg.worker_num)
-            target = Path(output) if output else run_folder(cfg) / TUNED_FILE
             _write(target, problem, outcome, head, command_line("tools/tune.py", command))
             if plot:
                 _plot(Path(plot), scorer, outcome, problem, limits)
@@ -139,9 +148,18 @@ def tune(
     return outcome
 
 
-def _metric_of(cfg: AttrDict, name: str | None) -> Callable[[], CellMetric]:
-    """Makes the metric. UserError, before anything is predicted, for names and options that do not exist, and without masks."""
-    name = name or (cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0])
+def _check_files(target: Path, plot: str | Path | None) -> None:
+    """UserError, before anything is predicted, where one of them could not be written."""
+    demand_writable(target, "--output")
+    if plot:
+        demand_writable(Path(plot), "--plot")
+        if Path(plot).resolve() == target.resolve():
+            raise UserError(f"--plot and --output are the same file, {target}.")
+
+
+def _metric_of(cfg: AttrDict) -> Callable[[], CellMetric]:
+    """Makes the metric. UserError, before anything is predicted, for options that do not exist, and without masks."""
+    name = cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0]
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
     make_metric()
     if not cfg["HTCRoIHead"]["with_mask"]:
@@ -153,14 +171,19 @@ def _problem(
     cfg: AttrDict, predicting: Predicting, make_metric: Callable[[], CellMetric]
 ) -> tuple[Problem, dict[str, Any], AttrDict]:
     """What is to be searched, with candidates on rank 0; HTCRoIHead's section; the configuration with it."""
-    start, steps, mask_threshold, head = _as_configured(cfg, predicting)
+    start, model_steps, mask_threshold, head = _as_configured(cfg, predicting)
+    steps = list(cfg.get(POSTPROCESS) or [])
     cfg = _loaded_for(cfg, head)
     dataset = load_dataset(cfg, "EvalDataset")
     _check_truth(dataset)
+    make_metric().start_on(dataset)
     names, ids = list(dataset.class_names), list(dataset.category_ids)
     setting, others = from_steps(start, steps, names, ids)
-    found = candidates_of(cfg, dataset)
-    return Problem(make_metric, dataset.records, names, ids, found or [], setting, others, mask_threshold), head, cfg
+    found = candidates_of(cfg, dataset) or []
+    problem = Problem(
+        make_metric, dataset.records, names, ids, found, setting, others, mask_threshold, model_steps, configured=steps
+    )
+    return problem, head, cfg
 
 
 def _search(problem: Problem, head: dict[str, Any], searching: Searching, workers: int) -> tuple[Tuned, Scorer, Limits]:
@@ -170,6 +193,7 @@ def _search(problem: Problem, head: dict[str, Any], searching: Searching, worker
         problem,
         limits,
         folds=searching.folds,
+        groups=_same_pictures(problem.records) if searching.folds else None,
         keep_per_class=searching.keep_per_class,
         workers=workers,
         tell=distributed.phase,
@@ -180,6 +204,14 @@ def _search(problem: Problem, head: dict[str, Any], searching: Searching, worker
     return outcome, scorer, limits
 
 
+def _same_pictures(records: Sequence[Record]) -> np.ndarray:
+    groups = same_bytes([record.file for record in records])
+    copies = len(groups) - len(np.unique(groups))
+    if copies:
+        logger.info("%d of %d images are copies of others, byte by byte; they share a fold of the check", copies, len(groups))
+    return groups
+
+
 def _name(metric: CellMetric) -> str:
     """COCO is tuned by another one."""
     return type(metric).__name__
@@ -188,11 +220,11 @@ def _name(metric: CellMetric) -> str:
 def _write(target: Path, problem: Problem, outcome: Tuned, head: dict[str, Any], command: str) -> None:
     text = tuned_yaml(_name(problem.make_metric()), outcome, problem, head, command)
     write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
-    logger.info("Wrote %s; use it with --postprocess %s", target, target)
+    logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 
 
 def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
-    """Thresholds, steps and mask threshold of the configuration, and HTCRoIHead's section for predicting candidates."""
+    """Thresholds of the configured model, the same as steps, its mask threshold; HTCRoIHead's section for candidates."""
     roi, mask_threshold = cfg["HTCRoIHead"], float(cfg[cfg.architecture]["mask_threshold"])
     head = {
         "score_threshold": predicting.score_threshold,
@@ -200,7 +232,12 @@ def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, l
         "max_detections": predicting.max_detections or roi["max_detections"],
     }
     start = Thresholds(max(roi["score_threshold"], predicting.score_threshold), roi["nms_iou"], mask_threshold, 0)
-    return start, list(cfg.get(POSTPROCESS) or []), mask_threshold, head
+    model_steps = [
+        {"BoxNMS": {"iou": start.nms_iou}},
+        {"ScoreThreshold": {"score": start.score}},
+        {"TopK": {"k": roi["max_detections"]}},
+    ]
+    return start, model_steps, mask_threshold, head
 
 
 def _loaded_for(cfg: AttrDict, head: dict[str, Any]) -> AttrDict:
@@ -238,7 +275,6 @@ def run(args: argparse.Namespace, cfg: AttrDict, argv: Sequence[str] | None) -> 
     """`tune` with the flags of `tune_parser`."""
     return tune(
         cfg,
-        metric=args.tuned_metric,
         output=args.output,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
         searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),

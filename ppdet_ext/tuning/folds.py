@@ -27,10 +27,20 @@ class CrossValidation:
     settings: int
 
 
-def assign_folds(records: Sequence[Record], folds: int, seed: int = 0) -> np.ndarray:
-    """Fold (n,) of each image, by its name alone and so that folds get their share of each set of classes."""
-    strata = [frozenset(record.labels.tolist()) for record in records]
-    return fold_of([record.name for record in records], strata, folds, seed)
+def assign_folds(records: Sequence[Record], folds: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+    """Fold (n,) of each image, by its name alone and so that folds get their share of each set of classes.
+
+    Args:
+        groups: (n,) any integers; images of one number stay together. None: each for itself.
+    """
+    own = range(len(records)) if groups is None else groups.tolist()
+    names: dict[int, str] = {}
+    strata: dict[int, frozenset[int]] = {}
+    for record, group in zip(records, own):
+        names[group] = min(names.get(group, record.name), record.name)
+        strata[group] = strata.get(group, frozenset()) | set(record.labels.tolist())
+    dealt = dict(zip(names, fold_of(list(names.values()), list(strata.values()), folds, seed).tolist()))
+    return np.array([dealt[group] for group in own], np.int64)
 
 
 def cross_validate(

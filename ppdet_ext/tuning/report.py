@@ -1,12 +1,12 @@
 """What the user sees of a search: the ladder of gains, and the YAML that eval, infer and submit take."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from .search import FIRST, Rung
-from .setting import Setting
 from .tuner import Problem, Tuned
 
 UNITS = {"score threshold": "score", "NMS": "nms_iou", "mask threshold": "mask_threshold", "min area": "area"}
@@ -14,7 +14,7 @@ UNITS = {"score threshold": "score", "NMS": "nms_iou", "mask threshold": "mask_t
 
 def format_ladder(name: str, tuned: Tuned) -> str:
     """A line a rung: what was searched, its value, the metric, the gain over the rung before; then the check."""
-    rows = [(_title(rung, tuned.common.setting), rung.value) for rung in tuned.rungs]
+    rows = [(_title(rung, tuned), rung.value) for rung in tuned.rungs]
     if tuned.rungs[-1].value <= tuned.common.value:
         rows[-1] = ("per class: no class gains", tuned.common.value)
     wide = max(len(title) for title, _ in rows)
@@ -27,7 +27,7 @@ def format_ladder(name: str, tuned: Tuned) -> str:
     lines += cross_lines(tuned)
     lines.append(
         f"{tuned.settings} settings in {tuned.seconds:.0f} s; {tuned.kept} of {tuned.candidates} candidates remain; "
-        f"all steps as they will run: {tuned.before:.4f} before, {tuned.after:.4f} after"
+        f"all steps as they run: {tuned.before:.4f} as configured, {tuned.after:.4f} as written"
     )
     lines.append(rounding_line(tuned))
     return "\n".join(lines)
@@ -46,7 +46,7 @@ def cross_lines(tuned: Tuned) -> list[str]:
     if cross is None:
         return []
     return [
-        f"cross-validated over {cross.folds} folds: "
+        f"cross-validated over {cross.folds} folds{_without(tuned)}: "
         f"global {_both(cross.global_value, common.value, first.value)}, "
         f"per class {_both(cross.per_class_value, own.value, first.value)}"
     ]
@@ -56,15 +56,21 @@ def _both(held_out: float, in_sample: float, before: float) -> str:
     return f"{held_out:.4f} ({held_out - before:+.4f}; in-sample {in_sample - before:+.4f})"
 
 
-def _title(rung: Rung, common: Setting) -> str:
+def _without(tuned: Tuned) -> str:
+    return f" without {' and '.join(tuned.unseen)}" if tuned.unseen else ""
+
+
+def _title(rung: Rung, tuned: Tuned) -> str:
     if rung.title in UNITS:
         return f"{rung.title} {rung.setting.common(UNITS[rung.title]):g}"
     if rung.title == "together":
         values = ", ".join(f"{rung.setting.common(field):g}" for field in UNITS.values())
         return f"together: {values}"
     if rung.title == "per class":
-        return f"per class, {rung.setting.different_from(common)} of {len(rung.setting.classes)} classes"
-    return rung.title + (f", scores from {rung.setting.common('score'):g}" if rung.title == FIRST else "")
+        return f"per class, {rung.setting.different_from(tuned.common.setting)} of {len(rung.setting.classes)} classes"
+    if rung.title == FIRST:
+        return f"{FIRST}{_without(tuned)}, scores from {rung.setting.common('score'):g}"
+    return rung.title
 
 
 def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any], command: str) -> str:
@@ -98,8 +104,8 @@ def _flow(value: Mapping[str, Any]) -> str:
 
 
 def command_line(tool: str, words: Sequence[str]) -> str:
-    """The command without folders of this machine: absolute paths are cut to their last part."""
-    return " ".join([f"python {tool}", *(_without_folder(word) for word in words)])
+    """The command as a shell takes it, without folders of this machine: absolute paths are cut to their last part."""
+    return shlex.join(["python", tool, *(_without_folder(word) for word in words)])
 
 
 def _without_folder(word: str) -> str:

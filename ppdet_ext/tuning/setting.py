@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ppdet_ext.inference.postprocess import PostProcess, per_class
+from ppdet_ext.inference.postprocess import PostProcess, class_keys, per_class
 
 
 class Thresholds(NamedTuple):
@@ -63,14 +63,15 @@ class Setting:
         return sum(own != its for own, its in zip(self.classes, other.classes))
 
     def steps(self, class_names: Sequence[str], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Entries of `PostProcess`, a number where all classes agree, else `{default: …, class: …}`."""
+        """Entries of `PostProcess`, a number where all classes agree, else `{default: …, class: …}`, or a list."""
         keys = class_keys(class_names, category_ids)
         entries = []
         for step, (argument, field) in TUNED_STEPS.items():
-            usual = self.common(field)
-            shared = _plain(field, usual)
-            own = {key: _plain(field, value) for key, value in zip(keys, self.values(field)) if value != usual}
-            entries.append({step: {argument: {"default": shared, **own} if own else shared}})
+            values = [_plain(field, value) for value in self.values(field)]
+            shared = _plain(field, self.common(field))
+            own = {key: value for key, value in zip(keys, values) if value != shared}
+            by_class = values if None in own else {"default": shared, **own}
+            entries.append({step: {argument: by_class if own else shared}})
         return entries
 
     def values(self, field: str) -> list[float]:
@@ -78,11 +79,16 @@ class Setting:
         return [getattr(own, field) for own in self.classes]
 
 
-def class_keys(class_names: Sequence[str], category_ids: Sequence[int]) -> list[str]:
-    """What `per_class` finds each class by: its name, or its id where the name says something else too."""
-    names, ids = [str(name) for name in class_names], [str(id_) for id_ in category_ids]
-    taken = Counter(names) + Counter(ids)
-    return [id_ if name == "default" or (taken[name] > 1 and name != id_) else name for name, id_ in zip(names, ids)]
+def moved_steps(entries: Sequence[Mapping]) -> list[tuple[str, list[str]]]:
+    """(name of a step, those before it in `entries` that the search has after it), where there are any."""
+    kinds = [next(iter(entry)) for entry in entries]
+    moved = []
+    for place, kind in enumerate(kinds):
+        if kind in TUNED_STEPS:
+            # A box that is dropped for its mask's area suppresses no other; all else that is searched may change places.
+            passed = [one for one in kinds[:place] if one not in TUNED_STEPS or (kind, one) == ("BoxNMS", "MinArea")]
+            moved += [(kind, list(dict.fromkeys(passed)))] if passed else []
+    return moved
 
 
 def _plain(field: str, value: float) -> float | int:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ppdet_ext.data.record import Record
 from ppdet_ext.evaluation.metric import CellMetric
 from ppdet_ext.inference.candidates import Candidates
@@ -14,7 +16,7 @@ from .folds import CrossValidation, assign_folds, cross_validate
 from .pipeline import pipeline_value
 from .scorer import Scorer
 from .search import Limits, Rung, Search
-from .setting import Setting
+from .setting import Setting, moved_steps
 from .stored import LEVELS, restored
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
@@ -29,7 +31,10 @@ class Problem:
         make_metric: a new metric.
         records, class_names, category_ids: of the data set.
         found: quantised candidates of the records' images, in their order.
-        start: thresholds as configured. others: configured steps after them. mask_threshold: of the model.
+        start: thresholds as configured. others: configured steps that are not searched, which run after those that are.
+        mask_threshold: of the model.
+        model_steps: what the configured model does itself, as entries of `PostProcess`.
+        configured: the configuration's entries in their own order; None: those of `start`, then `others`.
     """
 
     make_metric: Callable[[], CellMetric]
@@ -40,6 +45,8 @@ class Problem:
     start: Setting
     others: Sequence[Mapping[str, Any]] = ()
     mask_threshold: float = 0.5
+    model_steps: Sequence[Mapping[str, Any]] = ()
+    configured: Sequence[Mapping[str, Any]] | None = None
 
     def entries(self, setting: Setting) -> list[Mapping[str, Any]]:
         """The whole `PostProcess`."""
@@ -51,13 +58,20 @@ class Problem:
 
     def value(self, setting: Setting) -> float:
         """The metric by the true pipeline."""
+        return self._run(self.entries(setting))
+
+    def value_as_configured(self) -> float:
+        """The metric of the configuration by the true pipeline, its steps in their own order."""
+        return self._run(self.entries(self.start) if self.configured is None else [*self.model_steps, *self.configured])
+
+    def _run(self, entries: Sequence[Mapping[str, Any]]) -> float:
         return pipeline_value(
             self.make_metric(),
             self.records,
             self.class_names,
             self.category_ids,
             [restored(one) for one in self.found],
-            self.entries(setting),
+            entries,
             self.mask_threshold,
         )
 
@@ -70,9 +84,10 @@ class Tuned:
         rungs: the ladder; the last one is per class, where that was searched.
         chosen: the rung whose setting is to be used.
         cross: None where it was not asked for.
-        before, after: the metric by the true pipeline with all steps, of the configuration and of `chosen`.
+        before, after: the metric by the true pipeline with all steps, of the configuration as it stands and of `chosen`.
         rounding: how far `after` moves when all mask thresholds move by half a level of the stored probabilities.
         kept, candidates: how many remain with `chosen`, of how many.
+        unseen: names of the configured steps that the ladder and the check leave out.
         warnings: for the user.
     """
 
@@ -86,6 +101,7 @@ class Tuned:
     candidates: int
     settings: int
     seconds: float
+    unseen: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -99,6 +115,7 @@ def tune_candidates(
     limits: Limits,
     *,
     folds: int = 5,
+    groups: np.ndarray | None = None,
     keep_per_class: bool = False,
     workers: int = 0,
     tell: Callable[[str], None] = lambda text: None,
@@ -109,6 +126,7 @@ def tune_candidates(
         problem: what is tuned.
         limits: of the search.
         folds: of the cross-fold check; fewer where there are fewer images, none below 2.
+        groups: (n,) any integers; images of one number, which are the same picture, are in the same fold.
         keep_per_class: take thresholds of single classes although they do not hold up on other folds.
         workers: processes; with fewer than two, this one does it all.
         tell: called with what is going on, now and then.
@@ -120,20 +138,20 @@ def tune_candidates(
     rungs = search.global_rungs(problem.start)
     rungs.append(search.per_class(rungs[-1].setting))
     cross, settings = None, scorer.settings
-    folds = min(folds, len(problem.records))
+    folds = min(folds, len(problem.records) if groups is None else len(np.unique(groups)))
     if folds >= 2:
-        assigned = assign_folds(problem.records, folds)
+        assigned = assign_folds(problem.records, folds, groups)
         cross = cross_validate(scorer, problem.start, limits, assigned, workers, tell)
         settings += cross.settings
     chosen, warnings = _choose(rungs, cross, limits, keep_per_class)
     tell("running the steps as they will be")
-    before, after = problem.value(problem.start), problem.value(chosen.setting)
+    before, after = problem.value_as_configured(), problem.value(chosen.setting)
     moved = [problem.value(chosen.setting.shifted("mask_threshold", sign * 0.5 / LEVELS)) for sign in (-1, 1)]
     rounding = max(abs(value - after) for value in moved)
     kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.found)
-    warnings += _doubts(problem, chosen, before, after, kept)
-    seconds = time.perf_counter() - began
-    return Tuned(rungs, chosen, cross, before, after, rounding, kept, total, settings, seconds, warnings), scorer
+    warnings += [*_moves(problem), *_doubts(problem, chosen, before, after, kept)]
+    seconds, unseen = time.perf_counter() - began, [next(iter(entry)) for entry in problem.others]
+    return Tuned(rungs, chosen, cross, before, after, rounding, kept, total, settings, seconds, unseen, warnings), scorer
 
 
 def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, keep: bool) -> tuple[Rung, list[str]]:
@@ -159,7 +177,16 @@ def _global_doubt(first: Rung, common: Rung, cross: CrossValidation | None) -> l
         return []
     return [
         f"Even the global thresholds gain {common.value - first.value:+.4f} only on the images they were searched on; "
-        f"cross-validated it is {cross.global_value - first.value:+.4f}. Tune on more images."
+        f"cross-validated it is {cross.global_value - first.value:+.4f}. They are written all the same. Do not use the file: "
+        "hold out more images (tools/split.py --holdout) and tune again, or submit without --postprocess."
+    ]
+
+
+def _moves(problem: Problem) -> list[str]:
+    return [
+        f"The configuration has {kind} after {' and '.join(passed)}; the search applies it before, and so does what is "
+        "written. The number as configured is that of the configuration's own order."
+        for kind, passed in moved_steps(problem.configured or [])
     ]
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,25 +78,76 @@ def test_steps_of_the_configuration_stay_after_the_tuned_ones(model: list[str], 
     assert names == ["BoxNMS", "ScoreThreshold", "MaskThreshold", "MinArea", "SuppressOverlaps", "TopK"]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
-    assert "configuration" in out
+    assert "configuration without SuppressOverlaps and TopK, scores from 0.2" in out
+    assert "cross-validated over 2 folds without SuppressOverlaps and TopK: " in out
+    assert "the search applies it before" not in out
     assert "settings in" in out
+
+
+def test_the_configuration_is_measured_as_eval_does(model: list[str], tools, trained: Path, tmp_path: Path, capsys) -> None:
+    # The model knows little: at 0.5, its masks would change with the rounding of stored probabilities.
+    first = "ScoreThreshold: {score: 0.01}, MaskThreshold: {threshold: 0.3}"
+    steps = f"PostProcess=[{first}, SuppressOverlaps: {{same_class: false}}, MinArea: {{area: 600}}]"
+    options = ["HTCRoIHead.nms_iou=0.65", "HTCRoIHead.max_detections=3", steps, "--metric", "MeanIoU"]
+    target = tmp_path / "tuned.yml"
+    assert main([*model, *options, *FLAGS[2:], "--max_detections", "1000", "--output", str(target)]) == 0
+    out = capsys.readouterr().out
+    assert "The configuration has MinArea after SuppressOverlaps; the search applies it before" in out
+    said = float(target.read_text().split(" with the configuration's)")[0].rpartition("(")[2])
+    assert f"{said:.4f} as configured" in out
+    assert tools["eval"]([*model, *options]) == 0
+    assert json.loads((trained / "eval.json").read_text())["MeanIoU"][0] == pytest.approx(said, abs=1e-3)
+    assert said > 0
+
+
+def never(*args: object) -> None:
+    raise AssertionError("candidates were asked for")
+
+
+def test_options_of_the_metric_count_and_are_no_warning(model: list[str], capsys, monkeypatch) -> None:
+    monkeypatch.setattr("ppdet_ext.engine.tune.candidates_of", never)
+    assert main([*model, "IMaterialistMAP.match=classid", "--metric", "IMaterialistMAP"]) == 1
+    said = capsys.readouterr()
+    assert "is not used" not in said.out
+    assert "attributes" in said.err  # which sheets have none of
+
+
+def test_copies_of_an_image_share_a_fold(model: list[str], workspace: Path, trained: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(workspace / "sheets", tmp_path / "sheets")
+    pictures = tmp_path / "sheets" / "train_images"
+    held = (tmp_path / "sheets" / "val.txt").read_text().split()
+    shutil.copy(pictures / held[0], pictures / held[1])
+    options = [f"EvalDataset.dataset_dir={tmp_path / 'sheets'}", *FLAGS, "--output", str(tmp_path / "tuned.yml")]
+    assert main([*model, *options]) == 0
+    assert f"1 of {len(held)} images are copies of others, byte by byte" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--metric", "SeverstalDise"], "Did you mean SeverstalDice?"),
+        (["--metric", "SeverstalDise"], "Did you mean 'SeverstalDice'?"),
         (["--score_threshold", "1.5"], "--score_threshold is 1.5"),
         (["--nms_iou", "0"], "--nms_iou is 0"),
         (["--score_threshold", "0.999"], "found nothing of score 0.999 or more"),
-        (["--folds", "-1"], "--folds"),
+        (["--folds", "-1"], "--folds is -1"),
+        (["--folds", "1"], "--folds is 1; at least 2 are needed"),
+        (["--min_gain", "nan"], "--min_gain is nan"),
+        (["--min_gain", "-0.1"], "--min_gain is -0.1"),
+        (["--min_gain", "inf"], "--min_gain is inf"),
+        (["--min_instances", "-1"], "--min_instances is -1"),
+        (["--output", "{tmp}"], "--output {tmp} is a folder"),
+        (["--plot", "{tmp}/file/curves.png"], "Cannot write {tmp}/file/curves.png"),
+        (["--plot", "{tmp}/one", "--output", "{tmp}/one"], "--plot and --output are the same file"),
         (["-o", "HTCRoIHead.with_mask=false"], "has no masks"),
         (["-o", "weights=null"], "No weights are configured"),
     ],
 )
-def test_bad_input(words: list[str], message: str, model: list[str], capsys) -> None:
-    assert main([*model, *words]) == 1
-    assert message in capsys.readouterr().err
+def test_bad_input(words: list[str], message: str, model: list[str], tmp_path: Path, capsys, monkeypatch) -> None:
+    if "0.999" not in words and "weights=null" not in words:
+        monkeypatch.setattr("ppdet_ext.engine.tune.candidates_of", never)
+    (tmp_path / "file").write_text("")
+    assert main([*model, *(word.format(tmp=tmp_path) for word in words)]) == 1
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err
 
 
 def test_without_annotations(model: list[str], workspace: Path, tmp_path: Path, capsys) -> None:

@@ -180,6 +180,39 @@ def test_folds_do_not_depend_on_order() -> None:
     assert folds.tolist() == again.tolist()
 
 
+def test_folds_keep_the_same_picture_together() -> None:
+    records, _ = Drawn(images=20).draw(0)
+    groups = np.arange(20)
+    groups[[3, 11, 12]] = 3
+    groups[[0, 19]] = 40
+    folds = assign_folds(records, 4, groups)
+    assert len(set(folds[[3, 11, 12]])) == len(set(folds[[0, 19]])) == 1
+    assert set(folds.tolist()) == {0, 1, 2, 3}
+    # Without groups the same images are in different folds: that is what is prevented.
+    apart = assign_folds(records, 4)
+    assert len(set(apart[[3, 11, 12]])) > 1
+    assert assign_folds(records, 4, np.arange(20)).tolist() == apart.tolist()
+    assert assign_folds(records[::-1], 4, groups[::-1])[::-1].tolist() == folds.tolist()
+
+
+def test_copies_are_one_image_for_the_check() -> None:
+    problem = problem_of(Drawn(images=4).draw(2), "SeverstalDice")
+    tuned, _ = tune_candidates(problem, Limits(), folds=4, groups=np.array([0, 0, 1, 1]))
+    assert tuned.cross.folds == 2
+    tuned, _ = tune_candidates(problem, Limits(), folds=4, groups=np.zeros(4, np.int64))
+    assert tuned.cross is None
+
+
+def test_global_thresholds_that_lose_say_what_to_do() -> None:
+    problem = problem_of(_lottery(classes=3), "SeverstalDice", classes=3)
+    tuned, _ = tune_candidates(problem, Limits(), folds=5)
+    assert tuned.common.value > tuned.rungs[0].value
+    assert tuned.cross.global_value <= tuned.rungs[0].value
+    text = next(warning for warning in tuned.warnings if warning.startswith("Even the global thresholds"))
+    for advice in ("Do not use the file", "tools/split.py --holdout", "without --postprocess"):
+        assert advice in text
+
+
 def test_everything_filtered_is_said() -> None:
     records, found = replace(CLEAN, instances=0.3, candidates=6).draw(3)
     records = [replace(r, boxes=r.boxes[:0], labels=r.labels[:0], masks=[], crowd=r.crowd[:0]) for r in records[:-1]] + records[

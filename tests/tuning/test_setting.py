@@ -1,19 +1,22 @@
 """Settings to steps and back, stored candidates, and the file that is written."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tuning_cases import Drawn, names_of
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidates import Candidates
 from ppdet_ext.tuning.pipeline import pipeline_value
-from ppdet_ext.tuning.report import command_line, tuned_yaml
+from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
 from ppdet_ext.tuning.search import Limits
-from ppdet_ext.tuning.setting import Setting, Thresholds, class_keys, from_steps
+from ppdet_ext.tuning.setting import Setting, Thresholds, from_steps, moved_steps
 from ppdet_ext.tuning.stored import load, quantised, restored, save
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 
@@ -40,8 +43,27 @@ def test_steps_add_to_what_the_model_does() -> None:
         from_steps(START, [{"MinArea": {"area": {"hat": 3}}}], NAMES, IDS)
 
 
-def test_classes_are_named_so_that_they_are_found() -> None:
-    assert class_keys(["shoe", "default", "2", "hat", "hat"], [1, 2, 3, 4, 5]) == ["shoe", "2", "3", "4", "5"]
+def test_classes_that_no_key_means_are_told_by_a_list() -> None:
+    names, ids = ["default", "5", "hat"], [5, 1, 9]
+    setting = Setting((Thresholds(0.3, 0.5, 0.5, 7), Thresholds(0.2, 0.5, 0.5, 0), Thresholds(0.2, 0.5, 0.4, 0)))
+    steps = setting.steps(names, ids)
+    assert steps[1] == {"ScoreThreshold": {"score": [0.3, 0.2, 0.2]}}
+    assert steps[2] == {"MaskThreshold": {"threshold": {"default": 0.5, "hat": 0.4}}}
+    assert from_steps(START, steps, names, ids) == (setting, [])
+
+
+CONFUSABLE = ["default", "0", "1", "2", "3", "hat", "Hat", "a: b", "null", "1.0"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_whatever_the_classes_are_called_the_file_gives_the_setting_again(data) -> None:
+    names = data.draw(st.lists(st.sampled_from(CONFUSABLE), min_size=1, max_size=6))
+    ids = data.draw(st.permutations(range(len(names))))
+    score, area = st.sampled_from([0.1, 0.3, 0.7]), st.sampled_from([0, 20, 55])
+    classes = [Thresholds(data.draw(score), 0.5, 0.5, data.draw(area)) for _ in names]
+    written = yaml.safe_load(yaml.safe_dump(Setting(tuple(classes)).steps(names, ids)))
+    assert from_steps(START, written, names, ids) == (Setting(tuple(classes)), [])
 
 
 def test_quantised_probabilities_are_close() -> None:
@@ -102,6 +124,44 @@ def test_steps_that_spoil_the_search_are_said() -> None:
     tuned, _ = tune_candidates(problem, Limits(), folds=0)
     assert tuned.after == tuned.before == 0
     assert tuned.chosen.value > 0.3
+
+
+ORDERED = [{"ScoreThreshold": {"score": 0.1}}, {"SuppressOverlaps": {"same_class": False}}, {"MinArea": {"area": 150}}]
+
+
+def test_the_configuration_keeps_its_order() -> None:
+    records, found = Drawn(images=8, instances=6).draw(4)
+    found = [quantised(one) for one in found]
+    setting, others = from_steps(START, ORDERED, NAMES, IDS)
+    model = [{"BoxNMS": {"iou": 0.5}}, {"ScoreThreshold": {"score": 0.01}}]
+    problem = Problem(
+        lambda: tuning_metric("MeanIoU"), records, NAMES, IDS, found, setting, others, model_steps=model, configured=ORDERED
+    )
+    tuned, _ = tune_candidates(problem, Limits(), folds=0)
+    entries = [*model, *ORDERED]
+    whole = [restored(one) for one in found]
+    assert tuned.before == pipeline_value(tuning_metric("MeanIoU"), records, NAMES, IDS, whole, entries, 0.5)
+    # The order matters here, and what the ladder begins with is another thing again, and says so.
+    assert tuned.before != problem.value(setting)
+    assert format_ladder("MeanIoU", tuned).splitlines()[1].startswith("configuration without SuppressOverlaps, scores from 0.1")
+    moved = [warning for warning in tuned.warnings if "MinArea after SuppressOverlaps" in warning]
+    assert len(moved) == 1
+    assert f"# {moved[0]}" in tuned_yaml("MeanIoU", tuned, problem, {}, "").splitlines()
+
+
+def test_steps_that_change_places() -> None:
+    assert moved_steps(ORDERED[::-1]) == [("ScoreThreshold", ["SuppressOverlaps"])]
+    assert moved_steps(Setting.uniform(3, START).steps(NAMES, IDS)) == []
+    # A score threshold commutes with NMS and areas; NMS after the least area does not.
+    kinds = ["ScoreThreshold", "MinArea", "ScoreThreshold", "BoxNMS"]
+    assert moved_steps([{kind: {}} for kind in kinds]) == [("BoxNMS", ["MinArea"])]
+
+
+def test_a_command_can_be_pasted() -> None:
+    words = ["-c", "a b.yml", "-o", "Ensemble=[{weights: out/one, weight: 2}]", "weights=/home/me/my models/best", "x=$HOME"]
+    line = command_line("tools/tune.py", words)
+    assert shlex.split(line) == ["python", "tools/tune.py", *words[:4], "weights=best", "x=$HOME"]
+    assert "'x=$HOME'" in line
 
 
 def test_commands_lose_the_folders_of_the_machine() -> None:
