@@ -4,8 +4,10 @@ import argparse
 import copy
 import csv
 import io
+import json
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +22,9 @@ from ppdet_ext.data.stratify import indicator, stratified_folds, stratified_hold
 from ppdet_ext.errors import UserError
 
 from .build import load_dataset
-from .checkpoint import write_atomic
+from .checkpoint import demand_writable, write_atomic
 from .cli import base_parser
+from .config_loader import parse
 from .progress import track
 from .split_table import format_balance
 
@@ -29,6 +32,8 @@ logger = logging.getLogger("ppdet_ext.engine")
 # What a data set is asked for where all of its images are wanted.
 _WHOLE = {"split": None, "fold": None, "part": "all", "allow_empty": True, "empty_ratio": -1.0}
 _NAMED = 3
+FOLDS = 5
+SEEDS = 2**32  # of numpy's RandomState, which deals out
 
 
 def split_parser() -> argparse.ArgumentParser:
@@ -56,9 +61,13 @@ def _number_or_share(text: str) -> int | float:
         value = int(text) if text.isdigit() else float(text)
     except ValueError:
         value = -1
-    if value <= 0 or (isinstance(value, float) and value >= 1):
+    if not _is_holdout(value):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor a share between 0 and 1")
     return value
+
+
+def _is_holdout(value: float) -> bool:
+    return value > 0 and (isinstance(value, int) or value < 1)
 
 
 def make_split(
@@ -75,9 +84,9 @@ def make_split(
 
     Args:
         cfg: from `load_config`.
-        folds: number of folds (column `fold`); 5 where `holdout` is None, too.
+        folds: number of folds (column `fold`), at least 2; 5 where `holdout` is None, too.
         holdout: images of the part "val" (column `part`): a number, or a share of all as a float.
-        seed: of the choice.
+        seed: of the choice, 0 to 2^32 - 1.
         duplicates: look for images that are the same picture and keep them on one side.
         output: the file; by default split.csv in the data set's folder.
         force: replace a file that says something else.
@@ -85,21 +94,22 @@ def make_split(
     Raises:
         UserError: for what the user can mend.
     """
+    _check(folds, holdout, seed)
     dataset = whole_dataset(cfg)
     path = Path(output) if output is not None else Path(dataset.dataset_dir) / "split.csv"
+    demand_writable(path, "--output")
     records = dataset.records
     names = [record.name for record in records]
-    if len(set(names)) < len(names):
-        raise UserError("TrainDataset has two images of one name; a split file tells images apart by their names.")
+    count = round(holdout * len(names)) if isinstance(holdout, float) else holdout
+    _check_images(names, folds or FOLDS, count)
     groups = _duplicates(records) if duplicates else np.arange(len(records))
     present = indicator([record.labels[~record.crowd].tolist() for record in records], dataset.num_classes)
     if holdout is None:
-        column, sides = "fold", [str(number) for number in range(folds or 5)]
+        column, sides = "fold", [str(number) for number in range(folds or FOLDS)]
         side = stratified_folds(names, present, groups, len(sides), seed)
         shares = np.full(len(sides), 1 / len(sides))
     else:
         column, sides = "part", ["train", "val"]
-        count = holdout if isinstance(holdout, int) else round(holdout * len(names))
         side = stratified_holdout(names, present, groups, count, seed).astype(np.int64)
         shares = np.array([1 - count / len(names), count / len(names)])
         if side.sum() != count:
@@ -111,6 +121,26 @@ def make_split(
     _write(path, column, names, [sides[number] for number in side], force)
     logger.info("To train with it: -o %s", _options(dataset.dataset_dir, path, column, len(sides)))
     return path
+
+
+def _check(folds: int | None, holdout: int | float | None, seed: int) -> None:
+    """UserError for values that are impossible with any data set."""
+    if folds is not None and folds < 2:
+        raise UserError(f"--folds is {folds}; at least 2 are needed.")
+    if holdout is not None and not _is_holdout(holdout):
+        raise UserError(f"--holdout is {holdout}; expected a number of images, or a share between 0 and 1.")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"--seed is {seed}; expected a whole number from 0 to {SEEDS - 1}.")
+
+
+def _check_images(names: Sequence[str], folds: int, count: int | None) -> None:
+    """UserError, before pictures are looked at, for what cannot be done with so many images."""
+    if len(set(names)) < len(names):
+        raise UserError("TrainDataset has two images of one name; a split file tells images apart by their names.")
+    if count is None and folds > len(names):
+        raise UserError(f"--folds is {folds}; TrainDataset has {len(names)} images, and each fold needs one.")
+    if count is not None and not 0 < count < len(names):
+        raise UserError(f"--holdout: {count} images cannot be held out of {len(names)}; there must be some on both sides.")
 
 
 def whole_dataset(cfg: AttrDict) -> InstanceDataSet:
@@ -173,9 +203,18 @@ def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str],
 
 
 def _options(folder: str, path: Path, column: str, sides: int) -> str:
-    """Overrides that train on the first side and evaluate on the rest."""
+    """Overrides, as a shell takes them, that train on the first side and evaluate on the rest."""
     inside = path.resolve().is_relative_to(Path(folder).resolve())
     name = os.path.relpath(path, folder) if inside else str(path.resolve())
-    common = f"split={name} num_folds={sides} fold=0" if column == "fold" else f"split={name}"
+    common = [f"split={_value(name)}", *([f"num_folds={sides}", "fold=0"] if column == "fold" else [])]
     pairs = (("TrainDataset", "train"), ("EvalDataset", "val"))
-    return " ".join(f"{key}.{option}" for key, part in pairs for option in (*common.split(" "), f"part={part}"))
+    return shlex.join(f"{key}.{option}" for key, part in pairs for option in (*common, f"part={part}"))
+
+
+def _value(name: str) -> str:
+    """As YAML, which an override is."""
+    try:
+        plain = parse(name, "split")[0] == name
+    except UserError:
+        plain = False
+    return name if plain else json.dumps(name)

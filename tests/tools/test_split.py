@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 
 from ppdet_ext.data import SteelDataSet
 from ppdet_ext.data.sample import SampleSpec, write_sample_set
-from ppdet_ext.engine.split import split_parser
+from ppdet_ext.engine.config import load_config
+from ppdet_ext.engine.split import _options, make_split, split_parser
+from ppdet_ext.errors import UserError
 from tests.tools.conftest import ROOT
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--folds": None, "--holdout": None, "--seed": 0,
@@ -144,8 +147,12 @@ def test_a_number_that_duplicates_do_not_allow_is_said(tool, workspace, tmp_path
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--folds", "1"], "1 folds of 46 images (40 without duplicates): there must be at least 2 folds"),
+    (["--folds", "1"], "--folds is 1; at least 2 are needed"),
+    (["--folds", "0"], "--folds is 0; at least 2 are needed"),
     (["--folds", "41"], "41 folds of 46 images (40 without duplicates)"),
+    (["--folds", "47"], "--folds is 47; TrainDataset has 46 images"),
+    (["--seed", "-1"], "--seed is -1; expected a whole number from 0 to 4294967295"),
+    (["--seed", "99999999999"], "--seed is 99999999999; expected"),
     (["--holdout", "46"], "46 images cannot be held out of 46"),
     (["--holdout", "0.001"], "0 images cannot be held out of 46"),
     (["-o", "TrainDataset.anno_path=null"], "TrainDataset has no annotations, so there are no classes to balance"),
@@ -157,17 +164,41 @@ def test_bad_input_is_one_message(arguments, message, tool, settings, tmp_path, 
     here = {"tmp": str(tmp_path)}
     given = [argument.format(**here) for argument in arguments]
     assert tool(["-c", settings, *(["--output", str(tmp_path / "s.csv")] if "--output" not in given else []), *given]) == 1
-    error = capfd.readouterr().err
-    assert message.format(**here) in error
-    assert "Traceback" not in error
+    said = capfd.readouterr()
+    assert message.format(**here) in said.err
+    assert "Traceback" not in said.err
+    # Only that there are too few images without duplicates takes looking for them.
+    assert ("duplicates" in said.out) == ("without duplicates" in message)
     assert not (tmp_path / "s.csv").exists()
 
 
-@pytest.mark.parametrize("holdout", ["0", "-3", "1.5", "some"])
+@pytest.mark.parametrize("holdout", ["0", "-3", "1.5", "some", "nan", "inf", "-inf"])
 def test_a_holdout_is_a_number_or_a_share(tool, settings, holdout, capfd) -> None:
     with pytest.raises(SystemExit):
         tool(["-c", settings, f"--holdout={holdout}"])
     assert "is neither a number of images nor a share between 0 and 1" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("holdout", [float("nan"), 0, 1.0])
+def test_a_holdout_of_the_function(holdout, settings) -> None:
+    with pytest.raises(UserError, match="--holdout is"):
+        make_split(load_config(settings), holdout=holdout)
+
+
+@pytest.mark.parametrize("name", ["s p.csv", "it's: $HOME #1.csv", "2019"])
+def test_the_options_can_be_pasted_whatever_the_file_is_called(tool, settings, name, tmp_path, capfd) -> None:
+    path = tmp_path / name
+    assert tool(["-c", settings, "--folds", "3", "--no-duplicates", "--output", str(path)]) == 0
+    options = shlex.split(re.search(r"To train with it: -o (.*)$", capfd.readouterr().out, re.M)[1])
+    cfg = load_config(settings, options)
+    assert Path(cfg["TrainDataset"].split) == Path(cfg["EvalDataset"].split) == path
+    assert (cfg["EvalDataset"].part, cfg["EvalDataset"].fold, cfg["EvalDataset"].num_folds) == ("val", 0, 3)
+
+
+@pytest.mark.parametrize("name", ["2019", "true", "a: b", "s p.csv", "#1"])
+def test_a_file_in_the_data_sets_folder(name, settings, sheets) -> None:
+    options = shlex.split(_options(str(sheets), sheets / name, "part", 2))
+    assert load_config(settings, options)["TrainDataset"].split == name
 
 
 def test_a_command_line_and_a_training_on_its_file(settings, sheets, tools, tmp_path, capfd) -> None:
