@@ -113,3 +113,9 @@ def test_a_damaged_checkpoint_is_refused(tool, trained: Path, config: str, tmp_p
     (broken / "model.pdparams").write_bytes(content[:-7])
     assert tool(["-c", config, "0", str(broken), "--output", str(tmp_path / "o.pdparams")]) == 1
     assert f"{broken}/model.pdparams is damaged" in capfd.readouterr().err
+
+
+def test_help_says_where_checkpoints_stand() -> None:
+    """After -o they are values of it."""
+    (checkpoints,) = (action for action in average_parser()._actions if action.dest == "checkpoints")
+    assert "before -o" in checkpoints.help

@@ -61,10 +61,3 @@ def test_an_output_that_cannot_be_written_is_told_before_predicting(config, weig
     error = capfd.readouterr().err
     assert "Cannot write /proc/none/" in error
     assert f"Choose another {output[0]}." in error
-
-
-def test_average_says_where_checkpoints_stand() -> None:
-    from ppdet_ext.engine.average_weights import average_parser
-
-    checkpoints = next(action for action in average_parser()._actions if action.dest == "checkpoints")
-    assert "before -o" in checkpoints.help
