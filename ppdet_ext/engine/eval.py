@@ -38,7 +38,9 @@ def prepare(cfg: AttrDict, key: str) -> tuple[Inference, Any]:
     dataset = load_dataset(cfg, key)
     model = inference_of(cfg, dataset.class_names, dataset.category_ids)
     # Members of other configurations have it loaded anew.
-    return model, load_dataset(cfg, key)
+    dataset = load_dataset(cfg, key)
+    model.check_names(dataset)
+    return model, dataset
 
 
 def evaluate(

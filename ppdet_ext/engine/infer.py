@@ -1,6 +1,5 @@
 """Predicting images without annotations: pictures and result files."""
 
-import copy
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -68,19 +67,17 @@ class Predictor:
         if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
         self.exif = reads_exif(cfg)
+        self.class_names, self.category_ids, self.invented = class_list(cfg)
+        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids, "test")
+        # Only now, since members of other configurations have this one loaded anew.
         if isinstance(cfg.get("TestDataset"), ImageFolder):
             # Pictures without annotations have no sizes but those that the reader sees.
             cfg.TestDataset.exif = self.exif
-        self.class_names, self.category_ids, self.invented = class_list(cfg)
-        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids, "test")
         if images is None:
             self.dataset = load_dataset(cfg, "TestDataset")
-            if not self.dataset.num_classes:
-                # Pictures without annotations know no classes; steps after the model ask for them.
-                self.dataset = copy.copy(self.dataset)
-                self.dataset.class_names, self.dataset.category_ids = self.class_names, self.category_ids
         else:
             self.dataset = ImageFolder(images, self.class_names, self.category_ids, self.exif).load()
+        self.model.check_names(self.dataset)
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")

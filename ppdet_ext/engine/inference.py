@@ -38,6 +38,11 @@ class Inference:
     def eval(self) -> None:
         self.model.eval()
 
+    def check_names(self, dataset: Any) -> None:
+        """Before the images of a data set are predicted. Raises: UserError for one that a step does not know."""
+        if self.steps is not None:
+            self.steps.check_names([record.name for record in dataset.records])
+
     def candidates(self, batch: dict[str, Any]) -> list[Candidates]:
         """What the model found in each image of a batch, before any step."""
         return self.model.candidates(batch)
@@ -92,21 +97,9 @@ def lowest_score(cfg: AttrDict, asked: float | None) -> float:
 def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
     """This rank's batches of a read data set for `inference_of`, by the reader of `mode` ("eval", "test").
 
-    skip: ids of images that need not be predicted again. Raises: UserError where a step does not know an image.
+    skip: ids of images that need not be predicted again.
     """
     rank, size = world()
-    _demand_names(cfg, dataset)
     if cfg.get(ENSEMBLE) or cfg.get(VIEWS):
         return ViewLoader(dataset, reader_of(cfg, mode)["sample_transforms"], rank, size, skip)
     return make_loader(cfg, dataset, mode, skip=skip)
-
-
-def plain_loader(cfg: AttrDict, dataset: Any, mode: str) -> Any:
-    """As `inference_loader`, for one view of one model, whatever is configured."""
-    _demand_names(cfg, dataset)
-    return make_loader(cfg, dataset, mode)
-
-
-def _demand_names(cfg: AttrDict, dataset: Any) -> None:
-    if (steps := steps_of(cfg, dataset.class_names, dataset.category_ids)) is not None:
-        steps.check_names([record.name for record in dataset.records])

@@ -7,12 +7,12 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import AttrDict
 
-from .build import load_dataset
+from .build import load_dataset, make_loader
 from .config_inference import ENSEMBLE, VIEWS
 from .distributed import world
 from .evaluator import metrics_of, run_evaluation
 from .hooks import Evaluate
-from .inference import Inference, plain_loader, steps_of
+from .inference import Inference, steps_of
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -32,7 +32,9 @@ def evaluation_hook(cfg: AttrDict, trained_on: Any) -> Evaluate:
     for metric in metrics_of(cfg):
         metric.start_on(dataset)
     steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
-    loader = plain_loader(cfg, dataset, "eval")
+    if steps is not None:
+        steps.check_names([record.name for record in dataset.records])
+    loader = make_loader(cfg, dataset, "eval")
     if first:
         _warn(cfg, trained_on, dataset)
 

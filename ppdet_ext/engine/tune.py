@@ -33,7 +33,7 @@ from .candidate_store import candidates_of
 from .checkpoint import demand_writable, write_atomic
 from .cli import add_postprocess_flag, base_parser
 from .config import load_config
-from .config_inference import POSTPROCESS
+from .config_inference import ENSEMBLE, POSTPROCESS, VIEWS
 from .eval import among_ranks
 from .run_folder import run_folder
 from .together import on_rank_0
@@ -140,7 +140,8 @@ def tune(
         def search() -> None:
             nonlocal outcome
             outcome, scorer, limits = _search(problem, head, searching, cfg.worker_num)
-            _write(target, problem, outcome, head, command_line("tools/tune.py", command))
+            averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
+            _write(target, problem, outcome, head, command_line("tools/tune.py", command), averaged)
             if plot:
                 _plot(Path(plot), scorer, outcome, problem, limits)
 
@@ -217,8 +218,10 @@ def _name(metric: CellMetric) -> str:
     return type(metric).__name__
 
 
-def _write(target: Path, problem: Problem, outcome: Tuned, head: dict[str, Any], command: str) -> None:
-    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, head, command)
+def _write(
+    target: Path, problem: Problem, outcome: Tuned, head: dict[str, Any], command: str, averaged: dict[str, Any]
+) -> None:
+    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, head, command, averaged)
     write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
     logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 

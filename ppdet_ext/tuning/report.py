@@ -73,7 +73,14 @@ def _title(rung: Rung, tuned: Tuned) -> str:
     return rung.title
 
 
-def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any], command: str) -> str:
+def tuned_yaml(
+    name: str,
+    tuned: Tuned,
+    problem: Problem,
+    head: Mapping[str, Any],
+    command: str,
+    averaged: Mapping[str, Any] | None = None,
+) -> str:
     """Configuration sections with comments.
 
     Args:
@@ -81,6 +88,7 @@ def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any
         tuned, problem: see there.
         head: HTCRoIHead's thresholds that the candidates were predicted with.
         command: that found them.
+        averaged: the configuration's sections of views and members, if it has any.
     """
     comments = [
         "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
@@ -90,6 +98,8 @@ def tuned_yaml(name: str, tuned: Tuned, problem: Problem, head: Mapping[str, Any
         *tuned.warnings,
     ]
     lines = [f"# {comment}" for comment in comments]
+    # Thresholds are those of the averaged scores, so what they are averaged over belongs to them.
+    lines += yaml.safe_dump(dict(averaged), sort_keys=False, width=110, allow_unicode=True).splitlines() if averaged else []
     lines.append(f"HTCRoIHead: {_flow(dict(head))}")
     lines.append("PostProcess:")
     for entry in problem.entries(tuned.chosen.setting):

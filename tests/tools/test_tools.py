@@ -35,7 +35,8 @@ def test_flags_are_frozen(tool: str) -> None:
 
 
 def test_train_writes_ppdets_files_and_the_records(trained: Path) -> None:
-    names = {path.name for path in trained.iterdir()}
+    # Other tools may have written their own into the folder since.
+    names = {path.name for path in trained.iterdir()} - {"eval.json", "tune", "tuned.yml"}
     exported = {"best_model.pdparams", "model_final.pdparams"}
     assert names == {"checkpoints", "config.yml", "environment.json", "metrics.jsonl"} | exported
     assert {path.name for path in (trained / "checkpoints").iterdir()} == {"epoch_0", "epoch_1"}

@@ -107,8 +107,10 @@ def test_the_file_reproduces_the_number() -> None:
     )
     tuned, _ = tune_candidates(problem, Limits(min_instances=1), folds=2, keep_per_class=True)
     head = {"score_threshold": 0.01, "nms_iou": 0.65, "max_detections": 100}
-    sections = yaml.safe_load(tuned_yaml("IMaterialistMAP", tuned, problem, head, "python tools/tune.py"))
+    averaged = {"TestTimeAugmentation": {"flips": ["none", "both"]}, "Ensemble": ["a", {"weights": "b", "config": "c d.yml"}]}
+    sections = yaml.safe_load(tuned_yaml("IMaterialistMAP", tuned, problem, head, "python tools/tune.py", averaged))
     assert sections["HTCRoIHead"] == head
+    assert {key: sections[key] for key in averaged} == averaged
     assert [next(iter(step)) for step in sections["PostProcess"]][-1] == "TopK"
     value = pipeline_value(
         tuning_metric("IMaterialistMAP"), records, NAMES, IDS, [restored(one) for one in found], sections["PostProcess"], 0.5
