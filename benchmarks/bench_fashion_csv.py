@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 ROWS, IMAGES, CATEGORIES, ATTRIBUTES = 333_415, 45_625, 46, 92
 SIZES = ((1200, 800), (1024, 683), (600, 400), (3200, 2133), (2048, 1365), (800, 800))
 
