@@ -1,6 +1,7 @@
 """What the command lines share: ppdet's flags, logging, and how a command ends."""
 
 import argparse
+import io
 import logging
 import shlex
 import signal
@@ -120,6 +121,9 @@ def set_up_logging() -> None:
     root = logging.getLogger("ppdet_ext")
     root.setLevel(logging.INFO)
     root.propagate = False
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that is no text is shown with its odd bytes written out.
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S"))
     root.handlers[:] = [handler]

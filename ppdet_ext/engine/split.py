@@ -192,7 +192,7 @@ def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str],
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("ImageId", column))
     writer.writerows(zip(names, values))
-    content = stream.getvalue().encode()
+    content = stream.getvalue().encode(errors="surrogateescape")
     if path.is_file() and path.read_bytes() == content:
         logger.info("%s holds this very split already", path)
         return

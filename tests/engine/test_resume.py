@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ppdet_ext.engine import interrupt
 from ppdet_ext.engine.checkpoint import Position, newest_checkpoint
-from ppdet_ext.engine.checkpoint.changes import CHANGES, demand_allowed, differences, moved_position
+from ppdet_ext.engine.checkpoint.changes import CHANGES, demand_allowed, differences, fingerprint, moved_position
 from ppdet_ext.engine.config_yaml import Tagged
 from ppdet_ext.engine.hooks import Hook
 from ppdet_ext.engine.interrupt import Stop
@@ -288,3 +290,12 @@ def test_another_runs_finished_checkpoint_is_refused_before_anything_is_moved(tm
     with pytest.raises(UserError, match=r"epoch_1 has all of the 2 epochs behind it; raise -o epoch="):
         run_tiny(two, epochs=2, resume=str(one))
     assert names(two) == {"epoch_0"}
+
+
+def test_an_image_whose_name_is_no_text_has_a_fingerprint() -> None:
+    def of(name: str) -> str:
+        nothing = np.zeros(0)
+        record = SimpleNamespace(name=name, height=1, width=1, labels=nothing, boxes=nothing, crowd=nothing, masks=[])
+        return fingerprint(SimpleNamespace(class_names=["a"], records=[record]))
+
+    assert len({of("\udce9.jpg"), of("\udcea.jpg"), of("e.jpg")}) == 3

@@ -96,7 +96,7 @@ def fingerprint(dataset: Any) -> str:
     """Hash of what is trained on: class names, and per image name, size and annotations; folders do not count."""
     found = hashlib.sha256(repr(list(dataset.class_names)).encode())
     for record in dataset.records:
-        found.update(f"{record.name} {record.height} {record.width} {len(record.masks)}\n".encode())
+        found.update(f"{record.name} {record.height} {record.width} {len(record.masks)}\n".encode(errors="surrogateescape"))
         for array in (record.labels, record.boxes, record.crowd):
             found.update(array.tobytes())
         for mask in record.masks:
