@@ -18,6 +18,7 @@ from .fashion_instances import VERSION, Instances, read_instances
 from .fashion_labels import Labels, labels_of, read_labels
 from .problems import Problems
 from .record import Record
+from .surplus import without_surplus
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -138,7 +139,15 @@ class FashionDataSet(InstanceDataSet):
         sizes = self._usable(names, set(listed), instances, problems)
         problems.settle(self.on_error)
         records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
-        return self._without_surplus(records)
+        return without_surplus(
+            records,
+            source=self._source(),
+            annotated=self.annotated,
+            allow_empty=self.allow_empty,
+            empty_ratio=self.empty_ratio,
+            seed=self.seed,
+            called="instances",
+        )
 
     def _source(self) -> str:
         return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
@@ -255,26 +264,6 @@ class FashionDataSet(InstanceDataSet):
             if not kept.all():
                 logger.info("%s: %d of %d instances are %s and left out", self._source(), (~kept).sum(), len(kept), reason)
         return np.flatnonzero(large & bare)
-
-    def _without_surplus(self, records: list[Record]) -> list[Record]:
-        if records and not self.annotated:
-            logger.info("%s: %d images without annotations, for prediction", self._source(), len(records))
-            return records
-        empty = [record.name for record in records if not record.masks]
-        filled = len(records) - len(empty)
-        kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
-        records = [record for record in records if record.masks or record.name in kept]
-        logger.info(
-            "%s: %d images, %d of them without instances (%d more left out), %d instances",
-            self._source(),
-            len(records),
-            len(kept),
-            len(empty) - len(kept),
-            sum(len(record.masks) for record in records),
-        )
-        if not records:
-            raise UserError(f"{self._source()}: no image is left. Check split, fold, allow_empty and on_error.")
-        return records
 
 
 def _represent(dumper: yaml.Dumper, dataset: FashionDataSet) -> yaml.Node:

@@ -23,6 +23,7 @@ from .problems import Problems
 from .record import Record
 from .steel_csv import SteelRows, read_pixels, read_rows
 from .steel_instances import VERSION, Instances, split_rows
+from .surplus import without_surplus
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -124,7 +125,15 @@ class SteelDataSet(InstanceDataSet):
         usable = self._usable(names, set(listed), problems)
         problems.settle(self.on_error)
         records = self._records_of(usable, {name: i for i, name in enumerate(universe)}, rows, instances)
-        return self._without_surplus(records)
+        return without_surplus(
+            records,
+            source=self._source(),
+            annotated=self.annotated,
+            allow_empty=self.allow_empty,
+            empty_ratio=self.empty_ratio,
+            seed=self.seed,
+            called="defects",
+        )
 
     def _source(self) -> str:
         return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
@@ -246,24 +255,4 @@ class SteelDataSet(InstanceDataSet):
                     np.zeros(len(own), bool),
                 )
             )
-        return records
-
-    def _without_surplus(self, records: list[Record]) -> list[Record]:
-        if records and not self.annotated:
-            logger.info("%s: %d images without annotations, for prediction", self._source(), len(records))
-            return records
-        empty = [record.name for record in records if not record.masks]
-        filled = len(records) - len(empty)
-        kept = choose.keep_empty(empty, filled, self.empty_ratio, self.seed) if self.allow_empty else set()
-        records = [record for record in records if record.masks or record.name in kept]
-        logger.info(
-            "%s: %d images, %d of them without defects (%d more left out), %d instances",
-            self._source(),
-            len(records),
-            len(kept),
-            len(empty) - len(kept),
-            sum(len(record.masks) for record in records),
-        )
-        if not records:
-            raise UserError(f"{self._source()}: no image is left. Check split, fold, allow_empty and on_error.")
         return records
