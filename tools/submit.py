@@ -9,7 +9,7 @@ from pathlib import Path
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
     from ppdet_ext.engine import cli
-    from ppdet_ext.engine.submit import DEFAULT_FORMAT, STYLES, submit, submit_parser
+    from ppdet_ext.engine.submit import STYLES, submit, submit_parser
 
     return cli.run_tool(
         submit_parser(),
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             images=args.infer_img or args.infer_dir,
             output=args.output,
             threshold=args.draw_threshold,
-            form=args.format or STYLES.get(args.style, DEFAULT_FORMAT),
+            form=args.format or STYLES.get(args.style),
         ),
         argv,
         lambda interrupt: "The same command goes on after the images that are done.",

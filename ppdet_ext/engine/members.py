@@ -104,4 +104,8 @@ def _member(
         chosen.get("resizes") or (),
         chosen.get("flips") or ("none",),
     )
-    return Member(model_with_weights(cfg, entry["weights"]), views, float(entry.get("weight", 1.0)), name)
+    try:
+        model = model_with_weights(cfg, entry["weights"])
+    except UserError as error:
+        raise UserError(f"{ENSEMBLE}, {name}: {error}") from error
+    return Member(model, views, float(entry.get("weight", 1.0)), name)

@@ -128,15 +128,11 @@ def pseudo_label(
             taken = [one for one in fitting if not one.doubtful and (keep_empty or one.masks)]
             logger.info("%s", _report(fitting, taken, predictor.class_names, thresholds, keep_empty))
             if not taken:
-                raise UserError(
-                    "No image has a confident object, so nothing is written. Lower --score, or train longer."
-                    if fitting
-                    else "No image can be taken, so nothing is written. Give images of the training data's size."
-                )
+                raise UserError(_why_none(fitting, reject_from))
             rows = steel_rows if columns is STEEL else fashion_rows
             _write(Path(output), columns, rows(taken, predictor.category_ids))
             path, folder = Path(output).resolve(), Path(predictor.dataset.records[0].file).resolve().parent
-            logger.info("%s: %d images. A data set of them: {anno_path: %s, split: %s, image_dir: %s}",
+            logger.info("%s: %d images. A data set of them: {dataset_dir: …, anno_path: %s, split: %s, image_dir: %s}",
                         output, len(taken), path, path, folder)  # fmt: skip
             return len(taken)
 
@@ -224,6 +220,19 @@ def fashion_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[t
         if not one.masks:
             rows.append((one.name, "", *one.size, ""))
     return rows
+
+
+def _why_none(fitting: Sequence[Labels], reject_from: float | None) -> str:
+    """Why no image is taken of those that have the right size."""
+    if not fitting:
+        return "No image can be taken, so nothing is written. Give images of the training data's size."
+    doubtful = sum(bool(one.doubtful and one.masks) for one in fitting)
+    if doubtful:
+        return (
+            f"No image is left, so nothing is written: {doubtful} have confident objects, but also others that score from "
+            f"{reject_from:g}, which --reject_from takes for missed ones. Raise --reject_from, or leave it out."
+        )
+    return "No image has a confident object, so nothing is written. Lower --score, or train longer."
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:

@@ -119,7 +119,8 @@ def make_split(
     titles = [f"fold {name}" for name in sides] if column == "fold" else sides
     logger.info("Balance of the classes:\n%s", format_balance(records, dataset.class_names, present, side, titles, shares))
     _write(path, column, names, [sides[number] for number in side], force)
-    logger.info("To train with it: -o %s", _options(dataset.dataset_dir, path, column, len(sides)))
+    mixed = isinstance(cfg.TrainDataset, MixedDataSet)
+    logger.info("To train with it: -o %s", _options(dataset.dataset_dir, path, column, len(sides), mixed))
     return path
 
 
@@ -197,17 +198,20 @@ def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str],
         logger.info("%s holds this very split already", path)
         return
     if path.exists() and not force:
-        raise UserError(f"{path} exists and holds something else. Give another --output, or --force to replace it.")
+        raise UserError(
+            f"{path} exists and holds something else (a drawn sample brings its own). Give another --output, or --force to "
+            "replace it."
+        )
     write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
     logger.info("%s: %d images, column %s", path, len(names), column)
 
 
-def _options(folder: str, path: Path, column: str, sides: int) -> str:
-    """Overrides, as a shell takes them, that train on the first side and evaluate on the rest."""
+def _options(folder: str, path: Path, column: str, sides: int, mixed: bool = False) -> str:
+    """Overrides, as a shell takes them, that train on the first side (of a mix's labelled part) and evaluate on the rest."""
     inside = path.resolve().is_relative_to(Path(folder).resolve())
     name = os.path.relpath(path, folder) if inside else str(path.resolve())
     common = [f"split={_value(name)}", *([f"num_folds={sides}", "fold=0"] if column == "fold" else [])]
-    pairs = (("TrainDataset", "train"), ("EvalDataset", "val"))
+    pairs = (("TrainDataset.labelled" if mixed else "TrainDataset", "train"), ("EvalDataset", "val"))
     return shlex.join(f"{key}.{option}" for key, part in pairs for option in (*common, f"part={part}"))
 
 

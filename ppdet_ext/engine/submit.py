@@ -10,7 +10,7 @@ from typing import Any
 
 from ppdet.core.workspace import AttrDict
 
-from ppdet_ext.data import ImageFolder
+from ppdet_ext.data import FashionDataSet, ImageFolder
 from ppdet_ext.data.decode import check_end
 from ppdet_ext.errors import UserError
 from ppdet_ext.inference.submission import Format, ImageResult, Instance, Journal, images_of_results
@@ -31,6 +31,8 @@ from .together import on_every_rank, on_rank_0
 FORMATS = ROOT / "configs" / "submissions"
 # The names these formats had before there were templates.
 STYLES = {"imageid_classid": "severstal_stage1", "classid": "severstal_stage2"}
+# Where nothing is asked for.
+DEFAULT_FORMATS: dict[type, str] = {FashionDataSet: "imaterialist_2019"}
 DEFAULT_FORMAT = "severstal_stage1"
 PROGRESS = ".progress"
 logger = logging.getLogger("ppdet_ext.engine")
@@ -50,7 +52,7 @@ def submit_parser() -> argparse.ArgumentParser:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--format", metavar="NAME", help=f"{', '.join(known_formats())}, or a template's file (default: {DEFAULT_FORMAT})"
+        "--format", metavar="NAME", help=f"{', '.join(known_formats())}, or a template's file (default: by the data set)"
     )
     which.add_argument(
         "--style", choices=tuple(STYLES), help=f"other names of {' and '.join(STYLES.values())}: the contest's stage 1 or 2"
@@ -77,6 +79,14 @@ def find_format(name: str | Path) -> Format:
     return Format.from_tree(tree, str(name))
 
 
+def _usual_format(cfg: AttrDict) -> str:
+    """That of the competition whose data set is configured, said in the log."""
+    kinds = [type(cfg.get(key)) for key in ("TestDataset", "EvalDataset", "TrainDataset")]
+    name = next((DEFAULT_FORMATS[kind] for kind in kinds if kind in DEFAULT_FORMATS), DEFAULT_FORMAT)
+    logger.info("No --format given: using %s", name)
+    return name
+
+
 def submit(
     cfg: AttrDict,
     *,
@@ -84,7 +94,7 @@ def submit(
     images: str | None,
     output: str | Path,
     threshold: float | None = None,
-    form: str | Path = DEFAULT_FORMAT,
+    form: str | Path | None = None,
 ) -> int:
     """Write a submission; returns its number of rows.
 
@@ -97,12 +107,12 @@ def submit(
         images: a picture, a folder, or None for TestDataset's; with `results`, what these must be of.
         output: CSV file.
         threshold: lowest score that counts, see `lowest_score`.
-        form: name of a format or file of a template, see `find_format`.
+        form: name of a format or file of a template, see `find_format`; None takes that of the data set's competition.
 
     Raises:
         UserError: for what the user can mend.
     """
-    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form), Path(output)
+    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form or _usual_format(cfg)), Path(output)
     demand_writable(output, "--output")
     if results is None:
         with among_ranks(cfg):

@@ -112,7 +112,9 @@ def test_rows_are_the_confident_predictions(
     taken = {name for name, _ in unions} | (empty if keep_empty else set())
     if not taken:
         assert tool([*given, *arguments]) == 1
-        assert "No image has a confident object, so nothing is written" in capfd.readouterr().err
+        error = capfd.readouterr().err
+        assert "so nothing is written" in error
+        assert ("Raise --reject_from, or leave it out" in error) == bool(doubtful)
         assert not path.exists()
         return
     assert tool([*given, *arguments]) == 0
@@ -213,7 +215,7 @@ def test_training_on_a_mix_goes_on_to_the_same_bits(tool, tools, given, config, 
     """From YAML, over an interruption; what resumption compares notices another ratio."""
     path = tmp_path / "pseudo.csv"
     assert tool([*given, "--score", str(scores_of(predicted, 0.5)), "--output", str(path)]) == 0
-    found = re.search(r"A data set of them: \{(.*)\}", capfd.readouterr().out)[1]
+    found = re.search(r"A data set of them: \{dataset_dir: …, (.*)\}", capfd.readouterr().out)[1]
     assert found == f"anno_path: {path}, split: {path}, image_dir: {unlabelled}"
     sheets = "height: 64, width: 128, dataset_dir"
     folder = unlabelled.parent / "sheets"

@@ -118,7 +118,8 @@ def test_the_same_again_is_the_same_file_and_another_is_not_overwritten(tool, se
     assert "holds this very split already" in capfd.readouterr().out
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert tool([*arguments, "--seed", "1"]) == 1
-    assert f"{path} exists and holds something else. Give another --output, or --force" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert f"{path} exists and holds something else (a drawn sample brings its own). Give another --output" in error
     assert path.read_bytes() == before[0]
     assert tool([*arguments, "--seed", "1", "--force"]) == 0
     assert path.read_bytes() != before[0]

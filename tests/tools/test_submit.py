@@ -15,6 +15,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_ext.data import FashionDataSet, ImageFolder, SteelDataSet
 from ppdet_ext.engine import submit
 from ppdet_ext.engine.build import build_model
 from ppdet_ext.engine.config import load_config
@@ -194,3 +195,13 @@ def test_two_at_once_are_refused(arguments, tools, tmp_path, monkeypatch, capfd)
     error = capfd.readouterr().err
     assert f"Another process is predicting for {tmp_path}/s.csv.progress. Wait for it" in error
     assert "choose another --output" in error
+
+
+@pytest.mark.parametrize(("sets", "name"), [
+    ({"TestDataset": FashionDataSet()}, "imaterialist_2019"),
+    ({"TestDataset": ImageFolder("x"), "EvalDataset": FashionDataSet()}, "imaterialist_2019"),
+    ({"TestDataset": SteelDataSet()}, "severstal_stage1"),
+    ({}, "severstal_stage1"),
+])  # fmt: skip
+def test_the_format_not_asked_for_is_that_of_the_competition(sets: dict, name: str) -> None:
+    assert submit._usual_format(sets) == name
