@@ -193,7 +193,7 @@ def failing_on_rank_0(rank: int) -> tuple[str, str]:
 
 
 def _renamed(dataset: CocoJsonDataSet) -> SimpleNamespace:
-    return SimpleNamespace(records=dataset.records, class_names=["pit"], category_ids=[3])
+    return SimpleNamespace(records=dataset.records, class_names=["pit"], category_ids=[3], annotated=True)
 
 
 def statistics_of_rank_0(rank: int) -> tuple[float, dict]:
