@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ppdet_ext.modeling.box_ops import nms
+
 
 class WeightedMean:
     """Mean of arrays that come one at a time: memory is that of one, in float64, so that equal float32 come out unchanged."""
@@ -36,20 +38,7 @@ def merge_proposals(boxes: np.ndarray, scores: np.ndarray, view: np.ndarray, iou
         iou_threshold: suppress above this IoU.
         max_keep: how many are kept at most.
     """
-    order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
-    areas, source = (x2 - x1) * (y2 - y1), view[order]
-    alive = np.arange(len(order))
-    keep: list[int] = []
-    while alive.size and len(keep) < max_keep:
-        best, alive = alive[0], alive[1:]
-        keep.append(best)
-        w = np.minimum(x2[alive], x2[best]) - np.maximum(x1[alive], x1[best])
-        h = np.minimum(y2[alive], y2[best]) - np.maximum(y1[alive], y1[best])
-        inter = np.maximum(w, 0) * np.maximum(h, 0)
-        apart = inter <= iou_threshold * (areas[alive] + areas[best] - inter)
-        alive = alive[apart | (source[alive] == source[best])]
-    return order[keep]
+    return nms(boxes, scores, iou_threshold, max_keep, source=view)
 
 
 def per_class(boxes: np.ndarray, classes: int) -> np.ndarray:

@@ -43,11 +43,18 @@ def clip(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
     return np.clip(boxes, np.float32(0), limit)
 
 
-def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, max_keep: int | None = None) -> np.ndarray:
+def nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    max_keep: int | None = None,
+    source: np.ndarray | None = None,
+) -> np.ndarray:
     """Indices kept by greedy non-maximum suppression, best score first.
 
     A box goes when its IoU with a kept better one is greater than `threshold`. Ties in score keep input order.
-    Stops after `max_keep` boxes, which saves nearly all work when few of many boxes are wanted.
+    Stops after `max_keep` boxes, which saves nearly all work when few of many boxes are wanted. With `source` (n,), boxes of
+    the same source let each other be.
     """
     order = np.argsort(-scores, kind="stable")
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
@@ -61,7 +68,10 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, max_keep: int |
         w = np.minimum(x2[alive], x2[best]) - np.maximum(x1[alive], x1[best])
         h = np.minimum(y2[alive], y2[best]) - np.maximum(y1[alive], y1[best])
         inter = np.maximum(w, 0) * np.maximum(h, 0)
-        alive = alive[inter <= threshold * (areas[alive] + areas[best] - inter)]
+        stays = inter <= threshold * (areas[alive] + areas[best] - inter)
+        if source is not None:
+            stays |= source[order[alive]] == source[order[best]]
+        alive = alive[stays]
     return order[keep]
 
 
