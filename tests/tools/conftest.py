@@ -4,9 +4,12 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import paddle
 import pytest
 
 from ppdet_ext.data.sample import SampleSpec, write_sample_set
+from ppdet_ext.engine.build import build_model
+from ppdet_ext.engine.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -75,3 +78,18 @@ def trained(workspace: Path, config: str, tools: dict[str, Tool]) -> Path:
     """Folder of a finished run of two epochs with evaluation."""
     assert tools["train"](["-c", config, "--eval"]) == 0
     return workspace / "out" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def eager(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Override with the weights of a model that has learnt nothing and sees objects everywhere."""
+    paddle.seed(0)
+    path = tmp_path_factory.mktemp("weights") / "fresh.pdparams"
+    paddle.save(build_model(load_config(config)).state_dict(), str(path))
+    return f"weights={path}"
+
+
+@pytest.fixture
+def arguments(config: str, eager: str, tmp_path: Path) -> list[str]:
+    """Of submit.py: some instances of each image, of some classes, overlap."""
+    return ["-c", config, "--draw_threshold", "0.3", "--output", str(tmp_path / "s.csv"), "-o", eager]

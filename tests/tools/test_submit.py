@@ -52,21 +52,6 @@ def test_flags_are_frozen() -> None:
     assert {flag: default for flag, default in found.items() if "help" not in flag} == FLAGS
 
 
-@pytest.fixture(scope="module")
-def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of a model that has learnt nothing and sees objects everywhere."""
-    paddle.seed(0)
-    path = tmp_path_factory.mktemp("weights") / "fresh.pdparams"
-    paddle.save(build_model(load_config(config)).state_dict(), str(path))
-    return f"weights={path}"
-
-
-@pytest.fixture
-def arguments(config: str, weights: str, tmp_path: Path) -> list[str]:
-    """Some instances of each image, of some classes, overlap."""
-    return ["-c", config, "--draw_threshold", "0.3", "--output", str(tmp_path / "s.csv"), "-o", weights]
-
-
 def run(folder: Path, *command: str) -> tuple[int, str]:
     """Exit code and what was printed; one thread, for its number changes the last digits."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -76,10 +61,10 @@ def run(folder: Path, *command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_killed_it_goes_on_to_the_same_file_on_any_number_of_ranks(config: str, weights: str, tmp_path: Path) -> None:
+def test_killed_it_goes_on_to_the_same_file_on_any_number_of_ranks(config: str, eager: str, tmp_path: Path) -> None:
     def arguments(output: str) -> list[str]:
         chosen = ["--draw_threshold", "0.3", "--format", "imaterialist_2020", "--output", str(tmp_path / output)]
-        return ["-c", config, *chosen, "-o", weights]
+        return ["-c", config, *chosen, "-o", eager]
 
     tool = str(ROOT / "tools" / "submit.py")
     code, printed = run(tmp_path, tool, *arguments("whole.csv"))
@@ -119,9 +104,9 @@ def test_style_is_another_name_and_the_threshold_depends_on_steps(arguments, too
     assert (tmp_path / "s.csv").read_text() != written[""]
 
 
-def test_results_give_what_predicting_gives(config, weights, tools, tmp_path, arguments, workspace, capfd) -> None:
+def test_results_give_what_predicting_gives(config, eager, tools, tmp_path, arguments, workspace, capfd) -> None:
     sheets = str(workspace / "sheets" / "train_images")
-    assert tools["infer"](["-c", config, "--save_results", "--output_dir", str(tmp_path / "r"), "-o", weights]) == 0
+    assert tools["infer"](["-c", config, "--save_results", "--output_dir", str(tmp_path / "r"), "-o", eager]) == 0
     for name in ("imaterialist_2019", "imaterialist_2020"):
         flags = ["--format", name, "--infer_dir", sheets]
         assert tools["submit"]([*arguments, *flags]) == 0

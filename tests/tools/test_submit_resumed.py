@@ -8,26 +8,9 @@ import paddle
 import pytest
 
 from ppdet_ext.engine import submit
-from ppdet_ext.engine.build import build_model
-from ppdet_ext.engine.config import load_config
 from ppdet_ext.inference.submission.journal import JournalWriter
 
 SHEETS = [f"sheet_{i:05d}.jpg" for i in range(8)]
-
-
-@pytest.fixture(scope="module")
-def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of a model that has learnt nothing and sees objects everywhere."""
-    paddle.seed(0)
-    path = tmp_path_factory.mktemp("weights") / "fresh.pdparams"
-    paddle.save(build_model(load_config(config)).state_dict(), str(path))
-    return f"weights={path}"
-
-
-@pytest.fixture
-def arguments(config: str, weights: str, tmp_path: Path) -> list[str]:
-    """Some instances of each image, of some classes."""
-    return ["-c", config, "--draw_threshold", "0.3", "--output", str(tmp_path / "s.csv"), "-o", weights]
 
 
 def stop_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,12 +60,12 @@ def test_what_is_done_is_not_predicted_again(arguments, tools, tmp_path: Path, m
     (["-o", "weights={tmp}/other"], "other weights;"),
     (["--postprocess", "{tmp}/drop.yml"], "other configuration;"),
 ])  # fmt: skip
-def test_other_runs_start_anew(arguments, weights, workspace, tools, tmp_path, monkeypatch, capfd, change, told) -> None:
+def test_other_runs_start_anew(arguments, eager, workspace, tools, tmp_path, monkeypatch, capfd, change, told) -> None:
     sheets = workspace / "sheets" / "train_images"
     shutil.copytree(sheets, tmp_path / "fewer")
     (tmp_path / "fewer" / "sheet_00007.jpg").unlink()
     (tmp_path / "drop.yml").write_text("PostProcess: [DropClasses: {classes: [1]}]\n")
-    saved = paddle.load(weights.partition("=")[2])
+    saved = paddle.load(eager.partition("=")[2])
     name = next(iter(saved))
     paddle.save({**saved, name: saved[name] + 1e-3}, str(tmp_path / "other.pdparams"))
     with monkeypatch.context() as patch:
@@ -114,14 +97,14 @@ def test_progress_of_the_right_settings_comes_back(arguments, tools, tmp_path, m
 
 
 def test_class_ids_that_come_to_be_known_are_not_mixed_with_invented_ones(
-    config, weights, tools, tmp_path, monkeypatch, capfd
+    config, eager, tools, tmp_path, monkeypatch, capfd
 ) -> None:
     (tmp_path / "coco.yml").write_text(
         f"_BASE_: [{config}]\nTrainDataset: null\n"
         f"EvalDataset: !CocoJsonDataSet {{dataset_dir: {tmp_path}, anno_path: a.json, image_dir: '', check_images: none}}\n"
     )
     arguments = ["-c", str(tmp_path / "coco.yml"), "--draw_threshold", "0.3", "--format", "severstal_stage2"]
-    arguments += ["--output", str(tmp_path / "s.csv"), "-o", weights]
+    arguments += ["--output", str(tmp_path / "s.csv"), "-o", eager]
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         assert tools["submit"](arguments) == 130
