@@ -10,15 +10,15 @@ import yaml
 from ppdet_ext.errors import UserError
 
 from . import split as choose
-from .base import IMAGE_CHECKS, ON_ERROR, InstanceDataSet, image_is_usable, list_images, one_of, register_source
+from .base import IMAGE_CHECKS, ON_ERROR, image_is_usable, one_of, register_source
 from .cache import cached_arrays
+from .csv_dataset import CsvDataSet
 from .decode import image_size
 from .fashion_csv import read_rows
 from .fashion_instances import VERSION, Instances, read_instances
 from .fashion_labels import Labels, labels_of, read_labels
 from .problems import Problems
 from .record import Record
-from .surplus import without_surplus
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -35,7 +35,7 @@ HELP = """{missing}
 
 
 @register_source
-class FashionDataSet(InstanceDataSet):
+class FashionDataSet(CsvDataSet):
     """iMaterialist Fashion: `ImageId,EncodedPixels,Height,Width,ClassId` (2019), with `,AttributesIds` (2020).
 
     Every row is an instance, in one piece or several; instances overlap. In 2019's ClassId attributes follow the category
@@ -60,6 +60,8 @@ class FashionDataSet(InstanceDataSet):
         cache: keep the parsed CSV on disk, keyed by its content.
         seed: of the choices above.
     """
+
+    HELP = HELP
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class FashionDataSet(InstanceDataSet):
     def labels(self) -> Labels:
         """Read on first use. Raises: UserError where `labels_path` is missing or faulty."""
         if self._labels is None:
-            self._check_folder()
+            self._demand_folder()
             path = os.path.join(self.dataset_dir, self.labels_path)
             try:
                 self._labels = read_labels(path)
@@ -121,16 +123,7 @@ class FashionDataSet(InstanceDataSet):
         """Names by attribute id; empty where nothing names them."""
         return self.labels.attribute_names or {}
 
-    @property
-    def annotated(self) -> bool:
-        return self.anno_path is not None
-
-    @property
-    def image_folder(self) -> str:
-        return os.path.join(self.dataset_dir, self.image_dir)
-
     def _read(self) -> list[Record]:
-        self._check_folder()
         listed = self._listed_images()
         problems = Problems(self._source())
         instances = self._instances(problems)
@@ -139,29 +132,7 @@ class FashionDataSet(InstanceDataSet):
         sizes = self._usable(names, set(listed), instances, problems)
         problems.settle(self.on_error)
         records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
-        return without_surplus(
-            records,
-            source=self._source(),
-            annotated=self.annotated,
-            allow_empty=self.allow_empty,
-            empty_ratio=self.empty_ratio,
-            seed=self.seed,
-            called="instances",
-        )
-
-    def _source(self) -> str:
-        return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
-
-    def _check_folder(self) -> None:
-        if not os.path.isdir(self.dataset_dir):
-            raise UserError(HELP.format(missing=f"Data set folder {self.dataset_dir} does not exist."))
-
-    def _listed_images(self) -> list[str]:
-        if os.path.isdir(self.image_folder):
-            return list_images(self.image_folder)
-        if self.check_images == "none" and self.annotated:
-            return []
-        raise UserError(HELP.format(missing=f"Image folder {self.image_folder} does not exist."))
+        return self._without_surplus(records)
 
     def _instances(self, problems: Problems) -> Instances:
         if not self.annotated:
@@ -170,7 +141,7 @@ class FashionDataSet(InstanceDataSet):
         try:
             return self._cached(path, problems) if self.cache else self._parsed(path, problems)
         except FileNotFoundError:
-            raise UserError(HELP.format(missing=f"Annotation file {path} does not exist.")) from None
+            raise self._missing(f"Annotation file {path}") from None
         except OSError as fault:
             raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
 
@@ -193,15 +164,7 @@ class FashionDataSet(InstanceDataSet):
             names = instances.names.tolist()
             for image, label in zip(instances.image.tolist(), instances.label.tolist()):
                 classes.setdefault(names[image], set()).add(label)
-        return choose.select_images(
-            universe,
-            classes,
-            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
-            fold=self.fold,
-            num_folds=self.num_folds,
-            part=self.part,
-            seed=self.seed,
-        )
+        return self._chosen(universe, classes)
 
     def _usable(
         self, names: list[str], listed: set[str], instances: Instances, problems: Problems

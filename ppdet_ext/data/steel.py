@@ -11,19 +11,17 @@ from . import split as choose
 from .base import (
     IMAGE_CHECKS,
     ON_ERROR,
-    InstanceDataSet,
     image_is_usable,
-    list_images,
     one_of,
     register_source,
 )
 from .cache import cached_arrays
+from .csv_dataset import CsvDataSet
 from .decode import image_size
 from .problems import Problems
 from .record import Record
 from .steel_csv import SteelRows, read_pixels, read_rows
 from .steel_instances import VERSION, Instances, split_rows
-from .surplus import without_surplus
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -43,7 +41,7 @@ _Named = tuple[str, tuple[int, int]]
 
 
 @register_source
-class SteelDataSet(InstanceDataSet):
+class SteelDataSet(CsvDataSet):
     """Severstal's sheets: `ImageId,ClassId,EncodedPixels` or the older `ImageId_ClassId,EncodedPixels`.
 
     A row holds all defects of one class; every 8-connected component becomes an instance.
@@ -68,6 +66,9 @@ class SteelDataSet(InstanceDataSet):
         cache: keep the split masks on disk, keyed by the CSV's content.
         seed: of the choices above.
     """
+
+    HELP = HELP
+    EMPTY = "defects"
 
     def __init__(
         self,
@@ -108,16 +109,8 @@ class SteelDataSet(InstanceDataSet):
         if (self.height is None) != (self.width is None):
             raise UserError("height and width: set both, or neither (null reads them from the images).")
 
-    @property
-    def annotated(self) -> bool:
-        return self.anno_path is not None
-
-    @property
-    def image_folder(self) -> str:
-        return os.path.join(self.dataset_dir, self.image_dir)
-
     def _read(self) -> list[Record]:
-        listed = self._listed_images()
+        listed = self._listed_images(self.height is not None)
         problems = Problems(self._source())
         rows, instances = self._read_masks(listed, problems)
         universe = sorted(set(rows.images) | set(listed))
@@ -125,27 +118,7 @@ class SteelDataSet(InstanceDataSet):
         usable = self._usable(names, set(listed), problems)
         problems.settle(self.on_error)
         records = self._records_of(usable, {name: i for i, name in enumerate(universe)}, rows, instances)
-        return without_surplus(
-            records,
-            source=self._source(),
-            annotated=self.annotated,
-            allow_empty=self.allow_empty,
-            empty_ratio=self.empty_ratio,
-            seed=self.seed,
-            called="defects",
-        )
-
-    def _source(self) -> str:
-        return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)
-
-    def _listed_images(self) -> list[str]:
-        if not os.path.isdir(self.dataset_dir):
-            raise UserError(HELP.format(missing=f"Data set folder {self.dataset_dir} does not exist."))
-        if os.path.isdir(self.image_folder):
-            return list_images(self.image_folder)
-        if self.check_images == "none" and self.anno_path is not None and self.height is not None:
-            return []
-        raise UserError(HELP.format(missing=f"Image folder {self.image_folder} does not exist."))
+        return self._without_surplus(records)
 
     def _read_masks(self, listed: list[str], problems: Problems) -> tuple[SteelRows, Instances]:
         none = np.zeros(0, np.int64)
@@ -156,7 +129,7 @@ class SteelDataSet(InstanceDataSet):
         try:
             rows = read_rows(path, len(self.class_names), problems)
         except FileNotFoundError:
-            raise UserError(HELP.format(missing=f"Annotation file {path} does not exist.")) from None
+            raise self._missing(f"Annotation file {path}") from None
         except OSError as fault:
             raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
         return rows, self._split_rows(rows, self._sizes(rows.images, set(listed)), problems)
@@ -191,15 +164,7 @@ class SteelDataSet(InstanceDataSet):
             filled = np.unique(instances.row)
             for image, label in zip(rows.image[filled].tolist(), rows.label[filled].tolist()):
                 classes.setdefault(rows.images[image], set()).add(label)
-        return choose.select_images(
-            universe,
-            classes,
-            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
-            fold=self.fold,
-            num_folds=self.num_folds,
-            part=self.part,
-            seed=self.seed,
-        )
+        return self._chosen(universe, classes)
 
     def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[_Named]:
         """(name, size) of the images that can be used."""
