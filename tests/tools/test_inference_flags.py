@@ -55,6 +55,13 @@ def test_steps_of_a_file_lie_over_the_configuration_and_under_overrides(evaluate
     )
 
 
+def test_a_file_of_steps_that_is_not_there_is_no_configuration(tools, config: str, capsys) -> None:
+    assert tools["eval"](["-c", config, "--postprocess", "output/nowhere/tuned.yml"]) == 1
+    error = capsys.readouterr().err
+    assert "--postprocess output/nowhere/tuned.yml does not exist; tools/tune.py writes such a file" in error
+    assert "Nearest" not in error
+
+
 def test_one_view_is_the_model_and_the_same_member_twice_is_the_member(evaluated, config: str, trained: Path) -> None:
     single = "EvalReader.batch_size=1"
     plain = evaluated(single)
