@@ -38,9 +38,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Pat
     tree, origins = read_tree(file)
     if over is not None:
         if not any(Path(folder, over).exists() for folder in ("", ROOT)):
-            raise UserError(
-                f"--postprocess {over} does not exist; tools/tune.py writes such a file, tuned.yml of the run."
-            )
+            raise UserError(f"--postprocess {over} does not exist; tools/tune.py writes such a file, tuned.yml of the run.")
         upper, upper_origins = read_tree(find_config(over))
         supersede(origins, upper_origins, upper)
         merge(tree, upper)
