@@ -24,15 +24,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import ppdet_ext  # noqa: E402, F401  before paddle: it sets the threads
-from ppdet_ext.data.sample import SampleSpec, write_sample_set  # noqa: E402
-from ppdet_ext.engine import distributed, interrupt  # noqa: E402
-from ppdet_ext.engine import trainer as trainer_module  # noqa: E402
-from ppdet_ext.engine.checkpoint import Position, save_checkpoint  # noqa: E402
-from ppdet_ext.engine.config import load_config  # noqa: E402
-from ppdet_ext.engine.divergence import LossGuard  # noqa: E402
-from ppdet_ext.engine.hooks import Hook, MetricsFile, SaveCheckpoints  # noqa: E402
-from ppdet_ext.engine.train import train  # noqa: E402
+import ppdet_ext.register  # noqa: E402, F401  before paddle: it sets the threads
+from ppdet_ext import distributed  # noqa: E402
+from ppdet_ext.checkpoint import Position, save_checkpoint  # noqa: E402
+from ppdet_ext.config.load import load_config  # noqa: E402
+from ppdet_ext.data.synthetic import SampleSpec, write_sample_set  # noqa: E402
+from ppdet_ext.distributed import interrupt  # noqa: E402
+from ppdet_ext.training import trainer as trainer_module  # noqa: E402
+from ppdet_ext.training.hooks import Hook, MetricsFile, SaveCheckpoints  # noqa: E402
+from ppdet_ext.training.loss_guard import LossGuard  # noqa: E402
+from ppdet_ext.training.train import train  # noqa: E402
 
 
 def _bare_begin(guard: LossGuard, trainer: Any) -> None:

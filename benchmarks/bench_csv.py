@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def open_once(folder: Path, check: str) -> None:
-    from ppdet_ext.data import SteelDataSet
+    from ppdet_ext.data.datasets import SteelDataSet
 
     imported = peak_mebibytes()
     start = time.perf_counter()

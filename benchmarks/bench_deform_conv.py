@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ppdet_ext  # noqa: F401, I001  first: it sets threads
+import ppdet_ext.register  # noqa: F401, I001  first: it sets threads
 import paddle
 import paddle.nn.functional as F
-from ppdet_ext.modeling.deform_conv import deform_conv2d
+from ppdet_ext.modeling.ops.deform_conv import deform_conv2d
 
 LAYERS = {
     "X101 c3": (512, 64, 32, 200),

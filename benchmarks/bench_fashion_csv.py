@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def open_once(folder: Path, check: str) -> None:
-    from ppdet_ext.data import FashionDataSet
+    from ppdet_ext.data.datasets import FashionDataSet
 
     imported = peak_mebibytes()
     start, processor = time.perf_counter(), time.process_time()

@@ -66,8 +66,8 @@ def make_batch(height: int, width: int, objects: int = 10) -> dict:
 
 
 def build_ours() -> Callable[[int], object]:
-    from ppdet_ext.engine.build import build_model
-    from ppdet_ext.engine.config import load_config
+    from ppdet_ext.config.load import load_config
+    from ppdet_ext.host.build import build_model
 
     model = build_model(load_config("configs/htc/steel.yml", ["HTCResNet.freeze_at=0", "HTCResNet.norm_eval=true"]))
     model.roi_head.score_threshold, model.roi_head.nms_iou = -1.0, 0.99

@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ppdet_ext.data import SteelDataSet, build_loader
+from ppdet_ext.data.datasets import SteelDataSet
+from ppdet_ext.data.loading import build_loader
 from ppdet_ext.structures import Rle
 
 HEIGHT, WIDTH = 256, 1600

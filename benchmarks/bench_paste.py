@@ -20,8 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ppdet_ext.inference.paste import paste_masks
 from ppdet_ext.structures import Rle
+from ppdet_ext.structures.paste import paste_masks
 
 S = 28
 

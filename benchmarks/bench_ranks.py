@@ -48,9 +48,9 @@ def train(config: str, ranks: int, threads: int, steps: int, batch: int, folder:
 STEPS = """
 import sys
 sys.path.insert(0, {root!r})
-from ppdet_ext.engine import cli
-from ppdet_ext.engine.hooks import Hook
-from ppdet_ext.engine.train import train
+from ppdet_ext.commands import cli
+from ppdet_ext.training.hooks import Hook
+from ppdet_ext.training.train import train
 
 class Steps(Hook):
     def after_step(self, trainer):

@@ -94,9 +94,9 @@ def ours(task: str, data: dict) -> Callable[[], dict]:
     """A function that runs the task once in this project."""
     import ppdet_ext  # noqa: F401, I001  first: it sets threads and silences the host
     import paddle
-    from ppdet_ext.engine.build import build_model
-    from ppdet_ext.engine.config import load_config
-    from ppdet_ext.modeling.ground_truth import GroundTruth
+    from ppdet_ext.host.build import build_model
+    from ppdet_ext.config.load import load_config
+    from ppdet_ext.modeling.detection.ground_truth import GroundTruth
     from ppdet_ext.structures import Rle
     from recipe_weights import give_weights
 

@@ -15,9 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ppdet_ext  # noqa: F401, I001  first: it sets threads
+import ppdet_ext.register  # noqa: F401, I001  first: it sets threads
 import paddle
-from ppdet_ext.modeling.roi_align import Pyramid
+from ppdet_ext.modeling.ops.roi_align import Pyramid
 
 
 def main() -> None:

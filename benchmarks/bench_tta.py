@@ -61,11 +61,12 @@ def predictor(args: argparse.Namespace) -> tuple[Callable[[dict], list], list]:
     """What predicts a batch of `ViewLoader`, and the reader's sample_transforms."""
     import paddle
 
-    from ppdet_ext.data.record import Record, sample_of
-    from ppdet_ext.engine.build import build_model
-    from ppdet_ext.engine.config import load_config
+    from ppdet_ext.config.load import load_config
+    from ppdet_ext.data.transforms.sample import sample_of
+    from ppdet_ext.host.build import build_model
     from ppdet_ext.inference.ensemble import Ensemble, Member
     from ppdet_ext.inference.views import Views
+    from ppdet_ext.structures import Record
 
     cfg = load_config(args.config)
     paddle.seed(0)
@@ -94,8 +95,8 @@ def predictor(args: argparse.Namespace) -> tuple[Callable[[dict], list], list]:
 
 def work(args: argparse.Namespace) -> None:
     """Predict the folder's pictures and print peak MB, seconds of each image but the first, and detections."""
-    from ppdet_ext.data import ImageFolder
-    from ppdet_ext.data.view_loader import ViewLoader
+    from ppdet_ext.data.datasets import ImageFolder
+    from ppdet_ext.data.loading.view_loader import ViewLoader
 
     predict, transforms = predictor(args)
     seconds, found, began = [], 0, time.perf_counter()

@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 from tuning_cases import Drawn, names_of
 
 from ppdet_ext.evaluation import tuning_metric
-from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.inference.candidate_file import quantised, restored
+from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.pipeline import pipeline_value
 from ppdet_ext.tuning.report import format_ladder
 from ppdet_ext.tuning.search import Limits, Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.stored import quantised, restored
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 
 CLASSES = 46

@@ -17,11 +17,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ppdet_ext  # noqa: F401, I001  first: it sets threads
+import ppdet_ext.register  # noqa: F401, I001  first: it sets threads
 import paddle
 import paddle.nn.functional as F
-from ppdet_ext.modeling.layers import add_bias
-from ppdet_ext.modeling.winograd import conv3x3
+from ppdet_ext.modeling.ops.layers import add_bias
+from ppdet_ext.modeling.ops.winograd import conv3x3
 
 SHAPES = [(128, 256, 14, 14), (32, 256, 14, 14), (1, 256, 64, 400), (1, 256, 32, 200), (1, 256, 16, 100), (1, 128, 64, 400)]
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 sys.path.insert(0, str(ROOT))
 
-import ppdet_ext  # noqa: F401, I001, E402  first: it sets threads
+import ppdet_ext.register  # noqa: F401, I001, E402  first: it sets threads
 import reference_checks  # noqa: E402
 from reference_checks import CASES, Check  # noqa: E402
 from reference_training import TRAINED, Training, sgd  # noqa: E402

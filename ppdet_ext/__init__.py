@@ -1,9 +1,11 @@
-"""Hybrid Task Cascade for PaddleDetection. Importing this package registers its parts in ppdet's workspace."""
+"""Hybrid Task Cascade for PaddleDetection, on data sets of run-length-encoded masks.
 
-from . import compat
+Importing this package sets threads and malloc up, and nothing else; `import ppdet_ext.register` makes its parts known to
+ppdet.
+"""
 
-compat.tune_environment()
-compat.keep_freed_memory()
-compat.import_host()
+from . import environment
 
-from . import data, modeling  # noqa: E402, F401  the environment is read when paddle is imported
+environment.tune_environment()
+environment.keep_freed_memory()
+environment.quiet_imports()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
+import ppdet_ext.register  # noqa: F401  before paddle, so that its settings hold in tests too
 
 # Paddle logs through the root logger; without a handler, logging would bind one to the first test's captured stderr.
 logging.getLogger().addHandler(logging.NullHandler())

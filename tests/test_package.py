@@ -8,12 +8,13 @@ import paddle
 import pytest
 from ppdet.core.workspace import global_config
 
-from ppdet_ext import compat
+from ppdet_ext import environment
+from ppdet_ext.host import compat
 
 
 def test_import_is_quiet_and_registers(root):
     code = (
-        "import ppdet_ext; from ppdet.core.workspace import global_config as g; "
+        "import ppdet_ext.register; from ppdet.core.workspace import global_config as g; "
         "assert {'HybridTaskCascade', 'HTCRoIHead', 'SteelDataSet', 'CocoJsonDataSet', 'FashionDataSet', 'MixedDataSet'} "
         "<= set(g), sorted(g)"
     )
@@ -41,19 +42,19 @@ def test_muted_block_gives_its_noise_out_when_it_fails(capfd):
     [("AuthenticAMD", "sse avx2 avx512f", "7"), ("AuthenticAMD", "sse avx2", "5"), ("GenuineIntel", "avx512f", None)],
 )
 def test_matrix_library_is_told_about_amd(monkeypatch, vendor, flags, kind):
-    monkeypatch.setattr(compat, "cpu_facts", lambda: {"vendor_id": vendor, "flags": flags})
+    monkeypatch.setattr(environment, "cpu_facts", lambda: {"vendor_id": vendor, "flags": flags})
     # setenv first, so that what the call sets is taken back after the test.
     monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "x")
     monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
-    compat.tune_environment()
+    environment.tune_environment()
     assert os.environ.get("MKL_DEBUG_CPU_TYPE") == kind
 
 
 def test_settings_of_the_user_stay(monkeypatch):
-    monkeypatch.setattr(compat, "cpu_facts", lambda: {"vendor_id": "AuthenticAMD", "flags": ""})
+    monkeypatch.setattr(environment, "cpu_facts", lambda: {"vendor_id": "AuthenticAMD", "flags": ""})
     monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "3")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    compat.tune_environment()
+    environment.tune_environment()
     assert (os.environ["MKL_DEBUG_CPU_TYPE"], os.environ["OMP_NUM_THREADS"]) == ("3", "1")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.average_weights import average_checkpoints, average_parser
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.average import average_checkpoints, average_parser
 
     return cli.run_tool(
         average_parser(),

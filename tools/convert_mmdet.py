@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.mmdet.convert import convert, convert_back, convert_parser
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.convert_mmdet import convert, convert_back, convert_parser
 
     def command(args):
         cfg = cli.config_of(args)

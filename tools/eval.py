@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.eval import evaluate
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.eval import evaluate
 
     return cli.run_tool(
         cli.eval_parser(),

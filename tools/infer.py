@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.infer import infer
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.infer import infer
 
     return cli.run_tool(
         cli.infer_parser(),

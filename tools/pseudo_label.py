@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.pseudo_label import parse_scores, pseudo_label, pseudo_label_parser
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.pseudo_label import parse_scores, pseudo_label, pseudo_label_parser
 
     return cli.run_tool(
         pseudo_label_parser(),

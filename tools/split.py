@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.split import make_split, split_parser
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.split import make_split, split_parser
 
     return cli.run_tool(
         split_parser(),

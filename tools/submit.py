@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.submit import STYLES, submit, submit_parser
+    from ppdet_ext.commands import cli
+    from ppdet_ext.commands.submit import STYLES, submit, submit_parser
 
     return cli.run_tool(
         submit_parser(),

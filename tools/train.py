@@ -8,8 +8,8 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli
-    from ppdet_ext.engine.train import train
+    from ppdet_ext.commands import cli
+    from ppdet_ext.training.train import train
 
     given = list(sys.argv[1:] if argv is None else argv)
     return cli.run_tool(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (see `run_tool`)."""
-    from ppdet_ext.engine import cli, tune
+    from ppdet_ext.commands import cli, tune
 
     return cli.run_tool(tune.tune_parser(), lambda args: tune.run(args, cli.config_of(args), argv), argv)
 

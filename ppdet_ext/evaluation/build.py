@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import METRICS
 
-from .metric import METRICS, CellMetric, Metric
+from .metric import CellMetric, Metric
 
 
 def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:

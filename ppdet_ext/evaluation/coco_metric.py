@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
-from ppdet_ext.files import write_atomically
-from ppdet_ext.structures import Detections
+from ppdet_ext.files.atomic import write_atomically
+from ppdet_ext.host.registry import METRICS
+from ppdet_ext.structures import Detections, Record
 
-from .coco_tables import ground_truth, predicted
-from .metric import METRICS, Metric
+from .coco_data import ground_truth, predicted
+from .metric import Metric
 
 FILE_NAMES = {"bbox": "bbox.json", "segm": "mask.json"}  # ppdet's names
 

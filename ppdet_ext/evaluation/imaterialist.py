@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ppdet_ext.data.base import one_of
-from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.host.registry import one_of, register_metric
+from ppdet_ext.structures import Record, Rle
 
-from .metric import NOWHERE, CellMetric, Truth, register_metric
+from .metric import NOWHERE, CellMetric, Truth
 
 # k/20, rounded once. An IoU is rounded once too, and two fractions of so few pixels are either equal or further apart than
 # rounding: so `iou > threshold` is exact, at .6 and .7 too.

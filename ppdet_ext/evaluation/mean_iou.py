@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .metric import NOWHERE, register_metric
+from ppdet_ext.host.registry import register_metric
+
+from .metric import NOWHERE
 from .pixel_counts import PixelCountMetric
 
 

@@ -6,23 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ppdet.core.workspace import register
 
-from ppdet_ext.data.base import InstanceDataSet
-from ppdet_ext.data.record import Record
+from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures import Detections, Record, Rle
 
 logger = logging.getLogger("ppdet_ext")
 
-METRICS: dict[str, type["Metric"]] = {}
 NOWHERE = -1.0  # the number of a class that is neither annotated nor predicted, as in pycocotools
-
-
-def register_metric(cls: type["Metric"]) -> type["Metric"]:
-    """Make a metric known to `metric:` and `--metric`; its options are the section of its name."""
-    METRICS[cls.__name__] = cls
-    return register(cls)
 
 
 class Metric:

@@ -9,8 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ppdet_ext.data.record import Record
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures import Detections, Record, Rle
 
 # Red, green, blue and amber first, for the four steel classes.
 PALETTE: tuple[tuple[int, int, int], ...] = (

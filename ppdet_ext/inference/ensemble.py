@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from ppdet_ext.data.record import Sample
+from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling import HTCRoIHead, HybridTaskCascade
-from ppdet_ext.modeling.regions import stack
+from ppdet_ext.modeling.detection import HTCRoIHead, HybridTaskCascade
+from ppdet_ext.modeling.detection.regions import stack
+from ppdet_ext.structures.candidates import Candidates
 
-from .candidates import Candidates
+from .feature_passes import Sight, Sights
 from .merge import WeightedMean, merge_proposals, per_class
-from .sights import Sight, Sights
 from .views import Views
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppdet_ext.modeling.box_ops import nms
+from ppdet_ext.modeling.ops.boxes import nms
 
 
 class WeightedMean:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppdet_ext.data.pipeline import BatchMaker
-from ppdet_ext.data.record import Sample
+from ppdet_ext.data.loading.batch_maker import BatchMaker
 from ppdet_ext.data.transforms import NormalizeToCHW, ReadImage, ResizeFixed, ResizeShortEdge
 from ppdet_ext.data.transforms.flip import flip_horizontal, flip_vertical
+from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
 
 # Name -> (mirrored left and right, mirrored top and bottom).

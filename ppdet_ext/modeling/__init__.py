@@ -1,9 +1,3 @@
-"""HTC's parts; importing them registers them in ppdet's workspace."""
+"""Models and their parts. Importing this room imports ppdet, without its noise."""
 
-from .htc import HybridTaskCascade
-from .htc_roi_head import HTCRoIHead
-from .resnet import HTCResNet
-from .rpn import HTCRPNHead
-from .semantic_head import FusedSemanticHead
-
-__all__ = ["FusedSemanticHead", "HTCRPNHead", "HTCResNet", "HTCRoIHead", "HybridTaskCascade"]
+import ppdet_ext.host  # noqa: F401  before anything of ppdet

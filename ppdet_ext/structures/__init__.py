@@ -1,6 +1,8 @@
-"""Value classes that travel through the package: a mask, and the detections of one image."""
+"""Value classes that travel through the package: a mask, and what is known, suspected and found in one image."""
 
-from ppdet_ext.structures.detections import Detections
-from ppdet_ext.structures.rle import Rle
+from .candidates import Candidates
+from .detections import Detections
+from .record import Record
+from .rle import Rle
 
-__all__ = ["Detections", "Rle"]
+__all__ = ["Candidates", "Detections", "Record", "Rle"]

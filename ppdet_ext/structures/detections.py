@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppdet_ext.structures.rle import Rle
+from .rle import Rle
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import rle_codec, rle_polygons, rle_regions
+
+from . import rle_codec, rle_polygons, rle_regions
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.evaluation.metric import CellMetric
-from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.inference.postprocess import PostProcess
+from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.structures import Record
+from ppdet_ext.structures.candidates import Candidates
 
 
 def pipeline_value(

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from ppdet_ext.data.record import Record
+from ppdet_ext.distributed.forked import forked
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.metric import CellMetric
-from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.structures import Record
+from ppdet_ext.structures.candidates import Candidates
 
-from .column import Column, Prepared
-from .processes import forked
+from .class_scorer import Column, Prepared
 from .setting import Setting
 
 FEW = 2000  # candidates for which processes are not worth their start

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ppdet_ext.inference.postprocess import PostProcess, class_keys, per_class
+from ppdet_ext.postprocess import PostProcess, class_keys, per_class
 
 
 class Thresholds(NamedTuple):

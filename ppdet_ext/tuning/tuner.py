@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.evaluation.metric import CellMetric
-from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.inference.candidate_file import LEVELS, restored
+from ppdet_ext.structures import Record
+from ppdet_ext.structures.candidates import Candidates
 
-from .folds import CrossValidation, assign_folds, cross_validate
+from .cross_validation import CrossValidation, assign_folds, cross_validate
 from .pipeline import pipeline_value
 from .scorer import Scorer
 from .search import Limits, Rung, Search
 from .setting import Setting, moved_steps
-from .stored import LEVELS, restored
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
 logger = logging.getLogger("ppdet_ext.engine")

@@ -9,10 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import CocoMetric, format_classwise
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures import Detections, Record, Rle
 
 SIZE = 160, 220
 NAMES = ["pit", "scratch", "blotch"]

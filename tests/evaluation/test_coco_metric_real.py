@@ -7,9 +7,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_ext.data import CocoJsonDataSet, Record
+from ppdet_ext.data.datasets import CocoJsonDataSet
 from ppdet_ext.evaluation import CocoMetric
-from ppdet_ext.structures import Detections
+from ppdet_ext.structures import Detections, Record
 
 
 def jittered(rng: np.random.Generator, record: Record) -> Detections:

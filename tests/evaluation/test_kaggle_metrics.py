@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from metric_cases import Case, detections_of, record_of
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import (
-    METRICS,
     CellMetric,
     CocoMaskAP,
     CocoMetric,
@@ -19,7 +17,8 @@ from ppdet_ext.evaluation import (
     build_metric,
     tuning_metric,
 )
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.host.registry import METRICS
+from ppdet_ext.structures import Detections, Record, Rle
 
 SIZE = 10, 20
 

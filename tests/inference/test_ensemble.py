@@ -12,7 +12,7 @@ from view_cases import NATIVE, RESIZED, assert_same, batch_of, fixed, found_by, 
 
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.inference.ensemble import Ensemble, Member
-from ppdet_ext.inference.sights import Sight
+from ppdet_ext.inference.feature_passes import Sight
 from ppdet_ext.inference.views import Views
 
 

@@ -90,7 +90,7 @@ def test_stage_settings_must_agree_in_length():
 
 
 def test_semantic_feature_must_fit_the_pyramid():
-    from ppdet_ext.modeling import FusedSemanticHead, HTCRoIHead
+    from ppdet_ext.modeling.detection import FusedSemanticHead, HTCRoIHead
 
     with pytest.raises(ValueError, match="32 channels, the pyramid 16"):
         HTCRoIHead(16, semantic_head=FusedSemanticHead(16, 4, channels=32))

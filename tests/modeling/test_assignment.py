@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.assignment import IGNORED, NEGATIVE, IoUAssigner, RoISampler, choose, sample_balanced
-from ppdet_ext.modeling.box_ops import multiclass_nms, nms, pairwise_iou
+from ppdet_ext.modeling.detection.assignment import IGNORED, NEGATIVE, IoUAssigner, RoISampler, choose, sample_balanced
+from ppdet_ext.modeling.ops.boxes import multiclass_nms, nms, pairwise_iou
 
 BOX = np.array([[0, 0, 10, 10]], np.float32)
 

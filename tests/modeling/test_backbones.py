@@ -3,8 +3,8 @@
 import paddle
 import pytest
 
-from ppdet_ext.modeling import HTCResNet
-from ppdet_ext.modeling.deform_conv import DeformConv2D
+from ppdet_ext.modeling.backbones import HTCResNet
+from ppdet_ext.modeling.ops.deform_conv import DeformConv2D
 
 
 def build(**settings) -> HTCResNet:

@@ -5,14 +5,14 @@ import paddle
 import pytest
 from reference_model import cascade_mask_rcnn, mask_rcnn, random_batch, small_model
 
-from ppdet_ext.engine.build import build_model
-from ppdet_ext.engine.config import load_config
-from ppdet_ext.modeling import HTCRPNHead, HybridTaskCascade
-from ppdet_ext.modeling.assignment import RoISample
-from ppdet_ext.modeling.box_head import BoxHead
-from ppdet_ext.modeling.box_ops import decode, encode, multiclass_nms, nms
-from ppdet_ext.modeling.ground_truth import GroundTruth
-from ppdet_ext.modeling.smooth_l1 import smooth_l1
+from ppdet_ext.config.load import load_config
+from ppdet_ext.host.build import build_model
+from ppdet_ext.modeling.detection import HTCRPNHead, HybridTaskCascade
+from ppdet_ext.modeling.detection.assignment import RoISample
+from ppdet_ext.modeling.detection.box_head import BoxHead
+from ppdet_ext.modeling.detection.ground_truth import GroundTruth
+from ppdet_ext.modeling.ops.boxes import decode, encode, multiclass_nms, nms
+from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 

@@ -9,7 +9,7 @@ import pytest
 from paddle import nn
 
 from ppdet_ext.errors import DivergenceError
-from ppdet_ext.modeling.deform_conv import DeformConv2D, deform_conv2d
+from ppdet_ext.modeling.ops.deform_conv import DeformConv2D, deform_conv2d
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from ppdet_ext.modeling.anchors import AnchorGrid
-from ppdet_ext.modeling.box_ops import decode, encode, multiclass_nms, nms
-from ppdet_ext.modeling.layers import add_bias
-from ppdet_ext.modeling.mask_targets import mask_targets
-from ppdet_ext.modeling.roi_align import Pyramid
-from ppdet_ext.modeling.semantic_head import FusedSemanticHead
-from ppdet_ext.modeling.smooth_l1 import smooth_l1
+from ppdet_ext.modeling.detection.anchors import AnchorGrid
+from ppdet_ext.modeling.detection.mask_targets import mask_targets
+from ppdet_ext.modeling.detection.semantic_head import FusedSemanticHead
+from ppdet_ext.modeling.ops.boxes import decode, encode, multiclass_nms, nms
+from ppdet_ext.modeling.ops.layers import add_bias
+from ppdet_ext.modeling.ops.roi_align import Pyramid
+from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
 
 STDS = [(1, 1, 1, 1), (0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067)]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import paddle
 
-from ppdet_ext.modeling.mask_head import HTCMaskHead
+from ppdet_ext.modeling.detection.mask_head import HTCMaskHead
 
 
 def test_own_class_is_that_class_of_all():

@@ -7,7 +7,7 @@ import pytest
 import reference_checks
 from reference_checks import CASES, Check
 
-from ppdet_ext.modeling import winograd
+from ppdet_ext.modeling.ops import winograd
 
 
 def expect(checks: list[Check], keys: str) -> None:

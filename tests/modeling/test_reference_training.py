@@ -7,7 +7,7 @@ from reference_checks import Check
 from reference_training import TRAINED, Training, sgd
 from reference_zoo import build
 
-from ppdet_ext.modeling import winograd
+from ppdet_ext.modeling.ops import winograd
 
 
 def bad(checks: list[Check]) -> list[Check]:

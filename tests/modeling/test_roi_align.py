@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.errors import DivergenceError
-from ppdet_ext.modeling.bilinear import bin_weights
-from ppdet_ext.modeling.roi_align import Pyramid
+from ppdet_ext.modeling.ops.bilinear import bin_weights
+from ppdet_ext.modeling.ops.roi_align import Pyramid
 
 STRIDES = [4, 8, 16, 32]
 

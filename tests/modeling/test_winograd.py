@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling import winograd, winograd_canvas
-from ppdet_ext.modeling.layers import conv, speed_up
+from ppdet_ext.modeling.ops import winograd, winograd_canvas
+from ppdet_ext.modeling.ops.layers import conv, speed_up
 
 
 def arrays(n: int, channels: int, outputs: int, height: int, width: int, seed: int = 0) -> list[paddle.Tensor]:
@@ -104,7 +104,7 @@ def test_frozen_tensors_get_no_gradient_and_the_others_theirs(frozen):
 def test_forked_process_computes(root):
     code = """
 import ppdet_ext, os, paddle, signal
-from ppdet_ext.modeling.winograd import conv3x3
+from ppdet_ext.modeling.ops.winograd import conv3x3
 x, w, b = paddle.ones([40, 2, 14, 14]), paddle.ones([2, 2, 3, 3]), paddle.zeros([2])
 conv3x3(x, w, b)
 if child := os.fork():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ppdet_ext.data.sample import SampleSpec, write_sample_set
+from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
 
 ROOT = Path(__file__).resolve().parents[2]
 # Five steps in an epoch, whether one rank takes two images in each or two ranks one: an odd number for accumulation.

@@ -13,7 +13,7 @@ from faults import FileSizeLimit, KillInSave, Strike
 from forked_runs import Outcome, run
 from same_run import differences
 
-from ppdet_ext.engine.checkpoint import newest_checkpoint
+from ppdet_ext.checkpoint import newest_checkpoint
 from ppdet_ext.errors import UserError
 from tests.resume.cells import Setting
 

@@ -26,7 +26,7 @@ def decode(text: str, height: int, width: int) -> np.ndarray:
 
 
 def test_real_rows_in_the_repository(root: Path) -> None:
-    found = rows(root / "tests/data/severstal_rows.csv")
+    found = rows(root / "tests/fixtures/severstal_rows.csv")
     assert len(found) >= 8
     for row in found:
         rle = Rle.from_kaggle(row["EncodedPixels"], 256, 1600)

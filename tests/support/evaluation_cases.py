@@ -12,12 +12,14 @@ import numpy as np
 import paddle
 from tiny_data import HEIGHT, write_coco, write_jpeg
 
-from ppdet_ext.data import CocoJsonDataSet, build_loader
-from ppdet_ext.engine import distributed, interrupt
-from ppdet_ext.engine.evaluator import Evaluation, run_evaluation
-from ppdet_ext.engine.hooks import Evaluate
+from ppdet_ext import distributed
+from ppdet_ext.data.datasets import CocoJsonDataSet
+from ppdet_ext.data.loading import build_loader
+from ppdet_ext.distributed import interrupt
 from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.evaluation.run import Evaluation, run_evaluation
 from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.training.hooks import Evaluate
 
 IMAGES, BATCH = 21, 2
 FOLDER = "EVALUATION_CASES_DATA"

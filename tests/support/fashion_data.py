@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tiny_data import HEIGHT, WIDTH, block, write_jpeg
 
-from ppdet_ext.data import FashionDataSet
+from ppdet_ext.data.datasets import FashionDataSet
 
 # Not in the order of their ids, and with gaps.
 LABELS = {

@@ -15,7 +15,7 @@ SIGKILL = int(signal.SIGKILL)
 
 def add_hook(hook: Any) -> None:
     """Let `train` of this process call `hook` too."""
-    from ppdet_ext.engine import train as module
+    from ppdet_ext.training import train as module
 
     original = module.train
     module.train = lambda *args, hooks=(), **kwargs: original(*args, hooks=(*hooks, hook), **kwargs)
@@ -42,7 +42,7 @@ class Strike:
             add_hook(self._hook())
 
     def _hook(self) -> Any:
-        from ppdet_ext.engine.hooks import Hook
+        from ppdet_ext.training.hooks import Hook
 
         def strike(hook: Any, trainer: Any) -> None:
             if trainer.epoch == self.epoch and (self.moment != "after_step" or trainer.step == self.step):
@@ -64,7 +64,7 @@ class KillInSave:
     count: int
 
     def __call__(self, rank: int) -> None:
-        from ppdet_ext.engine.hooks import Hook
+        from ppdet_ext.training.hooks import Hook
 
         done = []
 
@@ -129,7 +129,7 @@ class LossScalerOnCpu:
         import paddle
         from paddle.amp import grad_scaler
 
-        from ppdet_ext.engine import train as module
+        from ppdet_ext.training import train as module
 
         class Scaler(paddle.amp.GradScaler):
             def __init__(self, **kwargs: Any) -> None:
@@ -156,7 +156,7 @@ class ApThatPeaks:
     """
 
     def __call__(self, rank: int) -> None:
-        from ppdet_ext.engine.hooks import Evaluate
+        from ppdet_ext.training.hooks import Evaluate
 
         after_epoch = Evaluate.after_epoch
 
@@ -178,8 +178,8 @@ class Forget:
     def __call__(self, rank: int) -> None:
         import paddle
 
-        from ppdet_ext.data.loader import Loader
-        from ppdet_ext.engine.hooks import AverageWeights, MetricsFile, SaveCheckpoints
+        from ppdet_ext.data.loading.loader import Loader
+        from ppdet_ext.training.hooks import AverageWeights, MetricsFile, SaveCheckpoints
 
         def nothing(*args: Any, **kwargs: Any) -> None:
             return None

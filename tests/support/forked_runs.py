@@ -88,7 +88,7 @@ def _wait(processes: Sequence[multiprocessing.Process], deadline: float) -> bool
 def _server() -> multiprocessing.context.ForkServerContext:
     """The server, started by the first call."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ppdet_ext.engine.train", "ppdet_ext.engine.cli"])
+    context.set_forkserver_preload([__name__, "ppdet_ext.training.train", "ppdet_ext.commands.cli"])
     # The server takes over this environment, and what is imported there reads it.
     before = dict(os.environ)
     paths = [str(ROOT), str(Path(__file__).parent)]

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 from tiny_data import HEIGHT, WIDTH
 
-from ppdet_ext.data import SteelDataSet
+from ppdet_ext.data.datasets import SteelDataSet
 
 TRANSFORMS = [
     {"ReadImage": {}},

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.evaluation import Metric
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures import Detections, Record, Rle
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import paddle
 
-from ppdet_ext.engine import distributed
+from ppdet_ext import distributed
 from ppdet_ext.errors import RankError
 
 

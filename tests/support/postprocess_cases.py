@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.inference.postprocess import STEPS, PostProcess, Step
+from ppdet_ext.host.registry import STEPS
+from ppdet_ext.postprocess import PostProcess, Step
 from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures.candidates import Candidates
 
 SIZE = 24, 32
 NAMES, IDS = ["shirt", "shoe", "bag"], [7, 40, 12]

@@ -8,10 +8,11 @@ import numpy as np
 import paddle
 from reference_model import cascade_mask_rcnn, mask_rcnn, random_batch, small_model
 
-from ppdet_ext.engine import distributed
+from ppdet_ext import distributed
 from ppdet_ext.errors import DivergenceError
-from ppdet_ext.modeling import HybridTaskCascade, winograd
-from ppdet_ext.modeling.losses import Losses
+from ppdet_ext.modeling.detection import HybridTaskCascade
+from ppdet_ext.modeling.detection.losses import Losses
+from ppdet_ext.modeling.ops import winograd
 
 ARCHITECTURES: dict[str, Callable[[], HybridTaskCascade]] = {
     # So many samples of so few proposals that the images differ in how many there are.

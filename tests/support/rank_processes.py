@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ppdet_ext.engine.distributed import session
-from ppdet_ext.engine.distributed.connections import Address, connect, serve
+from ppdet_ext.distributed import session
+from ppdet_ext.distributed.connections import Address, connect, serve
 from ppdet_ext.errors import RankError
 
 SECONDS = 60

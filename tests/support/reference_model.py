@@ -5,8 +5,9 @@ import paddle
 from ppdet.modeling.necks.fpn import FPN
 from recipe_weights import give_weights
 
-from ppdet_ext.modeling import FusedSemanticHead, HTCResNet, HTCRoIHead, HTCRPNHead, HybridTaskCascade
-from ppdet_ext.modeling.ground_truth import GroundTruth
+from ppdet_ext.modeling.backbones import HTCResNet
+from ppdet_ext.modeling.detection import FusedSemanticHead, HTCRoIHead, HTCRPNHead, HybridTaskCascade
+from ppdet_ext.modeling.detection.ground_truth import GroundTruth
 from ppdet_ext.structures import Rle
 
 TRAIN_SIZES = [(256, 320), (240, 304)]

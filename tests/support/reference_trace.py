@@ -9,8 +9,8 @@ import paddle.nn.functional as F
 from recipe import image
 from reference_model import TRAIN_SIZES, training_truth
 
-from ppdet_ext.modeling.box_ops import encode
-from ppdet_ext.modeling.features import Features
+from ppdet_ext.modeling.detection.features import Features
+from ppdet_ext.modeling.ops.boxes import encode
 from ppdet_ext.structures import Detections
 
 SIZE = (256, 320)

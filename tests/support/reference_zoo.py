@@ -4,7 +4,8 @@ from ppdet.modeling.necks.fpn import FPN
 from recipe_weights import give_weights
 from reference_model import reference_model, small_model
 
-from ppdet_ext.modeling import FusedSemanticHead, HTCResNet, HTCRoIHead, HTCRPNHead, HybridTaskCascade
+from ppdet_ext.modeling.backbones import HTCResNet
+from ppdet_ext.modeling.detection import FusedSemanticHead, HTCRoIHead, HTCRPNHead, HybridTaskCascade
 
 _PLAIN = {"interleaved": False, "mask_info_flow": False, "score_threshold": 0.05}
 _ONE_STAGE = {

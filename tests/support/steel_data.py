@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tiny_data import HEIGHT, WIDTH
 
-from ppdet_ext.data import SteelDataSet
+from ppdet_ext.data.datasets import SteelDataSet
 
 
 def opened(folder: Path, **options) -> SteelDataSet:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from ppdet_ext.data import Sample
+from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.structures import Rle
 
 MARK = 40

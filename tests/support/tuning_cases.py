@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppdet_ext.data.record import Record
-from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.inference.paste import paste_masks
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Record, Rle
+from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures.paste import paste_masks
 
 SIDE = 28
 

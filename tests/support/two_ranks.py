@@ -58,7 +58,7 @@ def _run(rank: int, ports: list[int], folder: Path, cases: dict[str, Callable[[i
     os.environ.update(environment(rank, ports))
     import paddle
 
-    from ppdet_ext.engine import distributed
+    from ppdet_ext import distributed
 
     paddle.set_device("cpu")
     distributed.start()

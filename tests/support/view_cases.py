@@ -7,11 +7,12 @@ from recipe import image
 from recipe_weights import give_weights
 from reference_model import mask_rcnn, reference_model
 
-from ppdet_ext.data.record import Record, Sample, sample_of
-from ppdet_ext.inference.candidates import Candidates
+from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.inference.ensemble import Ensemble
 from ppdet_ext.inference.views import Views
-from ppdet_ext.modeling import HybridTaskCascade
+from ppdet_ext.modeling.detection import HybridTaskCascade
+from ppdet_ext.structures import Record
+from ppdet_ext.structures.candidates import Candidates
 
 NATIVE = [{"ReadImage": {}}, {"NormalizeToCHW": {}}]
 RESIZED = [{"ReadImage": {}}, {"ResizeFixed": {"height": 150, "width": 220}}, {"NormalizeToCHW": {}}]

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from tuning_cases import Drawn, names_of
 
-from ppdet_ext.data.record import Record
 from ppdet_ext.evaluation import tuning_metric
-from ppdet_ext.inference.candidates import Candidates
-from ppdet_ext.structures import Rle
-from ppdet_ext.tuning.folds import assign_folds, cross_validate
+from ppdet_ext.inference.candidate_file import quantised
+from ppdet_ext.structures import Record, Rle
+from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.tuning.cross_validation import assign_folds, cross_validate
 from ppdet_ext.tuning.search import Limits, Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.stored import quantised
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 
 START = Thresholds(0.01, 0.5, 0.5, 0)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..base import register_transform
-from ..record import Sample
+from ppdet_ext.host.registry import register_transform
+
 from .arguments import number_in
+from .sample import Sample
 
 
 @register_transform

@@ -5,8 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..base import register_transform
-from ..record import Sample
+from ppdet_ext.host.registry import register_transform
+
+from .sample import Sample
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ppdet_ext.host.registry import register_transform
 from ppdet_ext.structures import Rle
 
-from ..base import register_transform
-from ..record import Sample
+from .sample import Sample
 
 
 def crop_sample(sample: Sample, top: int, left: int, height: int, width: int, min_area: int = 1) -> Sample:

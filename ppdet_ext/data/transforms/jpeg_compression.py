@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import register_transform
 
-from ..base import register_transform
-from ..record import Sample
 from .arguments import number_in, whole_number_in
+from .sample import Sample
 
 LONGEST = 65_500  # px that libjpeg takes
 

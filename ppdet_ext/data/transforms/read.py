@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ppdet_ext.data.images.decode import read_image
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import register_transform
 
-from ..base import register_transform
-from ..decode import read_image
-from ..record import Sample
+from .sample import Sample
 
 
 @register_transform

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import one_of, register_transform
 
-from ..base import one_of, register_transform
-from ..record import Sample
+from .sample import Sample
 
 
 def resize_sample(sample: Sample, height: int, width: int) -> Sample:

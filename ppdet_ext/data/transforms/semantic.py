@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ppdet_ext.data.images.decode import read_label_map
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import register_transform
 from ppdet_ext.structures import Rle
 
-from ..base import register_transform
-from ..decode import read_label_map
-from ..record import Sample
+from .sample import Sample
 
 IGNORED = 255
 

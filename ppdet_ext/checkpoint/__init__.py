@@ -1,0 +1,27 @@
+"""Checkpoints: one folder each, written aside, described by a manifest, published by rename."""
+
+from ppdet_ext.files.atomic import demand_writable, write_atomic
+
+from .compatibility import CHANGES, Circumstances, circumstances_of
+from .export import export_weights
+from .find import find_checkpoint, newest_checkpoint
+from .folder import Checkpoint, read_checkpoint
+from .load import load_checkpoint
+from .position import Position
+from .save import save_checkpoint
+
+__all__ = [
+    "CHANGES",
+    "Checkpoint",
+    "Circumstances",
+    "Position",
+    "circumstances_of",
+    "demand_writable",
+    "export_weights",
+    "find_checkpoint",
+    "load_checkpoint",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+    "write_atomic",
+]

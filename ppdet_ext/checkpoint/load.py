@@ -1,0 +1,67 @@
+"""Putting a checkpoint back into model and optimizer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import paddle
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.weights.files.paddle_file import read_data_file
+from ppdet_ext.weights.load import load_weights
+
+from .folder import Checkpoint
+
+if TYPE_CHECKING:
+    from ppdet_ext.training.hooks import AverageWeights
+
+
+def load_checkpoint(
+    checkpoint: Checkpoint,
+    model: paddle.nn.Layer,
+    optimizer: paddle.optimizer.Optimizer,
+    average: AverageWeights | None = None,
+) -> None:
+    """Put weights, optimizer state and learning-rate schedule back, and averaged weights if the run keeps any.
+
+    Raises:
+        UserError: damaged files, another architecture, or an optimizer state of other tensors; nothing is half-loaded.
+    """
+    content = read_data_file(checkpoint.optimizer)
+    content.pop("last_epoch", None)
+    strange = foreign_slots(content, optimizer)
+    if strange or "LR_Scheduler" not in content:
+        raise UserError(
+            f"Optimizer state {checkpoint.optimizer} does not belong to this model and optimizer "
+            f"({', '.join(strange[:3]) or 'it has no LR_Scheduler'}). To start a new run from its weights "
+            f"use -o pretrain_weights={checkpoint.weights.with_suffix('')}"
+        )
+    own = checkpoint.own_weights
+    if own is not None and average is not None:
+        load_weights(model, checkpoint.weights)
+        average.start(model)
+    load_weights(model, own or checkpoint.weights, own.suffix if own else checkpoint.weights.suffix)
+    if own is None and average is not None:
+        average.start(model)
+    optimizer.set_state_dict({key: _to_tensors(value) for key, value in content.items()})
+
+
+def foreign_slots(content: dict[str, Any], optimizer: paddle.optimizer.Optimizer) -> list[str]:
+    """Entries of an optimizer state that are no '<parameter>_<slot>_<n>' of this optimizer; paddle would ignore them.
+
+    A parameter without an entry is in order: slots come into being with its first gradient.
+    """
+    groups = [group["params"] if isinstance(group, dict) else [group] for group in optimizer._parameter_list]
+    names = {parameter.name for group in groups for parameter in group}
+    slots = [getattr(optimizer, name) for name in dir(optimizer) if name.endswith("_acc_str")]
+    pattern = re.compile(rf"(.+?)(_fp32_master_\d+)?_({'|'.join(map(re.escape, slots)) or '(?!)'})_\d+")
+    entries = [key for key in content if key not in ("LR_Scheduler", "master_weights")]
+    return [key for key in entries if not (match := pattern.fullmatch(key)) or match[1] not in names]
+
+
+def _to_tensors(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_tensors(item) for key, item in value.items()}
+    return paddle.to_tensor(value) if isinstance(value, np.ndarray) else value

@@ -1,0 +1,68 @@
+"""Writing a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from ppdet_ext.errors import DivergenceError
+from ppdet_ext.files.atomic import new_folder
+
+from .compatibility import Circumstances
+from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS, write_manifest
+from .position import Position
+
+
+def save_checkpoint(
+    folder: Path,
+    model: paddle.nn.Layer,
+    optimizer: paddle.optimizer.Optimizer,
+    position: Position,
+    state: dict[str, Any],
+    circumstances: Circumstances,
+    own: dict[str, paddle.Tensor] | None = None,
+    *,
+    finite: bool = True,
+) -> None:
+    """Write a checkpoint to `folder`: completely, or not at all.
+
+    Args:
+        folder: its place; see `folder.py` for what is in it.
+        position: how far the run has come.
+        state: JSON-able state of the trainer.
+        circumstances: of the run.
+        own: where the model has averaged weights now: its own ones. ppdet files those under `.pdema`.
+        finite: demand that all weights are.
+
+    Raises:
+        DivergenceError: a weight is NaN or infinite, and must not be; nothing is written.
+        UserError: not writable, or the disk is full; nothing is left of it, other checkpoints are untouched.
+    """
+    weights = model.state_dict()
+    if finite:
+        _demand_finite(own or weights)
+    with new_folder(folder) as aside:
+        paddle.save(weights, str(aside / WEIGHTS))
+        # ppdet's last_epoch is the number of epochs done.
+        paddle.save({**optimizer.state_dict(), "last_epoch": position.epoch}, str(aside / OPTIMIZER))
+        if own is not None:
+            paddle.save(own, str(aside / OWN_WEIGHTS))
+        content = {"position": position._asdict(), "trainer": state, "circumstances": circumstances.as_dict()}
+        (aside / STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        (aside / CONFIG).write_text(circumstances.config_text, encoding="utf-8")
+        write_manifest(aside, circumstances.facts)
+
+
+def _demand_finite(weights: dict[str, paddle.Tensor]) -> None:
+    """A checkpoint with NaN in it would push the last good one out."""
+    sums = paddle.stack([tensor.astype("float32").sum() for tensor in weights.values()])
+    for name, total in zip(weights, sums.tolist()):
+        if total != total or total in (float("inf"), float("-inf")):
+            values = weights[name].astype("float32")
+            if not bool(paddle.isfinite(values).all()):
+                raise DivergenceError(
+                    f"Weight {name} is NaN or infinite; no checkpoint was written, the earlier ones are kept."
+                )

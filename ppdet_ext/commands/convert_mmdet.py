@@ -1,0 +1,117 @@
+"""The command behind tools/convert_mmdet.py: weights of mmdetection into ours, or ours into mmdetection's."""
+
+import argparse
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from safetensors.numpy import save
+
+from ppdet_ext.config.load import resolve_path
+from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import write_atomic
+from ppdet_ext.host import AttrDict
+from ppdet_ext.host.build import build_model
+from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
+from ppdet_ext.weights.files.torch_writer import write_torch
+from ppdet_ext.weights.load import SUFFIX, read_weights
+from ppdet_ext.weights.mmdet.arrays import read_planned, state_dict_in_mmdet
+from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan
+from ppdet_ext.weights.mmdet.table import format_plan
+
+from .cli import base_parser
+from .infer import class_list
+
+logger = logging.getLogger("ppdet_ext.engine")
+OTHER_COUNT = "Set num_classes to the file's, or add --num-classes-from-config to leave out what depends on it."
+
+
+def convert_parser() -> argparse.ArgumentParser:
+    """Flags of tools/convert_mmdet.py."""
+    parser = base_parser("convert_mmdet.py", "Convert weights of mmdetection 2 or 3 into .pdparams, or back.")
+    parser.add_argument("source", metavar="SRC", help=".pth or .safetensors; with --to-mmdet .pdparams")
+    parser.add_argument("output", metavar="OUT", help="file to write: .pdparams; with --to-mmdet .pth or .safetensors")
+    parser.add_argument(
+        "--num-classes-from-config",
+        action="store_true",
+        help="where the file has another number of classes, leave out the tensors that depend on it",
+    )
+    parser.add_argument("--to-mmdet", action="store_true", help="convert our weights into mmdetection's")
+    return parser
+
+
+def model_shapes(cfg: AttrDict) -> dict[str, list[int]]:
+    """Names and shapes of the configured model's tensors; no memory is taken for their values. UserError as `build_model`."""
+    with paddle.LazyGuard():
+        return {name: list(tensor.shape) for name, tensor in build_model(cfg).state_dict().items()}
+
+
+def _check_suffix(output: Path, suffixes: Iterable[str]) -> None:
+    if output.suffix not in suffixes:
+        raise UserError(f"The output {output} must end in {' or '.join(suffixes)}.")
+
+
+def convert(cfg: AttrDict, source: str, output: str, drop_class_heads: bool = False) -> Plan:
+    """Write a file of mmdetection as `.pdparams` of the configured model, and log what became of each tensor.
+
+    Args:
+        cfg: from `load_config`.
+        source: `.pth` or `.safetensors`.
+        output: `.pdparams`.
+        drop_class_heads: leave out tensors that depend on the number of classes where that differs.
+
+    Raises:
+        UserError: the source is damaged, no checkpoint, or asks for anything but data; any tensor of it is left over, or
+            one of the model missing; the output cannot be written.
+    """
+    target = Path(output)
+    _check_suffix(target, (SUFFIX,))
+    with open_tensors(resolve_path(source)) as file:
+        plan = make_plan(file.path, file.shapes, model_shapes(cfg))
+        for note in file.notes:
+            logger.info("%s: %s", file.path, note)
+        demand_exact(file.path, plan, drop_class_heads, OTHER_COUNT)
+        values = dict(read_planned(file, plan))
+    write_atomic(target, lambda aside: paddle.save(values, str(aside)), "output file")
+    logger.info("%s: %d tensors, %d of the model's %d in %s\n%s", file.path, len(file.shapes), len(values),
+                len(values) + len(plan.dropped), target, format_plan(plan))  # fmt: skip
+    if plan.dropped:
+        logger.info("Without the dropped tensors it is for training: -o pretrain_weights=%s", target)
+    return plan
+
+
+def convert_back(cfg: AttrDict, source: str, output: str) -> int:
+    """Write our weights as mmdetection's; returns the number of tensors written, step counters included.
+
+    Args:
+        cfg: from `load_config`.
+        source: `.pdparams` of the configured model.
+        output: `.pth` (for torch) or `.safetensors`.
+
+    Raises:
+        UserError: the source differs from the model, or the output cannot be written.
+    """
+    target = Path(output)
+    _check_suffix(target, (".pth", ".safetensors"))
+    if Path(source).suffix in SUFFIXES:
+        raise UserError(f"The source {source} is mmdetection's already; --to-mmdet converts a .pdparams.")
+    path, values = read_weights(source, model_shapes(cfg))
+    tensors = dict(state_dict_in_mmdet(values))
+    names, _, invented = class_list(cfg)
+    meta: dict[str, Any] = {"framework": "paddle", "config": str(cfg.filename)}
+    if not invented:
+        meta["CLASSES"] = names
+    write_atomic(target, lambda aside: _write(target.suffix, aside, meta, tensors), "output file")
+    logger.info("%s: %d tensors, in %s %d with batch norm's counters", path, len(values), target, len(tensors))
+    return len(tensors)
+
+
+def _write(suffix: str, path: Path, meta: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    if suffix == ".pth":
+        write_torch(path, meta, tensors.items())
+    else:
+        # Not save_file: what it writes only its owner may read.
+        path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"format": "pt"}))

@@ -1,0 +1,83 @@
+"""Evaluating weights from a configuration."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ppdet_ext import distributed
+from ppdet_ext.checkpoint.run_folder import run_folder
+from ppdet_ext.config.inference import ENSEMBLE
+from ppdet_ext.data.loading.build import load_dataset
+from ppdet_ext.distributed.collective import on_rank_0
+from ppdet_ext.evaluation import CocoMetric, format_classwise
+from ppdet_ext.evaluation.run import Evaluation, metrics_of, run_evaluation
+from ppdet_ext.files.atomic import write_atomic
+from ppdet_ext.host import AttrDict
+from ppdet_ext.inference.build import Inference, inference_loader, inference_of
+
+logger = logging.getLogger("ppdet_ext.engine")
+RESULTS_FILE = "eval.json"
+
+
+@contextlib.contextmanager
+def among_ranks(cfg: AttrDict) -> Iterator[None]:
+    """Use the configured device, join the other ranks (if any), and end with them if one fails or stalls within the block."""
+    distributed.use_device(cfg.use_gpu)
+    distributed.start()
+    with distributed.monitored(cfg.stall_timeout):
+        yield
+
+
+def prepare(cfg: AttrDict, key: str) -> tuple[Inference, Any]:
+    """What predicts, and the read data set under `key`. Raises: UserError for what the user can mend."""
+    dataset = load_dataset(cfg, key)
+    model = inference_of(cfg, dataset.class_names, dataset.category_ids)
+    # Members of other configurations have it loaded anew.
+    dataset = load_dataset(cfg, key)
+    model.check_names(dataset)
+    return model, dataset
+
+
+def evaluate(
+    cfg: AttrDict,
+    *,
+    classwise: bool = False,
+    save_prediction_only: bool = False,
+    output_eval: str | Path | None = None,
+) -> Evaluation:
+    """Evaluate `cfg.weights` on EvalDataset; logs the metrics' tables and writes the numbers to `eval.json`.
+
+    Every rank predicts its part; rank 0 computes, logs and writes. The numbers do not depend on the number of ranks.
+
+    Args:
+        cfg: from `load_config`.
+        classwise: log a table of AP per class too.
+        save_prediction_only: write bbox.json and mask.json instead of computing metrics.
+        output_eval: folder for those files; the run's folder by default.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    with among_ranks(cfg):
+        model, dataset = prepare(cfg, "EvalDataset")
+        loader = inference_loader(cfg, dataset, "eval")
+        outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)
+        folder = Path(output_eval) if output_eval else run_folder(cfg)
+        on_rank_0(lambda: _write(outcome, folder, str(cfg.get(ENSEMBLE) or cfg.weights), classwise), "writing the results")
+    return outcome
+
+
+def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> None:
+    if not outcome.numbers:
+        for path in outcome.write_predictions(folder):
+            logger.info("Wrote %s", path)
+        return
+    for metric in outcome.metrics:
+        logger.info("%s", metric.summary)
+        if classwise and isinstance(metric, CocoMetric):
+            logger.info("Per class:\n%s", format_classwise(metric.classwise()))
+    record = {"weights": weights, "images": outcome.images, "seconds": outcome.seconds, **outcome.numbers}
+    write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")

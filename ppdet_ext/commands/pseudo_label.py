@@ -1,0 +1,268 @@
+"""The command behind tools/pseudo_label.py: confident predictions on unlabelled images as annotations to train on."""
+
+import argparse
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
+from ppdet_ext.data.problems import SHOWN
+from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import demand_writable, write_atomic
+from ppdet_ext.host import AttrDict
+from ppdet_ext.postprocess import per_class
+from ppdet_ext.structures import Detections, Rle
+
+from .cli import add_image_flags, add_postprocess_flag, base_parser
+from .eval import among_ranks
+from .infer import Predictor
+
+logger = logging.getLogger("ppdet_ext.engine")
+DEFAULT_SCORE = 0.8
+STEEL, FASHION = ("ImageId", "ClassId", "EncodedPixels"), ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is taken of one image.
+
+    name: of the file. size: (height, width). labels: (n,) int64. masks: n masks. doubtful: whether something was found that
+    is neither confident nor unlikely.
+    """
+
+    name: str
+    size: tuple[int, int]
+    labels: np.ndarray
+    masks: list[Rle]
+    doubtful: bool
+
+
+def pseudo_label_parser() -> argparse.ArgumentParser:
+    """Flags of tools/pseudo_label.py."""
+    parser = base_parser("pseudo_label.py", "Write confident predictions on unlabelled images as annotations to train on.")
+    add_image_flags(parser)
+    parser.add_argument("--output", default="output/pseudo_labels.csv", metavar="CSV", help="file to write (%(default)s)")
+    parser.add_argument(
+        "--score",
+        nargs="+",
+        default=[],
+        metavar="[CLASS=]SCORE",
+        help=f"lowest score that is confident ({DEFAULT_SCORE}), of all or of single classes: 0.8, or pits=0.7 default=0.9",
+    )
+    parser.add_argument("--min_area", type=int, default=0, metavar="PIXELS", help="leave out smaller objects (%(default)s)")
+    parser.add_argument(
+        "--reject_from",
+        type=float,
+        metavar="SCORE",
+        help="leave out images with an object that scores this or more, but less than is confident (default: keep them)",
+    )
+    parser.add_argument("--keep_empty", action="store_true", help="list images without any confident object as having none")
+    add_postprocess_flag(parser)
+    return parser
+
+
+def parse_scores(texts: Sequence[str]) -> dict[str, float]:
+    """['pits=0.7', '0.9'] -> {'pits': 0.7, 'default': 0.9}. UserError for what is no score, or said twice."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            score = float(number)
+        except ValueError:
+            raise UserError(f"--score {text}: {number!r} is no number. Give 0.8, or CLASS=0.8.") from None
+        if (name or "default") in found:
+            raise UserError(f"--score gives the score of {name or 'default'} twice; keep one.")
+        found[name or "default"] = score
+    return found
+
+
+def pseudo_label(
+    cfg: AttrDict,
+    *,
+    images: str | None,
+    output: str | Path,
+    scores: dict[str, float] | None = None,
+    min_area: int = 0,
+    reject_from: float | None = None,
+    keep_empty: bool = False,
+) -> int:
+    """Write annotations in the format of TrainDataset; returns the number of images in them.
+
+    Args:
+        cfg: from `load_config`; predictions are made as `infer` does, with PostProcess, TestTimeAugmentation and Ensemble.
+        images: a picture, a folder, or None for TestDataset's.
+        output: CSV file.
+        scores: lowest confident score by class name or category id, "default" for the others (0.8).
+        min_area: smaller objects, in pixels, are as if they had not been found.
+        reject_from: images with an object that scores this or more and is not confident are left out; None keeps them.
+        keep_empty: whether images without any confident object are listed as having none, or left out.
+
+    Raises:
+        UserError: for what the user can mend, and where not a single image is left.
+    """
+    columns, size = _format(cfg)
+    if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
+        raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
+    demand_writable(Path(output), "--output")
+    with among_ranks(cfg):
+        predictor = Predictor(cfg, images)
+        if predictor.invented:
+            raise UserError(
+                "No data set tells the classes, so what their ids are in annotations is unknown. Provide the annotations of "
+                "TrainDataset or EvalDataset (dataset_dir, anno_path)."
+            )
+        thresholds = per_class(
+            scores or {}, predictor.class_names, predictor.category_ids, "--score", DEFAULT_SCORE, low=0, high=1
+        )
+        if reject_from is not None and reject_from >= thresholds.max():
+            raise UserError(f"--reject_from {reject_from:g} is not below any --score, so it would leave out nothing.")
+
+        def finish(found: list[tuple[int, Labels]]) -> int:
+            fitting = [one for _, one in found if _fits(one, size)]
+            _warn_of_unfit([one for _, one in found if not _fits(one, size)], size)
+            taken = [one for one in fitting if not one.doubtful and (keep_empty or one.masks)]
+            logger.info("%s", _report(fitting, taken, predictor.class_names, thresholds, keep_empty))
+            if not taken:
+                raise UserError(_why_none(fitting, reject_from))
+            rows = steel_rows if columns is STEEL else fashion_rows
+            _write(Path(output), columns, rows(taken, predictor.category_ids))
+            path, folder = Path(output).resolve(), Path(predictor.dataset.records[0].file).resolve().parent
+            logger.info("%s: %d images. A data set of them: {dataset_dir: …, anno_path: %s, split: %s, image_dir: %s}",
+                        output, len(taken), path, path, folder)  # fmt: skip
+            return len(taken)
+
+        return predictor.run(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
+
+
+def _format(cfg: AttrDict) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """Columns of TrainDataset's CSV, and (height, width) where all of its pictures have that size."""
+    dataset = cfg.get("TrainDataset")
+    dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
+    for kind, columns in ((SteelDataSet, STEEL), (FashionDataSet, FASHION)):
+        if isinstance(dataset, kind):
+            fixed = kind is SteelDataSet and dataset.height is not None
+            return columns, (dataset.height, dataset.width) if fixed else None
+    found = "not configured" if dataset is None else f"a {type(dataset).__name__}"
+    raise UserError(
+        f"TrainDataset is {found}; annotations are written for SteelDataSet and FashionDataSet, whose format is a CSV."
+    )
+
+
+def confident(name: str, found: Detections, thresholds: np.ndarray, min_area: int, reject_from: float | None) -> Labels:
+    """What is taken of an image: objects of at least `min_area` pixels that score their class's threshold or more.
+
+    Args:
+        thresholds: (classes,) float64.
+        reject_from: see `pseudo_label`.
+
+    Raises: UserError where the model predicts no masks.
+    """
+    if found.masks is None:
+        raise UserError(f"{name}: the model predicts no masks, which annotations are made of.")
+    large = np.array([mask.area >= max(min_area, 1) for mask in found.masks], bool)
+    sure = found.scores >= thresholds[found.labels].astype(found.scores.dtype)
+    doubtful = reject_from is not None and bool((large & ~sure & (found.scores >= reject_from)).any())
+    # The same object twice would be a repeated row, which data sets refuse.
+    first = {(label, mask.counts): i for i, (label, mask) in reversed(list(enumerate(zip(found.labels, found.masks))))}
+    once = np.isin(np.arange(len(found)), list(first.values()))
+    taken = found.select(large & sure & once)
+    return Labels(name, (found.height, found.width), taken.labels, taken.masks, doubtful)
+
+
+def _fits(one: Labels, size: tuple[int, int] | None) -> bool:
+    """Whether a data set of that size, if it has one, can read the image's row."""
+    return size in (None, one.size) and _is_utf8(one.name)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _warn_of_unfit(left_out: Sequence[Labels], size: tuple[int, int] | None) -> None:
+    odd = [ascii(one.name) for one in left_out if not _is_utf8(one.name)]
+    other = [f"{one.name} ({one.size[0]}x{one.size[1]})" for one in left_out if _is_utf8(one.name)]
+    reasons = [(odd, "their names are no UTF-8, as a CSV is")]
+    if size is not None:
+        reasons.append((other, f"they are not {size[0]}x{size[1]} (height x width) as TrainDataset's are"))
+    for names, reason in reasons:
+        if names:
+            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            logger.warning("%d images are left out, since %s: %s%s", len(names), reason, ", ".join(names[:SHOWN]), more)
+
+
+def steel_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[tuple]:
+    """One row for each image and class, with the union of its objects; images without any get one without class and mask."""
+    rows: list[tuple] = []
+    for one in taken:
+        for label in np.unique(one.labels).tolist():
+            union = Rle.merge([mask for mask, own in zip(one.masks, one.labels) if own == label])
+            rows.append((one.name, category_ids[label], union.to_kaggle()))
+        if not one.masks:
+            rows.append((one.name, "", ""))
+    return rows
+
+
+def fashion_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[tuple]:
+    """One row for each object; images without any get one without class and mask."""
+    rows: list[tuple] = []
+    for one in taken:
+        for label, mask in zip(one.labels.tolist(), one.masks):
+            rows.append((one.name, mask.to_kaggle(), *one.size, category_ids[label]))
+        if not one.masks:
+            rows.append((one.name, "", *one.size, ""))
+    return rows
+
+
+def _why_none(fitting: Sequence[Labels], reject_from: float | None) -> str:
+    """Why no image is taken of those that have the right size."""
+    if not fitting:
+        return "No image can be taken, so nothing is written. Give images of the training data's size."
+    doubtful = sum(bool(one.doubtful and one.masks) for one in fitting)
+    if doubtful:
+        return (
+            f"No image is left, so nothing is written: {doubtful} have confident objects, but also others that score from "
+            f"{reject_from:g}, which --reject_from takes for missed ones. Raise --reject_from, or leave it out."
+        )
+    return "No image has a confident object, so nothing is written. Lower --score, or train longer."
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    content = stream.getvalue().encode()
+    write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
+
+
+def _report(
+    found: Sequence[Labels], taken: Sequence[Labels], class_names: Sequence[str], thresholds: np.ndarray, keep_empty: bool
+) -> str:
+    """What became of the images, and a line for each class."""
+    doubtful = sum(one.doubtful for one in found)
+    empty = sum(not one.doubtful and not one.masks for one in found)
+    share = 100 / max(len(found), 1)
+    lines = [
+        f"of {len(found)} images {len(taken)} are taken ({len(taken) * share:.1f} %); {doubtful} left out as doubtful "
+        f"({doubtful * share:.1f} %); {empty} without a confident object ({empty * share:.1f} %), "
+        + ("listed as having none" if keep_empty else "left out")
+    ]
+    objects = sum(len(one.masks) for one in taken)
+    width = max(map(len, class_names))
+    for label, name in enumerate(class_names):
+        own = [int((one.labels == label).sum()) for one in taken]
+        images = sum(number > 0 for number in own)
+        lines.append(
+            f"  {name.ljust(width)}  score {thresholds[label]:g}: {sum(own)} objects "
+            f"({100 * sum(own) / max(objects, 1):.1f} %) in {images} images ({100 * images / max(len(taken), 1):.1f} %)"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,224 @@
+"""The command behind tools/split.py: all images of a data set dealt out to folds, or to training and validation."""
+
+import argparse
+import copy
+import csv
+import io
+import json
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_ext.config.parse import parse
+from ppdet_ext.data.datasets.base import InstanceDataSet
+from ppdet_ext.data.datasets.mixed import MixedDataSet
+from ppdet_ext.data.loading.build import load_dataset
+from ppdet_ext.data.splits.balance import format_balance
+from ppdet_ext.data.splits.duplicates import fingerprints, group_duplicates
+from ppdet_ext.data.splits.stratify import indicator, stratified_folds, stratified_holdout
+from ppdet_ext.distributed.progress import track
+from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import demand_writable, write_atomic
+from ppdet_ext.host import AttrDict
+from ppdet_ext.structures import Record
+
+from .cli import base_parser
+
+logger = logging.getLogger("ppdet_ext.engine")
+# What a data set is asked for where all of its images are wanted.
+_WHOLE = {"split": None, "fold": None, "part": "all", "allow_empty": True, "empty_ratio": -1.0}
+_NAMED = 3
+FOLDS = 5
+SEEDS = 2**32  # of numpy's RandomState, which deals out
+
+
+def split_parser() -> argparse.ArgumentParser:
+    """Flags of tools/split.py."""
+    parser = base_parser("split.py", "Deal the images of TrainDataset out to folds, or to training and validation.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--folds", type=int, metavar="N", help="number of folds (5, unless --holdout is given)")
+    how.add_argument(
+        "--holdout", type=_number_or_share, metavar="IMAGES", help="images for validation: a number, or a share such as 0.1"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other folds (%(default)s)")
+    parser.add_argument(
+        "--no-duplicates",
+        action="store_false",
+        dest="duplicates",
+        help="do not look for duplicate images, which stay together (looking decodes every image)",
+    )
+    parser.add_argument("--output", metavar="CSV", help="file to write (default: split.csv in the data set's folder)")
+    parser.add_argument("--force", action="store_true", help="replace the file if it holds another split")
+    return parser
+
+
+def _number_or_share(text: str) -> int | float:
+    try:
+        value = int(text) if text.isdigit() else float(text)
+    except ValueError:
+        value = -1
+    if not _is_holdout(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor a share between 0 and 1")
+    return value
+
+
+def _is_holdout(value: float) -> bool:
+    return value > 0 and (isinstance(value, int) or value < 1)
+
+
+def make_split(
+    cfg: AttrDict,
+    *,
+    folds: int | None = None,
+    holdout: int | float | None = None,
+    seed: int = 0,
+    duplicates: bool = True,
+    output: str | Path | None = None,
+    force: bool = False,
+) -> Path:
+    """Write a split file of all images of TrainDataset and log the balance of its classes; returns the file.
+
+    Args:
+        cfg: from `load_config`.
+        folds: number of folds (column `fold`), at least 2; 5 where `holdout` is None, too.
+        holdout: images of the part "val" (column `part`): a number, or a share of all as a float.
+        seed: of the choice, 0 to 2^32 - 1.
+        duplicates: look for images that are the same picture and keep them on one side.
+        output: the file; by default split.csv in the data set's folder.
+        force: replace a file that says something else.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    _check(folds, holdout, seed)
+    dataset = whole_dataset(cfg)
+    path = Path(output) if output is not None else Path(dataset.dataset_dir) / "split.csv"
+    demand_writable(path, "--output")
+    records = dataset.records
+    names = [record.name for record in records]
+    count = round(holdout * len(names)) if isinstance(holdout, float) else holdout
+    _check_images(names, folds or FOLDS, count)
+    groups = _duplicates(records) if duplicates else np.arange(len(records))
+    present = indicator([record.labels[~record.crowd].tolist() for record in records], dataset.num_classes)
+    if holdout is None:
+        column, sides = "fold", [str(number) for number in range(folds or FOLDS)]
+        side = stratified_folds(names, present, groups, len(sides), seed)
+        shares = np.full(len(sides), 1 / len(sides))
+    else:
+        column, sides = "part", ["train", "val"]
+        side = stratified_holdout(names, present, groups, count, seed).astype(np.int64)
+        shares = np.array([1 - count / len(names), count / len(names)])
+        if side.sum() != count:
+            logger.warning(
+                "%d images are held out, not %d: duplicates stay together, and no set of groups is nearer", side.sum(), count
+            )
+    titles = [f"fold {name}" for name in sides] if column == "fold" else sides
+    logger.info("Balance of the classes:\n%s", format_balance(records, dataset.class_names, present, side, titles, shares))
+    _write(path, column, names, [sides[number] for number in side], force)
+    mixed = isinstance(cfg.TrainDataset, MixedDataSet)
+    logger.info("To train with it: -o %s", _options(dataset.dataset_dir, path, column, len(sides), mixed))
+    return path
+
+
+def _check(folds: int | None, holdout: int | float | None, seed: int) -> None:
+    """UserError for values that are impossible with any data set."""
+    if folds is not None and folds < 2:
+        raise UserError(f"--folds is {folds}; at least 2 are needed.")
+    if holdout is not None and not _is_holdout(holdout):
+        raise UserError(f"--holdout is {holdout}; expected a number of images, or a share between 0 and 1.")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"--seed is {seed}; expected a whole number from 0 to {SEEDS - 1}.")
+
+
+def _check_images(names: Sequence[str], folds: int, count: int | None) -> None:
+    """UserError, before pictures are looked at, for what cannot be done with so many images."""
+    if len(set(names)) < len(names):
+        raise UserError("TrainDataset has two images of one name; a split file tells images apart by their names.")
+    if count is None and folds > len(names):
+        raise UserError(f"--folds is {folds}; TrainDataset has {len(names)} images, and each fold needs one.")
+    if count is not None and not 0 < count < len(names):
+        raise UserError(f"--holdout: {count} images cannot be held out of {len(names)}; there must be some on both sides.")
+
+
+def whole_dataset(cfg: AttrDict) -> InstanceDataSet:
+    """TrainDataset, read, without whatever leaves out images of it; of a mix, its labelled part.
+
+    Raises: UserError as `load_dataset`, and for a data set without annotations or one that knows no split files.
+    """
+    dataset = cfg.get("TrainDataset")
+    dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
+    if dataset is not None and not hasattr(dataset, "split"):
+        raise UserError(f"TrainDataset: a {type(dataset).__name__} takes no split file.")
+    if dataset is not None:
+        dataset = copy.copy(dataset)
+        vars(dataset).update(_WHOLE, _records=None)
+    dataset = load_dataset(AttrDict(**{**cfg, "TrainDataset": dataset}), "TrainDataset")
+    if not dataset.annotated:
+        raise UserError("TrainDataset has no annotations, so there are no classes to balance; give it an anno_path.")
+    return dataset
+
+
+def _duplicates(records: Sequence[Record]) -> np.ndarray:
+    files = [record.file for record in records]
+    groups = group_duplicates(list(track(fingerprints(files), len(files), "Duplicates")))
+    sizes = np.bincount(groups)
+    several = np.flatnonzero(sizes > 1)
+    if not len(several):
+        logger.info("No duplicates among %d images", len(records))
+        return groups
+    largest = several[np.argsort(-sizes[several], kind="stable")][:_NAMED]
+    examples = "; ".join(_some([records[i].name for i in np.flatnonzero(groups == group)]) for group in largest)
+    logger.info(
+        "%d of %d images are duplicates of others: %d groups of up to %d images, which stay together (%s%s)",
+        int((sizes[several] - 1).sum()),
+        len(records),
+        len(several),
+        int(sizes.max()),
+        examples,
+        "; …" if len(several) > _NAMED else "",
+    )
+    return groups
+
+
+def _some(names: list[str]) -> str:
+    return " = ".join(names[:_NAMED]) + (f" = … ({len(names)} images)" if len(names) > _NAMED else "")
+
+
+def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str], force: bool) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("ImageId", column))
+    writer.writerows(zip(names, values))
+    content = stream.getvalue().encode(errors="surrogateescape")
+    if path.is_file() and path.read_bytes() == content:
+        logger.info("%s holds this very split already", path)
+        return
+    if path.exists() and not force:
+        raise UserError(
+            f"{path} exists and holds something else (a drawn sample brings its own). Give another --output, or --force to "
+            "replace it."
+        )
+    write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
+    logger.info("%s: %d images, column %s", path, len(names), column)
+
+
+def _options(folder: str, path: Path, column: str, sides: int, mixed: bool = False) -> str:
+    """Overrides, as a shell takes them, that train on the first side (of a mix's labelled part) and evaluate on the rest."""
+    inside = path.resolve().is_relative_to(Path(folder).resolve())
+    name = os.path.relpath(path, folder) if inside else str(path.resolve())
+    common = [f"split={_value(name)}", *([f"num_folds={sides}", "fold=0"] if column == "fold" else [])]
+    pairs = (("TrainDataset.labelled" if mixed else "TrainDataset", "train"), ("EvalDataset", "val"))
+    return shlex.join(f"{key}.{option}" for key, part in pairs for option in (*common, f"part={part}"))
+
+
+def _value(name: str) -> str:
+    """As YAML, which an override is."""
+    try:
+        plain = parse(name, "split")[0] == name
+    except UserError:
+        plain = False
+    return name if plain else json.dumps(name)

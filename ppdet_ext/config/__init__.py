@@ -1,0 +1,1 @@
+"""Configuration files: read, merged over each other, checked, built."""

@@ -1,0 +1,77 @@
+"""Checks of what is given to constructors: names and simple types of arguments, and whatever is nested in them."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ppdet.core.workspace import get_registered_modules
+
+from .files import KeyPath, Tagged, host_tags, nearest
+from .problems import Problems
+from .types import annotations_of, expected
+
+
+def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Named constructor parameters of a class, and whether it takes any further keyword."""
+    found = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    named = {p.name: p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named, any(p.kind is p.VAR_KEYWORD for p in found)
+
+
+def registered_classes() -> dict[str, type]:
+    """Class name -> class, of everything in ppdet's workspace."""
+    return {name: getattr(schema.pymodule, name) for name, schema in get_registered_modules().items()}
+
+
+def check_transforms(
+    path: KeyPath, value: Any, classes: Mapping[str, type], problems: Problems, kind: str = "transform"
+) -> None:
+    """A list of `- Name: {argument: value}`, the names those of `classes`."""
+    if not isinstance(value, list):
+        problems.add(path, f"{'.'.join(path)} is {value!r}; expected a list of '- Name: {{…}}'.")
+        return
+    for index, item in enumerate(value):
+        here = (*path, str(index))
+        if not isinstance(item, dict) or len(item) != 1:
+            problems.add(here, f"{'.'.join(here)} is {item!r}; expected one '- Name: {{…}}'.")
+            continue
+        name, arguments = next(iter(item.items()))
+        if name not in classes:
+            problems.add((*here, str(name)), f"{kind} {name!r} is not registered.{nearest(str(name), classes)}")
+        elif isinstance(arguments, dict):
+            check_arguments((*here, name), classes[name], arguments, problems)
+        elif arguments is not None:
+            problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
+
+
+def check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
+    """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
+    named, takes_any = parameters_of(cls)
+    types = annotations_of(cls.__init__)
+    for key, value in given.items():
+        if key not in named and not takes_any:
+            problems.unknown((*path, str(key)), named, cls.__name__)
+        elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
+            problems.add((*path, key), f"{'.'.join((*path, key))} is {value!r}; expected {wanted}.")
+        else:
+            check_nested((*path, str(key)), value, problems)
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
+    if missing:
+        problems.add(path, f"{'.'.join(path)} ({cls.__name__}) needs {', '.join(missing)}.")
+
+
+def check_nested(path: KeyPath, value: Any, problems: Problems) -> None:
+    """`!Class` nodes anywhere below, and ppdet's {name: Class, …} form of learning-rate schedulers."""
+    tags = host_tags()
+    if isinstance(value, Tagged):
+        check_arguments(path, tags[value.tag], value, problems)
+    elif isinstance(value, dict):
+        if path[:2] == ("LearningRate", "schedulers") and value.get("name") in tags:
+            arguments = {key: item for key, item in value.items() if key != "name"}
+            check_arguments(path, tags[value["name"]], arguments, problems)
+            return
+        for key, item in value.items():
+            check_nested((*path, str(key)), item, problems)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            check_nested((*path, str(index)), item, problems)

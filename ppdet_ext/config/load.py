@@ -1,0 +1,117 @@
+"""`load_config`: one configuration file and its overrides, checked, merged into ppdet's workspace."""
+
+import logging
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from ppdet.core.workspace import SchemaDict, global_config, merge_config
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.host import AttrDict
+
+from .check import DATASETS, Problems, check_tree, unused_sections
+from .files import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, merge, read_tree, supersede
+from .keys import REQUIRED, TOP_LEVEL, UNSET
+
+PATH_KEYS = ("dataset_dir", "images")
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None) -> AttrDict:
+    """Read a configuration and make it ppdet's global one, so that `create()` builds from it.
+
+    Args:
+        path: YAML file, relative to the working directory or else to the root of the checkout.
+        overrides: texts 'a.b.0.c=value', the value in YAML; they reach into lists and `!Class` nodes.
+        over: another YAML file, merged over the first before the overrides, as one that tools/tune.py has written.
+
+    Returns:
+        ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults), data set
+        objects, `filename` (name of the run), `resolved` (the plain tree, see `dump_config`) and `source` (the arguments,
+        to load it again). A second call starts afresh: one process holds one configuration.
+
+    Raises:
+        UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
+    """
+    file = find_config(path)
+    tree, origins = read_tree(file)
+    if over is not None:
+        if not any(Path(folder, over).exists() for folder in ("", ROOT)):
+            raise UserError(f"--postprocess {over} does not exist; tools/tune.py writes such a file, tuned.yml of the run.")
+        upper, upper_origins = read_tree(find_config(over))
+        supersede(origins, upper_origins, upper)
+        merge(tree, upper)
+    for override in overrides:
+        apply_override(tree, origins, override)
+    problems = Problems(str(file), origins)
+    check_tree(tree, problems)
+    if problems.found:
+        raise UserError(problems.text)
+    defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default not in (REQUIRED, UNSET)}
+    tree = {**defaults, **tree}
+    resolved = deepcopy(tree)
+    built = {key: _build(value, (key,), problems) for key, value in tree.items()}
+    for key in DATASETS:
+        _check_class_count(key, built.get(key), tree["num_classes"], problems)
+    if problems.found:
+        raise UserError(problems.text)
+    for name in unused_sections(tree):
+        logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
+    _reset_workspace()
+    merge_config({**built, "filename": file.stem, "resolved": resolved, "source": (path, list(overrides), over)})
+    return global_config
+
+
+def dump_config(cfg: AttrDict) -> str:
+    """The resolved configuration as YAML, with nothing left to inherit; `load_config` reads it again."""
+    return dump_tree(cfg.resolved)
+
+
+def resolve_path(path: str | Path) -> Path:
+    """A relative path of a configuration: from the working directory if it exists there, else from the checkout's root.
+
+    Where the working directory is outside the checkout, a path that exists nowhere stays relative to it.
+    """
+    here, there = Path(path).expanduser(), ROOT / path
+    cwd = Path.cwd()
+    if here.is_absolute() or here.exists() or cwd == ROOT:
+        return here
+    return there if there.exists() or cwd.is_relative_to(ROOT) else here
+
+
+def _reset_workspace() -> None:
+    """Take back what an earlier `load_config` of this process set; the registered modules stay."""
+    for key, value in list(global_config.items()):
+        # ppdet has modules named TrainDataset, …; here these keys hold data sets or are absent.
+        if isinstance(value, SchemaDict) and key not in DATASETS:
+            value.clear()
+        else:
+            del global_config[key]
+
+
+def _check_class_count(key: str, dataset: Any, num_classes: int, problems: Problems) -> None:
+    """Data sets that know their classes before they are read (as a plain attribute) are checked at once."""
+    names = vars(dataset).get("class_names") if dataset is not None else None
+    if names and len(names) != num_classes:
+        problems.add(("num_classes",), f"num_classes is {num_classes}, but {key} has {len(names)} classes.")
+
+
+def _build(value: Any, path: tuple[str, ...], problems: Problems) -> Any:
+    """Replace `!Class` descriptions by objects, innermost first."""
+    if isinstance(value, Tagged):
+        kwargs = {key: _build(item, (*path, key), problems) for key, item in value.items()}
+        for key in PATH_KEYS:
+            if isinstance(kwargs.get(key), str):
+                kwargs[key] = str(resolve_path(kwargs[key]))
+        try:
+            return host_tags()[value.tag](**kwargs)
+        except (TypeError, ValueError, AssertionError) as error:
+            problems.add(path, f"{'.'.join(path)} (!{value.tag}): {error}")
+            return None
+    if isinstance(value, dict):
+        return {key: _build(item, (*path, str(key)), problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_build(item, (*path, str(index)), problems) for index, item in enumerate(value)]
+    return value

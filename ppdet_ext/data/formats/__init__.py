@@ -1,0 +1,1 @@
+"""Annotation and result files, read and written."""

@@ -1,0 +1,130 @@
+"""COCO annotations of one image turned into boxes, labels and masks."""
+
+import logging
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from ppdet_ext.data.problems import Problems
+from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
+
+# A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
+_MIN_SIDE = 1e-3
+
+logger = logging.getLogger("ppdet_ext")
+
+_Targets = tuple[np.ndarray, np.ndarray, list[Rle], np.ndarray, np.ndarray]
+
+
+class Annotations:
+    """The annotations of one image; `targets` converts them, `degenerate` names what it left out."""
+
+    def __init__(self, problems: Problems, label_of: dict[int, int], boxes_only: bool):
+        self.problems, self.label_of, self.boxes_only = problems, label_of, boxes_only
+        self.items: list[dict] = []
+        self.degenerate: list[str] = []
+
+    def targets(self, height: int, width: int) -> _Targets:
+        """Boxes (n, 4) float32 clipped to the image, labels (n,) int64, masks, crowd (n,) bool, areas (n,) float64."""
+        boxes, labels, masks, crowd, areas = [], [], [], [], []
+        for item in self.items:
+            if not item.get("segmentation") and not self.boxes_only:
+                self.problems.add(
+                    "annotations without a segmentation, while others of the file have one (give them one, or delete them)",
+                    f"id {item.get('id')} (image {item['image_id']})",
+                )
+                continue
+            try:
+                box = _clipped_box(item, height, width)
+                thin = box[2] - box[0] < _MIN_SIDE or box[3] - box[1] < _MIN_SIDE
+                mask = Rle.empty(height, width) if thin else self._mask(item, box, height, width)
+                area = _area(item, mask)
+            except UserError as fault:
+                self.problems.add("malformed annotations", f"id {item.get('id')}: {fault}")
+                continue
+            if not mask:
+                self.degenerate.append(f"id {item.get('id')} (image {item['image_id']}, bbox {item['bbox']})")
+                continue
+            boxes.append(box)
+            labels.append(self.label_of[item["category_id"]])
+            masks.append(mask)
+            crowd.append(bool(item.get("iscrowd", 0)))
+            areas.append(area)
+        return (
+            np.array(boxes, np.float32).reshape(-1, 4),
+            np.array(labels, np.int64),
+            masks,
+            np.array(crowd, bool),
+            np.array(areas, np.float64),
+        )
+
+    def _mask(self, item: dict, box: tuple[float, float, float, float], height: int, width: int) -> Rle:
+        return rectangle(box, height, width) if self.boxes_only else segmentation_mask(item["segmentation"], height, width)
+
+
+def group_by_image(content: dict, category_ids: list[int], problems: Problems) -> dict[int, Annotations]:
+    """Annotations by image id; those of unknown images and categories become problems.
+
+    Where no annotation has a segmentation, the file is one of boxes: these become the masks, which is logged.
+    """
+    items = content.get("annotations") or []
+    boxes_only = bool(items) and not any(item.get("segmentation") for item in items)
+    if boxes_only:
+        logger.warning(
+            "%s: none of the %d annotations has a segmentation; the boxes serve as masks, so mask losses and mask AP of "
+            "this data set mean nothing",
+            problems.source,
+            len(items),
+        )
+    label_of = {category: label for label, category in enumerate(category_ids)}
+    images = {image.get("id") for image in content["images"] if isinstance(image, dict)}
+    grouped: dict[int, Annotations] = defaultdict(lambda: Annotations(problems, label_of, boxes_only))
+    for item in items:
+        if item.get("image_id") not in images:
+            problems.add("annotations of an image that is not listed", f"id {item.get('id')} of {item.get('image_id')}")
+        elif item.get("category_id") not in label_of:
+            problems.add("annotations of an unknown category", f"id {item.get('id')} of {item.get('category_id')}")
+        else:
+            grouped[item["image_id"]].items.append(item)
+    return grouped
+
+
+def segmentation_mask(segmentation: object, height: int, width: int) -> Rle:
+    """The mask of a COCO segmentation: a list of polygons, or a run-length dict. None or [] is an empty mask.
+
+    Raises: UserError for anything else, and for a run-length mask of another size.
+    """
+    if not segmentation:
+        return Rle.empty(height, width)
+    if isinstance(segmentation, list):
+        return Rle.from_polygons(segmentation, height, width)
+    mask = Rle.from_coco(segmentation)
+    if mask.size != (height, width):
+        raise UserError(f"its mask has size {mask.height}x{mask.width}, its image {height}x{width} (height x width)")
+    return mask
+
+
+def rectangle(box: tuple[float, float, float, float], height: int, width: int) -> Rle:
+    """The mask of a box (x1, y1, x2, y2) inside the image: its pixels, at least one."""
+    left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
+    right, bottom = max(round(box[2]), left + 1), max(round(box[3]), top + 1)
+    return Rle.full(bottom - top, right - left).place(top, left, height, width)
+
+
+def _area(item: dict, mask: Rle) -> float:
+    area = item.get("area")
+    if area is None:
+        return float(mask.area)
+    if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
+        raise UserError(f"area {area!r} is not a number of pixels")
+    return float(area)
+
+
+def _clipped_box(item: dict, height: int, width: int) -> tuple[float, float, float, float]:
+    try:
+        x, y, w, h = (float(value) for value in item["bbox"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"bbox {item.get('bbox')!r} is not [x, y, width, height]") from None
+    return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))

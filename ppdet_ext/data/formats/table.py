@@ -1,0 +1,135 @@
+"""The CSV file: written row by row, read back and compared."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
+
+from .rle_csv import Format
+from .rows import ImageResult, Row, rows_of
+
+# A large mask is longer than the 128 KiB that csv takes for a field.
+_FIELD_LIMIT = 2**31 - 1
+
+
+@dataclass
+class Summary:
+    """What a submission holds.
+
+    Attributes:
+        rows: without the header.
+        masks: rows whose mask is not blank.
+        images, empty: all images, and those with nothing.
+        instances: of each class id.
+        lost: instances of which no pixel was left, being covered by others or too small for the masks' size.
+    """
+
+    rows: int = 0
+    masks: int = 0
+    images: int = 0
+    empty: int = 0
+    instances: Counter = field(default_factory=Counter)
+    lost: int = 0
+
+    def add(self, image: ImageResult, rows: Sequence[Row]) -> None:
+        kept = sum(row.instances for row in rows)
+        self.rows += len(rows)
+        self.masks += sum(row.mask is not None for row in rows)
+        self.images += 1
+        self.empty += not kept
+        for row in rows:
+            if row.instances:
+                self.instances[row.class_id] += row.instances
+        self.lost += len(image.instances) - kept
+
+
+def write_table(path: Path, form: Format, images: Iterable[ImageResult], class_ids: Sequence[int]) -> Summary:
+    """Write the submission of `images`, in their order, to `path`. OSError when it is not writable."""
+    summary = Summary()
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(form.header)
+        for image in images:
+            rows = rows_of(image, form, class_ids)
+            writer.writerows(row.cells for row in rows)
+            summary.add(image, rows)
+    return summary
+
+
+def read_table(path: str | Path, form: Format) -> Iterator[dict[str, str]]:
+    """The fields ("name", "rle", "class_id", …) of each row of a submission, as text.
+
+    Raises:
+        UserError: unreadable, another header, or a row that is not of this format.
+    """
+    try:
+        csv.field_size_limit(_FIELD_LIMIT)
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            lines = csv.reader(stream)
+            header = next(lines, [])
+            if header != form.header:
+                raise UserError(f"{path}: the columns are {', '.join(header)}, not {', '.join(form.header)}.")
+            for number, cells in enumerate(lines, 2):
+                yield _fields(cells, form, f"{path}, row {number}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def _fields(cells: Sequence[str], form: Format, where: str) -> dict[str, str]:
+    if len(cells) != len(form.columns):
+        raise UserError(f"{where}: {len(cells)} cells, not {len(form.columns)}.")
+    given = form.empty if isinstance(form.empty, dict) else {}
+    values: dict[str, str] = {}
+    for cell, column in zip(cells, form.columns):
+        found = column.read(cell)
+        if found is None:
+            if cell not in ("", given.get(column.header)):
+                raise UserError(f"{where}: {column.header} is {cell[:60]!r}, not of the form {column.text!r}.")
+            found = dict.fromkeys(column.fields, "")
+        values |= found
+    return values
+
+
+def check_table(path: Path, form: Format, images: Iterable[ImageResult], class_ids: Sequence[int]) -> None:
+    """Read the file back: every row in its place, every mask exact, of its size, apart where the format wants it.
+
+    A failure is ours, not the user's: RuntimeError, not UserError.
+    """
+    try:
+        found = read_table(path, form)
+        for image in images:
+            _check_image(found, image, form, class_ids)
+        if (extra := next(found, None)) is not None:
+            raise RuntimeError(f"{path} has a row too many: {extra['name']}")
+    except UserError as error:
+        raise RuntimeError(f"the submission does not read back: {error}") from error
+
+
+def _check_image(found: Iterator[dict[str, str]], image: ImageResult, form: Format, class_ids: Sequence[int]) -> None:
+    masks: dict[int | None, list[Rle]] = {}
+    for row in rows_of(image, form, class_ids):
+        values = next(found, None)
+        if values is None or values["name"] != form.image_name(image.name):
+            raise RuntimeError(f"{values and values['name']} is where the submission should have a row of {image.name}")
+        if row.class_id is None:
+            if values != _fields(row.cells, form, image.name):
+                raise RuntimeError(f"the row of {image.name}, where nothing was found, does not survive the round trip")
+            continue
+        if values.get("class_id", str(row.class_id)) != str(row.class_id):
+            raise RuntimeError(f"class {values['class_id']} is where {image.name} should have class {row.class_id}")
+        if row.class_id not in class_ids:
+            raise RuntimeError(f"class {row.class_id} of {image.name} is none of the data set's")
+        mask = Rle.from_kaggle(values["rle"], *row.mask.size) if row.mask is not None else None
+        if mask != row.mask or (mask is None and values["rle"]):
+            raise RuntimeError(f"the mask of {image.name}, class {row.class_id}, does not survive the round trip")
+        if mask is not None:
+            masks.setdefault(row.class_id if form.overlaps == "same_class" else None, []).append(mask)
+    if form.overlaps == "keep" or (form.rows == "class" and form.overlaps == "same_class"):
+        return
+    for group in masks.values():
+        if Rle.merge(group).area != sum(mask.area for mask in group):
+            raise RuntimeError(f"masks of {image.name} overlap")

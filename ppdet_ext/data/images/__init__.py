@@ -1,0 +1,1 @@
+"""Picture files: decoded, measured, checked."""

@@ -1,0 +1,53 @@
+"""Which pictures there are, and whether each can be used."""
+
+import os
+
+from ppdet_ext.data.problems import Problems
+from ppdet_ext.errors import UserError
+
+from .decode import check_end, image_size
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_CHECKS = ("header", "exists", "none")
+
+
+def list_images(folder: str) -> list[str]:
+    """Names of the picture files directly in `folder`, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES))
+
+
+def image_is_usable(
+    path: str, size: tuple[int, int], check: str, present: bool, problems: Problems, row: int | None = None
+) -> bool:
+    """Whether a picture can be used; otherwise it is a problem.
+
+    "exists" asks whether it is there (`present`), "header" also for the annotated (h, w) in its header and for its end.
+    `row` is that of the annotations which names the picture and its size, where one does.
+    """
+    if check == "none":
+        return True
+    name, where = os.path.basename(path), "" if row is None else f" (row {row})"
+    if not present:
+        problems.add(
+            "images named by the annotations but missing on disk",
+            f"{name}{where}",
+            remedy=f"Put them into {os.path.dirname(path)}, or take them out of the annotations.",
+        )
+        return False
+    if check == "exists":
+        return True
+    try:
+        found = image_size(path)
+        # Annotations may count pixels before or after the EXIF rotation; ReadImage is told which.
+        if size == found or size == image_size(path, exif=False):
+            check_end(path)
+            return True
+        problems.add(
+            "images whose size contradicts the annotations",
+            f"{name} is {found[0]}x{found[1]}, annotated {size[0]}x{size[1]} (height x width){where}",
+            remedy="Use pictures of the annotated size, whose pixels the masks count, or correct height and width.",
+        )
+    except UserError as fault:
+        problems.add("unreadable images", str(fault))
+    return False

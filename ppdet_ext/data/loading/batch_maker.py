@@ -1,0 +1,46 @@
+"""From keys (epoch, index) to a batch of arrays: everything a worker does, as one function without state."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ppdet_ext.data.datasets.base import InstanceDataSet
+from ppdet_ext.data.transforms.sample import Sample
+from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import BATCH_TRANSFORMS, TRANSFORMS, build_transforms
+
+from .collate import Allocate, PadToStride
+
+
+class BatchMaker:
+    """Makes the batch of some keys. The result depends on the arguments and (seed, epoch, index) alone."""
+
+    def __init__(
+        self,
+        dataset: InstanceDataSet,
+        sample_transforms: Sequence[Mapping],
+        batch_transforms: Sequence[Mapping],
+        targets: bool,
+        seed: int,
+    ):
+        if not sample_transforms:
+            raise UserError("sample_transforms is empty; they begin with ReadImage and end with NormalizeToCHW.")
+        self.dataset, self.targets, self.seed = dataset, targets, seed
+        self.transforms = build_transforms(sample_transforms, TRANSFORMS, "sample_transforms")
+        collate = build_transforms(batch_transforms, BATCH_TRANSFORMS, "batch_transforms")
+        if len(collate) > 1:
+            raise UserError("batch_transforms: PadToStride once is enough.")
+        self.collate = collate[0] if collate else PadToStride()
+
+    def __call__(self, keys: Sequence[tuple[int, int]], allocate: Allocate = np.empty) -> dict[str, object]:
+        return self.collate([self.sample(*key) for key in keys], self.targets, allocate)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Image `index` as it is in `epoch`."""
+        rng = np.random.default_rng([self.seed, epoch, index])
+        sample = self.dataset.sample(index, self.targets)
+        for transform in self.transforms:
+            sample = transform(sample, rng)
+        if sample.image is None or sample.image.dtype != np.float32:
+            raise UserError("sample_transforms begin with ReadImage and end with NormalizeToCHW.")
+        return sample

@@ -1,0 +1,1 @@
+"""Which images are for training and which for evaluation."""

@@ -1,0 +1,25 @@
+"""What a run on several ranks needs: the launcher's world, exchange of values, and a watch over the ranks."""
+
+from .environment import launched, world
+from .gradients import average_gradients
+from .group import parallel, share_buffers, start, synchronize_norms, use_device
+from .session import barrier, explain, gather, monitored, phase, report_failure, share, sum_over_ranks
+
+__all__ = [
+    "average_gradients",
+    "barrier",
+    "explain",
+    "gather",
+    "launched",
+    "monitored",
+    "parallel",
+    "phase",
+    "report_failure",
+    "share",
+    "share_buffers",
+    "start",
+    "sum_over_ranks",
+    "synchronize_norms",
+    "use_device",
+    "world",
+]

@@ -1,0 +1,156 @@
+"""Files and folders that are there completely or not at all."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ppdet_ext.errors import UserError
+
+# What a save is writing, what it replaces, what is being deleted.
+PART, OLD, GONE = ".part", ".old", ".gone"
+
+
+def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir") -> None:
+    """Let `write` fill a file beside `path` (it is given that file's path), flush it, then put it in place.
+
+    Args:
+        setting: what the user changes to have it written elsewhere; for the message.
+
+    Raises:
+        UserError: the folder is not writable or the disk is full; the old file is left as it was.
+    """
+    aside = path.with_name(f".{path.name}{PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        sync(aside)
+        os.replace(aside, path)
+        sync(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {setting}.") from error
+
+
+def demand_writable(path: Path, flag: str) -> None:
+    """Look, before work whose outcome `path` is to hold, whether `write_atomic` could write it; its folder is made.
+
+    Args:
+        path: file to be written later; one that is there stays as it is.
+        flag: what the user changes to have it written elsewhere; for the message.
+
+    Raises:
+        UserError: it is a folder, or its folder cannot be made or written.
+    """
+    try:
+        for taken in (path, path.with_name(f".{path.name}{PART}")):
+            if taken.is_dir():
+                raise UserError(f"{flag} {taken} is a folder; give the file to write.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {flag}.") from error
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; at the end of the block all files in it are flushed and it gets the name `path`.
+
+    A folder that had this name is replaced. When the block raises, nothing is left of it.
+
+    Raises:
+        UserError: not writable, or the disk is full; what was there before is left as it was.
+    """
+    aside = path.with_name(f".{path.name}{PART}")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+        for file in sorted(aside.iterdir()):
+            sync(file)
+        sync(aside)
+        former = path.with_name(f".{path.name}{OLD}")
+        if path.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            os.rename(path, former)
+        os.rename(aside, path)
+        sync(path.parent)
+        shutil.rmtree(former, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UserError(f"Cannot write {path}: {_cause(error)}; {_room(path)}Choose another save_dir.") from error
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder; a kill in the midst leaves a hidden rest, never half a checkpoint under its name."""
+    aside = path.with_name(f".{path.name}{GONE}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(path, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_rests(folder: Path) -> list[str]:
+    """Delete what saves and deletions that were cut off have left in `folder`; gives the names.
+
+    A folder that a save was about to replace when it was cut off gets its name back.
+    """
+    rests = [path for path in sorted(folder.glob(".*")) if path.suffix in (PART, OLD, GONE)]
+    for path in rests:
+        named = path.with_name(path.stem[1:])
+        if path.suffix == OLD and not named.exists():
+            path.rename(named)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return [path.name for path in rests]
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's or folder's content is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    found = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _cause(error: OSError) -> str:
+    name = f"{Path(error.filename).name}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
+
+
+def _room(path: Path) -> str:
+    try:
+        free = shutil.disk_usage(path.parent).free
+        kept = ", ".join(sorted(other.name for other in path.parent.iterdir() if not other.name.startswith(".")))
+    except OSError:
+        return ""
+    return f"{free / 1e6:.0f} MB are free there. Untouched: {kept or 'nothing was saved before'}. "
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` aside, in the same folder so that the rename is atomic; OSError leaves no trace."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,9 @@
+"""All that knows PaddleDetection. Importing this room imports paddle and ppdet, without their noise."""
+
+from . import compat
+
+compat.import_host()
+
+from ppdet.core.workspace import AttrDict  # noqa: E402  after the muted import
+
+__all__ = ["AttrDict", "compat"]

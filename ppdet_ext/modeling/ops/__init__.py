@@ -1,0 +1,1 @@
+"""Operators that the models are made of."""

@@ -1,0 +1,149 @@
+"""What happens to predictions after the model: a list of steps in the order of the configuration.
+
+PostProcess:
+  - BoxNMS: {iou: 0.3}
+  - ScoreThreshold: {score: {default: 0.5, shoe: 0.4}}
+  - MaskThreshold: {threshold: 0.45}
+  - MinArea: {area: 20}
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import STEPS, build_transforms
+from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures.candidates import Candidates
+
+from .class_keys import DEFAULT, label_of
+
+# A value for all classes, a list with one for each, or by class name (or category id, see `label_of`) with "default" for the
+# others, even where a class has that name.
+PerClass = float | list | dict
+
+
+class Step:
+    """One step. Subclasses take explicit arguments and implement `__call__`.
+
+    Attributes:
+        takes_masks: whether it works on `Detections` (masks) instead of `Candidates` (mask probabilities). From the first such
+            step on, predictions are `Detections`; steps that need neither (boxes, scores, labels) work on both, with `select`.
+        needs_candidates: whether it can work on `Candidates` only, so that it must stand before all that take masks.
+    """
+
+    takes_masks = False
+    needs_candidates = False
+
+    def masks_of(self, found: Detections, name: str) -> list[Rle]:
+        """The masks, for steps that need them. Raises: UserError when the model predicts none."""
+        if found.masks is None:
+            raise UserError(f"PostProcess: {name} has no masks, which {type(self).__name__} works on; leave the step out.")
+        return found.masks
+
+    def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        """Told once, before the first call, which classes there are. Raises: UserError for a class that does not exist."""
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Told before predicting which images will come. Raises: UserError for one that the step does not know."""
+
+    def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
+        """The predictions of the image of that file name, changed."""
+        raise NotImplementedError
+
+
+def per_class(
+    value: PerClass,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    key: str,
+    default: float,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> np.ndarray:
+    """(classes,) float64 of a per-class setting.
+
+    Args:
+        value: see `PerClass`.
+        class_names, category_ids: by label.
+        key: name of the setting, for messages.
+        default: for classes that a mapping names neither itself nor by its own "default".
+        low, high: the values allowed.
+
+    Raises:
+        UserError: a class that does not exist or is given twice, a list of another length, a value that is not allowed.
+    """
+    if isinstance(value, Mapping):
+        values = _by_name(value, class_names, category_ids, key, default)
+    elif isinstance(value, list | tuple):
+        if len(value) != len(class_names):
+            raise UserError(
+                f"{key} has {len(value)} values for {len(class_names)} classes; give one for each, or a single number."
+            )
+        values = list(value)
+    else:
+        values = [value] * len(class_names)
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, int | float) or not np.isfinite(item):
+            raise UserError(f"{key}: {item!r} is no number.")
+        if not low <= item <= high:
+            raise UserError(
+                f"{key}: {item!r} is not " + (f"{low:g} or more." if high == np.inf else f"from {low:g} to {high:g}.")
+            )
+    return np.array(values, np.float64)
+
+
+def _by_name(value: Mapping, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> list:
+    values, given = [value.get(DEFAULT, default)] * len(class_names), {}
+    for name, item in value.items():
+        if name == DEFAULT:
+            continue
+        label = label_of(name, class_names, category_ids, key)
+        if label in given:
+            raise UserError(f"{key}: {given[label]!r} and {name!r} are the same class; give it once.")
+        values[label], given[label] = item, name
+    return values
+
+
+class PostProcess:
+    """All steps of a configuration.
+
+    Args:
+        entries: `- Name: {argument: value}` of each step.
+        class_names, category_ids: by label.
+        mask_threshold: of masks that no step cuts.
+
+    Raises:
+        UserError: unknown step or argument; a step that needs probabilities after one that needs masks.
+    """
+
+    def __init__(
+        self, entries: Sequence[Mapping], class_names: Sequence[str], category_ids: Sequence[int], mask_threshold: float = 0.5
+    ):
+        self.steps: list[Step] = build_transforms(entries, STEPS, "PostProcess")
+        self.mask_threshold, self.classes = mask_threshold, len(class_names)
+        masked = None
+        for step in self.steps:
+            if step.needs_candidates and masked is not None:
+                kind = type(step).__name__
+                raise UserError(f"PostProcess: {kind} works on mask probabilities; put it before {type(masked).__name__}.")
+            masked = masked or (step if step.takes_masks or type(step).__name__ == "MaskThreshold" else None)
+            step.bind(class_names, category_ids)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Before predicting images of these file names. Raises: UserError for one that a step does not know."""
+        for step in self.steps:
+            step.check_names(names)
+
+    def __call__(self, found: Candidates, name: str) -> Detections:
+        """Final detections of the image of that file name. UserError for a label beyond the classes."""
+        if len(found) and found.labels.max() >= self.classes:
+            raise UserError(
+                f"{name}: the model predicts class number {found.labels.max() + 1} of {self.classes} in the data set."
+            )
+        for step in self.steps:
+            if step.takes_masks and isinstance(found, Candidates):
+                found = found.detections(self.mask_threshold)
+            found = step(found, name)
+        return found.detections(self.mask_threshold) if isinstance(found, Candidates) else found

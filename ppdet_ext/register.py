@@ -1,0 +1,9 @@
+"""Makes all parts of this package known to ppdet, and to configurations: `import ppdet_ext.register`."""
+
+from .data import datasets, transforms
+from .data.loading import collate
+from .evaluation import coco_mask_ap
+from .modeling import backbones, detection
+from .postprocess import base
+
+__all__ = ["backbones", "base", "coco_mask_ap", "collate", "datasets", "detection", "transforms"]

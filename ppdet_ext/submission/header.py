@@ -1,0 +1,76 @@
+"""What determines the predictions of a submission: digests to compare before an interrupted run goes on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ppdet_ext.config.files import dump_tree, find_config, read_tree
+from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS
+from ppdet_ext.config.load import resolve_path
+from ppdet_ext.files.atomic import digest
+from ppdet_ext.host import AttrDict
+from ppdet_ext.submission import Format
+from ppdet_ext.weights.load import find_weights
+
+from .journal import Source
+
+# Where things lie and how fast they go, not what comes out; weights count by their content.
+_NO_MATTER = ("weights", "pretrain_weights", "save_dir", "worker_num", "stall_timeout", "log_iter")
+
+
+def sources_of(records: Sequence[Any]) -> dict[str, Source]:
+    """Of each image by name; to be compared one by one, so that a file that was mended costs no other's prediction."""
+    return {record.name: (record.height, record.width, os.path.getsize(record.file)) for record in records}
+
+
+def header_of(
+    cfg: AttrDict, names: Sequence[str], class_names: Sequence[str], class_ids: Sequence[int], threshold: float, form: Format
+) -> dict[str, Any]:
+    """Of a run on the images of these names in this order; JSON-able. Raises: UserError where weights are missing.
+
+    class_names, class_ids: by label; steps may name classes, and results hold the ids.
+    """
+    tree = {key: value for key, value in cfg.resolved.items() if key not in _NO_MATTER}
+    shape = {"columns": {column.header: column.text for column in form.columns}}
+    shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
+    return {
+        "version": 2,
+        "weights": [digest(path) for path in _weights(cfg)],
+        "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
+        "files of steps": [digest(path) for path in _files(tree.get(POSTPROCESS))],
+        "format": _text_digest(json.dumps(shape)),
+        "threshold": threshold,
+        "classes": [list(one) for one in zip(class_ids, class_names)],
+        "images": _text_digest(json.dumps(list(names))),
+    }
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _members(cfg: AttrDict) -> list[dict[str, Any]]:
+    entries = cfg.resolved.get(ENSEMBLE) or [cfg.weights]
+    return [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in entries]
+
+
+def _weights(cfg: AttrDict) -> list[Path]:
+    return [find_weights(entry["weights"], theirs=True) for entry in _members(cfg)]
+
+
+def _member_configurations(cfg: AttrDict) -> Iterator[str]:
+    for entry in _members(cfg):
+        if entry.get("config"):
+            yield dump_tree(read_tree(find_config(entry["config"]))[0])
+
+
+def _files(value: Any) -> Iterator[Path]:
+    """The files that a section of the configuration names."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _files(item)
+    elif isinstance(value, str) and value and resolve_path(value).is_file():
+        yield resolve_path(value)

@@ -1,0 +1,51 @@
+"""The line per `log_iter` steps that ppdet's users know."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from typing import TYPE_CHECKING
+
+from ppdet.utils.stats import SmoothedValue
+
+from .base import Hook
+
+if TYPE_CHECKING:
+    from ppdet_ext.training.trainer import Trainer
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+class LogLine(Hook):
+    """Logs ppdet's training line; losses are medians and costs are means of the last `log_iter` steps.
+
+    Args:
+        log_iter: steps between lines, and size of the window.
+    """
+
+    def __init__(self, log_iter: int) -> None:
+        self.log_iter = log_iter
+        self.losses: dict[str, SmoothedValue] = {}
+        self.batch_cost = SmoothedValue(log_iter)
+        self.data_cost = SmoothedValue(log_iter)
+
+    def after_step(self, trainer: Trainer) -> None:
+        for name, value in trainer.losses.items():
+            self.losses.setdefault(name, SmoothedValue(self.log_iter)).update(value)
+        self.batch_cost.update(trainer.batch_cost)
+        self.data_cost.update(trainer.data_cost)
+        if trainer.step % self.log_iter == 0:
+            logger.info(self.line(trainer))
+
+    def line(self, trainer: Trainer) -> str:
+        """The line for the trainer's current step."""
+        steps = trainer.steps_per_epoch
+        left = (trainer.epochs - trainer.epoch) * steps - trainer.step
+        eta = datetime.timedelta(seconds=int(left * self.batch_cost.global_avg))
+        losses = " ".join(f"{name}: {meter.median:.6f}" for name, meter in self.losses.items())
+        return (
+            f"Epoch: [{trainer.epoch}] [{trainer.step:{len(str(steps))}d}/{steps}] "
+            f"learning_rate: {trainer.learning_rate:.6f} {losses} eta: {eta} "
+            f"batch_cost: {self.batch_cost.avg:.4f} data_cost: {self.data_cost.avg:.4f} "
+            f"ips: {trainer.batch_size / self.batch_cost.avg:.4f} images/s"
+        )

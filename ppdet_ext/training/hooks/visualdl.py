@@ -1,0 +1,49 @@
+"""Curves for VisualDL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppdet_ext.errors import UserError
+
+from .base import Hook
+
+if TYPE_CHECKING:
+    from ppdet_ext.training.trainer import Trainer
+
+
+class VisualDL(Hook):
+    """Scalars under ppdet's names: each loss and `learning_rate` per step, `bbox-mAP` and `mask-mAP`
+    (or the metric's name) per evaluation.
+
+    Args:
+        folder: where VisualDL's log goes; show it with `visualdl --logdir folder`.
+        log_iter: steps between scalars.
+
+    Raises:
+        UserError: visualdl is not installed, or the folder is not writable.
+    """
+
+    def __init__(self, folder: Path, log_iter: int) -> None:
+        try:
+            from visualdl import LogWriter
+        except ImportError as error:
+            raise UserError("--use_vdl needs the package visualdl: pip install visualdl") from error
+        try:
+            self.writer = LogWriter(str(folder))
+        except OSError as error:
+            raise UserError(f"Cannot write {folder}: {error.strerror or error}. Choose another --vdl_log_dir.") from error
+        self.log_iter = log_iter
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.step % self.log_iter == 0:
+            for name, value in {**trainer.losses, "learning_rate": trainer.learning_rate}.items():
+                self.writer.add_scalar(name, value, trainer.iteration)
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        for kind, numbers in (trainer.metrics or {}).items():
+            self.writer.add_scalar({"bbox": "bbox-mAP", "segm": "mask-mAP"}.get(kind, kind), numbers[0], trainer.epoch)
+
+    def after_train(self, trainer: Trainer) -> None:
+        self.writer.close()

@@ -1,0 +1,165 @@
+"""Training from a configuration."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ppdet_ext import distributed
+from ppdet_ext.checkpoint import Circumstances, circumstances_of
+from ppdet_ext.checkpoint.find import AUTO
+from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
+from ppdet_ext.config.load import dump_config
+from ppdet_ext.data.loading.build import load_dataset, make_loader
+from ppdet_ext.distributed import interrupt
+from ppdet_ext.files.lock import locked
+from ppdet_ext.host import AttrDict
+from ppdet_ext.host.build import build_model, build_optimizer
+from ppdet_ext.host.learning_rate import scale_learning_rate
+from ppdet_ext.training.hooks.metrics_file import METRICS_FILE
+
+from .evaluation import evaluation_hook
+from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
+from .loss_guard import LossGuard
+from .resume import begin, belongs_to
+from .trainer import Trainer
+
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def train(
+    cfg: AttrDict,
+    *,
+    evaluate: bool = False,
+    resume: str | None = None,
+    amp: bool = False,
+    vdl_log_dir: str | Path | None = None,
+    allow_change: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+) -> Path:
+    """Train as configured; returns the run's folder. Every rank calls it.
+
+    Args:
+        cfg: from `load_config`.
+        evaluate: at each snapshot epoch, and keep the best model by mask AP.
+        resume: 'auto' for the newest complete checkpoint of the run's folder (anew if there is none), an epoch's number, or
+            a path; see `find_checkpoint`.
+        amp: mixed precision; of effect on GPUs only.
+        vdl_log_dir: write VisualDL scalars there.
+        allow_change: what may differ from the run that is resumed; keys of `checkpoint.CHANGES`.
+        hooks: further ones, called on every rank before the one that saves.
+
+    Raises:
+        UserError: for what the user can mend.
+        DivergenceError: a loss became NaN or infinite.
+        Interrupted: a signal came; what is needed to go on has been saved.
+        RankError: another rank failed.
+    """
+    distributed.use_device(cfg.use_gpu)
+    distributed.start()
+    folder = run_folder(cfg)
+    # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
+    with (
+        paddle.utils.unique_name.guard(),
+        distributed.monitored(cfg.stall_timeout),
+        _interruptible(folder) as trainers,
+        contextlib.nullcontext() if distributed.world()[0] else locked(folder),
+    ):
+        dataset = load_dataset(cfg, "TrainDataset")
+        amp = amp and _amp_works(cfg)
+        save = _save_hook(cfg, folder, _circumstances(cfg, dataset, amp))
+        trainer = _build_trainer(
+            cfg, dataset, folder, [*_hooks(cfg, dataset, folder, evaluate, vdl_log_dir), *hooks, save], amp
+        )
+        trainers.append(trainer)
+        interrupt.check()
+        begin(trainer, folder, save.circumstances, resume, allow_change, cfg.pretrain_weights)
+        _run(cfg, folder, trainer, save)
+    return folder
+
+
+def _run(cfg: AttrDict, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
+    if trainer.rank == 0:
+        describe_run(folder, cfg)
+    if trainer.start_epoch < cfg.epoch:
+        trainer.run()
+    else:
+        save.before_train(trainer)
+        logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
+
+
+@contextlib.contextmanager
+def _interruptible(folder: Path) -> Iterator[list[Trainer]]:
+    """Signals stop the training in order; the interruption says what there is to go on from (`Interrupted`)."""
+    trainers: list[Trainer] = []
+    try:
+        with interrupt.deferred():
+            yield trainers
+    except interrupt.Stop as stop:
+        saved = trainers[0].hooks[-1].saved if trainers else None
+        # After -r PATH of another run its checkpoint is what this one goes on from until it has saved one itself.
+        auto = saved is None or belongs_to(saved, folder)
+        raise interrupt.Interrupted(stop.signum, saved, AUTO if auto else str(saved)) from stop
+
+
+def _amp_works(cfg: AttrDict) -> bool:
+    if not cfg.use_gpu:
+        logger.warning("--amp has no effect on a CPU; training in float32")
+    return cfg.use_gpu
+
+
+def _circumstances(cfg: AttrDict, dataset: Any, amp: bool) -> Circumstances:
+    rank, ranks = distributed.world()
+    seen = dataset if rank == 0 else None
+    return circumstances_of(cfg.resolved, seen, ranks, amp, dump_config(cfg), environment()["versions"])
+
+
+def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
+    loader = make_loader(cfg, dataset, "train")
+    # The seed of the weights a model starts from.
+    paddle.seed(cfg.seed)
+    np.random.seed(cfg.seed)
+    model = build_model(cfg)
+    model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
+    rank, ranks = distributed.world()
+    accumulation = cfg.gradient_accumulation_steps
+    base = cfg.resolved.get("LearningRate", {}).get("base_lr", 0.01)
+    scale_learning_rate(base, cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
+    schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation))
+    return Trainer(
+        distributed.parallel(model, cfg.find_unused_parameters, apart=not cfg.use_gpu),
+        optimizer,
+        schedule,
+        loader,
+        epochs=cfg.epoch,
+        batch_size=cfg.TrainReader.get("batch_size", 1) * accumulation,
+        seed=cfg.seed,
+        amp=amp,
+        accumulation=accumulation,
+        hooks=hooks,
+        guard=LossGuard(cfg.skip_nonfinite, folder),
+        rank=rank,
+    )
+
+
+def _hooks(cfg: AttrDict, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
+    """Averaging and evaluation are on every rank, records on the first."""
+    first = distributed.world()[0] == 0
+    hooks: list[Hook] = [LogLine(cfg.log_iter)] if first else []
+    if cfg.use_ema:
+        hooks.append(AverageWeights(cfg.ema_decay))
+    if evaluate:
+        hooks.append(evaluation_hook(cfg, dataset))
+    if first:
+        hooks.append(MetricsFile(folder / METRICS_FILE, cfg.log_iter))
+    if first and vdl_log_dir is not None:
+        hooks.append(VisualDL(Path(vdl_log_dir), cfg.log_iter))
+    return hooks
+
+
+def _save_hook(cfg: AttrDict, folder: Path, circumstances: Circumstances) -> SaveCheckpoints:
+    return SaveCheckpoints(folder, circumstances, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)

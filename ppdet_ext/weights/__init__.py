@@ -1,0 +1,1 @@
+"""Weight files, read as data, and what they mean."""

@@ -1,0 +1,63 @@
+"""tools/infer.py: pictures as the reader sees them, and outputs that cannot be written are told before predicting."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+from ppdet_ext.commands import infer
+from ppdet_ext.config.load import load_config
+from ppdet_ext.data.datasets import ImageFolder
+from ppdet_ext.errors import UserError
+from ppdet_ext.host.build import build_model
+
+READER = "TestReader.sample_transforms=[ReadImage: {{exif: {}}}, NormalizeToCHW: {{}}]"
+
+
+@pytest.fixture(scope="module")
+def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "fresh.pdparams"
+    paddle.save(build_model(load_config(config)).state_dict(), str(path))
+    return f"weights={path}"
+
+
+@pytest.mark.parametrize("configured", [False, True])
+@pytest.mark.parametrize(("exif", "size"), [("true", (64, 128)), ("false", (128, 64))])
+def test_a_rotated_picture_is_drawn_as_it_is_read(config, weights, tools, tmp_path, capfd, exif, size, configured) -> None:
+    (tmp_path / "in").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(tmp_path / "in" / "a.jpg", exif=turned)
+    settings = ["-o", weights, READER.format(exif)]
+    images = [] if configured else ["--infer_dir", str(tmp_path / "in")]
+    settings += [f"TestDataset.images={tmp_path}/in"] if configured else []
+    command = ["-c", config, *images, "--output_dir", str(tmp_path / "out")]
+    assert tools["infer"]([*command, *settings]) == 0, capfd.readouterr().err
+    with Image.open(tmp_path / "out" / "a.jpg") as picture:
+        assert picture.size == size
+    assert tools["submit"](["-c", config, *images, "--output", str(tmp_path / "s.csv"), *settings]) == 0
+
+
+def test_image_folder_counts_pixels_either_way(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 8
+    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(tmp_path / "a.jpg", exif=turned)
+    sizes = [
+        (record.height, record.width) for exif in (True, False) for record in ImageFolder(str(tmp_path), exif=exif).records
+    ]
+    assert sizes == [(128, 64), (64, 128)]
+
+
+@pytest.mark.parametrize("tool", ["infer", "submit"])
+def test_an_output_that_cannot_be_written_is_told_before_predicting(config, weights, tools, monkeypatch, capfd, tool) -> None:
+    def predictions(*_: object) -> None:
+        raise UserError("predicted")
+
+    monkeypatch.setattr(infer.Predictor, "predictions", predictions)
+    output = {"infer": ["--output_dir", "/proc/none"], "submit": ["--output", "/proc/none/s.csv"]}[tool]
+    assert tools[tool](["-c", config, *output, "-o", weights]) == 1
+    error = capfd.readouterr().err
+    assert "Cannot write /proc/none/" in error
+    assert f"Choose another {output[0]}." in error

@@ -1,0 +1,192 @@
+"""tools/submit.py on a tiny HTC: killed and resumed, on one rank and two; formats; bad input."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.commands import submit
+from ppdet_ext.config.load import load_config
+from ppdet_ext.data.datasets import FashionDataSet, ImageFolder, SteelDataSet
+from ppdet_ext.host.build import build_model
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHED = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+# Ends as by kill -9, in the midst of the line of the image after the first three.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+sys.path.insert(0, sys.argv.pop(1))
+import submit
+from ppdet_ext.submission import journal
+append, lines = journal.JournalWriter._append, []
+
+def append_and_die(self, content):
+    lines.append(content)
+    if len(lines) == 5:
+        self._stream.write(b'{"image":"torn')
+        self._stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, content)
+
+journal.JournalWriter._append = append_and_die
+submit.main()
+"""
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None, "--results": None,
+         "--output": "output/submission.csv", "--draw_threshold": None, "--format": None, "--style": None,
+         "--postprocess": None}  # fmt: skip
+
+
+def test_flags_are_frozen() -> None:
+    found = {"/".join(action.option_strings): action.default for action in submit.submit_parser()._actions}
+    assert {flag: default for flag, default in found.items() if "help" not in flag} == FLAGS
+
+
+def run(folder: Path, *command: str) -> tuple[int, str]:
+    """Exit code and what was printed; one thread, for its number changes the last digits."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, timeout=300, text=True, capture_output=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_killed_it_goes_on_to_the_same_file_on_any_number_of_ranks(config: str, eager: str, tmp_path: Path) -> None:
+    def arguments(output: str) -> list[str]:
+        chosen = ["--draw_threshold", "0.3", "--format", "imaterialist_2020", "--output", str(tmp_path / output)]
+        return ["-c", config, *chosen, "-o", eager]
+
+    tool = str(ROOT / "tools" / "submit.py")
+    code, printed = run(tmp_path, tool, *arguments("whole.csv"))
+    assert code == 0, printed
+    whole = (tmp_path / "whole.csv").read_bytes()
+    assert len(whole.splitlines()) > 8
+
+    code, printed = run(tmp_path, "-c", KILLED, str(ROOT), str(ROOT / "tools"), *arguments("one.csv"))
+    assert code == -signal.SIGKILL, printed
+    assert not (tmp_path / "one.csv").exists()
+    assert (tmp_path / "one.csv.progress" / "rank_0.jsonl").read_bytes().endswith(b'{"image":"torn')
+    shutil.copytree(tmp_path / "one.csv.progress", tmp_path / "two.csv.progress")
+    for output, ranks in (("one.csv", []), ("two.csv", LAUNCHED)):
+        code, printed = run(tmp_path, *ranks, tool, *arguments(output))
+        assert code == 0, printed
+        assert "3 of 8 images are done" in printed
+        assert (tmp_path / output).read_bytes() == whole
+        assert not (tmp_path / f"{output}.progress").exists()
+
+
+def test_style_is_another_name_and_the_threshold_depends_on_steps(arguments, tools, tmp_path, capfd) -> None:
+    written = {}
+    for flags in (["--style", "classid"], ["--format", "severstal_stage2"], ["--style", "imageid_classid"], []):
+        assert tools["submit"]([*arguments, *flags]) == 0
+        written[" ".join(flags)] = (tmp_path / "s.csv").read_text()
+    assert written["--style classid"] == written["--format severstal_stage2"]
+    assert written["--style imageid_classid"] == written[""]
+    assert written[""].startswith("ImageId_ClassId,EncodedPixels\nsheet_00000.jpg_1,")
+    with pytest.raises(SystemExit):
+        tools["submit"]([*arguments, "--style", "classid", "--format", "severstal_stage2"])
+
+    (tmp_path / "low.yml").write_text("PostProcess: [ScoreThreshold: {score: 0.3}]\n")
+    unasked = [text for text in arguments if text not in ("--draw_threshold", "0.3")]
+    assert tools["submit"]([*unasked, "--postprocess", str(tmp_path / "low.yml")]) == 0
+    assert (tmp_path / "s.csv").read_text() == written[""]
+    assert tools["submit"](unasked) == 0
+    assert (tmp_path / "s.csv").read_text() != written[""]
+
+
+def test_results_give_what_predicting_gives(config, eager, tools, tmp_path, arguments, workspace, capfd) -> None:
+    sheets = str(workspace / "sheets" / "train_images")
+    assert tools["infer"](["-c", config, "--save_results", "--output_dir", str(tmp_path / "r"), "-o", eager]) == 0
+    for name in ("imaterialist_2019", "imaterialist_2020"):
+        flags = ["--format", name, "--infer_dir", sheets]
+        assert tools["submit"]([*arguments, *flags]) == 0
+        predicted = (tmp_path / "s.csv").read_bytes()
+        assert tools["submit"]([*arguments, *flags, "--results", str(tmp_path / "r")]) == 0
+        assert (tmp_path / "s.csv").read_bytes() == predicted
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert list(dict.fromkeys(row["ImageId"] for row in rows)) == [f"sheet_{i:05d}" for i in range(8)]
+    assert {row["ClassId"] for row in rows} <= {"1", "2", "3", "4", "23"}
+    assert re.search(rf"{len(rows)} rows, one for each instance found in 8 images: \d+ with a mask", capfd.readouterr().out)
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((64, 128, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (["--format", "severstal_stage3"], "no submission format 'severstal_stage3'. Did you mean 'severstal_stage"),
+    (["--format", "{tmp}/wrong.yml"], "wrong.yml: unknown key 'colour'"),
+    (["--infer_dir", "{tmp}/empty"], "empty: no picture there"),
+    (["--infer_dir", "{tmp}/texts"], "texts: no picture there"),
+    (["--infer_dir", "{tmp}/none"], "none: no such picture or folder"),
+    (["--infer_dir", "{tmp}/cut"], "cut/b.png"),
+    (["--infer_dir", "{tmp}/twice", "--format", "imaterialist_2020"], "two images of one name, 'a'"),
+    (["--infer_dir", "{tmp}/latin"], r"'bad\udcff.png': the picture's name is not UTF-8"),
+    (["--output", "{tmp}"], "is a folder; give the file to write"),
+    (["--output", "{tmp}/texts/a.txt/s.csv"], "Choose another --output"),
+    (["--output", "/proc/none/s.csv"], "Cannot write /proc/none/s.csv: none: No such file or directory. Choose another"),
+    (["--draw_threshold", "1.5"], "--draw_threshold is 1.5"),
+    (["-o", "HTCRoIHead.with_mask=false", "weights={tmp}/maskless"], "The model has no masks to submit"),
+    (["-o", "TestDataset=null"], "Nothing to predict"),
+    (["--results", "{tmp}/none"], "make it with infer.py --save_results"),
+    (["--results", "{tmp}/results", "--infer_dir", "{tmp}/twice"], "not in {tmp}/twice (b.png); 1 have no results (a.png)"),
+    (["--results", "{tmp}/results"], "mask.json, entry 0: image_id 9 is not one of the 2 images"),
+])  # fmt: skip
+def test_bad_input_is_one_message(arguments, config, tools, tmp_path, capfd, change, message) -> None:
+    (tmp_path / "wrong.yml").write_text("colour: red\ncolumns: {}\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no picture")
+    for name in ("cut/a.png", "cut/b.png", "twice/a.png", "twice/a.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "cut/b.png").write_bytes((tmp_path / "cut/b.png").read_bytes()[:-30])
+    (tmp_path / "latin").mkdir()
+    os.link(tmp_path / "cut/a.png", os.fsencode(tmp_path / "latin") + b"/bad\xff.png")
+    (tmp_path / "results").mkdir()
+    names = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.png"}]
+    (tmp_path / "results" / "images.json").write_text(json.dumps(names))
+    mask = {"size": [2, 2], "counts": [0, 4]}
+    entry = {"image_id": 9, "category_id": 1, "score": 1, "segmentation": mask}
+    (tmp_path / "results" / "mask.json").write_text(json.dumps([entry]))
+    if "maskless" in str(change):
+        model = build_model(load_config(config, ["HTCRoIHead.with_mask=false"]))
+        paddle.save(model.state_dict(), str(tmp_path / "maskless.pdparams"))
+    assert tools["submit"]([*arguments, *(text.format(tmp=tmp_path) for text in change)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("error: ")
+    assert message.format(tmp=tmp_path) in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "s.csv").exists()
+    # That there are no masks is seen in the first prediction only.
+    assert "maskless" in str(change) or not list(tmp_path.glob("s.csv.progress/*"))
+
+
+def test_two_at_once_are_refused(arguments, tools, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 0.0)
+    (tmp_path / "s.csv.progress").mkdir()
+    with submit.locked(tmp_path / "s.csv.progress"):
+        assert tools["submit"](arguments) == 1
+    error = capfd.readouterr().err
+    assert f"Another process is predicting for {tmp_path}/s.csv.progress. Wait for it" in error
+    assert "choose another --output" in error
+
+
+@pytest.mark.parametrize(("sets", "name"), [
+    ({"TestDataset": FashionDataSet()}, "imaterialist_2019"),
+    ({"TestDataset": ImageFolder("x"), "EvalDataset": FashionDataSet()}, "imaterialist_2019"),
+    ({"TestDataset": SteelDataSet()}, "severstal_stage1"),
+    ({}, "severstal_stage1"),
+])  # fmt: skip
+def test_the_format_not_asked_for_is_that_of_the_competition(sets: dict, name: str) -> None:
+    assert submit._usual_format(sets) == name

@@ -1,0 +1,235 @@
+"""Pictures are read completely or not at all."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+from tiny_data import write_jpeg
+
+from ppdet_ext.data.images import jpeg
+from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_label_map
+from ppdet_ext.data.images.libjpeg_warnings import libjpeg_warning
+from ppdet_ext.errors import UserError
+
+
+def exif_with(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_a_jpeg_is_read_as_rgb(tmp_path):
+    image = read_image(str(write_jpeg(tmp_path / "a.jpg")))
+    expected = cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 2}])
+def test_every_cut_of_a_jpeg_is_noticed(tmp_path, options):
+    data = write_jpeg(tmp_path / "a.jpg", **options).read_bytes()
+    assert jpeg.is_complete(data)
+    assert not any(jpeg.is_complete(data[:length]) for length in range(2, len(data) - 1))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("filling", [b"", b"\0" * 5000], ids=["cut off", "filled with zeros"])
+def test_a_truncated_jpeg_is_an_error_naming_the_file(tmp_path, share, filling):
+    path = write_jpeg(tmp_path / "torn.jpg")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)] + filling)
+    with pytest.raises(UserError, match=r"torn\.jpg.*truncated"):
+        read_image(str(path))
+
+
+def test_a_thumbnails_end_does_not_hide_that_the_picture_is_cut(tmp_path):
+    thumbnail = write_jpeg(tmp_path / "small.jpg", 8, 8).read_bytes()
+    data = write_jpeg(tmp_path / "big.jpg").read_bytes()
+    comment = b"\xff\xfe" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    data = data[:2] + comment + data[2:]
+    assert jpeg.is_complete(data)
+    assert jpeg.is_complete(data + b"bytes some cameras add")
+    assert not jpeg.is_complete(data[:-100])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_the_marker_walk_ends_on_any_bytes(data):
+    assert jpeg.is_complete(b"\xff\xd8" + data) in (True, False)
+    size = jpeg.frame_size(b"\xff\xd8" + data)
+    assert size is None or len(size) == 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif"])
+def test_other_formats_are_read_and_their_truncation_noticed(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    np.testing.assert_array_equal(read_image(str(path)), pixels)
+    assert image_size(str(path)) == (40, 50)
+    path.write_bytes(path.read_bytes()[:-1500])
+    with pytest.raises(UserError, match=f"a.{suffix}"):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "cannot be read"),
+        (b"\xff\xd8\xff\xe0\xff\xd9", "truncated"),
+        (b"\xff\xd8\xff\xd9", "damaged"),
+    ],
+)
+def test_what_is_no_picture_is_an_error_naming_the_file(tmp_path, content, reason):
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"odd\.jpg.*{reason}"):
+        read_image(str(path))
+    with pytest.raises(UserError, match=r"odd\.jpg"):
+        image_size(str(path))
+
+
+def test_strictness_leaves_pillows_switch_as_it_was(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    for value in (True, False):
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", value)
+        read_image(str(tmp_path / "a.png"))
+        assert ImageFile.LOAD_TRUNCATED_IMAGES is value
+
+
+def test_a_missing_picture_is_an_error_that_says_so(tmp_path):
+    for read in (read_image, image_size):
+        with pytest.raises(UserError, match=r"gone\.jpg: no such picture"):
+            read(str(tmp_path / "gone.jpg"))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
+def test_other_modes_become_rgb(tmp_path, mode):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3)).astype(np.uint8)).convert(mode)
+    picture.save(tmp_path / "a.png")
+    image = read_image(str(tmp_path / "a.png"))
+    assert image.shape == (9, 11, 3)
+    np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
+
+
+def test_a_grey_jpeg_has_equal_channels(tmp_path):
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "grey.jpg")
+    image = read_image(str(tmp_path / "grey.jpg"))
+    assert image.shape == (16, 16, 3)
+    assert (image == image[..., :1]).all()
+    assert image.std() > 50
+
+
+def test_sixteen_bits_are_refused_not_clipped(tmp_path):
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(UserError, match=r"deep\.png.*8 bits"):
+        read_image(str(tmp_path / "deep.png"))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_or_ignored_as_asked(tmp_path, suffix, orientation):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :8] = 255
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif_with(orientation), **({"quality": 95} if suffix == "jpg" else {}))
+    turned = (32, 16) if orientation >= 5 else (16, 32)
+    assert read_image(str(path)).shape[:2] == image_size(str(path)) == turned
+    stored = read_image(str(path), exif=False)
+    assert stored.shape[:2] == image_size(str(path), exif=False) == (16, 32)
+    assert stored[2, 2, 0] > 200
+    corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
+    image = read_image(str(path))
+    bright = image[-3 if corner[0] else 2, -3 if corner[1] else 2, 0]
+    assert bright > 200
+
+
+def test_header_size_of_real_photographs(shared: Path):
+    files = sorted((shared / "data/coco_mini/train2017").glob("*.jpg"))
+    assert len(files) == 50
+    for file in files:
+        with Image.open(file) as picture:
+            assert image_size(str(file), exif=False) == picture.size[::-1]
+        assert jpeg.is_complete(file.read_bytes())
+        assert not jpeg.is_complete(file.read_bytes()[:-2])
+
+
+def test_label_maps(tmp_path):
+    values = np.array([[0, 1], [182, 255]], np.uint8)
+    Image.fromarray(values).save(tmp_path / "map.png")
+    np.testing.assert_array_equal(read_label_map(str(tmp_path / "map.png")), values)
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "rgb.png")
+    with pytest.raises(UserError, match=r"rgb\.png.*mode RGB"):
+        read_label_map(str(tmp_path / "rgb.png"))
+    with pytest.raises(UserError, match=r"gone\.png"):
+        read_label_map(str(tmp_path / "gone.png"))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"restart_marker_blocks": 2}])
+def test_a_damaged_jpeg_is_an_error_naming_the_file(tmp_path, options, capfd):
+    path = write_jpeg(tmp_path / "hurt.jpg", 64, 200, **options)
+    data = path.read_bytes()
+    size = len(data)
+    read_image(str(path))
+    for hurt in (
+        data[: size * 3 // 8] + bytes(size // 4) + data[size * 3 // 8 + size // 4 :],
+        data[: size // 2] + b"\xff\xd9",
+        data[: int(size * 0.9)] + b"\xff\xd9",
+    ):
+        path.write_bytes(hurt)
+        with pytest.raises(UserError, match=r"hurt\.jpg.*the JPEG data is damaged"):
+            read_image(str(path))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_byte_before_the_end_marker_is_no_damage(tmp_path):
+    path = write_jpeg(tmp_path / "a.jpg")
+    expected, data = read_image(str(path)), path.read_bytes()
+    path.write_bytes(data[:-2] + b"\0" + data[-2:])
+    np.testing.assert_array_equal(read_image(str(path)), expected)
+    path.write_bytes(data[:-2] + bytes(50) + data[-2:])
+    with pytest.raises(UserError, match="damaged"):
+        read_image(str(path))
+
+
+def test_other_output_to_stderr_passes_while_libjpeg_is_listened_to(capfd):
+    with libjpeg_warning() as found:
+        os.write(2, b"before\nCorrupt JPEG data: bad Huffman code\nafter\n")
+    os.write(2, b"later\n")
+    assert found == ["Corrupt JPEG data: bad Huffman code"]
+    assert capfd.readouterr().err == "before\nafter\nlater\n"
+
+
+def test_stderr_comes_back_after_an_exception(capfd):
+    handles = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError), libjpeg_warning():
+        raise KeyError
+    os.write(2, b"here\n")
+    assert capfd.readouterr().err == "here\n"
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+def test_the_end_of_a_file_tells_that_it_is_cut(tmp_path):
+    path = write_jpeg(tmp_path / "a.jpg")
+    data = path.read_bytes()
+    for whole in (data, data + b"what some cameras add"):
+        path.write_bytes(whole)
+        check_end(str(path))
+    for cut in (data[: len(data) // 2], data[:-1], data[: len(data) // 2] + bytes(2000)):
+        path.write_bytes(cut)
+        with pytest.raises(UserError, match=rf"a\.jpg: the JPEG is truncated \({len(cut)} bytes"):
+            check_end(str(path))
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    check_end(str(tmp_path / "a.png"))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    with pytest.raises(UserError, match="PNG is truncated"):
+        check_end(str(tmp_path / "a.png"))
+    with pytest.raises(UserError, match="no such picture"):
+        check_end(str(tmp_path / "gone.jpg"))

@@ -1,0 +1,52 @@
+"""Small files that would take all memory or all time: read under a limit of 256 MiB above what the imports take."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+OPCODES, DEEP = "more than 500000 opcodes", "more than 8 containers inside each other"
+EXPECTED = {
+    "marks": OPCODES,
+    "dictionaries": OPCODES,
+    "remembered lists": OPCODES,
+    "sets": OPCODES,
+    "nested tuples": DEEP,
+    "nested lists": DEEP,
+    "nested tuples as a key": "key of type tuple",
+    "nested tuples as a shape": "whole numbers from 0 to",
+    "nested tuples as a type": "not of plain numbers",
+    "nested tuples as a rate": DEEP,
+    "shared lists": "more than 500000 values",
+    "shared lists in a schedule": DEEP,
+    "copied dictionaries": "copies more than 500000 items",
+    "colliding keys": "whole number beyond 2^31",
+    "fractions as keys": "of 10000 items or more has a number as a key",
+    "text": "more than 16 MiB of text",
+    "arrays on the same bytes": "more bytes than the file",
+    "bytes that are not there": "it is cut short",
+    "frame": "it is cut short",
+    "billion laughs": "once aliases are written out",
+    "a merge of merges": "once aliases are written out",
+    "a chain of aliases": "more than 40 lists and sections",
+    "100,000 lists deep": "more than 40 lists and sections",
+    "text of 10 MB": "longer than 256 KiB",
+    "100,000 values": "more than 20000 values",
+    "a hole of 1 TiB": "more than this machine's memory",
+    "a hole of 1 GiB": "needs more memory than is free",
+}
+
+
+def test_bombs_are_refused_in_little_memory(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile.bombs"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert list(found) == list(EXPECTED)
+    assert {what: found[what] for what, text in EXPECTED.items() if text not in found[what]} == {}

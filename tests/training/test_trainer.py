@@ -1,0 +1,236 @@
+"""The loop and its hooks: exact resumption, the log line, records."""
+
+import json
+import logging
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.training.hooks import Hook, LogLine, VisualDL
+from ppdet_ext.training.trainer import Trainer, seed_step
+from tests.support.engine_fakes import TinyLoader, assert_same_file, make_trainer, run_tiny
+
+
+class StopAfter(Hook):
+    """Ends training as Ctrl-C would, in the middle of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def after_step(self, trainer: Trainer) -> None:
+        if (trainer.epoch, trainer.step) == self.at:
+            raise KeyboardInterrupt
+
+
+class Recorder(Hook):
+    """Writes down the order of calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str):
+        if name.startswith(("before_", "after_")) and name != "before_save":
+            return lambda trainer: self.calls.append(f"{name} {trainer.epoch} {trainer.step}")
+        return super().__getattribute__(name)
+
+
+run = run_tiny
+
+
+def assert_same_run(one: Path, two: Path, names: tuple[str, ...] = ("epoch_2", "epoch_3")) -> None:
+    for name in names:
+        files = {path.name for path in (one / "checkpoints" / name).iterdir()}
+        assert files == {path.name for path in (two / "checkpoints" / name).iterdir()}
+        for file in sorted(files):
+            left, right = (folder / "checkpoints" / name / file for folder in (one, two))
+            if file.endswith((".json", ".yml")):
+                assert left.read_bytes() == right.read_bytes(), file
+            else:
+                assert_same_file(left, right)
+    for name in ("model_final", "best_model"):
+        assert_same_file(one / f"{name}.pdparams", two / f"{name}.pdparams")
+    assert (one / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"ema_decay": 0.9}, {"accumulation": 2}, {"ema_decay": 0.9, "with_eval": False}],
+    ids=["", "ema", "2", "plain"],
+)
+@pytest.mark.parametrize("stop", [(0, 1), (1, 0), (1, 1), (2, 0), (3, 1)])
+@pytest.mark.parametrize("snapshot_iter", [None, 1])
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, stop, snapshot_iter, kwargs) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    kwargs = {"snapshot_iter": snapshot_iter, "keep": 99, "loader": TinyLoader(5), **kwargs}
+    run(whole, **kwargs)
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, extra=(StopAfter(*stop),), **kwargs)
+    trainer = run(parts, resume="auto", **kwargs)
+    # The hook stops before the step is saved.
+    assert (trainer.start_epoch, trainer.start_step) == (stop if snapshot_iter else (stop[0], 0))
+    if kwargs.get("with_eval", True):
+        assert_same_run(whole, parts)
+    else:
+        assert_same_file(whole / "model_final.pdparams", parts / "model_final.pdparams")
+
+
+def test_resuming_twice_and_from_a_named_epoch(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole)
+    run(parts)
+    final = (parts / "model_final.pdparams").read_bytes()
+    trainer = run(parts, resume="1")
+    assert (trainer.start_epoch, trainer.start_step) == (2, 0)
+    assert_same_run(whole, parts)
+    # What came after it belongs to another future.
+    aside = parts / "earlier_1"
+    assert {path.name for path in (aside / "checkpoints").iterdir()} == {"epoch_2", "epoch_3"}
+    assert (aside / "model_final.pdparams").read_bytes() == final
+    assert (aside / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
+    loader = TinyLoader(5)
+    trainer = run(tmp_path, epochs=1, loader=loader, accumulation=2, log_iter=1, with_eval=False)
+    assert trainer.steps_per_epoch == 3
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2]
+    assert [line["learning_rate"] for line in lines] == [0.1, 0.1, 0.05]
+
+
+def test_gradient_of_accumulated_batches_is_their_mean(tmp_path: Path) -> None:
+    gradients = {}
+    batches = [batch for _, batch in zip(range(2), TinyLoader(2))]
+    for count in (1, 2):
+        with paddle.utils.unique_name.guard():
+            trainer = make_trainer(tmp_path, accumulation=2)
+        trainer.model.forward = lambda batch, model=trainer.model: {"loss": model.last(model.first(batch["image"])).mean()}
+        trainer.optimizer.step = lambda: None
+        trainer.optimizer.clear_grad = lambda: None
+        trainer._step_began = 0.0
+        if count == 2:
+            trainer._train_step(batches)
+        else:
+            both = paddle.concat([batch["image"] for batch in batches])
+            trainer._train_step([{"image": both, "names": ["both"]}])
+        gradients[count] = trainer.model.first.weight.grad.numpy()
+    assert np.allclose(gradients[1], gradients[2], rtol=1e-6)
+
+
+def test_training_lowers_the_loss_and_randomness_depends_on_the_place_only(tmp_path: Path) -> None:
+    run(tmp_path, epochs=12)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["losses"]["loss"] for line in lines if line["kind"] == "train"]
+    assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:2])
+    seed_step(3, 1, 2, 0)
+    first = np.random.rand(3), paddle.rand([3]).numpy()
+    seed_step(3, 1, 2, 0)
+    assert np.array_equal(np.random.rand(3), first[0])
+    assert np.array_equal(paddle.rand([3]).numpy(), first[1])
+    seed_step(3, 1, 2, 1)
+    assert not np.array_equal(np.random.rand(3), first[0])
+
+
+def test_hooks_are_called_in_the_order_the_docstring_gives(tmp_path: Path) -> None:
+    recorder = Recorder()
+    run(tmp_path, epochs=2, loader=TinyLoader(2), extra=(recorder,), with_eval=False)
+    assert recorder.calls == [
+        "before_train 0 0",
+        "before_epoch 0 0", "after_step 0 0", "after_step 0 1", "after_epoch 0 1",
+        "before_epoch 1 0", "after_step 1 0", "after_step 1 1", "after_epoch 1 1",
+        "after_train 1 1",
+    ]  # fmt: skip
+
+
+def test_log_line_is_ppdets(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ppdet_ext")
+    run(tmp_path, epochs=1, loader=TinyLoader(11), log_iter=5)
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Epoch:")]
+    assert len(lines) == 3
+    pattern = (
+        r"Epoch: \[0\] \[ 5/11\] learning_rate: 0\.050000 loss_fit: \d+\.\d{6} loss_size: \d+\.\d{6} "
+        r"loss: \d+\.\d{6} eta: 0:00:\d\d batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} ips: \d+\.\d{4} images/s"
+    )
+    assert re.fullmatch(pattern, lines[1]), lines[1]
+    assert lines[2].startswith("Epoch: [0] [10/11] learning_rate: 0.010000")
+
+
+def test_log_line_shows_the_median_of_the_window(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+    hook = LogLine(3)
+    for value in (100.0, 1.0, 3.0, 2.0):
+        trainer.losses, trainer.batch_cost, trainer.data_cost = {"loss": value}, 0.5, 0.1
+        hook.after_step(trainer)
+    assert "loss: 2.000000" in hook.line(trainer)
+    assert "batch_cost: 0.5000 data_cost: 0.1000 ips: 10.0000 images/s" in hook.line(trainer)
+
+
+def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> None:
+    run(tmp_path, epochs=5, snapshot_epoch=2)
+    assert {path.name for path in tmp_path.glob("*.pdparams")} == {"model_final.pdparams", "best_model.pdparams"}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"epoch_1", "epoch_3", "epoch_4"}
+    scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    by_epoch = {line["epoch"]: line["segm"][0] for line in scores if line["kind"] == "eval"}
+    assert set(by_epoch) == {1, 3, 4}
+    state = json.loads((tmp_path / "checkpoints" / "epoch_4" / "state.json").read_text())["trainer"]["SaveCheckpoints"]
+    best = max(by_epoch, key=by_epoch.get)
+    assert state == {"best": by_epoch[best], "best_metric": "mask AP", "best_checkpoint": f"epoch_{best}"}
+    for name, epoch in (("best_model", best), ("model_final", 4)):
+        own = tmp_path / "checkpoints" / f"epoch_{epoch}" / "model.pdparams"
+        assert (tmp_path / f"{name}.pdparams").read_bytes() == own.read_bytes()
+
+
+def test_metrics_file_holds_means_and_drops_damaged_lines(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "epoch": 0, "note": "old"}\n{"kind": "tr')
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+        trainer.start_epoch = 1
+        hook = next(hook for hook in trainer.hooks if type(hook).__name__ == "MetricsFile")
+        hook.before_train(trainer)
+    for step, value in enumerate((1.0, 2.0, 6.0)):
+        trainer.step, trainer.losses = step, {"loss": value}
+        hook.after_step(trainer)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["note"] == "old"
+    assert [line["losses"]["loss"] for line in lines[1:]] == [1.0, 4.0]
+
+
+def test_visualdl_gets_ppdets_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    class LogWriter:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0))
+
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=LogWriter))
+    run(tmp_path, epochs=2, extra=(VisualDL(tmp_path / "vdl", 2),))
+    names = {name for name, _ in written}
+    assert names == {"loss_fit", "loss_size", "loss", "learning_rate", "bbox-mAP", "mask-mAP", "closed"}
+    assert [step for name, step in written if name == "loss"] == [0, 2, 3, 5]
+
+
+def test_visualdl_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "visualdl", None)
+    with pytest.raises(UserError, match="pip install visualdl"):
+        VisualDL(tmp_path, 1)
+
+
+def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path)
+    with pytest.raises(UserError, match="training state"):
+        trainer.load_state_dict({"SaveCheckpoints": {"bests": 1}})

@@ -1,0 +1,51 @@
+"""Small files that would take all memory or all time: read under a limit of 256 MiB above what the imports take."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXPECTED = {
+    "marks": "more than 500000 opcodes",
+    "dictionaries": "more than 500000 opcodes",
+    "sets": "more than 500000 opcodes",
+    "remembered lists": "more than 500000 opcodes",
+    "nested tuples": "it holds a tuple",
+    "nested lists": "it holds a list",
+    "nested tuples as a key": "key of type tuple",
+    "nested tuples as a storage": "not built on a storage",
+    "nested tuples in getattr": "builtins.getattr, which is not data",
+    "shared lists": "it holds a list",
+    "copied sizes": "torch.Size is not made of a short tuple",
+    "copied dictionaries": "copies more than 500000 items",
+    "arguments of inert calls": "copies more than 500000 items",
+    "calls with many arguments": "copies more than 500000 items",
+    "colliding keys": "whole number beyond 2^31",
+    "colliding keys of an OrderedDict": "whole number beyond 2^31",
+    "whole numbers as keys": "of 10000 items or more has a number as a key",
+    "whole numbers as keys of an OrderedDict": "of 10000 items or more has a number as a key",
+    "an optimizer of 10,000 parameters": "READ",
+    "fractions as keys": "of 10000 items or more has a number as a key",
+    "text": "more than 16 MiB of text",
+    "views": "reaches beyond storage 0",
+    "a long history": "it holds a list",
+    "legacy marks": "more than 500000 opcodes",
+    "directory": "65535 entries in 36800000 bytes; a checkpoint has far fewer",
+    "safetensors header": "header would have 1099511627776 bytes",
+    "safetensors header of text": "no sound safetensors file",
+    "safetensors offsets": "no sound safetensors file",
+}
+
+
+def test_bombs_are_refused_in_little_memory(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(root / "tests" / "weights" / "mmdet" / "bombs.py")],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert list(found) == list(EXPECTED)
+    assert [what for what, text in EXPECTED.items() if text not in found[what]] == []
