@@ -21,16 +21,6 @@ def with_masks(found: Detections, masks: Sequence[Rle]) -> Detections:
     return replace(found, boxes=boxes, masks=list(masks)).select(kept)
 
 
-def subtract(mask: Rle, other: Rle) -> Rle:
-    """Pixels of `mask` that are not in `other`."""
-    starts, lengths = other.runs()
-    size = mask.height * mask.width
-    begin, end = np.concatenate([[0], starts + lengths]), np.concatenate([starts, [size]])
-    gaps = begin < end
-    background = Rle.from_runs(begin[gaps], (end - begin)[gaps], *mask.size)
-    return mask.intersect(background)
-
-
 def boxes_meet(masks: Sequence[Rle]) -> np.ndarray:
     """(n, n) bool: whether the boxes of two masks share pixels; only then can the masks."""
     x1, y1, x2, y2 = np.array([mask.box for mask in masks], np.float64).reshape(-1, 4).T

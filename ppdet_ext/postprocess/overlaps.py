@@ -6,7 +6,7 @@ from ppdet_ext.host.registry import register_step
 from ppdet_ext.structures import Detections, Rle
 
 from .base import Step
-from .changed_masks import boxes_meet, subtract, with_masks
+from .changed_masks import boxes_meet, with_masks
 
 
 @register_step
@@ -34,5 +34,5 @@ class SuppressOverlaps(Step):
         for place, i in enumerate(order):
             better = [masks[j] for j in order[:place] if meet[i, j]]
             if better:
-                changed[i] = subtract(masks[i], Rle.merge(better))
+                changed[i] = masks[i].subtract(Rle.merge(better))
         return with_masks(found, changed)

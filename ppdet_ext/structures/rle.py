@@ -220,6 +220,14 @@ class Rle:
         """Pixels of both."""
         return Rle.merge([self, other], intersect=True)
 
+    def subtract(self, other: "Rle") -> "Rle":
+        """Pixels of this one that are not in the other."""
+        return self.intersect(other.complement())
+
+    def complement(self) -> "Rle":
+        """Pixels that are not set."""
+        return self.from_counts(rle_codec.complement(rle_codec.decompress(self.counts)), *self.size)
+
     @staticmethod
     def merge(masks: Sequence["Rle"], intersect: bool = False) -> "Rle":
         """Union (or intersection) of one or more masks of one size; ValueError otherwise."""
@@ -251,10 +259,7 @@ class Rle:
         open_, closed = rle_regions.outside(pieces, *self.size)
         if not closed:
             return self
-        edges = rle_codec.edges_from_counts(
-            rle_codec.counts_from_edges(pieces.select(open_).edges(self.height), self.height * self.width)
-        )
-        return self._from_edges(rle_regions.background(edges, self.height * self.width), *self.size)
+        return self._from_pieces(pieces.select(open_), *self.size).complement()
 
     # --- runs
 
@@ -265,8 +270,7 @@ class Rle:
         return rle_regions.split_columns(self._edges(), self.height)
 
     def _background(self) -> rle_regions.Pieces:
-        edges = rle_regions.background(self._edges(), self.height * self.width)
-        return rle_regions.split_columns(edges, self.height)
+        return self.complement()._pieces()
 
     @classmethod
     def _from_pieces(cls, pieces: rle_regions.Pieces, height: int, width: int) -> "Rle":

@@ -121,6 +121,13 @@ def counts_from_edges(edges: np.ndarray, size: int) -> np.ndarray:
     return counts_from_edges(edges[keep], size)
 
 
+def complement(counts: np.ndarray) -> np.ndarray:
+    """Canonical counts -> those of the other pixels."""
+    if counts[0]:
+        return np.concatenate([np.zeros(1, np.int64), counts])
+    return counts[1:] if counts.size > 1 else counts
+
+
 def edges_from_counts(counts: np.ndarray) -> np.ndarray:
     """Canonical counts -> positions (2n,) int64 where foreground begins and ends in turn."""
     edges = np.cumsum(counts)

@@ -46,16 +46,6 @@ def split_columns(edges: np.ndarray, height: int) -> Pieces:
     return Pieces(column, top, bottom)
 
 
-def background(edges: np.ndarray, size: int) -> np.ndarray:
-    """Edges (2n,) of the foreground -> edges of the background, without empty runs."""
-    flipped = np.concatenate([[0], edges, [size]])
-    if flipped[1] == 0:
-        flipped = flipped[2:]
-    if flipped.size and flipped[-1] == flipped[-2]:
-        flipped = flipped[:-2]
-    return flipped
-
-
 def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]:
     """Connected components of the pieces: (how many, label (n,) of each), labels in order of the first piece.
 

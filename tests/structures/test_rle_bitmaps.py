@@ -96,6 +96,9 @@ def test_sets(data: st.DataObject) -> None:
     rle, rival = Rle.from_bitmap(bitmap), Rle.from_bitmap(other)
     assert same(rle.union(rival), bitmap | other)
     assert same(rle.intersect(rival), bitmap & other)
+    assert same(rle.subtract(rival), bitmap & (1 - other))
+    assert same(rle.complement(), 1 - bitmap)
+    assert rle.complement().complement() == rle
     assert Rle.merge([rle]) == rle
     assert Rle.merge([rle, rival, Rle.empty(*rle.size)]) == rle.union(rival)
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ppdet_ext.commands.submit import find_format, known_formats
 from ppdet_ext.data.formats import table as table_module
-from ppdet_ext.data.formats.rows import complement
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 from ppdet_ext.submission import (
@@ -194,13 +193,6 @@ def _expected(image: ImageResult, form: Format, size: tuple[int, int]) -> list[t
         united = {k: [bitmap for class_id, bitmap in kept if class_id == k] for k in (0, 1, 2)}
         kept = [(k, np.any(bitmaps, axis=0)) for k, bitmaps in united.items() if bitmaps]
     return [(str(class_id), bitmap) for class_id, bitmap in kept if bitmap.any()]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**49 - 1))
-def test_complement(height, width, bits):
-    bitmap = np.array([bits >> i & 1 for i in range(height * width)], bool).reshape(height, width)
-    assert complement(Rle.from_bitmap(bitmap)) == Rle.from_bitmap(~bitmap)
 
 
 def test_low_scores_and_empty_masks_leave_blanks(tmp_path):

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ppdet_ext.structures import Rle
 
 from .rle_csv import Format
@@ -71,25 +69,15 @@ def _resized(one: Instance, form: Format) -> Instance:
 
 def _apart(instances: Sequence[Instance], same_class: bool) -> list[Instance]:
     """Each without the pixels of those before it, of all or of its class."""
-    free: dict[int | None, Rle] = {}
+    taken: dict[int | None, Rle] = {}
     apart = []
     for one in instances:
         group = one.class_id if same_class else None
-        left = free.get(group)
-        mask = one.mask if left is None else one.mask.intersect(left)
-        outside = complement(one.mask)
-        free[group] = outside if left is None else left.intersect(outside)
+        before = taken.get(group)
+        mask = one.mask if before is None else one.mask.subtract(before)
+        taken[group] = one.mask if before is None else before.union(one.mask)
         apart.append(Instance(one.class_id, one.score, mask, one.attributes))
     return apart
-
-
-def complement(mask: Rle) -> Rle:
-    """The pixels that are not set."""
-    starts, lengths = mask.runs()
-    begin = np.concatenate([[0], starts + lengths])
-    end = np.concatenate([starts, [mask.height * mask.width]])
-    kept = end > begin
-    return Rle.from_runs(begin[kept], (end - begin)[kept], *mask.size)
 
 
 def _class_rows(name: str, found: Sequence[Instance], form: Format, class_ids: Sequence[int]) -> list[Row]:
