@@ -41,6 +41,7 @@ def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def train_parser() -> argparse.ArgumentParser:
     """Flags of tools/train.py."""
     parser = base_parser("train.py", "Train a model.")
+    parser.set_defaults(training=True)
     parser.add_argument("--eval", action="store_true", help="evaluate at each snapshot epoch, keep best_model")
     parser.add_argument(
         "-r",
@@ -112,7 +113,8 @@ def config_of(args: argparse.Namespace) -> AttrDict:
     overrides = list(args.opt)
     if getattr(args, "metric", None):
         overrides.append(f"metric=[{', '.join(args.metric)}]")
-    return load_config(args.config or DEFAULT_CONFIG, overrides, getattr(args, "postprocess", None))
+    over, training = getattr(args, "postprocess", None), getattr(args, "training", False)
+    return load_config(args.config or DEFAULT_CONFIG, overrides, over, training)
 
 
 def set_up_logging() -> None:

@@ -245,8 +245,8 @@ def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, l
 
 def _loaded_for(cfg: AttrDict, head: dict[str, Any]) -> AttrDict:
     """The same configuration with other thresholds of the model; loaded again, as members of an ensemble do that too."""
-    path, overrides, over = cfg.source
-    return load_config(path, [*overrides, *(f"HTCRoIHead.{key}={value}" for key, value in head.items())], over)
+    path, overrides, *rest = cfg.source
+    return load_config(path, [*overrides, *(f"HTCRoIHead.{key}={value}" for key, value in head.items())], *rest)
 
 
 def _check_truth(dataset: Any) -> None:

@@ -29,8 +29,11 @@ OURS = {"LearningRate": {"base_lr": float}}
 READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
 
 
-def check_tree(tree: dict[str, Any], problems: Problems) -> None:
-    """Check keys, names and simple types of the whole tree; what is wrong goes to `problems`."""
+def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) -> None:
+    """Check keys, names and simple types of the whole tree; what is wrong goes to `problems`.
+
+    training: whether to look for what only a training must not do.
+    """
     modules = get_registered_modules()
     shared = {key for schema in modules.values() if schema.pymodule.__name__.startswith("ppdet_ext") for key in schema.shared}
     for key, value in tree.items():
@@ -50,7 +53,8 @@ def check_tree(tree: dict[str, Any], problems: Problems) -> None:
             _check_module((key,), key, value, problems)
         elif key not in shared:
             problems.unknown((key,), {*TOP_LEVEL, *DATASETS, *INFERENCE, SAMPLE, *modules, *shared})
-    _check_folds(tree, problems)
+    if training:
+        _check_folds(tree, problems)
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:
             problems.add((), f"key {key!r} is missing.")

@@ -19,13 +19,16 @@ PATH_KEYS = ("dataset_dir", "images")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None) -> AttrDict:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None, training: bool = True
+) -> AttrDict:
     """Read a configuration and make it ppdet's global one, so that `create()` builds from it.
 
     Args:
         path: YAML file, relative to the working directory or else to the root of the checkout.
         overrides: texts 'a.b.0.c=value', the value in YAML; they reach into lists and `!Class` nodes.
         over: another YAML file, merged over the first before the overrides, as one that tools/tune.py has written.
+        training: whether it is to be trained with; otherwise what only a training must not do is no fault.
 
     Returns:
         ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults), data set
@@ -46,7 +49,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Pat
     for override in overrides:
         apply_override(tree, origins, override)
     problems = Problems(str(file), origins)
-    check_tree(tree, problems)
+    check_tree(tree, problems, training)
     if problems.found:
         raise UserError(problems.text)
     defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default not in (REQUIRED, UNSET)}
@@ -60,7 +63,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), over: str | Pat
     for name in unused_sections(tree):
         logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     _reset_workspace()
-    merge_config({**built, "filename": file.stem, "resolved": resolved, "source": (path, list(overrides), over)})
+    merge_config({**built, "filename": file.stem, "resolved": resolved, "source": (path, list(overrides), over, training)})
     return global_config
 
 

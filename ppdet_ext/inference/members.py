@@ -48,7 +48,7 @@ def ensemble_of(cfg: AttrDict, mode: str = "eval") -> Ensemble:
     device = f"use_gpu={str(cfg.use_gpu).lower()}"
     for position, entry in enumerate(entries):
         if entry.get("config"):
-            members[position] = _member(load_config(entry["config"], [device]), entry, settings, classes, mode)
+            members[position] = _member(load_config(entry["config"], [device], training=False), entry, settings, classes, mode)
     if members:
         cfg = load_config(*own)
     for position, entry in enumerate(entries):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ppdet_ext.commands import cli
 from ppdet_ext.config.load import load_config
 from ppdet_ext.config.types import annotations_of, expected
 from ppdet_ext.data.loading.build import load_dataset
@@ -64,6 +65,13 @@ def folds(train: str, evaluation: str) -> list[str]:
 def test_training_on_the_evaluated_fold_is_refused() -> None:
     with pytest.raises(UserError, match=r"EvalDataset\.fold is 1, but TrainDataset\.fold is 0: training would see"):
         load_config(CONFIG, folds("fold: 0, part: train", "fold: 1, part: val"))
+
+
+def test_only_training_refuses_other_folds() -> None:
+    words = ["-c", CONFIG, "-o", *folds("fold: 0, part: train", "fold: 0, part: val"), "EvalDataset.split=mine.csv"]
+    assert cli.config_of(cli.eval_parser().parse_args(words)).EvalDataset.split == "mine.csv"
+    with pytest.raises(UserError, match="EvalDataset.split is mine.csv, but TrainDataset.split is None"):
+        cli.config_of(cli.train_parser().parse_args(words))
 
 
 @pytest.mark.parametrize(("train", "evaluation"), [
