@@ -70,7 +70,7 @@ def test_training_on_the_evaluated_fold_is_refused() -> None:
 def test_only_training_refuses_other_folds() -> None:
     words = ["-c", CONFIG, "-o", *folds("fold: 0, part: train", "fold: 0, part: val"), "EvalDataset.split=mine.csv"]
     assert cli.config_of(cli.eval_parser().parse_args(words)).EvalDataset.split == "mine.csv"
-    with pytest.raises(UserError, match="EvalDataset.split is mine.csv, but TrainDataset.split is None"):
+    with pytest.raises(UserError, match=r"EvalDataset\.split is mine\.csv, but TrainDataset.split is None"):
         cli.config_of(cli.train_parser().parse_args(words))
 
 
