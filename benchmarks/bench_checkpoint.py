@@ -120,7 +120,7 @@ class Measure(Hook):
         trainer.steps_per_epoch = len(self.loader)
 
     def after_epoch(self, trainer: Any) -> None:
-        circumstances = next(hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)).circumstances
+        fingerprint = next(hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)).fingerprint
         # Freed memory that the process keeps would hide what a save takes. 5 sets the peak back.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
@@ -128,7 +128,7 @@ class Measure(Hook):
         for number in range(self.saves):
             folder, began = self.folder / f"save{number}", time.perf_counter()
             state = trainer.state_dict()
-            save_checkpoint(folder, trainer.bare_model, trainer.optimizer, Position(1, 0), state, circumstances)
+            save_checkpoint(folder, trainer.bare_model, trainer.optimizer, Position(1, 0), state, fingerprint)
             self.save_seconds.append(time.perf_counter() - began)
         self.memory_peak = memory("VmHWM")
         self.save_bytes = sum(path.stat().st_size for path in folder.iterdir())

@@ -2,7 +2,7 @@
 
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 
-from .compatibility import CHANGES, Circumstances, circumstances_of
+from .compatibility import CHANGES, RunFingerprint, fingerprint_of
 from .export import export_weights
 from .find import find_checkpoint, newest_checkpoint
 from .folder import Checkpoint, read_checkpoint
@@ -13,12 +13,12 @@ from .save import save_checkpoint
 __all__ = [
     "CHANGES",
     "Checkpoint",
-    "Circumstances",
     "Position",
-    "circumstances_of",
+    "RunFingerprint",
     "demand_writable",
     "export_weights",
     "find_checkpoint",
+    "fingerprint_of",
     "load_checkpoint",
     "newest_checkpoint",
     "read_checkpoint",

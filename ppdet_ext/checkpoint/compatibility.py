@@ -33,7 +33,7 @@ _ELSEWHERE = ("seed", "TrainDataset", "TrainReader.batch_size", "gradient_accumu
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class RunFingerprint:
     """What decides the course of a training.
 
     Attributes:
@@ -70,29 +70,29 @@ class Circumstances:
         return {"world_size": self.world_size, "config_sha256": config_hash, "versions": self.versions or {}}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; `Circumstances(**it)` is equal but for text and versions."""
+        """JSON-able; `RunFingerprint(**it)` is equal but for text and versions."""
         names = ("world_size", "batch_size", "accumulation", "seed", "images", "dataset", "config")
         return {name: getattr(self, name) for name in names}
 
 
-def circumstances_of(
+def fingerprint_of(
     tree: dict[str, Any], dataset: Any, world_size: int, amp: bool, config_text: str, versions: dict[str, Any]
-) -> Circumstances:
+) -> RunFingerprint:
     """Of a run on `dataset` (read; None on the ranks that do not save) by the resolved configuration `tree`."""
-    return Circumstances(
+    return RunFingerprint(
         world_size=world_size,
         batch_size=int(tree["TrainReader"].get("batch_size", 1)),
         accumulation=int(tree["gradient_accumulation_steps"]),
         seed=int(tree["seed"]),
         images=0 if dataset is None else len(dataset),
-        dataset="" if dataset is None else fingerprint(dataset),
+        dataset="" if dataset is None else dataset_fingerprint(dataset),
         config={**dict(_flat(tree)), "--amp": amp},
         config_text=config_text,
         versions=versions,
     )
 
 
-def fingerprint(dataset: Any) -> str:
+def dataset_fingerprint(dataset: Any) -> str:
     """Hash of what is trained on: class names, and per image name, size and annotations; folders do not count."""
     found = hashlib.sha256(repr(list(dataset.class_names)).encode())
     for record in dataset.records:
@@ -117,7 +117,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value if isinstance(value, (bool, int, float, type(None))) else str(value)
 
 
-def differences(old: Circumstances, new: Circumstances) -> dict[str, list[str]]:
+def differences(old: RunFingerprint, new: RunFingerprint) -> dict[str, list[str]]:
     """Kind of change (a key of CHANGES) -> lines 'what: before -> now'; empty if the run goes on as it was."""
     found: dict[str, list[str]] = {}
 
@@ -154,7 +154,7 @@ def demand_allowed(changes: dict[str, list[str]], allowed: Sequence[str], source
     )
 
 
-def moved_position(position: Position, old: Circumstances, new: Circumstances, kinds: Sequence[str], steps: int) -> Position:
+def moved_position(position: Position, old: RunFingerprint, new: RunFingerprint, kinds: Sequence[str], steps: int) -> Position:
     """Where a changed run goes on (see CHANGES); `steps` is the number of steps of its epochs."""
     if "seed" in kinds or "dataset" in kinds:
         return Position(position.epoch, 0)

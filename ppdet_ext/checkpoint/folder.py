@@ -29,7 +29,7 @@ class Checkpoint:
         own_weights: `.pdema`, the model's own weights where `weights` are averaged; ppdet's naming.
         position: how far the run had come.
         state: of the trainer (see `Trainer.state_dict`); empty for ppdet's own checkpoints.
-        circumstances: what the run was (see `changes.Circumstances`); None for ppdet's own checkpoints.
+        fingerprint: what the run was (see `RunFingerprint`); None for ppdet's own checkpoints.
     """
 
     weights: Path
@@ -37,12 +37,12 @@ class Checkpoint:
     own_weights: Path | None
     position: Position
     state: dict[str, Any] = field(default_factory=dict)
-    circumstances: dict[str, Any] | None = None
+    fingerprint: dict[str, Any] | None = None
 
     @property
     def path(self) -> Path:
         """What `-r` takes to resume from it."""
-        return self.weights.parent if self.circumstances is not None else self.weights.with_suffix("")
+        return self.weights.parent if self.fingerprint is not None else self.weights.with_suffix("")
 
 
 def demand_whole(file: Path) -> None:
@@ -102,13 +102,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         content = json.loads((folder / STATE).read_text(encoding="utf-8"))
         position = Position(int(content["position"]["epoch"]), int(content["position"]["step"]))
-        state, circumstances = dict(content["trainer"]), dict(content["circumstances"])
+        state, fingerprint = dict(content["trainer"]), dict(content["circumstances"])
     except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"Checkpoint file {folder / STATE} cannot be read: {error!r}") from error
     if Position.parse(folder.name) not in (None, position):
         raise UserError(f"Checkpoint {folder} is one of {position.name}; give it that name again.")
     own = folder / OWN_WEIGHTS if OWN_WEIGHTS in manifest["files"] else None
-    return Checkpoint(folder / WEIGHTS, folder / OPTIMIZER, own, position, state, circumstances)
+    return Checkpoint(folder / WEIGHTS, folder / OPTIMIZER, own, position, state, fingerprint)
 
 
 def list_folders(run: Path) -> list[Path]:

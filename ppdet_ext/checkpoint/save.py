@@ -11,7 +11,7 @@ import paddle
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.files.atomic import new_folder
 
-from .compatibility import Circumstances
+from .compatibility import RunFingerprint
 from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS, write_manifest
 from .position import Position
 
@@ -22,7 +22,7 @@ def save_checkpoint(
     optimizer: paddle.optimizer.Optimizer,
     position: Position,
     state: dict[str, Any],
-    circumstances: Circumstances,
+    fingerprint: RunFingerprint,
     own: dict[str, paddle.Tensor] | None = None,
     *,
     finite: bool = True,
@@ -33,7 +33,7 @@ def save_checkpoint(
         folder: its place; see `folder.py` for what is in it.
         position: how far the run has come.
         state: JSON-able state of the trainer.
-        circumstances: of the run.
+        fingerprint: of the run.
         own: where the model has averaged weights now: its own ones. ppdet files those under `.pdema`.
         finite: demand that all weights are.
 
@@ -50,10 +50,10 @@ def save_checkpoint(
         paddle.save({**optimizer.state_dict(), "last_epoch": position.epoch}, str(aside / OPTIMIZER))
         if own is not None:
             paddle.save(own, str(aside / OWN_WEIGHTS))
-        content = {"position": position._asdict(), "trainer": state, "circumstances": circumstances.as_dict()}
+        content = {"position": position._asdict(), "trainer": state, "circumstances": fingerprint.as_dict()}
         (aside / STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        (aside / CONFIG).write_text(circumstances.config_text, encoding="utf-8")
-        write_manifest(aside, circumstances.facts)
+        (aside / CONFIG).write_text(fingerprint.config_text, encoding="utf-8")
+        write_manifest(aside, fingerprint.facts)
 
 
 def _demand_finite(weights: dict[str, paddle.Tensor]) -> None:

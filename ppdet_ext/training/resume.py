@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppdet_ext import distributed
-from ppdet_ext.checkpoint import Checkpoint, Circumstances, Position, find_checkpoint, load_checkpoint
+from ppdet_ext.checkpoint import Checkpoint, Position, RunFingerprint, find_checkpoint, load_checkpoint
 from ppdet_ext.checkpoint.archive import set_aside, set_aside_one
 from ppdet_ext.checkpoint.compatibility import demand_allowed, differences, moved_position
 from ppdet_ext.checkpoint.folder import CHECKPOINTS
@@ -21,10 +21,10 @@ from .trainer import Trainer
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def begin(
+def resume_or_start(
     trainer: Trainer,
     folder: Path,
-    circumstances: Circumstances,
+    fingerprint: RunFingerprint,
     resume: str | None,
     allow_change: Sequence[str] = (),
     pretrain_weights: str | None = None,
@@ -34,7 +34,7 @@ def begin(
     Args:
         trainer: freshly built.
         folder: the run's.
-        circumstances: of this run.
+        fingerprint: of this run.
         resume: what `-r` says (see `find_checkpoint`); None starts anew.
         allow_change: kinds of change (keys of `CHANGES`) that do not hinder resuming.
         pretrain_weights: of a run that starts anew.
@@ -47,7 +47,7 @@ def begin(
         if rests := remove_rests(folder / CHECKPOINTS):
             logger.warning("Removed what a save that was cut off left in %s: %s", folder / CHECKPOINTS, ", ".join(rests))
         if resume is not None:
-            found = _choose(trainer, folder, circumstances, resume, allow_change)
+            found = _choose(trainer, folder, fingerprint, resume, allow_change)
     found = distributed.share(found, "checkpoint to resume from")
     if found is None:
         _start_anew(trainer, folder, resume, pretrain_weights)
@@ -65,14 +65,14 @@ def _start_anew(trainer: Trainer, folder: Path, resume: str | None, pretrain_wei
 
 
 def _choose(
-    trainer: Trainer, folder: Path, now: Circumstances, resume: str, allow_change: Sequence[str]
+    trainer: Trainer, folder: Path, now: RunFingerprint, resume: str, allow_change: Sequence[str]
 ) -> tuple[Checkpoint, Position, bool] | None:
-    """The checkpoint, where the run goes on, and whether its circumstances have changed."""
+    """The checkpoint, where the run goes on, and whether the run is another one now."""
     checkpoint = find_checkpoint(resume, folder)
-    if checkpoint is None or checkpoint.circumstances is None:
+    if checkpoint is None or checkpoint.fingerprint is None:
         return None if checkpoint is None else (checkpoint, checkpoint.position, False)
     try:
-        before = Circumstances(**checkpoint.circumstances)
+        before = RunFingerprint(**checkpoint.fingerprint)
     except TypeError as error:
         raise UserError(f"Checkpoint {checkpoint.path} is of another version: {error}") from error
     changes = differences(before, now)
@@ -98,7 +98,7 @@ def _go_on(trainer: Trainer, folder: Path, checkpoint: Checkpoint, position: Pos
         save.best, save.best_checkpoint = None, ""
     if trainer.rank == 0:
         set_aside(folder, checkpoint.position if own else None)
-    if save is not None and checkpoint.circumstances is not None:
+    if save is not None and checkpoint.fingerprint is not None:
         save.saved = checkpoint.path
     if save is not None and own and position != checkpoint.position:
         _save_moved(trainer, save, folder, position)

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 
 from ppdet_ext import distributed
-from ppdet_ext.checkpoint import Circumstances, circumstances_of
+from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
 from ppdet_ext.checkpoint.find import AUTO
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.load import dump_config
@@ -25,7 +25,7 @@ from ppdet_ext.training.hooks.metrics_file import METRICS_FILE
 from .evaluation import evaluation_hook
 from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
 from .loss_guard import LossGuard
-from .resume import begin, belongs_to
+from .resume import belongs_to, resume_or_start
 from .trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -71,13 +71,13 @@ def train(
     ):
         dataset = load_dataset(cfg, "TrainDataset")
         amp = amp and _amp_works(cfg)
-        save = _save_hook(cfg, folder, _circumstances(cfg, dataset, amp))
+        save = _save_hook(cfg, folder, _fingerprint(cfg, dataset, amp))
         trainer = _build_trainer(
             cfg, dataset, folder, [*_hooks(cfg, dataset, folder, evaluate, vdl_log_dir), *hooks, save], amp
         )
         trainers.append(trainer)
         interrupt.check()
-        begin(trainer, folder, save.circumstances, resume, allow_change, cfg.pretrain_weights)
+        resume_or_start(trainer, folder, save.fingerprint, resume, allow_change, cfg.pretrain_weights)
         _run(cfg, folder, trainer, save)
     return folder
 
@@ -112,10 +112,10 @@ def _amp_works(cfg: AttrDict) -> bool:
     return cfg.use_gpu
 
 
-def _circumstances(cfg: AttrDict, dataset: Any, amp: bool) -> Circumstances:
+def _fingerprint(cfg: AttrDict, dataset: Any, amp: bool) -> RunFingerprint:
     rank, ranks = distributed.world()
     seen = dataset if rank == 0 else None
-    return circumstances_of(cfg.resolved, seen, ranks, amp, dump_config(cfg), environment()["versions"])
+    return fingerprint_of(cfg.resolved, seen, ranks, amp, dump_config(cfg), environment()["versions"])
 
 
 def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
@@ -161,5 +161,5 @@ def _hooks(cfg: AttrDict, dataset: Any, folder: Path, evaluate: bool, vdl_log_di
     return hooks
 
 
-def _save_hook(cfg: AttrDict, folder: Path, circumstances: Circumstances) -> SaveCheckpoints:
-    return SaveCheckpoints(folder, circumstances, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
+def _save_hook(cfg: AttrDict, folder: Path, fingerprint: RunFingerprint) -> SaveCheckpoints:
+    return SaveCheckpoints(folder, fingerprint, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)

@@ -16,7 +16,7 @@ from ppdet_ext.checkpoint import Position, find_checkpoint, load_checkpoint, new
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.weights.load import load_weights
-from tests.support.engine_fakes import TinyModel, make_circumstances
+from tests.support.engine_fakes import TinyModel, make_fingerprint
 
 STATE = {"hook": {"best": 0.25}}
 
@@ -43,7 +43,7 @@ def trained(width: int = 4, optimizer_name: str = "Momentum"):
 
 def save(run: Path, position: Position, **kwargs) -> Path:
     folder = run / "checkpoints" / position.name
-    save_checkpoint(folder, *trained(), position, STATE, make_circumstances(), **kwargs)
+    save_checkpoint(folder, *trained(), position, STATE, make_fingerprint(), **kwargs)
     return folder
 
 
@@ -91,7 +91,7 @@ def test_round_trip(two: Path) -> None:
     model, optimizer = fresh()
     checkpoint = find_checkpoint("auto", two)
     assert (checkpoint.position, checkpoint.state) == (Position(1, 2), STATE)
-    assert checkpoint.circumstances == make_circumstances().as_dict()
+    assert checkpoint.fingerprint == make_fingerprint().as_dict()
     load_checkpoint(checkpoint, model, optimizer)
     source, source_optimizer = trained()
     assert np.array_equal(model.first.weight.numpy(), source.first.weight.numpy())
@@ -108,7 +108,7 @@ def test_ways_to_name_a_checkpoint(two: Path, wanted: str) -> None:
     shutil.rmtree(two / "checkpoints/epoch_0")
     other, optimizer = trained()
     other.set_state_dict(model)
-    save_checkpoint(two / "checkpoints/epoch_0", other, optimizer, Position(1, 0), STATE, make_circumstances())
+    save_checkpoint(two / "checkpoints/epoch_0", other, optimizer, Position(1, 0), STATE, make_fingerprint())
     shutil.copyfile(two / "checkpoints/epoch_0/model.pdparams", two / "best_model.pdparams")
     path = wanted.strip("=") if wanted in ("0", "epoch_0", "=best_model") else str(two / wanted)
     assert find_checkpoint(path, two).position == Position(1, 0)
@@ -230,14 +230,14 @@ def test_weights_that_are_not_finite_are_not_saved(two: Path) -> None:
     model, optimizer = trained()
     model.norm._variance.set_value(paddle.full([4], float("nan")))
     with pytest.raises(DivergenceError, match=r"norm\._variance is NaN or infinite; no checkpoint was written"):
-        save_checkpoint(two / "checkpoints" / "epoch_1", model, optimizer, Position(2, 0), {}, make_circumstances())
+        save_checkpoint(two / "checkpoints" / "epoch_1", model, optimizer, Position(2, 0), {}, make_fingerprint())
     assert {path.name for path in (two / "checkpoints").iterdir()} == {"epoch_0", "epoch_1_step_2"}
 
 
 def test_large_finite_weights_are_saved(tmp_path: Path) -> None:
     model, optimizer = trained()
     model.first.weight.set_value(paddle.full([3, 4], 3e38))
-    save_checkpoint(tmp_path / "checkpoints" / "epoch_0", model, optimizer, Position(1, 0), {}, make_circumstances())
+    save_checkpoint(tmp_path / "checkpoints" / "epoch_0", model, optimizer, Position(1, 0), {}, make_fingerprint())
     assert newest_checkpoint(tmp_path).position == Position(1, 0)
 
 
@@ -301,7 +301,7 @@ def test_we_read_plain_ppdets_and_say_what_is_unknown(pair: Path, suffix: str, o
     model, optimizer = trained(optimizer_name=optimizer_name)
     save_model(model.state_dict(), optimizer, str(pair.parent), "3", 4)
     checkpoint = find_checkpoint(f"{pair}{suffix}", pair.parent)
-    assert (checkpoint.position, checkpoint.state, checkpoint.circumstances) == (Position(4, 0), {}, None)
+    assert (checkpoint.position, checkpoint.state, checkpoint.fingerprint) == (Position(4, 0), {}, None)
     assert "no manifest vouches for it, the best AP so far is unknown" in caplog.text
     assert "interrupted save" not in caplog.text
     other, other_optimizer = fresh(optimizer_name=optimizer_name)

@@ -8,10 +8,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppdet_ext.checkpoint import Circumstances
+from ppdet_ext.checkpoint import RunFingerprint
 from ppdet_ext.training.hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, SaveCheckpoints
 from ppdet_ext.training.loss_guard import LossGuard
-from ppdet_ext.training.resume import begin
+from ppdet_ext.training.resume import resume_or_start
 from ppdet_ext.training.trainer import Trainer
 from ppdet_ext.weights.files.paddle_file import read_data_file
 
@@ -63,10 +63,10 @@ def tiny_ap(model: TinyModel) -> dict[str, list[float]]:
     return {"bbox": [0.5] + [0.0] * 11, "segm": [value - int(value)] + [0.0] * 11}
 
 
-def make_circumstances(**changed: Any) -> Circumstances:
+def make_fingerprint(**changed: Any) -> RunFingerprint:
     """Of a tiny run."""
     facts = {"world_size": 1, "batch_size": 5, "accumulation": 1, "seed": 3, "images": 15, "dataset": "d", "config": {"a": 1}}
-    return Circumstances(**facts | changed)
+    return RunFingerprint(**facts | changed)
 
 
 def make_trainer(
@@ -99,7 +99,7 @@ def make_trainer(
         *([Evaluate(tiny_ap, snapshot_epoch)] if with_eval else []),
         MetricsFile(folder / "metrics.jsonl", log_iter),
         *extra,
-        SaveCheckpoints(folder, make_circumstances(), snapshot_epoch, snapshot_iter, keep),
+        SaveCheckpoints(folder, make_fingerprint(), snapshot_epoch, snapshot_iter, keep),
     ]
     guard = LossGuard(skip, folder)
     return Trainer(
@@ -120,7 +120,7 @@ def run_tiny(folder: Path, *, resume: str | None = None, allow: tuple[str, ...] 
     """Train as `train` does, anew or resumed."""
     with paddle.utils.unique_name.guard():
         trainer = make_trainer(folder, **kwargs)
-        begin(trainer, folder, trainer.hooks[-1].circumstances, resume, allow)
+        resume_or_start(trainer, folder, trainer.hooks[-1].fingerprint, resume, allow)
         if trainer.start_epoch < trainer.epochs:
             trainer.run()
         return trainer

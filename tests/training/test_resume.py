@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from ppdet_ext.checkpoint import Position, newest_checkpoint
-from ppdet_ext.checkpoint.compatibility import CHANGES, demand_allowed, differences, fingerprint, moved_position
+from ppdet_ext.checkpoint.compatibility import CHANGES, dataset_fingerprint, demand_allowed, differences, moved_position
 from ppdet_ext.config.files import Tagged
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.training.hooks import Hook
 from ppdet_ext.training.trainer import Trainer
-from tests.support.engine_fakes import TinyLoader, TinyModel, make_circumstances, run_tiny
+from tests.support.engine_fakes import TinyLoader, TinyModel, make_fingerprint, run_tiny
 
 
 def names(run: Path) -> set[str]:
@@ -46,7 +46,7 @@ CASES = [
 
 @pytest.mark.parametrize(("changed", "kind", "line"), CASES)
 def test_each_change_is_named_and_refused_unless_allowed(changed: dict, kind: str, line: str) -> None:
-    found = differences(make_circumstances(), make_circumstances(**changed))
+    found = differences(make_fingerprint(), make_fingerprint(**changed))
     assert found == {kind: [line]}
     with pytest.raises(UserError) as caught:
         demand_allowed(found, [other for other in CHANGES if other != kind], "run/epoch_3")
@@ -58,7 +58,7 @@ def test_each_change_is_named_and_refused_unless_allowed(changed: dict, kind: st
 def test_nothing_changed() -> None:
     free = {"epoch": 3, "worker_num": 2, "save_dir": "x", "TrainDataset.dataset_dir": "here", "TestDataset.images": "a"}
     other = {"epoch": 4, "worker_num": 0, "save_dir": "y", "TrainDataset.dataset_dir": "there", "snapshot_iter": 5}
-    assert differences(make_circumstances(config=free), make_circumstances(config=other)) == {}
+    assert differences(make_fingerprint(config=free), make_fingerprint(config=other)) == {}
 
 
 @pytest.mark.parametrize(("changed", "position"), [
@@ -71,18 +71,18 @@ def test_nothing_changed() -> None:
     ({"config": {}}, (1, 100)),
 ])  # fmt: skip
 def test_no_image_is_left_out_where_a_changed_run_goes_on(changed: dict, position: tuple[int, int]) -> None:
-    old, new = make_circumstances(), make_circumstances(**changed)
+    old, new = make_fingerprint(), make_fingerprint(**changed)
     moved = moved_position(Position(1, 100), old, new, list(differences(old, new)), 300)
     assert moved == position
     if "seed" not in changed and "dataset" not in changed:
         assert moved.step * new.total_batch <= 100 * old.total_batch
 
 
-def test_circumstances_of_a_configuration(tmp_path: Path) -> None:
-    from ppdet_ext.checkpoint import circumstances_of
+def test_fingerprint_of_a_configuration(tmp_path: Path) -> None:
+    from ppdet_ext.checkpoint import fingerprint_of
 
     tree = {"TrainReader": {"batch_size": 2}, "gradient_accumulation_steps": 3, "seed": 1, "A": Tagged("B", {"c": [1, None]})}
-    found = circumstances_of(tree, None, 4, True, "text", {})
+    found = fingerprint_of(tree, None, 4, True, "text", {})
     assert found.total_batch == 24
     assert found.config["A.class"] == "B"
     assert found.config["--amp"] is True
@@ -93,7 +93,7 @@ def test_circumstances_of_a_configuration(tmp_path: Path) -> None:
 def test_a_changed_run_is_refused_whole_and_goes_on_when_allowed(tmp_path: Path, monkeypatch, caplog) -> None:
     run_tiny(tmp_path, epochs=2, snapshot_iter=2)
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr("tests.support.engine_fakes.make_circumstances", lambda: make_circumstances(seed=4))
+    monkeypatch.setattr("tests.support.engine_fakes.make_fingerprint", lambda: make_fingerprint(seed=4))
     with pytest.raises(UserError, match=r"(?s)Cannot resume from .*epoch_1.*seed: 3 -> 4.*--allow_change seed"):
         run_tiny(tmp_path, epochs=3, resume="auto")
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
@@ -106,7 +106,7 @@ def test_a_changed_run_is_refused_whole_and_goes_on_when_allowed(tmp_path: Path,
 
 def test_schedule_follows_the_epoch_when_epochs_have_other_lengths(tmp_path: Path, monkeypatch) -> None:
     run_tiny(tmp_path, epochs=2, loader=TinyLoader(1), with_eval=False)
-    monkeypatch.setattr("tests.support.engine_fakes.make_circumstances", lambda: make_circumstances(batch_size=1))
+    monkeypatch.setattr("tests.support.engine_fakes.make_fingerprint", lambda: make_fingerprint(batch_size=1))
     trainer = run_tiny(tmp_path, epochs=3, loader=TinyLoader(5), resume="auto", allow=("batch_size",), with_eval=False)
     # Step 10 of the new run: beyond its last milestone, 7.
     assert trainer.learning_rate == 0.01
@@ -236,7 +236,7 @@ def test_a_run_moved_back_is_what_is_resumed_from_then_on(tmp_path: Path, monkey
     stop_at(tmp_path, 1, 1, epochs=3)
     best = (tmp_path / "best_model.pdparams").read_bytes()
     assert newest_checkpoint(tmp_path).position == (1, 2)
-    monkeypatch.setattr("tests.support.engine_fakes.make_circumstances", lambda: make_circumstances(seed=4))
+    monkeypatch.setattr("tests.support.engine_fakes.make_fingerprint", lambda: make_fingerprint(seed=4))
     stop_at(tmp_path, 1, 0, epochs=3, resume="auto", allow=("seed",))
     # Neither the old epoch_1_step_2 nor the old epoch_0 is in the way, and the flag is not needed any more.
     assert newest_checkpoint(tmp_path).position == (1, 1)
@@ -296,6 +296,6 @@ def test_an_image_whose_name_is_no_text_has_a_fingerprint() -> None:
     def of(name: str) -> str:
         nothing = np.zeros(0)
         record = SimpleNamespace(name=name, height=1, width=1, labels=nothing, boxes=nothing, crowd=nothing, masks=[])
-        return fingerprint(SimpleNamespace(class_names=["a"], records=[record]))
+        return dataset_fingerprint(SimpleNamespace(class_names=["a"], records=[record]))
 
     assert len({of("\udce9.jpg"), of("\udcea.jpg"), of("e.jpg")}) == 3

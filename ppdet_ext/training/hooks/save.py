@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppdet_ext import distributed
-from ppdet_ext.checkpoint import Circumstances, Position, export_weights, save_checkpoint
+from ppdet_ext.checkpoint import Position, RunFingerprint, export_weights, save_checkpoint
 from ppdet_ext.checkpoint.folder import CHECKPOINTS, WEIGHTS, list_folders
 from ppdet_ext.files.atomic import digest, remove_folder
 
@@ -29,7 +29,7 @@ class SaveCheckpoints(Hook):
 
     Args:
         folder: the run's folder.
-        circumstances: of the run.
+        fingerprint: of the run.
         snapshot_epoch: epochs between checkpoints.
         snapshot_iter: steps between further checkpoints within an epoch; None saves at ends of epochs only.
         keep: number of newest checkpoints that are kept, beside the best one.
@@ -41,13 +41,13 @@ class SaveCheckpoints(Hook):
     def __init__(
         self,
         folder: Path,
-        circumstances: Circumstances,
+        fingerprint: RunFingerprint,
         snapshot_epoch: int,
         snapshot_iter: int | None = None,
         keep: int = 3,
     ) -> None:
         self.folder = folder
-        self.circumstances = circumstances
+        self.fingerprint = fingerprint
         self.snapshot_epoch = snapshot_epoch
         self.snapshot_iter = snapshot_iter
         self.keep = keep
@@ -147,7 +147,7 @@ class SaveCheckpoints(Hook):
         state = trainer.state_dict()
         with trainer.averaged_weights() as own:
             model, optimizer = trainer.bare_model, trainer.optimizer
-            save_checkpoint(folder, model, optimizer, position, state, self.circumstances, own, finite=finite)
+            save_checkpoint(folder, model, optimizer, position, state, self.fingerprint, own, finite=finite)
 
     def _prune(self, newest: Path) -> None:
         for folder in list_folders(self.folder)[self.keep :]:
