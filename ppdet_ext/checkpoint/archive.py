@@ -4,12 +4,8 @@ import logging
 import shutil
 from pathlib import Path
 
-from ppdet_ext.training.hooks.metrics_file import METRICS_FILE
-from ppdet_ext.training.hooks.save import BEST, FINAL
-
-from .folder import CHECKPOINTS, list_folders
+from .folder import BEST, CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, FINAL, METRICS_FILE, list_folders
 from .position import Position
-from .run_folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 # A resumed run goes on with these.
 _SHARED = (METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE)

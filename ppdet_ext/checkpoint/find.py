@@ -8,9 +8,10 @@ from pathlib import Path
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import digest
+from ppdet_ext.files.manifest import MANIFEST
 from ppdet_ext.weights.load import find_weights
 
-from .folder import CHECKPOINTS, MANIFEST, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
+from .folder import CHECKPOINTS, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
 from .position import Position
 from .ppdet_pair import read_pair
 

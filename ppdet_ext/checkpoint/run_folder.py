@@ -19,7 +19,7 @@ from ppdet_ext.distributed import world
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import AttrDict
 
-CONFIG_FILE, ENVIRONMENT_FILE = "config.yml", "environment.json"
+from .folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 
 def run_folder(cfg: AttrDict) -> Path:

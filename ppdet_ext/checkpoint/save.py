@@ -1,18 +1,20 @@
-"""Writing a checkpoint."""
+"""Writing a checkpoint, and copies of its weights for plain ppdet."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import paddle
 
 from ppdet_ext.errors import DivergenceError
-from ppdet_ext.files.atomic import new_folder
+from ppdet_ext.files.atomic import new_folder, write_atomic
+from ppdet_ext.files.manifest import write_manifest
 
 from .compatibility import RunFingerprint
-from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS, write_manifest
+from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS
 from .position import Position
 
 
@@ -66,3 +68,11 @@ def _demand_finite(weights: dict[str, paddle.Tensor]) -> None:
                 raise DivergenceError(
                     f"Weight {name} is NaN or infinite; no checkpoint was written, the earlier ones are kept."
                 )
+
+
+def export_weights(checkpoint: Path, target: Path) -> None:
+    """Copy the weights of a checkpoint's folder to `target` (`.pdparams`, for plain ppdet and `-o weights=`), atomically.
+
+    A copy and no link: what a user does to this file must not damage the checkpoint. UserError when it cannot be written.
+    """
+    write_atomic(target, lambda aside: shutil.copyfile(checkpoint / WEIGHTS, aside))

@@ -12,6 +12,7 @@ import paddle
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
 from ppdet_ext.checkpoint.find import AUTO
+from ppdet_ext.checkpoint.folder import METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.load import dump_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
@@ -20,7 +21,6 @@ from ppdet_ext.files.lock import locked
 from ppdet_ext.host import AttrDict
 from ppdet_ext.host.build import build_model, build_optimizer
 from ppdet_ext.host.learning_rate import scale_learning_rate
-from ppdet_ext.training.hooks.metrics_file import METRICS_FILE
 
 from .evaluation import evaluation_hook
 from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL

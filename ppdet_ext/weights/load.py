@@ -14,6 +14,7 @@ from ppdet_ext.config.load import resolve_path
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.cache import ArrayCache, content_key
 from ppdet_ext.files.download import fetch, weights_folder
+from ppdet_ext.files.manifest import demand_whole
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import SUFFIXES, TensorFile, open_tensors
 from ppdet_ext.weights.mmdet.arrays import read_planned
@@ -96,8 +97,6 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     Raises:
         UserError: no such file, damaged, or any tensor differs (up to ten of them are listed).
     """
-    from ppdet_ext.checkpoint.folder import demand_whole  # which reads weights itself
-
     file = find_weights(path, suffix, theirs=suffix == SUFFIX)
     demand_whole(file)
     if file.suffix in SUFFIXES:

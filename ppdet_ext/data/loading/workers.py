@@ -5,29 +5,23 @@ is no array through a queue, and needs /dev/shm, which containers keep small. He
 answers, and a few anonymous memory files for arrays, which grow to the largest batch and are used over and over.
 """
 
-import contextlib
-import ctypes
 import mmap
 import multiprocessing
 import os
 import pickle
-import signal
-import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
 
+from ppdet_ext.distributed.forked import end_with_parent, held_back, leave_signals_to_parent, wakeup_descriptor
 from ppdet_ext.errors import WorkerDied
 
 _ALIGN = 64
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Slot:
@@ -49,16 +43,6 @@ class Slot:
     def close(self) -> None:
         self.memory = None
         os.close(self.handle)
-
-
-@contextlib.contextmanager
-def _held_back(signals: Iterable[int]) -> Iterator[None]:
-    """Keep signals waiting, also in a process forked meanwhile, until it has handlers of its own instead of paddle's."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class RemoteTraceback(Exception):
@@ -83,10 +67,10 @@ class Worker:
         context = multiprocessing.get_context("fork")
         self.pipe, far = context.Pipe()
         inherited = [self.pipe, *(other.pipe for other in others)]
-        with warnings.catch_warnings(), _held_back(_STOPPING):
+        with warnings.catch_warnings(), held_back():
             # Python 3.12 warns of forking beside threads; the child uses numpy and OpenCV alone, not paddle.
             warnings.simplefilter("ignore", DeprecationWarning)
-            arguments = (make, far, self.slots, inherited, _wakeup_descriptor())
+            arguments = (make, far, self.slots, inherited, wakeup_descriptor())
             self.process = context.Process(target=_work, args=arguments, daemon=True)
             self.process.start()
         far.close()
@@ -173,9 +157,8 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
     for other in inherited:
         # A copy of the other end kept here would hide that.
         other.close()
-    _forget_handlers(wakeup)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-    _end_with_parent()
+    leave_signals_to_parent(wakeup)
+    end_with_parent()
     import cv2
 
     # One process is one thread; more would fight for the same cores.
@@ -186,32 +169,6 @@ def _work(make: Callable, pipe: Connection, slots: list[Slot], inherited: list[C
             pipe.send_bytes(_answer(make, task, slots[number]))
         except (EOFError, OSError):
             return
-
-
-def _wakeup_descriptor() -> int:
-    """What Python writes signals to, -1 for none. Asked before the fork: in the child Python 3.12's asyncio has dropped it."""
-    if threading.current_thread() is not threading.main_thread():
-        return -1
-    found = signal.set_wakeup_fd(-1)
-    signal.set_wakeup_fd(found, warn_on_full_buffer=False)
-    return found
-
-
-def _forget_handlers(wakeup: int) -> None:
-    """What stops the main process, often sent to all processes, is for that one to deal with."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
-    if wakeup >= 0:
-        # Held open here, it would never end for whoever reads the other end.
-        os.close(wakeup)
-
-
-def _end_with_parent() -> None:
-    """Let the kernel end this process when the one that forked it is gone, even in the middle of a task."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != multiprocessing.parent_process().pid:
-        os._exit(1)
 
 
 def _answer(make: Callable, task: object, slot: Slot) -> bytes:

@@ -16,7 +16,6 @@ from .base import Hook
 if TYPE_CHECKING:
     from ppdet_ext.training.trainer import Trainer
 
-METRICS_FILE = "metrics.jsonl"
 logger = logging.getLogger("ppdet_ext.engine")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint import Position, RunFingerprint, export_weights, save_checkpoint
-from ppdet_ext.checkpoint.folder import CHECKPOINTS, WEIGHTS, list_folders
+from ppdet_ext.checkpoint.folder import BEST, CHECKPOINTS, FINAL, WEIGHTS, list_folders
 from ppdet_ext.files.atomic import digest, remove_folder
 
 from .base import Hook
@@ -17,7 +17,6 @@ from .evaluate import decisive, is_snapshot
 if TYPE_CHECKING:
     from ppdet_ext.training.trainer import Trainer
 
-FINAL, BEST = "model_final.pdparams", "best_model.pdparams"
 logger = logging.getLogger("ppdet_ext.engine")
 
 
