@@ -3,16 +3,17 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ppdet_ext.errors import UserError
 
 from . import jpeg
-from .libjpeg_warnings import libjpeg_warning
 
 _HEAD = 4096
 # Holds the last chunk of a PNG.
@@ -20,6 +21,12 @@ _TAIL = 64
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
+# What libjpeg warns of, where blocks are lost. It also warns of oddities in headers, after which every block is decoded.
+_DAMAGE = re.compile("Corrupt JPEG data|Premature end of JPEG|Inconsistent progression")
+# Some cameras put a byte or two between the data and the end marker; every block was decoded then.
+_PADDING = re.compile(r"\b[1-4] extraneous bytes before marker 0xd9")
+# OpenCV's limit, which keeps a header of 65535x65535 from asking for 12 GB.
+_MOST_PIXELS = 1 << 30
 
 
 def read_image(path: str, exif: bool = True) -> np.ndarray:
@@ -48,9 +55,12 @@ def image_size(path: str, exif: bool = True) -> tuple[int, int]:
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
-        size = jpeg.frame_size(head) if jpeg.is_jpeg(head) else None
-        if size is not None:
-            return size
+        if jpeg.is_jpeg(head):
+            # EXIF data with a thumbnail can put the frame header far behind.
+            frame = jpeg.frame_of(head) or jpeg.frame_of(_bytes_of(path))
+            if frame is not None:
+                height, width, orientation = frame
+                return (width, height) if exif and orientation in _SIDEWAYS else (height, width)
         with Image.open(path) as picture:
             width, height = picture.size
             turned = exif and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
@@ -101,18 +111,38 @@ def _bytes_of(path: str) -> bytes:
 
 
 def _decode_jpeg(data: bytes, path: str, exif: bool) -> np.ndarray:
-    # libjpeg fills what is missing with grey and only warns, so completeness is checked first (30 µs at 100 kB).
+    # A file cut in its header would otherwise be told by words about subsampling (30 µs at 100 kB).
     if not jpeg.is_complete(data):
         raise _truncated(path, "JPEG", len(data))
-    flags = cv2.IMREAD_COLOR_RGB | (0 if exif else cv2.IMREAD_IGNORE_ORIENTATION)
+    frame = jpeg.frame_of(data)
+    if frame is None or frame[0] * frame[1] > _MOST_PIXELS:
+        raise _unreadable(path, "the JPEG data is damaged: no frame header tells a possible size")
     try:
-        with libjpeg_warning() as warning:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as fault:
-        raise _unreadable(path, fault) from fault
-    if image is None or warning:
-        raise _unreadable(path, ": ".join(["the JPEG data is damaged", *warning]))
-    return image
+        image = simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError as fault:
+        if _DAMAGE.search(str(fault)) and not _PADDING.search(str(fault)):
+            raise _unreadable(path, f"the JPEG data is damaged: {fault}") from fault
+        image = _decode_odd_jpeg(data, path)
+    return _turned(image, frame[2] if exif else 1)
+
+
+def _decode_odd_jpeg(data: bytes, path: str) -> np.ndarray:
+    """Decode what has all of its blocks, but an odd header, or a colour space that simplejpeg does not convert."""
+    try:
+        return simplejpeg.decode_jpeg(data, strict=False)
+    except ValueError as fault:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise _unreadable(path, f"the JPEG data is damaged: {fault}") from fault
+        return image
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """(h, w, 3) as EXIF's orientation, 1 to 8, says."""
+    if orientation in _SIDEWAYS:
+        image = image.transpose(1, 0, 2)
+    across, down = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+    return image[:: -1 if down else 1, :: -1 if across else 1]
 
 
 def _decode_other(data: bytes, path: str, exif: bool) -> np.ndarray:
