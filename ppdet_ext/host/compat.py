@@ -7,11 +7,19 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from ppdet_ext.structures import Rle
 
 
 @contextlib.contextmanager
-def muted() -> Iterator[None]:
-    """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises."""
+def muted() -> Iterator[dict[IO[str], IO[str]]]:
+    """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises.
+
+    Yields: held stream -> live stream, of each of the two; the held ones are closed at the end.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
@@ -20,8 +28,14 @@ def muted() -> Iterator[None]:
         try:
             os.dup2(sink.fileno(), 1)
             os.dup2(sink.fileno(), 2)
-            with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
-                yield
+            live = sys.stdout, sys.stderr
+            with (
+                open(os.devnull, "w") as out,
+                open(os.devnull, "w") as err,
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                yield dict(zip((out, err), live))
         except BaseException:
             os.dup2(saved[1], 2)
             sink.seek(0)
@@ -40,27 +54,61 @@ def import_host() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Said by every batch norm at every step; with stored statistics it is not even true.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
-    with muted():
+    with muted() as live:
         import paddle
         import ppdet  # noqa: F401  brings all its parts and their warnings
-    # The host set up the root logger while its output was held back; left so, every later line would go to a closed file.
-    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
-    for logger in loggers:
-        for handler in list(getattr(logger, "handlers", ())):
-            if getattr(getattr(handler, "stream", None), "closed", False):
-                logger.removeHandler(handler)
+        from ppdet.modeling.proposal_generator import target
+    _give_back(live)
     paddle.concat = _concat_accepting_scalars(paddle.concat)
+    target.rasterize_polygons_within_box = _rasterize_runs_too(target.rasterize_polygons_within_box)
 
 
-def _concat_accepting_scalars(concat):
+def _give_back(live: dict[IO[str], IO[str]]) -> None:
+    """Let the handlers that the host made while its output was held back write where they would have written without us."""
+    for logger in [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) in live:
+                handler.stream = live[handler.stream]
+
+
+def _concat_accepting_scalars(concat: Any) -> Any:
     """Paddle 3 makes `paddle.shape(x)[0]` 0-D and `concat` refuses 0-D; ppdet 2.6 concatenates such counts."""
     if getattr(concat, "accepts_scalars", False):
         return concat
 
-    def wrapped(x, axis=0, name=None, **kwargs):
+    def wrapped(x: Any, axis: Any = 0, name: Any = None, **kwargs: Any) -> Any:
         if isinstance(x, (list, tuple)):
             x = [item.reshape([1]) if getattr(item, "ndim", 1) == 0 else item for item in x]
         return concat(x, axis, name, **kwargs)
 
-    wrapped.accepts_scalars = True
+    wrapped.accepts_scalars = True  # type: ignore[attr-defined]
     return wrapped
+
+
+def _rasterize_runs_too(rasterize: Any) -> Any:
+    """ppdet 2.6 makes mask targets of polygons alone; runs (`Rle`, or COCO's dict) are sampled at the centres of the cells."""
+    if getattr(rasterize, "accepts_runs", False):
+        return rasterize
+
+    def wrapped(segment: Any, box: np.ndarray, resolution: int) -> Any:
+        if isinstance(segment, list):
+            return rasterize(segment, box, resolution)
+        mask = segment if isinstance(segment, Rle) else Rle.from_coco(segment)
+        return paddle.to_tensor(mask_within_box(mask, box, resolution), dtype="int32")
+
+    import paddle
+
+    wrapped.accepts_runs = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+def mask_within_box(mask: Rle, box: np.ndarray, cells: int) -> np.ndarray:
+    """(cells, cells) int32 of 0 and 1: whether the centre of each cell of a box (x1, y1, x2, y2 px) lies in the mask."""
+    bitmap = mask.to_bitmap()
+    centres = (np.arange(cells) + 0.5) / cells
+    ends = np.asarray(box, np.float64)
+    columns, rows = (np.floor(ends[i] + centres * (ends[i + 2] - ends[i])).astype(np.int64) for i in (0, 1))
+    inside = np.ix_((rows >= 0) & (rows < bitmap.shape[0]), (columns >= 0) & (columns < bitmap.shape[1]))
+    target = np.zeros((cells, cells), np.int32)
+    target[inside] = bitmap[np.ix_(rows[inside[0].ravel()], columns[inside[1].ravel()])]
+    return target
