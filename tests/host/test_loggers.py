@@ -13,8 +13,8 @@ found = {}
 for name, logger in logging.Logger.manager.loggerDict.items():
     if name.startswith("ppdet.") or name in ("reader", "hapi", "paddle.optimizer.optimizer"):
         found[name] = [getattr(logger, "level", None), getattr(logger, "propagate", None)] + [
-            [type(handler).__name__, handler.level, handler.formatter._fmt, *(handler.stream is s for s in (sys.stdout, sys.stderr))]
-            for handler in getattr(logger, "handlers", [])
+            [type(h).__name__, h.level, h.formatter._fmt, h.stream is sys.stdout, h.stream is sys.stderr]
+            for h in getattr(logger, "handlers", [])
         ]
 logging.getLogger("ppdet.engine").info("a line of the host")
 print("loggers", json.dumps(found))
