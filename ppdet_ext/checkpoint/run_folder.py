@@ -17,12 +17,12 @@ import pycocotools
 from ppdet_ext.config.load import dump_config, resolve_path
 from ppdet_ext.distributed import world
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 
 from .folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 
-def run_folder(cfg: AttrDict) -> Path:
+def run_folder(cfg: Config) -> Path:
     """Where weights and records of this configuration lie."""
     return resolve_path(cfg.save_dir) / cfg.filename
 
@@ -53,7 +53,7 @@ def _distribution_version(name: str) -> str | None:
         return None
 
 
-def describe_run(folder: Path, cfg: AttrDict) -> None:
+def describe_run(folder: Path, cfg: Config) -> None:
     """Write the resolved configuration and the environment. UserError when the folder is not writable."""
     write_atomic(folder / CONFIG_FILE, lambda aside: aside.write_text(dump_config(cfg), encoding="utf-8"))
     text = json.dumps(environment(), indent=1)

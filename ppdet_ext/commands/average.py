@@ -19,7 +19,7 @@ from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
 from ppdet_ext.weights.load import SUFFIX, find_weights, read_weights
@@ -41,7 +41,7 @@ def average_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def average_checkpoints(cfg: AttrDict, checkpoints: Sequence[str], output: str | None = None, update_bn: int = 0) -> Path:
+def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | None = None, update_bn: int = 0) -> Path:
     """Write the mean of the checkpoints' weights as plain weights (`-o weights=`); returns the file.
 
     Args:
@@ -149,7 +149,7 @@ def update_statistics(model: paddle.nn.Layer, batches: Iterable[dict[str, Any]],
     model.eval()
 
 
-def _with_new_statistics(cfg: AttrDict, model: paddle.nn.Layer, values: dict[str, np.ndarray], batches: int) -> dict[str, Any]:
+def _with_new_statistics(cfg: Config, model: paddle.nn.Layer, values: dict[str, np.ndarray], batches: int) -> dict[str, Any]:
     for name, tensor in model.state_dict().items():
         tensor.set_value(paddle.to_tensor(values[name]).astype(tensor.dtype))
     loader = make_loader(cfg, load_dataset(cfg, "TrainDataset"), "train")

@@ -14,7 +14,7 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.interrupt import Interrupted
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
 EXIT_USER_ERROR, EXIT_DIVERGED = 1, 3
@@ -106,7 +106,7 @@ def infer_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def config_of(args: argparse.Namespace) -> AttrDict:
+def config_of(args: argparse.Namespace) -> Config:
     """The configuration that the flags name."""
     if args.config is None:
         logger.info("No -c given: using %s", DEFAULT_CONFIG)

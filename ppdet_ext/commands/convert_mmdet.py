@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
@@ -43,7 +43,7 @@ def convert_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def model_shapes(cfg: AttrDict) -> dict[str, list[int]]:
+def model_shapes(cfg: Config) -> dict[str, list[int]]:
     """Names and shapes of the configured model's tensors; no memory is taken for their values. UserError as `build_model`."""
     with paddle.LazyGuard():
         return {name: list(tensor.shape) for name, tensor in build_model(cfg).state_dict().items()}
@@ -54,7 +54,7 @@ def _check_suffix(output: Path, suffixes: Iterable[str]) -> None:
         raise UserError(f"The output {output} must end in {' or '.join(suffixes)}.")
 
 
-def convert(cfg: AttrDict, source: str, output: str, drop_class_heads: bool = False) -> Plan:
+def convert(cfg: Config, source: str, output: str, drop_class_heads: bool = False) -> Plan:
     """Write a file of mmdetection as `.pdparams` of the configured model, and log what became of each tensor.
 
     Args:
@@ -83,7 +83,7 @@ def convert(cfg: AttrDict, source: str, output: str, drop_class_heads: bool = Fa
     return plan
 
 
-def convert_back(cfg: AttrDict, source: str, output: str) -> int:
+def convert_back(cfg: Config, source: str, output: str) -> int:
     """Write our weights as mmdetection's; returns the number of tensors written, step counters included.
 
     Args:

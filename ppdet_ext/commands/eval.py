@@ -15,7 +15,7 @@ from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.evaluation import CocoMetric, format_classwise
 from ppdet_ext.evaluation.run import Evaluation, metrics_of, run_evaluation
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.inference.build import Inference, inference_loader, inference_of
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -23,7 +23,7 @@ RESULTS_FILE = "eval.json"
 
 
 @contextlib.contextmanager
-def among_ranks(cfg: AttrDict) -> Iterator[None]:
+def among_ranks(cfg: Config) -> Iterator[None]:
     """Use the configured device, join the other ranks (if any), and end with them if one fails or stalls within the block."""
     distributed.use_device(cfg.use_gpu)
     distributed.start()
@@ -31,7 +31,7 @@ def among_ranks(cfg: AttrDict) -> Iterator[None]:
         yield
 
 
-def prepare(cfg: AttrDict, key: str) -> tuple[Inference, Any]:
+def prepare(cfg: Config, key: str) -> tuple[Inference, Any]:
     """What predicts, and the read data set under `key`. Raises: UserError for what the user can mend."""
     dataset = load_dataset(cfg, key)
     model = inference_of(cfg, dataset.class_names, dataset.category_ids)
@@ -42,7 +42,7 @@ def prepare(cfg: AttrDict, key: str) -> tuple[Inference, Any]:
 
 
 def evaluate(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     classwise: bool = False,
     save_prediction_only: bool = False,

@@ -15,7 +15,7 @@ from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.run import in_order, predict
 from ppdet_ext.files.atomic import demand_writable, write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.inference.build import inference_loader, inference_of, lowest_score
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.structures import Detections
@@ -28,7 +28,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
 
 
-def class_list(cfg: AttrDict) -> tuple[list[str], list[int], bool]:
+def class_list(cfg: Config) -> tuple[list[str], list[int], bool]:
     """Class names and category ids of the model: from the data sets, else 'class 1', 1 and so on (then True)."""
     for key in ("EvalDataset", "TrainDataset", "TestDataset"):
         dataset = cfg.get(key)
@@ -44,7 +44,7 @@ def class_list(cfg: AttrDict) -> tuple[list[str], list[int], bool]:
     return [f"class {number}" for number in numbers], numbers, True
 
 
-def reads_exif(cfg: AttrDict) -> bool:
+def reads_exif(cfg: Config) -> bool:
     """Whether TestReader turns pictures as their EXIF orientation says. Raises: UserError when there is no TestReader."""
     for entry in reader_of(cfg, "test").get("sample_transforms") or ():
         if isinstance(entry, Mapping) and "ReadImage" in entry:
@@ -63,7 +63,7 @@ class Predictor:
         UserError: for what the user can mend.
     """
 
-    def __init__(self, cfg: AttrDict, images: str | None) -> None:
+    def __init__(self, cfg: Config, images: str | None) -> None:
         if images is None and cfg.get("TestDataset") is None:
             raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
         self.exif = reads_exif(cfg)
@@ -118,7 +118,7 @@ class Predictor:
 
 
 def infer(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     images: str | None,
     output_dir: str | Path,

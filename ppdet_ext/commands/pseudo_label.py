@@ -14,7 +14,7 @@ from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
 from ppdet_ext.data.problems import SHOWN
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.postprocess import per_class
 from ppdet_ext.structures import Detections, Rle
 
@@ -82,7 +82,7 @@ def parse_scores(texts: Sequence[str]) -> dict[str, float]:
 
 
 def pseudo_label(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     images: str | None,
     output: str | Path,
@@ -139,7 +139,7 @@ def pseudo_label(
         return predictor.run(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
 
 
-def _format(cfg: AttrDict) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+def _format(cfg: Config) -> tuple[tuple[str, ...], tuple[int, int] | None]:
     """Columns of TrainDataset's CSV, and (height, width) where all of its pictures have that size."""
     dataset = cfg.get("TrainDataset")
     dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset

@@ -23,7 +23,7 @@ from ppdet_ext.data.splits.stratify import indicator, stratified_folds, stratifi
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.structures import Record
 
 from .cli import base_parser
@@ -71,7 +71,7 @@ def _is_holdout(value: float) -> bool:
 
 
 def make_split(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     folds: int | None = None,
     holdout: int | float | None = None,
@@ -144,7 +144,7 @@ def _check_images(names: Sequence[str], folds: int, count: int | None) -> None:
         raise UserError(f"--holdout: {count} images cannot be held out of {len(names)}; there must be some on both sides.")
 
 
-def whole_dataset(cfg: AttrDict) -> InstanceDataSet:
+def whole_dataset(cfg: Config) -> InstanceDataSet:
     """TrainDataset, read, without whatever leaves out images of it; of a mix, its labelled part.
 
     Raises: UserError as `load_dataset`, and for a data set without annotations or one that knows no split files.
@@ -156,7 +156,7 @@ def whole_dataset(cfg: AttrDict) -> InstanceDataSet:
     if dataset is not None:
         dataset = copy.copy(dataset)
         vars(dataset).update(_WHOLE, _records=None)
-    dataset = load_dataset(AttrDict(**{**cfg, "TrainDataset": dataset}), "TrainDataset")
+    dataset = load_dataset(cfg.replaced(TrainDataset=dataset), "TrainDataset")
     if not dataset.annotated:
         raise UserError("TrainDataset has no annotations, so there are no classes to balance; give it an anno_path.")
     return dataset

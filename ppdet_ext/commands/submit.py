@@ -16,7 +16,7 @@ from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.inference.build import lowest_score
 from ppdet_ext.structures import Detections
 from ppdet_ext.submission import Format, ImageResult, Instance, Journal, images_of_results
@@ -78,7 +78,7 @@ def find_format(name: str | Path) -> Format:
     return Format.from_tree(tree, str(name))
 
 
-def _usual_format(cfg: AttrDict) -> str:
+def _usual_format(cfg: Config) -> str:
     """That of the competition whose data set is configured, said in the log."""
     kinds = [type(cfg.get(key)) for key in ("TestDataset", "EvalDataset", "TrainDataset")]
     name = next((DEFAULT_FORMATS[kind] for kind in kinds if kind in DEFAULT_FORMATS), DEFAULT_FORMAT)
@@ -87,7 +87,7 @@ def _usual_format(cfg: AttrDict) -> str:
 
 
 def submit(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     results: str | Path | None,
     images: str | None,
@@ -120,7 +120,7 @@ def submit(
     return _from_results(cfg, Path(results), images, output, threshold, chosen) if distributed.world()[0] == 0 else 0
 
 
-def _from_results(cfg: AttrDict, folder: Path, images: str | None, output: Path, threshold: float, form: Format) -> int:
+def _from_results(cfg: Config, folder: Path, images: str | None, output: Path, threshold: float, form: Format) -> int:
     names = _saved_names(folder)
     if images is not None:
         _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
@@ -152,7 +152,7 @@ def _demand_same(saved: Iterable[str], records: Sequence[Any], folder: Path, ima
         )
 
 
-def _predicted(cfg: AttrDict, images: str | None, output: Path, threshold: float, form: Format) -> int:
+def _predicted(cfg: Config, images: str | None, output: Path, threshold: float, form: Format) -> int:
     predictor = Predictor(cfg, images)
     predictor.warn_of_invented_classes()
     records, class_ids = predictor.dataset.records, predictor.category_ids

@@ -16,7 +16,6 @@ import numpy as np
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS, VIEWS
-from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.data.splits.same_bytes import same_bytes
 from ppdet_ext.distributed.collective import on_rank_0
@@ -24,7 +23,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.evaluation.metric import CellMetric
 from ppdet_ext.files.atomic import demand_writable, write_atomic
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.structures import Record
 from ppdet_ext.structures.candidates import Candidates
@@ -106,7 +105,7 @@ def tune_parser() -> argparse.ArgumentParser:
 
 
 def tune(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     output: str | Path | None = None,
     predicting: Predicting = Predicting(),  # noqa: B008 (frozen)
@@ -158,7 +157,7 @@ def _check_files(target: Path, plot: str | Path | None) -> None:
             raise UserError(f"--plot and --output are the same file, {target}.")
 
 
-def _metric_of(cfg: AttrDict) -> Callable[[], CellMetric]:
+def _metric_of(cfg: Config) -> Callable[[], CellMetric]:
     """Makes the metric. UserError, before anything is predicted, for options that do not exist, and without masks."""
     name = cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0]
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
@@ -169,12 +168,12 @@ def _metric_of(cfg: AttrDict) -> Callable[[], CellMetric]:
 
 
 def _problem(
-    cfg: AttrDict, predicting: Predicting, make_metric: Callable[[], CellMetric]
-) -> tuple[Problem, dict[str, Any], AttrDict]:
+    cfg: Config, predicting: Predicting, make_metric: Callable[[], CellMetric]
+) -> tuple[Problem, dict[str, Any], Config]:
     """What is to be searched, with candidates on rank 0; HTCRoIHead's section; the configuration with it."""
     start, model_steps, mask_threshold, head = _as_configured(cfg, predicting)
     steps = list(cfg.get(POSTPROCESS) or [])
-    cfg = _loaded_for(cfg, head)
+    cfg = cfg.replaced(HTCRoIHead=head)
     dataset = load_dataset(cfg, "EvalDataset")
     _check_truth(dataset)
     make_metric().start_on(dataset)
@@ -226,7 +225,7 @@ def _write(
     logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 
 
-def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
+def _as_configured(cfg: Config, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
     """Thresholds of the configured model, the same as steps, its mask threshold; HTCRoIHead's section for candidates."""
     roi, mask_threshold = cfg["HTCRoIHead"], float(cfg[cfg.architecture]["mask_threshold"])
     head = {
@@ -241,12 +240,6 @@ def _as_configured(cfg: AttrDict, predicting: Predicting) -> tuple[Thresholds, l
         {"TopK": {"k": roi["max_detections"]}},
     ]
     return start, model_steps, mask_threshold, head
-
-
-def _loaded_for(cfg: AttrDict, head: dict[str, Any]) -> AttrDict:
-    """The same configuration with other thresholds of the model; loaded again, as members of an ensemble do that too."""
-    path, overrides, *rest = cfg.source
-    return load_config(path, [*overrides, *(f"HTCRoIHead.{key}={value}" for key, value in head.items())], *rest)
 
 
 def _check_truth(dataset: Any) -> None:
@@ -274,7 +267,7 @@ def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, limits: 
     write_atomic(path, write, "--plot")
 
 
-def run(args: argparse.Namespace, cfg: AttrDict, argv: Sequence[str] | None) -> Tuned | None:
+def run(args: argparse.Namespace, cfg: Config, argv: Sequence[str] | None) -> Tuned | None:
     """`tune` with the flags of `tune_parser`."""
     return tune(
         cfg,

@@ -11,6 +11,7 @@ from ppdet.core.workspace import get_registered_modules
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.synthetic import KINDS, SampleSpec
+from ppdet_ext.host.workspace import DATASETS
 
 from .arguments import check_arguments, check_nested, check_transforms, parameters_of, registered_classes
 from .files import KeyPath, Tagged, host_tags, nearest
@@ -19,7 +20,6 @@ from .keys import POSITIVE, REQUIRED, TOP_LEVEL
 from .problems import Problems
 from .types import annotations_of, expected
 
-DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
 READERS = ("TrainReader", "EvalReader", "TestReader")
 # Makes the training set's folder with the sample generator when it is not there; keys are those of
 # SampleSpec.

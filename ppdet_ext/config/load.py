@@ -1,4 +1,4 @@
-"""`load_config`: one configuration file and its overrides, checked, merged into ppdet's workspace."""
+"""`load_config`: one configuration file and its overrides, checked, with objects in place of `!Class` nodes."""
 
 import logging
 from collections.abc import Sequence
@@ -6,12 +6,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ppdet.core.workspace import SchemaDict, global_config, merge_config
-
 from ppdet_ext.errors import UserError
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host.workspace import DATASETS, Config
 
-from .check import DATASETS, Problems, check_tree, unused_sections
+from .check import Problems, check_tree, unused_sections
 from .files import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, merge, read_tree, supersede
 from .keys import REQUIRED, TOP_LEVEL, UNSET
 
@@ -21,8 +19,8 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None, training: bool = True
-) -> AttrDict:
-    """Read a configuration and make it ppdet's global one, so that `create()` builds from it.
+) -> Config:
+    """Read a configuration.
 
     Args:
         path: YAML file, relative to the working directory or else to the root of the checkout.
@@ -31,9 +29,8 @@ def load_config(
         training: whether it is to be trained with; otherwise what only a training must not do is no fault.
 
     Returns:
-        ppdet's `global_config`. Beside the registered modules it holds the top-level keys (with defaults), data set
-        objects, `filename` (name of the run), `resolved` (the plain tree, see `dump_config`) and `source` (the arguments,
-        to load it again). A second call starts afresh: one process holds one configuration.
+        Keys with their defaults, and data set objects, none of them read yet. Nothing else is changed by a call; what is
+        built of it is built `with workspace(config)`.
 
     Raises:
         UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
@@ -62,12 +59,10 @@ def load_config(
         raise UserError(problems.text)
     for name in unused_sections(tree):
         logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
-    _reset_workspace()
-    merge_config({**built, "filename": file.stem, "resolved": resolved, "source": (path, list(overrides), over, training)})
-    return global_config
+    return Config(built, resolved, file.stem)
 
 
-def dump_config(cfg: AttrDict) -> str:
+def dump_config(cfg: Config) -> str:
     """The resolved configuration as YAML, with nothing left to inherit; `load_config` reads it again."""
     return dump_tree(cfg.resolved)
 
@@ -82,16 +77,6 @@ def resolve_path(path: str | Path) -> Path:
     if here.is_absolute() or here.exists() or cwd == ROOT:
         return here
     return there if there.exists() or cwd.is_relative_to(ROOT) else here
-
-
-def _reset_workspace() -> None:
-    """Take back what an earlier `load_config` of this process set; the registered modules stay."""
-    for key, value in list(global_config.items()):
-        # ppdet has modules named TrainDataset, …; here these keys hold data sets or are absent.
-        if isinstance(value, SchemaDict) and key not in DATASETS:
-            value.clear()
-        else:
-            del global_config[key]
 
 
 def _check_class_count(key: str, dataset: Any, num_classes: int, problems: Problems) -> None:

@@ -16,7 +16,7 @@ from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import DivergenceError, UserError
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures import Detections, Record
 
@@ -85,7 +85,7 @@ def predict(
             model.train()
 
 
-def metrics_of(cfg: AttrDict) -> list[Metric]:
+def metrics_of(cfg: Config) -> list[Metric]:
     """The configured metrics, each with the options of its section."""
     names = [cfg.metric] if isinstance(cfg.metric, str) else cfg.metric
     return [build_metric(name, dict(cfg.get(METRICS[name].__name__) or {})) for name in names]

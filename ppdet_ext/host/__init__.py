@@ -4,6 +4,6 @@ from . import compat
 
 compat.import_host()
 
-from ppdet.core.workspace import AttrDict  # noqa: E402  after the muted import
+from .workspace import Config, workspace  # noqa: E402  after the muted import
 
-__all__ = ["AttrDict", "compat"]
+__all__ = ["Config", "compat", "workspace"]

@@ -1,33 +1,57 @@
 """The model, its optimizer and schedule, by ppdet's own builders."""
 
+import logging
 from collections.abc import Sequence
 from itertools import pairwise
 
 import paddle
-from ppdet.core.workspace import AttrDict, create
+from ppdet.core.workspace import create
 
 from ppdet_ext.errors import UserError
 
+from .workspace import Config, workspace
 
-def build_model(cfg: AttrDict) -> paddle.nn.Layer:
+logger = logging.getLogger("ppdet_ext.engine")
+
+
+def build_model(cfg: Config) -> paddle.nn.Layer:
     """The configured architecture; UserError where its parts do not go together."""
     try:
-        return create(cfg.architecture)
+        with workspace(cfg):
+            return create(cfg.architecture)
     except UserError:
         raise
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(f"The model {cfg.architecture} cannot be built from this configuration: {error}") from error
 
 
+def scaled_rate(base: float, base_batch_size: int | None, total_batch: int) -> float:
+    """The learning rate by the linear scaling rule (arXiv 1706.02677): in proportion to the images of a step.
+
+    Args:
+        base: the configured rate.
+        base_batch_size: images of a step that it is meant for; None for any number.
+        total_batch: images of a step: batch size × ranks × accumulated batches.
+    """
+    rate = base if base_batch_size in (None, total_batch) else base * total_batch / base_batch_size
+    if rate != base:
+        logger.info("Learning rate %g for %d images a step (base_lr %g is for %d)", rate, total_batch, base, base_batch_size)
+    return rate
+
+
 def build_optimizer(
-    cfg: AttrDict,
-    model: paddle.nn.Layer,
-    steps_per_epoch: int,
+    cfg: Config, model: paddle.nn.Layer, steps_per_epoch: int, base_lr: float | None = None
 ) -> tuple[paddle.optimizer.lr.LRScheduler, paddle.optimizer.Optimizer]:
-    """Learning-rate schedule (its epochs are `steps_per_epoch` steps) and optimizer, by ppdet's builders."""
+    """Learning-rate schedule (its epochs are `steps_per_epoch` steps) and optimizer, by ppdet's builders.
+
+    base_lr: in place of the configured one.
+    """
+    if base_lr is not None:
+        cfg = cfg.replaced(LearningRate={"base_lr": base_lr})
     try:
-        schedule = create("LearningRate")(steps_per_epoch)
-        optimizer = create("OptimizerBuilder")(schedule, model)
+        with workspace(cfg):
+            schedule = create("LearningRate")(steps_per_epoch)
+            optimizer = create("OptimizerBuilder")(schedule, model)
     except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
     boundaries: Sequence[int] = getattr(schedule, "boundaries", ())

@@ -8,7 +8,7 @@ from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader
 from ppdet_ext.distributed import world
 from ppdet_ext.errors import UserError
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Detections
 from ppdet_ext.structures.candidates import Candidates
@@ -54,7 +54,7 @@ class Inference:
         return [self.steps(one, str(name)) for one, name in zip(found, batch["names"])]
 
 
-def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int], mode: str = "eval") -> Inference:
+def inference_of(cfg: Config, class_names: Sequence[str], category_ids: Sequence[int], mode: str = "eval") -> Inference:
     """What the configuration predicts with, in eval mode.
 
     Args:
@@ -73,7 +73,7 @@ def inference_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequen
     return Inference(model, steps_of(cfg, class_names, category_ids))
 
 
-def steps_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[int]) -> PostProcess | None:
+def steps_of(cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> PostProcess | None:
     """The configured steps, or None. Raises: UserError for what is wrong with them."""
     entries = cfg.get(POSTPROCESS)
     if not entries:
@@ -81,7 +81,7 @@ def steps_of(cfg: AttrDict, class_names: Sequence[str], category_ids: Sequence[i
     return PostProcess(entries, class_names, category_ids, float(cfg[cfg.architecture]["mask_threshold"]))
 
 
-def lowest_score(cfg: AttrDict, asked: float | None) -> float:
+def lowest_score(cfg: Config, asked: float | None) -> float:
     """The score from which a detection is drawn or submitted: what was asked for, else 0.5, unless steps decide (0).
 
     Raises: UserError when it is no score.
@@ -93,7 +93,7 @@ def lowest_score(cfg: AttrDict, asked: float | None) -> float:
     return asked
 
 
-def inference_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
+def inference_loader(cfg: Config, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
     """This rank's batches of a read data set for `inference_of`, by the reader of `mode` ("eval", "test").
 
     skip: ids of images that need not be predicted again.

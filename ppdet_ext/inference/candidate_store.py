@@ -14,7 +14,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.run import in_order, predict
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.files.cache import content_key
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.weights.load import find_weights
@@ -42,7 +42,7 @@ class _ForPredicting:
         return [quantised(found) for found in self.inference.candidates(batch)]
 
 
-def candidates_of(cfg: AttrDict, dataset: Any) -> list[Candidates] | None:
+def candidates_of(cfg: Config, dataset: Any) -> list[Candidates] | None:
     """Quantised candidates of the images of EvalDataset in its order, on rank 0; None on the others.
 
     Called by all ranks, each of which predicts its part, unless the run's folder holds them already.
@@ -75,7 +75,7 @@ def candidates_of(cfg: AttrDict, dataset: Any) -> list[Candidates] | None:
     return [by_id[record.im_id] for record in dataset.records]
 
 
-def _predicted(cfg: AttrDict, path: Path) -> list[tuple[int, Candidates]] | None:
+def _predicted(cfg: Config, path: Path) -> list[tuple[int, Candidates]] | None:
     inference, dataset = prepare(cfg, "EvalDataset")
     loader = inference_loader(cfg, dataset, "eval")
     shards = on_every_rank(
@@ -95,7 +95,7 @@ def _predicted(cfg: AttrDict, path: Path) -> list[tuple[int, Candidates]] | None
     return found
 
 
-def _key(cfg: AttrDict, dataset: Any) -> str:
+def _key(cfg: Config, dataset: Any) -> str:
     """Hex digest of what predictions depend on: content of weights, configuration, names, sizes and times of pictures."""
     digest = hashlib.sha256()
     tree = {key: value for key, value in cfg.resolved.items() if key not in INDIFFERENT and key not in METRICS}

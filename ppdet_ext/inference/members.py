@@ -10,7 +10,7 @@ from ppdet_ext.config.inference import ENSEMBLE, VIEWS
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import reader_of
 from ppdet_ext.errors import UserError
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.weights.load import load_weights
 
@@ -20,7 +20,7 @@ from .views import Views
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def model_with_weights(cfg: AttrDict, weights: str | None) -> paddle.nn.Layer:
+def model_with_weights(cfg: Config, weights: str | None) -> paddle.nn.Layer:
     """The configured model with weights. Raises: UserError when there are none or they are another model's."""
     if not weights:
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
@@ -31,30 +31,23 @@ def model_with_weights(cfg: AttrDict, weights: str | None) -> paddle.nn.Layer:
     return model
 
 
-def ensemble_of(cfg: AttrDict, mode: str = "eval") -> Ensemble:
+def ensemble_of(cfg: Config, mode: str = "eval") -> Ensemble:
     """The configured members, or the one model, each with the views of its reader of `mode`.
 
-    The thresholds of `cfg` hold for all, whatever configurations the members come from. A process holds one configuration at
-    a time, so members of others are built first; `cfg` is loaded again after them.
+    The thresholds of `cfg` hold for all, whatever configurations the members come from.
 
     Raises:
         UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
     """
     entries = [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in cfg.get(ENSEMBLE) or ()]
     entries = entries or [{"weights": cfg.weights}]
-    own, settings = cfg.source, dict(cfg.get(VIEWS) or {})
-    classes = cfg.num_classes, _class_names(cfg)
-    members: dict[int, Member] = {}
+    settings, classes = dict(cfg.get(VIEWS) or {}), (cfg.num_classes, _class_names(cfg))
     device = f"use_gpu={str(cfg.use_gpu).lower()}"
-    for position, entry in enumerate(entries):
-        if entry.get("config"):
-            members[position] = _member(load_config(entry["config"], [device], training=False), entry, settings, classes, mode)
-    if members:
-        cfg = load_config(*own)
-    for position, entry in enumerate(entries):
-        if position not in members:
-            members[position] = _member(cfg, entry, settings, classes, mode)
-    views = sum(len(member.views) for member in members.values())
+    members = []
+    for entry in entries:
+        own = load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
+        members.append(_member(own, entry, settings, classes, mode))
+    views = sum(len(member.views) for member in members)
     logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), views)
     first = members[0].model
     for name in ("score_threshold", "nms_iou", "max_detections"):
@@ -63,10 +56,10 @@ def ensemble_of(cfg: AttrDict, mode: str = "eval") -> Ensemble:
     first.rpn_head.nms_iou = proposing["nms_iou"]
     first.rpn_head.limits[False] = (proposing["test_pre_nms"], proposing["test_proposals"])
     first.mask_threshold = cfg[cfg.architecture]["mask_threshold"]
-    return Ensemble([members[position] for position in range(len(entries))])
+    return Ensemble(members)
 
 
-def _class_names(cfg: AttrDict) -> list[str]:
+def _class_names(cfg: Config) -> list[str]:
     """Of the first data set that tells them without its annotations being read; else none."""
     for key in ("EvalDataset", "TrainDataset", "TestDataset"):
         try:
@@ -79,7 +72,7 @@ def _class_names(cfg: AttrDict) -> list[str]:
 
 
 def _member(
-    cfg: AttrDict, entry: Mapping[str, Any], settings: Mapping[str, Any], classes: tuple[int, list[str]], mode: str
+    cfg: Config, entry: Mapping[str, Any], settings: Mapping[str, Any], classes: tuple[int, list[str]], mode: str
 ) -> Member:
     name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
     count, names = classes

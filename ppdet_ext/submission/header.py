@@ -11,7 +11,7 @@ from ppdet_ext.config.files import dump_tree, find_config, read_tree
 from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.submission import Format
 from ppdet_ext.weights.load import find_weights
 
@@ -27,7 +27,7 @@ def sources_of(records: Sequence[Any]) -> dict[str, Source]:
 
 
 def header_of(
-    cfg: AttrDict, names: Sequence[str], class_names: Sequence[str], class_ids: Sequence[int], threshold: float, form: Format
+    cfg: Config, names: Sequence[str], class_names: Sequence[str], class_ids: Sequence[int], threshold: float, form: Format
 ) -> dict[str, Any]:
     """Of a run on the images of these names in this order; JSON-able. Raises: UserError where weights are missing.
 
@@ -52,16 +52,16 @@ def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _members(cfg: AttrDict) -> list[dict[str, Any]]:
+def _members(cfg: Config) -> list[dict[str, Any]]:
     entries = cfg.resolved.get(ENSEMBLE) or [cfg.weights]
     return [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in entries]
 
 
-def _weights(cfg: AttrDict) -> list[Path]:
+def _weights(cfg: Config) -> list[Path]:
     return [find_weights(entry["weights"], theirs=True) for entry in _members(cfg)]
 
 
-def _member_configurations(cfg: AttrDict) -> Iterator[str]:
+def _member_configurations(cfg: Config) -> Iterator[str]:
     for entry in _members(cfg):
         if entry.get("config"):
             yield dump_tree(read_tree(find_config(entry["config"]))[0])

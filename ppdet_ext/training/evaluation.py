@@ -10,7 +10,7 @@ from ppdet_ext.config.inference import ENSEMBLE, VIEWS
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import world
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 from ppdet_ext.inference.build import Inference, steps_of
 
 from .hooks import Evaluate
@@ -18,7 +18,7 @@ from .hooks import Evaluate
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def evaluation_hook(cfg: AttrDict, trained_on: Any) -> Evaluate:
+def evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
     """Evaluates the model as it is, with the configured steps and metrics, on EvalDataset.
 
     Args:
@@ -48,7 +48,7 @@ def evaluation_hook(cfg: AttrDict, trained_on: Any) -> Evaluate:
     return Evaluate(evaluate_model, cfg.snapshot_epoch)
 
 
-def _warn(cfg: AttrDict, trained_on: Any, evaluated_on: Any) -> None:
+def _warn(cfg: Config, trained_on: Any, evaluated_on: Any) -> None:
     for key in (VIEWS, ENSEMBLE):
         if cfg.get(key):
             logger.warning("%s is for tools/eval.py and the others; in training one view of this model is evaluated", key)

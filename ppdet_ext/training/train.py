@@ -18,9 +18,8 @@ from ppdet_ext.config.load import dump_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.files.lock import locked
-from ppdet_ext.host import AttrDict
-from ppdet_ext.host.build import build_model, build_optimizer
-from ppdet_ext.host.learning_rate import scale_learning_rate
+from ppdet_ext.host import Config
+from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
 
 from .evaluation import evaluation_hook
 from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
@@ -32,7 +31,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 
 
 def train(
-    cfg: AttrDict,
+    cfg: Config,
     *,
     evaluate: bool = False,
     resume: str | None = None,
@@ -82,7 +81,7 @@ def train(
     return folder
 
 
-def _run(cfg: AttrDict, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
+def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
     if trainer.rank == 0:
         describe_run(folder, cfg)
     if trainer.start_epoch < cfg.epoch:
@@ -106,19 +105,19 @@ def _interruptible(folder: Path) -> Iterator[list[Trainer]]:
         raise interrupt.Interrupted(stop.signum, saved, AUTO if auto else str(saved)) from stop
 
 
-def _amp_works(cfg: AttrDict) -> bool:
+def _amp_works(cfg: Config) -> bool:
     if not cfg.use_gpu:
         logger.warning("--amp has no effect on a CPU; training in float32")
     return cfg.use_gpu
 
 
-def _fingerprint(cfg: AttrDict, dataset: Any, amp: bool) -> RunFingerprint:
+def _fingerprint(cfg: Config, dataset: Any, amp: bool) -> RunFingerprint:
     rank, ranks = distributed.world()
     seen = dataset if rank == 0 else None
     return fingerprint_of(cfg.resolved, seen, ranks, amp, dump_config(cfg), environment()["versions"])
 
 
-def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
+def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
     loader = make_loader(cfg, dataset, "train")
     # The seed of the weights a model starts from.
     paddle.seed(cfg.seed)
@@ -127,9 +126,9 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
     rank, ranks = distributed.world()
     accumulation = cfg.gradient_accumulation_steps
-    base = cfg.resolved.get("LearningRate", {}).get("base_lr", 0.01)
-    scale_learning_rate(base, cfg.base_batch_size, cfg.TrainReader.get("batch_size", 1) * ranks * accumulation)
-    schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation))
+    images = cfg.TrainReader.get("batch_size", 1) * ranks * accumulation
+    rate = scaled_rate(cfg.LearningRate["base_lr"], cfg.base_batch_size, images)
+    schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation), rate)
     return Trainer(
         distributed.parallel(model, cfg.find_unused_parameters, apart=not cfg.use_gpu),
         optimizer,
@@ -146,7 +145,7 @@ def _build_trainer(cfg: AttrDict, dataset: Any, folder: Path, hooks: list[Hook],
     )
 
 
-def _hooks(cfg: AttrDict, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
+def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
     """Averaging and evaluation are on every rank, records on the first."""
     first = distributed.world()[0] == 0
     hooks: list[Hook] = [LogLine(cfg.log_iter)] if first else []
@@ -161,5 +160,5 @@ def _hooks(cfg: AttrDict, dataset: Any, folder: Path, evaluate: bool, vdl_log_di
     return hooks
 
 
-def _save_hook(cfg: AttrDict, folder: Path, fingerprint: RunFingerprint) -> SaveCheckpoints:
+def _save_hook(cfg: Config, folder: Path, fingerprint: RunFingerprint) -> SaveCheckpoints:
     return SaveCheckpoints(folder, fingerprint, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)

@@ -9,6 +9,7 @@ from ppdet.core.workspace import create, get_registered_modules
 from ppdet_ext.config.files import Tagged, read_tree
 from ppdet_ext.config.load import dump_config, load_config
 from ppdet_ext.errors import UserError
+from ppdet_ext.host import workspace
 
 BASE = """
 architecture: FasterRCNN
@@ -63,11 +64,13 @@ def test_values_defaults_and_types(base: Path) -> None:
 
 
 def test_ppdet_builds_from_it(base: Path) -> None:
-    load_config(base, ["LearningRate.base_lr=0.5", "OptimizerBuilder.optimizer={type: Momentum, momentum: 0.5}"])
-    schedule = create("LearningRate")(10)
-    assert schedule.values[-1] == pytest.approx(0.005)
-    assert schedule.boundaries[-2:] == [80, 110]
-    assert create("OptimizerBuilder").optimizer["momentum"] == 0.5
+    cfg = load_config(base, ["LearningRate.base_lr=0.5", "OptimizerBuilder.optimizer={type: Momentum, momentum: 0.5}"])
+    with workspace(cfg):
+        schedule = create("LearningRate")(10)
+        assert schedule.values[-1] == pytest.approx(0.005)
+        assert schedule.boundaries[-2:] == [80, 110]
+        assert create("OptimizerBuilder").optimizer["momentum"] == 0.5
+    assert create("LearningRate").base_lr == 0.01
 
 
 def test_leaf_changes_one_argument_of_a_bases_data_set(base: Path) -> None:

@@ -14,6 +14,7 @@ from ppdet.core.workspace import create
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
+from ppdet_ext.host import workspace
 from tests.hostile.payloads import CANARY, SOURCE, appeared
 from tests.hostile.yaml_payloads import HEAD, SET, firing, forged, of_ppdet
 
@@ -75,8 +76,7 @@ def test_ppdet_does_evaluate_such_a_text(folder: Path, monkeypatch: pytest.Monke
     """Without our check the text is run: ppdet has not changed, and the check is needed."""
     (folder / "x.yml").write_text(f'{HEAD}TransEncoder: {{act_fn: "{SET}", num_hidden_layers: 1}}\n')
     monkeypatch.setattr("ppdet_ext.config.nodes.NodeCheck.pair", lambda *arguments: None)
-    load_config(folder / "x.yml")
-    with contextlib.suppress(Exception):  # what the text gives is no activation
+    with contextlib.suppress(Exception), workspace(load_config(folder / "x.yml")):  # what the text gives is no activation
         create("TransEncoder")
     assert appeared(folder) == ["variable"]
 

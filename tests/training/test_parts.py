@@ -202,18 +202,17 @@ def test_parts_that_do_not_go_together_are_a_user_error(cfg, tmp_path: Path) -> 
 def test_missing_sections_are_named(cfg) -> None:
     with pytest.raises(UserError, match="no EvalDataset"):
         load_dataset(cfg, "EvalDataset")
-    cfg["EvalDataset"] = None
     with pytest.raises(UserError, match="no EvalDataset"):
-        load_dataset(cfg, "EvalDataset")
+        load_dataset(cfg.replaced(EvalDataset=None), "EvalDataset")
     with pytest.raises(UserError, match="no TestReader"):
         make_loader(cfg, cfg.TrainDataset, "test")
 
 
 def test_class_count_is_checked_once_the_data_set_is_read(cfg) -> None:
     loaded = []
-    cfg["EvalDataset"] = SimpleNamespace(load=lambda: loaded.append(1), num_classes=3, class_names=["x", "y", "z"])
+    dataset = SimpleNamespace(load=lambda: loaded.append(1), num_classes=3, class_names=["x", "y", "z"])
     with pytest.raises(UserError, match=r"num_classes is 4, but EvalDataset has 3 classes \(x, y, z\)"):
-        load_dataset(cfg, "EvalDataset")
+        load_dataset(cfg.replaced(EvalDataset=dataset), "EvalDataset")
     assert loaded == [1]
 
 
@@ -223,7 +222,7 @@ def test_class_names_come_from_a_data_set_or_are_numbers(cfg, logged) -> None:
     def fail() -> None:
         raise UserError("file.json does not exist\nmore")
 
-    cfg["TrainDataset"] = SimpleNamespace(load=fail, num_classes=0)
+    cfg = cfg.replaced(TrainDataset=SimpleNamespace(load=fail, num_classes=0))
     assert class_list(cfg) == (["class 1", "class 2", "class 3", "class 4"], [1, 2, 3, 4], True)
     assert "not to be had from TrainDataset: file.json does not exist" in logged.text
 

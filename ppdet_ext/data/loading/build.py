@@ -13,7 +13,7 @@ from ppdet_ext.data.synthetic.writer import META, PROGRESS
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.errors import UserError
-from ppdet_ext.host import AttrDict
+from ppdet_ext.host import Config
 
 from .loader import build_loader
 
@@ -35,7 +35,7 @@ def _naming(section: str) -> Iterator[None]:
         raise UserError(f"{text} (--debug shows where).") from error
 
 
-def load_dataset(cfg: AttrDict, key: str) -> Any:
+def load_dataset(cfg: Config, key: str) -> Any:
     """The data set under `key` ('TrainDataset', …), read.
 
     Raises:
@@ -57,7 +57,7 @@ def load_dataset(cfg: AttrDict, key: str) -> Any:
     return dataset
 
 
-def prepare_sample(cfg: AttrDict) -> None:
+def prepare_sample(cfg: Config) -> None:
     """Make TrainDataset's folder with the sample generator, if `SampleData` asks for it and it holds nothing else.
 
     Nothing is made for a data set of another class than the kind of sample is for. Of several ranks, which all must call
@@ -82,7 +82,7 @@ def _make_sample(spec: SampleSpec, folder: Path) -> None:
     write_sample_set(folder, spec)
 
 
-def make_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
+def make_loader(cfg: Config, dataset: Any, mode: str, skip: Collection[int] = ()) -> Any:
     """Loader over a read data set by the reader of `mode` ('train', 'eval', 'test'): this rank's part of it.
 
     skip: ids of images to leave out, in evaluation; a batch that holds others too stays whole.
@@ -102,7 +102,7 @@ def make_loader(cfg: AttrDict, dataset: Any, mode: str, skip: Collection[int] = 
         )
 
 
-def reader_of(cfg: AttrDict, mode: str) -> dict[str, Any]:
+def reader_of(cfg: Config, mode: str) -> dict[str, Any]:
     """Settings of the reader of `mode`. Raises: UserError when there is none."""
     key = f"{mode.capitalize()}Reader"
     if not cfg.get(key):
