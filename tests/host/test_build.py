@@ -50,6 +50,10 @@ def two() -> list[Config]:
     ]
 
 
+def width(channels: int) -> list[str]:
+    return [f"FPN.out_channel={channels}", f"FusedSemanticHead.channels={channels}"]
+
+
 NO_DATA = ["TrainDataset=null", "EvalDataset=null", "TestDataset=null"]
 
 
@@ -71,11 +75,16 @@ def test_two_configurations_live_side_by_side() -> None:
 def test_the_workspace_is_put_back_even_after_a_failure() -> None:
     before = {key: dict(value) if isinstance(value, dict) else value for key, value in global_config.items()}
     cfg = load_config(SMALL)
-    with pytest.raises(ZeroDivisionError), workspace(cfg):
-        assert global_config["num_classes"] == 4
-        assert global_config["HTCResNet"]["depth"] == 18
-        global_config["HTCResNet"]["depth"] = 101
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with workspace(cfg):
+            assert global_config["num_classes"] == 4
+            assert global_config["HTCResNet"]["depth"] == 18
+            global_config["HTCResNet"]["depth"] = 101
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert {key: dict(value) if isinstance(value, dict) else value for key, value in global_config.items()} == before
     assert cfg["HTCResNet"]["depth"] == 18
 
