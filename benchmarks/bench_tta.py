@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -72,7 +73,7 @@ def predictor(args: argparse.Namespace) -> tuple[Callable[[dict], list], list]:
     paddle.seed(0)
     model = build_model(cfg)
     model.eval()
-    model.roi_head.score_threshold = SCORE_THRESHOLD
+    settings = replace(model.settings, score_threshold=SCORE_THRESHOLD)
     reader = cfg["EvalReader"]["sample_transforms"], cfg["EvalReader"].get("batch_transforms") or ()
     own = Views(*reader)
 
@@ -80,7 +81,7 @@ def predictor(args: argparse.Namespace) -> tuple[Callable[[dict], list], list]:
 
         def alone(batch: dict) -> list:
             rendered, _ = own.render(batch["sample"], 0)
-            return model.candidates({**rendered, "image": paddle.to_tensor(rendered["image"])})
+            return model.candidates({**rendered, "image": paddle.to_tensor(rendered["image"])}, settings)
 
         return alone, reader[0]
     blank = sample_of(Record(0, "", "", args.height, args.width), targets=False)
@@ -90,7 +91,8 @@ def predictor(args: argparse.Namespace) -> tuple[Callable[[dict], list], list]:
     resizes = [{"ResizeFixed": {"height": height, "width": width}} for height, width in sizes]
     views = Views(*reader, resizes, ["none", "horizontal"][: VIEWS[args.worker]])
     assert len(views) == VIEWS[args.worker]
-    return Ensemble([Member(model, views)]).candidates, reader[0]
+    ensemble = Ensemble([Member(model, views)])
+    return lambda batch: ensemble.candidates(batch, settings), reader[0]
 
 
 def work(args: argparse.Namespace) -> None:

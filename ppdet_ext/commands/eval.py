@@ -1,44 +1,22 @@
 """Evaluating weights from a configuration."""
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.inference import ENSEMBLE
-from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_rank_0
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.evaluation import CocoMetric, format_classwise
 from ppdet_ext.evaluation.run import Evaluation, metrics_of, run_evaluation
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
-from ppdet_ext.inference.build import Inference, inference_loader, inference_of
+from ppdet_ext.inference.build import inference_loader
+from ppdet_ext.inference.predictor import prepare
 
 logger = logging.getLogger("ppdet_ext.engine")
 RESULTS_FILE = "eval.json"
-
-
-@contextlib.contextmanager
-def among_ranks(cfg: Config) -> Iterator[None]:
-    """Use the configured device, join the other ranks (if any), and end with them if one fails or stalls within the block."""
-    distributed.use_device(cfg.use_gpu)
-    distributed.start()
-    with distributed.monitored(cfg.stall_timeout):
-        yield
-
-
-def prepare(cfg: Config, key: str) -> tuple[Inference, Any]:
-    """What predicts, and the read data set under `key`. Raises: UserError for what the user can mend."""
-    dataset = load_dataset(cfg, key)
-    model = inference_of(cfg, dataset.class_names, dataset.category_ids)
-    # Members of other configurations have it loaded anew.
-    dataset = load_dataset(cfg, key)
-    model.check_names(dataset)
-    return model, dataset
 
 
 def evaluate(
@@ -61,7 +39,7 @@ def evaluate(
     Raises:
         UserError: for what the user can mend.
     """
-    with among_ranks(cfg):
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         model, dataset = prepare(cfg, "EvalDataset")
         loader = inference_loader(cfg, dataset, "eval")
         outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)

@@ -2,119 +2,23 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 
-from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.data.images.decode import read_image
-from ppdet_ext.data.loading.build import load_dataset, reader_of
-from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
-from ppdet_ext.evaluation.run import in_order, predict
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
-from ppdet_ext.inference.build import inference_loader, inference_of, lowest_score
 from ppdet_ext.inference.draw import draw_detections
+from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.structures import Detections
 
-from .eval import among_ranks
-
-Result = TypeVar("Result")
-Outcome = TypeVar("Outcome")
 logger = logging.getLogger("ppdet_ext.engine")
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
-
-
-def class_list(cfg: Config) -> tuple[list[str], list[int], bool]:
-    """Class names and category ids of the model: from the data sets, else 'class 1', 1 and so on (then True)."""
-    for key in ("EvalDataset", "TrainDataset", "TestDataset"):
-        dataset = cfg.get(key)
-        try:
-            if dataset is not None and dataset.num_classes != cfg.num_classes:
-                dataset.load()
-        except UserError as error:
-            logger.info("Class names are not to be had from %s: %s", key, str(error).splitlines()[0])
-            continue
-        if dataset is not None and dataset.num_classes == cfg.num_classes:
-            return [str(name) for name in dataset.class_names], list(dataset.category_ids), False
-    numbers = list(range(1, cfg.num_classes + 1))
-    return [f"class {number}" for number in numbers], numbers, True
-
-
-def reads_exif(cfg: Config) -> bool:
-    """Whether TestReader turns pictures as their EXIF orientation says. Raises: UserError when there is no TestReader."""
-    for entry in reader_of(cfg, "test").get("sample_transforms") or ():
-        if isinstance(entry, Mapping) and "ReadImage" in entry:
-            return bool((entry["ReadImage"] or {}).get("exif", True))
-    return True
-
-
-class Predictor:
-    """Model, images and class names of an inference run.
-
-    Args:
-        cfg: from `load_config`; `weights` and TestReader are used, and TestDataset where no images are given.
-        images: a picture, a folder of pictures, or None.
-
-    Raises:
-        UserError: for what the user can mend.
-    """
-
-    def __init__(self, cfg: Config, images: str | None) -> None:
-        if images is None and cfg.get("TestDataset") is None:
-            raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
-        self.exif = reads_exif(cfg)
-        self.class_names, self.category_ids, self.invented = class_list(cfg)
-        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids, "test")
-        # Only now, since members of other configurations have this one loaded anew.
-        if isinstance(cfg.get("TestDataset"), ImageFolder):
-            # Pictures without annotations have no sizes but those that the reader sees.
-            cfg.TestDataset.exif = self.exif
-        if images is None:
-            self.dataset = load_dataset(cfg, "TestDataset")
-        else:
-            self.dataset = ImageFolder(images, self.class_names, self.category_ids, self.exif).load()
-        self.model.check_names(self.dataset)
-        self.names = {record.im_id: record.name for record in self.dataset.records}
-        if len(set(self.names.values())) < len(self.names):
-            raise UserError("Two images have the same file name; their results could not be told apart.")
-
-    def warn_of_invented_classes(self) -> None:
-        """Say that the category ids of results to be saved are nobody's, if no data set could tell them."""
-        if self.invented:
-            logger.warning(
-                "No data set tells the classes, so the results have category ids %d to %d in the order of the model's "
-                "outputs; they may not be those of your annotations. Provide the annotations of EvalDataset or "
-                "TrainDataset (dataset_dir, anno_path), or TestDataset with class_names and category_ids",
-                self.category_ids[0],
-                self.category_ids[-1],
-            )
-
-    def predictions(self, title: str, skip: Collection[int] = ()) -> Iterator[tuple[int, str, Detections]]:
-        """(image id, file name, detections) of this rank's images.
-
-        Args:
-            title: of the progress display.
-            skip: ids of images that need not be predicted; some of them come all the same, with others of their batch.
-        """
-        loader = inference_loader(self.cfg, self.dataset, "test", skip)
-        return predict(self.model, loader, loader.images, title)
-
-    def run(self, use: Callable[[Path, Detections], Result], finish: Callable[[list[tuple[int, Result]]], Outcome]) -> Outcome:
-        """Predict: every rank its part; returns on all ranks what `finish` gives on rank 0.
-
-        Args:
-            use: called on the image's file and what was found there, by the rank that predicted it; picklable result.
-            finish: called on rank 0 with (image id, result of `use`) of all images in the data set's order.
-        """
-        files = {record.im_id: Path(record.file) for record in self.dataset.records}
-        shards = on_every_rank(
-            lambda: [(im_id, use(files[im_id], found)) for im_id, _, found in self.predictions("Infer")], "prediction"
-        )
-        return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
 
 
 def infer(
@@ -140,7 +44,7 @@ def infer(
     """
     draw_threshold = lowest_score(cfg, draw_threshold)
     folder = Path(output_dir)
-    with among_ranks(cfg):
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = Predictor(cfg, images)
         _check_folder(folder, predictor)
         for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):

@@ -12,15 +12,15 @@ import numpy as np
 
 from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
 from ppdet_ext.data.problems import SHOWN
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
+from ppdet_ext.inference.predictor import Predictor
 from ppdet_ext.postprocess import per_class
 from ppdet_ext.structures import Detections, Rle
 
 from .cli import add_image_flags, add_postprocess_flag, base_parser
-from .eval import among_ranks
-from .infer import Predictor
 
 logger = logging.getLogger("ppdet_ext.engine")
 DEFAULT_SCORE = 0.8
@@ -109,7 +109,7 @@ def pseudo_label(
     if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
         raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
     demand_writable(Path(output), "--output")
-    with among_ranks(cfg):
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = Predictor(cfg, images)
         if predictor.invented:
             raise UserError(

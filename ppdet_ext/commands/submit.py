@@ -13,19 +13,20 @@ from ppdet_ext.config.files import ROOT, nearest, read_tree
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder
 from ppdet_ext.data.images.decode import check_end
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
 from ppdet_ext.host import Config
-from ppdet_ext.inference.build import lowest_score
+from ppdet_ext.inference.classes import class_list
+from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.structures import Detections
 from ppdet_ext.submission import Format, ImageResult, Instance, Journal, images_of_results
 from ppdet_ext.submission.header import header_of, sources_of
 from ppdet_ext.submission.write import write_submission
 
 from .cli import add_image_flags, add_postprocess_flag, base_parser
-from .eval import among_ranks
-from .infer import IMAGES_FILE, MASK_FILE, Predictor, class_list
+from .infer import IMAGES_FILE, MASK_FILE
 
 FORMATS = ROOT / "configs" / "submissions"
 # The names these formats had before there were templates.
@@ -114,7 +115,7 @@ def submit(
     threshold, chosen, output = lowest_score(cfg, threshold), find_format(form or _usual_format(cfg)), Path(output)
     demand_writable(output, "--output")
     if results is None:
-        with among_ranks(cfg):
+        with among_ranks(cfg.use_gpu, cfg.stall_timeout):
             return _predicted(cfg, images, output, threshold, chosen)
     # From files to a file: there is nothing to share out.
     return _from_results(cfg, Path(results), images, output, threshold, chosen) if distributed.world()[0] == 0 else 0

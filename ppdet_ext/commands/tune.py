@@ -7,7 +7,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS, VIEWS
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.data.splits.same_bytes import same_bytes
 from ppdet_ext.distributed.collective import on_rank_0
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.evaluation.metric import CellMetric
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
+from ppdet_ext.host.build import architecture_of
+from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
-from ppdet_ext.structures import Record
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Record, TestSettings
 from ppdet_ext.tuning.plot import draw_score_curves
 from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
 from ppdet_ext.tuning.scorer import Scorer
@@ -35,7 +37,6 @@ from ppdet_ext.tuning.setting import Thresholds, from_steps
 from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
 
 from .cli import add_postprocess_flag, base_parser
-from .eval import among_ranks
 
 TUNED_FILE = "tuned.yml"
 logger = logging.getLogger("ppdet_ext.engine")
@@ -67,6 +68,11 @@ class Predicting:
     score_threshold: float = 0.01
     nms_iou: float = 0.65
     max_detections: int | None = None
+
+    def applied_to(self, configured: TestSettings) -> TestSettings:
+        """The configured settings with these thresholds."""
+        most = self.max_detections or configured.max_detections
+        return replace(configured, score_threshold=self.score_threshold, nms_iou=self.nms_iou, max_detections=most)
 
     def check(self) -> None:
         """UserError for values that are no thresholds."""
@@ -132,15 +138,15 @@ def tune(
     make_metric = _metric_of(cfg)
     target = Path(output) if output else run_folder(cfg) / TUNED_FILE
     outcome: Tuned | None = None
-    with among_ranks(cfg):
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
-        problem, head, cfg = _problem(cfg, predicting, make_metric)
+        settings = predicting.applied_to(settings_of(cfg))
+        problem = _problem(cfg, settings, make_metric)
 
         def search() -> None:
             nonlocal outcome
-            outcome, scorer, limits = _search(problem, head, searching, cfg.worker_num)
-            averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
-            _write(target, problem, outcome, head, command_line("tools/tune.py", command), averaged)
+            outcome, scorer, limits = _search(problem, settings, searching, cfg.worker_num)
+            _write(target, problem, outcome, _sections(cfg, settings), command_line("tools/tune.py", command))
             if plot:
                 _plot(Path(plot), scorer, outcome, problem, limits)
 
@@ -162,33 +168,37 @@ def _metric_of(cfg: Config) -> Callable[[], CellMetric]:
     name = cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0]
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
     make_metric()
-    if not cfg["HTCRoIHead"]["with_mask"]:
+    if not architecture_of(cfg).has_masks(cfg):
         raise UserError("The model has no masks (HTCRoIHead.with_mask: false), whose thresholds are searched.")
     return make_metric
 
 
-def _problem(
-    cfg: Config, predicting: Predicting, make_metric: Callable[[], CellMetric]
-) -> tuple[Problem, dict[str, Any], Config]:
-    """What is to be searched, with candidates on rank 0; HTCRoIHead's section; the configuration with it."""
-    start, model_steps, mask_threshold, head = _as_configured(cfg, predicting)
+def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], CellMetric]) -> Problem:
+    """What is to be searched, with candidates on rank 0."""
     steps = list(cfg.get(POSTPROCESS) or [])
-    cfg = cfg.replaced(HTCRoIHead=head)
+    configured = settings_of(cfg)
     dataset = load_dataset(cfg, "EvalDataset")
     _check_truth(dataset)
     make_metric().start_on(dataset)
     names, ids = list(dataset.class_names), list(dataset.category_ids)
-    setting, others = from_steps(start, steps, names, ids)
-    found = candidates_of(cfg, dataset) or []
-    problem = Problem(
-        make_metric, dataset.records, names, ids, found, setting, others, mask_threshold, model_steps, configured=steps
+    start = Thresholds(
+        max(configured.score_threshold, settings.score_threshold), configured.nms_iou, float(configured.mask_threshold), 0
     )
-    return problem, head, cfg
+    model_steps = [
+        {"BoxNMS": {"iou": start.nms_iou}},
+        {"ScoreThreshold": {"score": start.score}},
+        {"TopK": {"k": configured.max_detections}},
+    ]
+    setting, others = from_steps(start, steps, names, ids)
+    found = candidates_of(cfg, dataset, settings) or []
+    return Problem(
+        make_metric, dataset.records, names, ids, found, setting, others, start.mask_threshold, model_steps, configured=steps
+    )
 
 
-def _search(problem: Problem, head: dict[str, Any], searching: Searching, workers: int) -> tuple[Tuned, Scorer, Limits]:
-    _check_found(problem.found, head["score_threshold"])
-    limits = Limits(head["score_threshold"], head["nms_iou"], searching.min_instances, searching.min_gain)
+def _search(problem: Problem, settings: TestSettings, searching: Searching, workers: int) -> tuple[Tuned, Scorer, Limits]:
+    _check_found(problem.found, settings.score_threshold)
+    limits = Limits(settings.score_threshold, settings.nms_iou, searching.min_instances, searching.min_gain)
     outcome, scorer = tune_candidates(
         problem,
         limits,
@@ -217,29 +227,17 @@ def _name(metric: CellMetric) -> str:
     return type(metric).__name__
 
 
-def _write(
-    target: Path, problem: Problem, outcome: Tuned, head: dict[str, Any], command: str, averaged: dict[str, Any]
-) -> None:
-    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, head, command, averaged)
+def _write(target: Path, problem: Problem, outcome: Tuned, sections: dict[str, Any], command: str) -> None:
+    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, sections, command)
     write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
     logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 
 
-def _as_configured(cfg: Config, predicting: Predicting) -> tuple[Thresholds, list, float, dict[str, Any]]:
-    """Thresholds of the configured model, the same as steps, its mask threshold; HTCRoIHead's section for candidates."""
-    roi, mask_threshold = cfg["HTCRoIHead"], float(cfg[cfg.architecture]["mask_threshold"])
-    head = {
-        "score_threshold": predicting.score_threshold,
-        "nms_iou": predicting.nms_iou,
-        "max_detections": predicting.max_detections or roi["max_detections"],
-    }
-    start = Thresholds(max(roi["score_threshold"], predicting.score_threshold), roi["nms_iou"], mask_threshold, 0)
-    model_steps = [
-        {"BoxNMS": {"iou": start.nms_iou}},
-        {"ScoreThreshold": {"score": start.score}},
-        {"TopK": {"k": roi["max_detections"]}},
-    ]
-    return start, model_steps, mask_threshold, head
+def _sections(cfg: Config, settings: TestSettings) -> dict[str, Any]:
+    """Sections of the configuration that the thresholds belong to: what is averaged, and what the model lets through."""
+    averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
+    thresholds = {name: getattr(settings, name) for name in ("score_threshold", "nms_iou", "max_detections")}
+    return averaged | architecture_of(cfg).settings_sections(**thresholds)
 
 
 def _check_truth(dataset: Any) -> None:

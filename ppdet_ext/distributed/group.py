@@ -1,7 +1,9 @@
 """The ranks as `paddle.distributed.launch` set them, and the model on them."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 
 import paddle
 
@@ -87,3 +89,12 @@ def share_buffers(model: paddle.nn.Layer) -> None:
     session.share_arrays(
         {name: buffer.numpy() for name, buffer in buffers.items()}, lambda name, value: buffers[name].set_value(value)
     )
+
+
+@contextlib.contextmanager
+def among_ranks(use_gpu: bool, stall_timeout: float) -> Iterator[None]:
+    """Use the device, join the other ranks (if any), and end with them if one fails or stalls within the block."""
+    use_device(use_gpu)
+    start()
+    with session.monitored(stall_timeout):
+        yield

@@ -1,30 +1,25 @@
-"""Running a model over a data set: predictions, COCO metrics, prediction files."""
+"""Evaluating a model on a data set: metrics, and files of predictions."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-import paddle
+from typing import Any
 
 from ppdet_ext import distributed
 from ppdet_ext.data.loading.loader import Loader
-from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
-from ppdet_ext.distributed.progress import track
-from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.registry import METRICS
-from ppdet_ext.structures import Detections, Record
+from ppdet_ext.inference.predict import in_order, predict
+from ppdet_ext.structures import Detections
 
 from .build import build_metric
 from .coco_metric import CocoMetric
 from .metric import Metric
 
-Result = TypeVar("Result")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -51,38 +46,6 @@ class Evaluation:
             return next(metric for metric in self.metrics if isinstance(metric, CocoMetric)).save_json(folder)
         except OSError as error:
             raise UserError(f"Cannot write predictions to {folder}: {error.strerror or error}") from error
-
-
-def predict(
-    model: Callable[[dict[str, Any]], list[Detections]], loader: Iterable[dict[str, Any]], images: int, title: str
-) -> Iterator[tuple[int, str, Detections]]:
-    """(image id, name, detections) for each image of the loader; the model's train/eval mode is put back at the end.
-
-    Args:
-        model: in eval mode `model(batch)` gives one `Detections` per image.
-        loader: batches, all or those of this rank.
-        images: number of images in them, for the progress display.
-        title: of the progress display.
-
-    Raises:
-        KeyboardInterrupt: after the batch in which a signal came (see `interrupt`).
-    """
-    training = model.training
-    model.eval()
-    try:
-        for number, batch in enumerate(track(loader, images, title, lambda batch: len(batch["names"]))):
-            interrupt.check()
-            distributed.phase(f"{title}, batch {number}")
-            try:
-                with paddle.no_grad():
-                    found = model(batch)
-            except DivergenceError as error:
-                raise DivergenceError(f"{error} (images: {', '.join(map(str, batch['names']))})") from error
-            for im_id, name, detections in zip(np.asarray(batch["im_id"]).reshape(-1), batch["names"], found):
-                yield int(im_id), str(name), detections
-    finally:
-        if training:
-            model.train()
 
 
 def metrics_of(cfg: Config) -> list[Metric]:
@@ -138,39 +101,6 @@ def run_evaluation(
 
     seconds, numbers = on_rank_0(finish, "metrics")
     return Evaluation(len(dataset.records), seconds, numbers, chosen if distributed.world()[0] == 0 else [])
-
-
-def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Result]]]) -> list[tuple[int, Result]]:
-    """The (image id, result) pairs of all ranks in the order of the data set.
-
-    Args:
-        records: of the data set.
-        shards: the pairs of each rank.
-
-    Raises:
-        UserError: an image of the data set is missing, or has several results.
-    """
-    found: dict[int, list[tuple[int, Result]]] = {record.im_id: [] for record in records}
-    for rank, shard in enumerate(shards):
-        for im_id, result in shard:
-            found.setdefault(im_id, []).append((rank, result))
-    names = {record.im_id: record.name for record in records}
-    faults = [
-        f"{names.get(im_id, 'unknown')} (id {im_id}) {_by(results)}"
-        for im_id, results in found.items()
-        if len(results) != 1 or im_id not in names
-    ]
-    if faults:
-        raise UserError(
-            f"Of {len(records)} images, {len(faults)} were not predicted once: {'; '.join(faults[:10])}. "
-            f"The ranks ({len(shards)}) predicted {', '.join(str(len(shard)) for shard in shards)} images; "
-            "all of them must read the same data set."
-        )
-    return [(im_id, results[0][1]) for im_id, results in found.items()]
-
-
-def _by(results: Sequence[tuple[int, Any]]) -> str:
-    return f"by ranks {', '.join(str(rank) for rank, _ in results)}" if results else "by none"
 
 
 def _start(metrics: Sequence[Metric], dataset: Any, with_metrics: bool) -> None:

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import paddle
-from ppdet.core.workspace import create
+from ppdet.core.workspace import create, global_config
 
 from ppdet_ext.errors import UserError
 
@@ -23,6 +24,12 @@ def build_model(cfg: Config) -> paddle.nn.Layer:
         raise
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(f"The model {cfg.architecture} cannot be built from this configuration: {error}") from error
+
+
+def architecture_of(cfg: Config) -> Any:
+    """The class of the configured architecture, which need not be built."""
+    schema = global_config[cfg.architecture]
+    return getattr(schema.pymodule, schema.name)
 
 
 def scaled_rate(base: float, base_batch_size: int | None, total_batch: int) -> float:

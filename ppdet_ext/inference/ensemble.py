@@ -2,37 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import paddle
 
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling.detection import HTCRoIHead, HybridTaskCascade
-from ppdet_ext.modeling.detection.regions import stack
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.modeling.ops.boxes import nms, select_objects
+from ppdet_ext.structures import Candidates, TestSettings
 
-from .feature_passes import Sight, Sights
-from .merge import WeightedMean, merge_proposals, per_class
-from .views import Views
-
-
-@dataclass(frozen=True)
-class Member:
-    """A model of an ensemble with its weights loaded, and the views it sees.
-
-    Attributes:
-        model: the detector.
-        views: by its own reader.
-        weight: of each of its views in all averages; proposals have none.
-        name: for messages, such as the path of its weights.
-    """
-
-    model: HybridTaskCascade
-    views: Views
-    weight: float = 1.0
-    name: str = ""
+from .feature_passes import FeaturePasses, Member, ViewFeatures
+from .protocol import AveragedDetector, Batch
 
 
 class Ensemble:
@@ -47,25 +27,24 @@ class Ensemble:
     at a time, whatever their number: each of the passes 1, 2 and 4 computes them anew, but for the view it turns round at.
 
     Args:
-        members: the first one's settings hold for all: NMS and number of proposals; score threshold, NMS and number of
-            detections; mask threshold.
+        members: see there.
+        settings: of all that follows the averages, and of what the first member proposes; the others propose by their own.
+            None takes the first member's.
 
     Raises:
         UserError: the members do not fit together.
     """
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[Member], settings: TestSettings | None = None) -> None:
         _check(members)
         self.members = list(members)
+        self.settings = settings or members[0].model.settings
         self.eval()
 
     @property
     def training(self) -> bool:
+        """Whether the members are in training mode."""
         return self.members[0].model.training
-
-    @property
-    def mask_threshold(self) -> float:
-        return self.members[0].model.mask_threshold
 
     def eval(self) -> None:
         """All members to evaluation mode."""
@@ -78,67 +57,109 @@ class Ensemble:
             member.model.train()
 
     @paddle.no_grad()
-    def candidates(self, batch: dict) -> list[Candidates]:
-        """What is found in the image of a batch of `ViewLoader`, in original pixels.
+    def candidates(self, batch: Batch, settings: TestSettings) -> list[Candidates]:
+        """Find the objects in the image of a batch of `ViewLoader`, in original pixels.
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
         sample: Sample = batch["sample"]
-        sights = Sights(self.members, sample)
-        boxes, scores, labels = self._objects(sights, self._proposals(sights))
-        probs = self._masks(sights, boxes, labels)
+        passes = FeaturePasses(self.members, sample)
+        boxes, scores, labels = self._objects(passes, self._proposals(passes, settings), settings)
+        probs = self._masks(passes, boxes, labels)
         return [Candidates(*sample.original_size, boxes.astype(np.float32), scores, labels, probs)]
 
-    def _proposals(self, sights: Sights) -> np.ndarray:
-        """(n, 4) float64 in original pixels."""
+    def _proposals(self, passes: FeaturePasses, settings: TestSettings) -> np.ndarray:
+        """Merge what all views propose: (n, 4) float64 in original pixels."""
 
-        def use(sight: Sight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            rpn = sight.member.model.rpn_head
-            boxes, scores = rpn.scored_proposals(*rpn(sight.feats), sight.im_shape)[0]
-            return sight.frame.to_original(boxes), scores, np.full(len(scores), sight.index)
+        def propose(view: ViewFeatures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            model = view.member.model
+            own = settings if view.member is self.members[0] else model.settings
+            boxes, scores = model.proposals(view.features, own)[0]
+            return view.transform.to_original(np.asarray(boxes)), np.asarray(scores), np.full(len(scores), view.index)
 
-        boxes, scores, view = map(np.concatenate, zip(*sights.each(use)))
-        rpn = self.members[0].model.rpn_head
-        return boxes[merge_proposals(boxes, scores, view, rpn.nms_iou, rpn.limits[False][1])]
+        boxes, scores, view = map(np.concatenate, zip(*passes.over_all(propose)))
+        return boxes[merge_proposals(boxes, scores, view, settings.proposals.nms_iou, settings.proposals.count)]
 
-    def _objects(self, sights: Sights, proposals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _objects(
+        self, passes: FeaturePasses, proposals: np.ndarray, settings: TestSettings
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes (n, 4) float64 in original pixels, scores (n,) float32, labels (n,), best first."""
-        by_class = any(not _head(member).box_heads[-1].class_agnostic for member in self.members)
+        agnostic = all(member.model.class_agnostic for member in self.members)
 
-        def use(sight: Sight) -> tuple[np.ndarray, np.ndarray, float]:
-            head, own = _head(sight.member), sight.frame.to_view(proposals).astype(np.float32)
-            boxes, scores = head.cascade(sight.features, [own], sight.im_shape)
-            found = per_class(boxes[0], head.num_classes) if by_class else boxes[0]
-            return sight.frame.to_original(found), scores[0], sight.member.weight
+        def refine(view: ViewFeatures) -> tuple[np.ndarray, np.ndarray, float]:
+            own = view.transform.to_view(proposals).astype(np.float32)
+            boxes, scores = view.member.model.cascade(view.features, [own])
+            refined = np.asarray(boxes[0])
+            refined = refined if agnostic else per_class(refined, view.member.model.num_classes)
+            return view.transform.to_original(refined), np.asarray(scores[0]), view.member.weight
 
         mean_boxes, mean_scores = WeightedMean(), WeightedMean()
-        for boxes, scores, weight in sights.each(use):
+        for boxes, scores, weight in passes.over_all(refine):
             mean_boxes.add(boxes, weight)
             mean_scores.add(scores, weight)
-        return _head(self.members[0]).best(mean_boxes.value, mean_scores.value.astype(np.float32))
+        return select_objects(mean_boxes.value, mean_scores.value.astype(np.float32), settings)
 
-    def _masks(self, sights: Sights, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    def _masks(self, passes: FeaturePasses, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         """Probabilities (n, S, S) float32 of the boxes' own classes; None of members without masks."""
-        head = _head(self.members[0])
-        if not head.with_mask:
+        cells = self.members[0].model.mask_cells
+        if cells is None:
             return None
         if not len(boxes):
-            return np.zeros((0, 2 * head.mask_size, 2 * head.mask_size), np.float32)
+            return np.zeros((0, cells, cells), np.float32)
 
-        def use(sight: Sight) -> tuple[np.ndarray, float]:
-            rois = stack([sight.frame.to_view(boxes)])
-            probs = _head(sight.member).mask_probabilities(sight.features, rois, labels)
-            return sight.frame.unmirrored(probs), sight.member.weight
+        def draw(view: ViewFeatures) -> tuple[np.ndarray, float]:
+            own = view.transform.to_view(boxes).astype(np.float32)
+            (probs,) = view.member.model.masks(view.features, [own], [labels])
+            return view.transform.unmirrored(np.asarray(probs)), view.member.weight
 
         mean = WeightedMean()
-        for probs, weight in sights.each(use):
+        for probs, weight in passes.over_all(draw):
             mean.add(probs, weight)
         return mean.value.astype(np.float32)
 
 
-def _head(member: Member) -> HTCRoIHead:
-    return member.model.roi_head
+class WeightedMean:
+    """Mean of arrays that come one at a time: memory is that of one, in float64, so that equal float32 come out unchanged."""
+
+    def __init__(self) -> None:
+        self._total: np.ndarray | None = None
+        self._weight = 0.0
+
+    def add(self, values: np.ndarray, weight: float = 1.0) -> None:
+        """Arrays must be of one shape."""
+        values = values.astype(np.float64) * weight
+        self._total = values if self._total is None else np.add(self._total, values, out=self._total)
+        self._weight += weight
+
+    @property
+    def value(self) -> np.ndarray:
+        """Float64. ValueError where nothing was added."""
+        if self._total is None:
+            raise ValueError("the mean of nothing")
+        return self._total / self._weight
+
+
+def merge_proposals(boxes: np.ndarray, scores: np.ndarray, view: np.ndarray, iou_threshold: float, max_keep: int) -> np.ndarray:
+    """Indices of the proposals of all views that are kept, best first; ties keep input order.
+
+    A proposal goes when its IoU with a kept better one *of another view* is greater than the threshold. Within a view the
+    RPN has already suppressed each level by itself, and its cross-level neighbours are the model's own choice: so one view's
+    proposals pass unchanged, and the same view twice is that view once.
+
+    Args:
+        boxes: (n, 4) in pixels of the original picture.
+        scores: (n,).
+        view: (n,) number of the view each is from.
+        iou_threshold: suppress above this IoU.
+        max_keep: how many are kept at most.
+    """
+    return nms(boxes, scores, iou_threshold, max_keep, source=view)
+
+
+def per_class(boxes: np.ndarray, classes: int) -> np.ndarray:
+    """Boxes (n, 4) or (n, classes, 4) -> (n, classes, 4)."""
+    return boxes if boxes.ndim == 3 else np.repeat(boxes[:, None], classes, axis=1)
 
 
 def _check(members: Sequence[Member]) -> None:
@@ -147,9 +168,10 @@ def _check(members: Sequence[Member]) -> None:
         raise UserError("An ensemble needs at least one member.")
     for number, member in enumerate(members):
         who = f"Ensemble member {number + 1}{f' ({member.name})' if member.name else ''}"
-        if not isinstance(member.model, HybridTaskCascade):
+        if not isinstance(member.model, AveragedDetector):
             raise UserError(
-                f"{who} is a {type(member.model).__name__}; members are HybridTaskCascade (every configuration under configs/)."
+                f"{who} is a {type(member.model).__name__}, which cannot be averaged; members are HybridTaskCascade (every "
+                "configuration under configs/htc)."
             )
         if not (math.isfinite(member.weight) and member.weight > 0):
             raise UserError(f"{who} has weight {member.weight}; give a number above 0, or leave the member out.")
@@ -157,22 +179,22 @@ def _check(members: Sequence[Member]) -> None:
 
 
 def _check_alike(who: str, member: Member, first: Member) -> None:
-    ours, theirs = member.model.roi_head, first.model.roi_head
+    ours, theirs = member.model, first.model
     if ours.num_classes != theirs.num_classes:
         raise UserError(
             f"{who} has {ours.num_classes} classes, the first member {theirs.num_classes}; members must have learnt the same "
             "classes. Give the member a config with its own num_classes only if the classes are the same, else leave it out."
         )
-    if ours.with_mask != theirs.with_mask:
-        have, lack = ("masks", "none") if ours.with_mask else ("no masks", "some")
+    if (ours.mask_cells is None) != (theirs.mask_cells is None):
+        have, lack = ("masks", "none") if ours.mask_cells else ("no masks", "some")
         raise UserError(
-            f"{who} has {have}, the first member {lack}; set HTCRoIHead.with_mask to the same value in the configurations of "
-            "all members."
+            f"{who} has {have}, the first member {lack}; set with_mask (HTCRoIHead.with_mask) to the same value in the "
+            "configurations of all members."
         )
-    if ours.with_mask and ours.mask_size != theirs.mask_size:
+    if ours.mask_cells != theirs.mask_cells:
         raise UserError(
-            f"{who} has masks of {2 * ours.mask_size} cells, the first member of {2 * theirs.mask_size}; masks can be averaged "
-            "only where HTCRoIHead.mask_size is the same."
+            f"{who} has masks of {ours.mask_cells} cells, the first member of {theirs.mask_cells}; masks can be averaged "
+            "only where their size (HTCRoIHead.mask_size) is the same."
         )
     if member.views.read.exif != first.views.read.exif:
         raise UserError(f"{who} reads pictures with another ReadImage.exif than the first member; set it to the same value.")

@@ -17,7 +17,7 @@ RESIZES = ("ResizeFixed", "ResizeShortEdge")
 
 
 @dataclass(frozen=True)
-class Frame:
+class ViewTransform:
     """How a view lies on the original picture: resized, then mirrored.
 
     Attributes:
@@ -95,8 +95,8 @@ class Views:
         """The first transform; `render` takes what it returns."""
         return self._makers[0].transforms[0]
 
-    def render(self, sample: Sample, index: int) -> tuple[dict[str, object], Frame]:
-        """View `index` of a decoded sample: a batch of one image (see `PadToStride`), and its frame.
+    def render(self, sample: Sample, index: int) -> tuple[dict[str, object], ViewTransform]:
+        """View `index` of a decoded sample: a batch of one image (see `PadToStride`), and where it lies on the picture.
 
         All flips of the first size come first. The sample is left as it is.
         """
@@ -111,7 +111,7 @@ class Views:
             sample = flip_vertical(sample)
         batch = maker.collate([normalize(sample, rng)], False)
         (height, width), (y, x) = sample.size, batch["scale_factor"][0].tolist()
-        return batch, Frame(height, width, (y, x), horizontal, vertical)
+        return batch, ViewTransform(height, width, (y, x), horizontal, vertical)
 
 
 def _name(entry: object) -> str:

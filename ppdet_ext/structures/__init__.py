@@ -4,5 +4,6 @@ from .candidates import Candidates
 from .detections import Detections
 from .record import Record
 from .rle import Rle
+from .settings import ProposalSettings, TestSettings
 
-__all__ = ["Candidates", "Detections", "Record", "Rle"]
+__all__ = ["Candidates", "Detections", "ProposalSettings", "Record", "Rle", "TestSettings"]

@@ -77,18 +77,17 @@ def tuned_yaml(
     name: str,
     tuned: Tuned,
     problem: Problem,
-    head: Mapping[str, Any],
+    sections: Mapping[str, Any],
     command: str,
-    averaged: Mapping[str, Any] | None = None,
 ) -> str:
     """Configuration sections with comments.
 
     Args:
         name: of the metric.
         tuned, problem: see there.
-        head: HTCRoIHead's thresholds that the candidates were predicted with.
+        sections: of the configuration, that the thresholds belong to: views and members, and thresholds that the candidates
+            were predicted with, which come last.
         command: that found them.
-        averaged: the configuration's sections of views and members, if it has any.
     """
     comments = [
         "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
@@ -99,8 +98,9 @@ def tuned_yaml(
     ]
     lines = [f"# {comment}" for comment in comments]
     # Thresholds are those of the averaged scores, so what they are averaged over belongs to them.
+    *averaged, (model, thresholds) = sections.items()
     lines += yaml.safe_dump(dict(averaged), sort_keys=False, width=110, allow_unicode=True).splitlines() if averaged else []
-    lines.append(f"HTCRoIHead: {_flow(dict(head))}")
+    lines.append(f"{model}: {_flow(dict(thresholds))}")
     lines.append("PostProcess:")
     for entry in problem.entries(tuned.chosen.setting):
         step, arguments = next(iter(entry.items()))

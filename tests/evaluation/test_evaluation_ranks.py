@@ -10,7 +10,7 @@ import two_ranks
 from evaluation_cases import BATCH, IMAGES, write_data
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.evaluation.run import in_order
+from ppdet_ext.inference.predict import in_order
 from ppdet_ext.structures import Record
 
 BATCHES = -(-IMAGES // BATCH)

@@ -9,10 +9,11 @@ import pytest
 from reference_model import small_model
 from slow_ensemble import slow_ensemble
 from view_cases import NATIVE, RESIZED, assert_same, batch_of, fixed, found_by, mirrored, model, picture, sample_with
+from view_cases import alone as alone_of
 
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.inference.ensemble import Ensemble, Member
-from ppdet_ext.inference.feature_passes import Sight
+from ppdet_ext.inference.feature_passes import ViewFeatures
 from ppdet_ext.inference.views import Views
 
 
@@ -40,7 +41,7 @@ def sample():
 
 def test_one_view_of_one_member_is_the_model(any_model, sample):
     views = Views(RESIZED)
-    alone = any_model.candidates(batch_of(sample, views))[0]
+    alone = alone_of(any_model, batch_of(sample, views))
     assert len(alone) > 1
     assert_same(found_by([Member(any_model, views)], sample), alone)
 
@@ -56,7 +57,7 @@ def test_boxes_only(sample):
     paddle.seed(0)
     boxes_only, views = small_model(with_mask=False), Views(RESIZED)
     boxes_only.eval()
-    alone = boxes_only.candidates(batch_of(sample, views))[0]
+    alone = alone_of(boxes_only, batch_of(sample, views))
     assert_same(found_by([Member(boxes_only, views)], sample), alone)
     assert alone.probs is None
 
@@ -64,7 +65,7 @@ def test_boxes_only(sample):
 @pytest.mark.parametrize("width", [128, 110])
 def test_the_mirrored_view_is_the_mirrored_pictures_prediction_mirrored_back(htc, width):
     pixels, views = picture(96, width), Views(NATIVE)
-    expected = htc.candidates(batch_of(sample_with(mirrored(pixels)), views))[0]
+    expected = alone_of(htc, batch_of(sample_with(mirrored(pixels)), views))
     found = found_by([Member(htc, Views(NATIVE, (), None, ["horizontal"]))], sample_with(pixels))
     x1, y1, x2, y2 = expected.boxes.T
     boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
@@ -78,10 +79,9 @@ def test_a_symmetric_picture_in_two_flips_is_found_symmetric(htc, monkeypatch):
     right = np.stack([160 - left[:, 2], left[:, 1], 160 - left[:, 0], left[:, 3]], axis=1)
     proposals = [(np.concatenate([left, right]), np.linspace(1, 0.5, 6).astype(np.float32))]
     monkeypatch.setattr(htc.rpn_head, "scored_proposals", lambda *_: proposals)
-    monkeypatch.setattr(htc.roi_head, "nms_iou", 0.99)
-    monkeypatch.setattr(htc.roi_head, "score_threshold", 0.0)
-    found = found_by([Member(htc, views)], sample)
-    alone = found_by([Member(htc, Views(NATIVE))], sample)
+    settings = replace(htc.settings, nms_iou=0.99, score_threshold=0.0)
+    found = found_by([Member(htc, views)], sample, settings)
+    alone = found_by([Member(htc, Views(NATIVE))], sample, settings)
     assert len(alone) == len(found) == 24
     assert not symmetric(alone), "the model alone does not see the sides alike"
     assert symmetric(found)
@@ -129,10 +129,9 @@ def test_scores_are_averaged_and_not_multiplied(htc, sample, monkeypatch):
 
 def test_nothing_found_is_an_empty_result_and_costs_no_third_pass(sample, monkeypatch):
     strict, views = model("tiny_a"), Views(NATIVE, (), None, ["none", "horizontal"])
-    strict.roi_head.score_threshold = 1.0
     calls, pyramid = [], strict.pyramid
     monkeypatch.setattr(strict, "pyramid", lambda batch: calls.append(1) or pyramid(batch))
-    found = found_by([Member(strict, views)], sample)
+    found = found_by([Member(strict, views)], sample, replace(strict.settings, score_threshold=1.0))
     assert len(found) == 0
     assert found.probs.shape == (0, 28, 28)
     assert len(calls) == 3
@@ -152,7 +151,7 @@ def test_one_views_features_live_at_a_time(htc, other, sample, monkeypatch):
         pyramid = built.pyramid
 
         def watched(batch, pyramid=pyramid):
-            alive.append(sum(isinstance(thing, Sight) and hasattr(thing, "feats") for thing in gc.get_objects()))
+            alive.append(sum(isinstance(thing, ViewFeatures) and hasattr(thing, "features") for thing in gc.get_objects()))
             return pyramid(batch)
 
         monkeypatch.setattr(built, "pyramid", watched)
@@ -174,7 +173,7 @@ def test_modes_are_switched_together(htc, other):
     ensemble.eval()
     assert not htc.training
     assert not other.training
-    assert ensemble.mask_threshold == 0.5
+    assert ensemble.settings == htc.settings
 
 
 def test_divergence_names_the_member(sample):
@@ -188,9 +187,12 @@ def test_divergence_names_the_member(sample):
     ("build", "message"),
     [
         (lambda: small_model(classes=5), r"Ensemble member 2 \(b.pdparams\) has 5 classes, the first member 4"),
-        (lambda: small_model(with_mask=False), r"member 2 \(b.pdparams\) has no masks, the first member some; set HTCRoIHead"),
+        (
+            lambda: small_model(with_mask=False),
+            r"member 2 \(b.pdparams\) has no masks, the first member some; set with_mask",
+        ),
         (lambda: small_model(mask_size=7), r"has masks of 14 cells, the first member of 28.*HTCRoIHead.mask_size"),
-        (lambda: paddle.nn.Linear(1, 1), r"is a Linear; members are HybridTaskCascade"),
+        (lambda: paddle.nn.Linear(1, 1), r"is a Linear, which cannot be averaged; members are HybridTaskCascade"),
     ],
 )
 def test_members_that_do_not_fit_together_are_refused(htc, build, message):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.inference.merge import WeightedMean, merge_proposals, per_class
+from ppdet_ext.inference.ensemble import WeightedMean, merge_proposals, per_class
 
 
 def iou(a, b) -> float:

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from view_cases import NATIVE, RESIZED, fixed, picture, sample_with
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.inference.views import FLIPS, Frame, Views
+from ppdet_ext.inference.views import FLIPS, Views, ViewTransform
 
 FRAMES = st.builds(
-    lambda size, old, flips: Frame(*size, (float(np.float32(size[0] / old[0])), float(np.float32(size[1] / old[1]))), *flips),
+    lambda size, old, flips: ViewTransform(
+        *size, (float(np.float32(size[0] / old[0])), float(np.float32(size[1] / old[1]))), *flips
+    ),
     st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
     st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
     st.sampled_from(list(FLIPS.values())),
@@ -31,7 +33,7 @@ def test_to_the_picture_and_back_is_the_identity(frame, boxes):
 @settings(deadline=None)
 @given(FRAMES, BOXES)
 def test_unmirrored_float32_comes_back_to_the_last_bit(frame, boxes):
-    upright = Frame(frame.height, frame.width, frame.scale)
+    upright = ViewTransform(frame.height, frame.width, frame.scale)
     np.testing.assert_array_equal(upright.to_view(upright.to_original(boxes)).astype(np.float32), boxes)
 
 
@@ -45,7 +47,7 @@ def test_mapping_by_hand():
         "both": [420, 50, 540, 80],
     }
     for name, flips in FLIPS.items():
-        frame = Frame(100, 600, (0.5, 2.0), *flips)
+        frame = ViewTransform(100, 600, (0.5, 2.0), *flips)
         assert frame.to_view(box).tolist() == [expected[name]]
         assert frame.to_original(np.array([[expected[name]]])).tolist() == [box.tolist()], "boxes of classes too"
 

@@ -94,8 +94,8 @@ def test_detections_of_mask_rcnn_are_boxes_of_their_own_class():
     head.regress.bias.set_value(np.repeat(np.eye(4, dtype=np.float32)[2] * 5, 4) * np.tile([1, 0, 0, 0], 4).astype(np.float32))
     batch, proposal = random_batch(0), np.array([[20, 30, 40, 60]], np.float32)
     with paddle.no_grad():
-        feats = model.neck(model.backbone(batch))
-        ((boxes, _, labels, masks),) = model.roi_head.detect(feats, [proposal], batch["im_shape"])
+        features, _ = model.roi_head.features(model.neck(model.backbone(batch)))
+        ((boxes, _, labels, masks),) = model.roi_head.detect(features, [proposal], batch["im_shape"], model.settings)
     assert labels.tolist() == [2]
     np.testing.assert_allclose(boxes, [[30, 30, 50, 60]], atol=1e-4)
     assert masks.shape == (1, 28, 28)

@@ -14,7 +14,11 @@ def outputs():
     model.eval()
     pixels = paddle.to_tensor(image(3, 96, 128, batch=2))
     with paddle.no_grad():
-        return model.rpn_head, model.rpn_head(model.pyramid({"image": pixels})), np.array([[96, 128], [90, 120]], np.float32)
+        return (
+            model.rpn_head,
+            model.rpn_head(model.feature_maps({"image": pixels})),
+            np.array([[96, 128], [90, 120]], np.float32),
+        )
 
 
 def test_boxes_are_the_plain_proposals(outputs):

@@ -11,8 +11,7 @@ from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.inference.ensemble import Ensemble
 from ppdet_ext.inference.views import Views
 from ppdet_ext.modeling.detection import HybridTaskCascade
-from ppdet_ext.structures import Record
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Record, TestSettings
 
 NATIVE = [{"ReadImage": {}}, {"NormalizeToCHW": {}}]
 RESIZED = [{"ReadImage": {}}, {"ResizeFixed": {"height": 150, "width": 220}}, {"NormalizeToCHW": {}}]
@@ -53,8 +52,15 @@ def batch_of(sample: Sample, views: Views, index: int = 0) -> dict:
     return {**batch, "image": paddle.to_tensor(batch["image"])}
 
 
-def found_by(members: list, sample: Sample) -> Candidates:
-    found = Ensemble(members).candidates({"sample": sample, "names": [sample.name], "im_id": np.array([sample.im_id])})
+def alone(model: HybridTaskCascade, batch: dict) -> Candidates:
+    """What a model finds in the one image of a batch."""
+    return model.candidates(batch, model.settings)[0]
+
+
+def found_by(members: list, sample: Sample, settings: TestSettings | None = None) -> Candidates:
+    ensemble = Ensemble(members)
+    batch = {"sample": sample, "names": [sample.name], "im_id": np.array([sample.im_id])}
+    found = ensemble.candidates(batch, settings or ensemble.settings)
     assert len(found) == 1
     return found[0]
 

@@ -13,13 +13,14 @@ import pytest
 
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
-from ppdet_ext.commands.infer import class_list
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import DivergenceError, UserError
-from ppdet_ext.evaluation.run import predict, run_evaluation
+from ppdet_ext.evaluation.run import run_evaluation
 from ppdet_ext.host.build import build_model, build_optimizer
+from ppdet_ext.inference.classes import class_list
+from ppdet_ext.inference.predict import predict
 from ppdet_ext.structures import Detections, Record, Rle
 
 CONFIG = """

@@ -108,7 +108,9 @@ def test_the_file_reproduces_the_number() -> None:
     tuned, _ = tune_candidates(problem, Limits(min_instances=1), folds=2, keep_per_class=True)
     head = {"score_threshold": 0.01, "nms_iou": 0.65, "max_detections": 100}
     averaged = {"TestTimeAugmentation": {"flips": ["none", "both"]}, "Ensemble": ["a", {"weights": "b", "config": "c d.yml"}]}
-    sections = yaml.safe_load(tuned_yaml("IMaterialistMAP", tuned, problem, head, "python tools/tune.py", averaged))
+    sections = yaml.safe_load(
+        tuned_yaml("IMaterialistMAP", tuned, problem, averaged | {"HTCRoIHead": head}, "python tools/tune.py")
+    )
     assert sections["HTCRoIHead"] == head
     assert {key: sections[key] for key in averaged} == averaged
     assert [next(iter(step)) for step in sections["PostProcess"]][-1] == "TopK"
@@ -148,7 +150,7 @@ def test_the_configuration_keeps_its_order() -> None:
     assert format_ladder("MeanIoU", tuned).splitlines()[1].startswith("configuration without SuppressOverlaps, scores from 0.1")
     moved = [warning for warning in tuned.warnings if "MinArea after SuppressOverlaps" in warning]
     assert len(moved) == 1
-    assert f"# {moved[0]}" in tuned_yaml("MeanIoU", tuned, problem, {}, "").splitlines()
+    assert f"# {moved[0]}" in tuned_yaml("MeanIoU", tuned, problem, {"HTCRoIHead": {}}, "").splitlines()
 
 
 def test_steps_that_change_places() -> None:

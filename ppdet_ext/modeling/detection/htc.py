@@ -8,12 +8,13 @@ from ppdet.modeling.architectures.meta_arch import BaseArch
 
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.layers import speed_up
-from ppdet_ext.structures import Detections
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Detections, ProposalSettings, TestSettings
 
+from .features import ImageFeatures
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
 from .losses import Losses, withdraw
+from .regions import split, stack
 from .rpn import HTCRPNHead
 
 
@@ -82,14 +83,14 @@ class HybridTaskCascade(BaseArch):
         truth = GroundTruth.of_batch(batch)
         shapes = np.array([(t.height, t.width) for t in truth], np.float32)
         rngs = self.sampling_rngs(batch)
-        feats = self.pyramid(batch)
+        feats = self.feature_maps(batch)
         logits, deltas = self.rpn_head(feats)
         losses = self.rpn_head.losses(logits, deltas, [t.boxes for t in truth], shapes, rngs)
         proposals = self.rpn_head.proposals(logits, deltas, shapes)
         losses.update(self.roi_head.losses(feats, proposals, truth, batch.get("semantic"), rngs))
         return losses
 
-    def pyramid(self, batch: dict) -> list[paddle.Tensor]:
+    def feature_maps(self, batch: dict) -> list[paddle.Tensor]:
         """Feature maps of the batch's images, finest first, per level (B, channels, H, W)."""
         return self.neck(self.backbone(batch))
 
@@ -98,27 +99,91 @@ class HybridTaskCascade(BaseArch):
         epoch = int(batch.get("epoch", 0))
         return [np.random.default_rng([self.seed, epoch, int(i)]) for i in np.asarray(batch["im_id"]).reshape(-1)]
 
+    # inference: the protocols of `ppdet_ext.inference.protocol`
+
+    @classmethod
+    def settings_from(cls, cfg: dict) -> TestSettings:
+        """Read the settings of a configuration, whose model need not be built."""
+        roi, rpn = cfg["HTCRoIHead"], cfg["HTCRPNHead"]
+        return TestSettings(
+            roi["score_threshold"],
+            roi["nms_iou"],
+            roi["max_detections"],
+            cfg[cls.__name__]["mask_threshold"],
+            ProposalSettings(rpn["nms_iou"], rpn["test_pre_nms"], rpn["test_proposals"]),
+        )
+
+    @staticmethod
+    def settings_sections(**thresholds: float) -> dict[str, dict[str, float]]:
+        """Say in a configuration's sections what score_threshold, nms_iou and max_detections are."""
+        return {"HTCRoIHead": thresholds}
+
+    @staticmethod
+    def has_masks(cfg: dict) -> bool:
+        """Whether the model of a configuration gives masks."""
+        return bool(cfg["HTCRoIHead"]["with_mask"])
+
+    @property
+    def settings(self) -> TestSettings:
+        """What the model is configured with."""
+        roi, proposals = self.roi_head, self.rpn_head.settings(training=False)
+        return TestSettings(roi.score_threshold, roi.nms_iou, roi.max_detections, self.mask_threshold, proposals)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes without background."""
+        return self.roi_head.num_classes
+
+    @property
+    def mask_cells(self) -> int | None:
+        """Cells along each side of a mask's probabilities; None without masks."""
+        return 2 * self.roi_head.mask_size if self.roi_head.with_mask else None
+
+    @property
+    def class_agnostic(self) -> bool:
+        """Whether a region has one box for all classes."""
+        return self.roi_head.box_heads[-1].class_agnostic
+
     def get_pred(self) -> list[Detections]:
-        """Detections of the batch `self.inputs`, in the pixels of the original images.
+        """Detections of the batch `self.inputs`, in the pixels of the original images, with the model's own settings.
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        return [found.detections(self.mask_threshold) for found in self.candidates(self.inputs)]
+        settings = self.settings
+        return [found.detections(settings.mask_threshold) for found in self.candidates(self.inputs, settings)]
 
     @paddle.no_grad()
-    def candidates(self, batch: dict) -> list[Candidates]:
-        """What is found in each image of a batch, in original pixels, with mask probabilities instead of masks.
+    def candidates(self, batch: dict, settings: TestSettings) -> list[Candidates]:
+        """Find the objects of each image of a batch, in original pixels, with mask probabilities instead of masks.
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        shapes = np.asarray(batch["im_shape"], np.float32)
-        feats = self.pyramid(batch)
-        proposals = self.rpn_head.proposals(*self.rpn_head(feats), shapes)
-        found = self.roi_head.detect(feats, proposals, shapes)
+        features = self.pyramid(batch)
+        outputs = self.rpn_head(features.maps)
+        proposals = self.rpn_head.proposals(*outputs, features.im_shape, settings.proposals)
+        found = self.roi_head.detect(features.regions, proposals, features.im_shape, settings)
         scales, sizes = np.asarray(batch["scale_factor"], np.float32), np.asarray(batch["origin_shape"])
         return [
             Candidates(int(h), int(w), boxes / scale[[1, 0, 1, 0]], scores, labels, probs)
             for (boxes, scores, labels, probs), scale, (h, w) in zip(found, scales, sizes)
         ]
+
+    def pyramid(self, batch: dict) -> ImageFeatures:
+        """Compute the features of a batch's images."""
+        shapes = np.asarray(batch["im_shape"], np.float32)
+        return ImageFeatures(self.feature_maps(batch), shapes, lambda maps: self.roi_head.features(maps)[0])
+
+    def proposals(self, features: ImageFeatures, settings: TestSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes (n, 4) in network px and objectness (n,) of each image, best first."""
+        return self.rpn_head.scored_proposals(*self.rpn_head(features.maps), features.im_shape, settings.proposals)
+
+    def cascade(self, features: ImageFeatures, proposals: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Final boxes (n, 4), or (n, classes, 4), and class scores (n, classes) of each image's regions."""
+        return self.roi_head.cascade(features.regions, proposals, features.im_shape)
+
+    def masks(self, features: ImageFeatures, boxes: list[np.ndarray], labels: list[np.ndarray]) -> list[np.ndarray]:
+        """Mask probabilities (n, mask_cells, mask_cells) of each image's boxes (n, 4) of classes (n,)."""
+        probs = self.roi_head.mask_probabilities(features.regions, stack(boxes), np.concatenate(labels))
+        return split(probs, [len(own) for own in boxes])

@@ -6,9 +6,10 @@ import paddle.nn.functional as F
 from paddle import nn
 from ppdet.core.workspace import create, register
 
-from ppdet_ext.modeling.ops.boxes import multiclass_nms
+from ppdet_ext.modeling.ops.boxes import select_objects
 from ppdet_ext.modeling.ops.layers import zero_loss
 from ppdet_ext.modeling.ops.roi_align import Pyramid
+from ppdet_ext.structures import TestSettings
 
 from .assignment import IoUAssigner, RoISample, RoISampler
 from .box_head import BoxHead
@@ -205,12 +206,11 @@ class HTCRoIHead(nn.Layer):
     # inference
 
     def detect(
-        self, feats: list[paddle.Tensor], proposals: list[np.ndarray], im_shape: np.ndarray
+        self, features: Features, proposals: list[np.ndarray], im_shape: np.ndarray, settings: TestSettings
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Per image: boxes (n, 4) in network px, scores (n,), labels (n,), mask probabilities (n, 2s, 2s) or None."""
-        features, _ = self.features(feats)
         boxes, scores = self.cascade(features, proposals, im_shape)
-        found = [self.best(b, s) for b, s in zip(boxes, scores)]
+        found = [select_objects(b, s, settings) for b, s in zip(boxes, scores)]
         if not self.with_mask:
             return [(*f, None) for f in found]
         probs = self.mask_probabilities(features, stack([f[0] for f in found]), np.concatenate([f[2] for f in found]))
@@ -228,11 +228,6 @@ class HTCRoIHead(nn.Layer):
             proposals = [head.decode(p, d, *shape) for p, d, shape in zip(proposals, deltas, im_shape)]
         mean = paddle.to_tensor(total / np.float32(len(self.box_heads)))
         return proposals, split(F.softmax(mean, axis=1).numpy()[:, :-1], counts)
-
-    def best(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is found, best first: boxes (n, 4), scores (n,), labels (n,) of the cascade's boxes and scores of one image."""
-        index, labels, best = multiclass_nms(boxes, scores, self.score_threshold, self.nms_iou, self.max_detections)
-        return boxes[index] if boxes.ndim == 2 else boxes[index, labels], best, labels
 
     def mask_probabilities(self, features: Features, rois: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Probability of each roi's own class, (n, 2s, 2s) float32: the mean of the stages, or the last one's."""

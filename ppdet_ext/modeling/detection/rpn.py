@@ -10,6 +10,7 @@ from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.boxes import decode, encode, nms
 from ppdet_ext.modeling.ops.layers import conv
 from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
+from ppdet_ext.structures import ProposalSettings
 
 from .anchors import AnchorGrid
 from .assignment import IoUAssigner, sample_balanced
@@ -76,16 +77,32 @@ class HTCRPNHead(nn.Layer):
         hidden = [self.hidden(feat, relu=True) for feat in feats]
         return [self.objectness(h) for h in hidden], [self.deltas(h) for h in hidden]
 
-    def proposals(self, logits: list[paddle.Tensor], deltas: list[paddle.Tensor], im_shape: np.ndarray) -> list[np.ndarray]:
+    def settings(self, training: bool) -> ProposalSettings:
+        """What is configured for training, or for inference."""
+        return ProposalSettings(self.nms_iou, *self.limits[training])
+
+    def proposals(
+        self,
+        logits: list[paddle.Tensor],
+        deltas: list[paddle.Tensor],
+        im_shape: np.ndarray,
+        settings: ProposalSettings | None = None,
+    ) -> list[np.ndarray]:
         """Best boxes of every image, (n, 4) float32, best first; detached.
+
+        settings: None takes those configured for the mode the head is in.
 
         Raises:
             DivergenceError: a logit or delta is NaN or infinite.
         """
-        return [boxes for boxes, _ in self.scored_proposals(logits, deltas, im_shape)]
+        return [boxes for boxes, _ in self.scored_proposals(logits, deltas, im_shape, settings)]
 
     def scored_proposals(
-        self, logits: list[paddle.Tensor], deltas: list[paddle.Tensor], im_shape: np.ndarray
+        self,
+        logits: list[paddle.Tensor],
+        deltas: list[paddle.Tensor],
+        im_shape: np.ndarray,
+        settings: ProposalSettings | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """`proposals` of every image with their objectness in [0, 1], (n,) float32."""
         scores = [_rows(F.sigmoid(x.detach()), 1)[..., 0] for x in logits]
@@ -93,26 +110,32 @@ class HTCRPNHead(nn.Layer):
         if not all(np.isfinite(x).all() for x in scores + moves):
             raise DivergenceError("the region proposal network's output is not finite")
         sizes = [tuple(x.shape[2:]) for x in logits]
+        chosen = settings or self.settings(self.training)
         return [
-            self._proposals_of_image([s[b] for s in scores], [m[b] for m in moves], sizes, *im_shape[b])
+            self._proposals_of_image(chosen, [s[b] for s in scores], [m[b] for m in moves], sizes, *im_shape[b])
             for b in range(len(im_shape))
         ]
 
     def _proposals_of_image(
-        self, scores: list[np.ndarray], deltas: list[np.ndarray], sizes: list, height: float, width: float
+        self,
+        settings: ProposalSettings,
+        scores: list[np.ndarray],
+        deltas: list[np.ndarray],
+        sizes: list,
+        height: float,
+        width: float,
     ) -> tuple[np.ndarray, np.ndarray]:
-        pre_nms, limit = self.limits[self.training]
         boxes, kept = [], []
         for level, (score, delta, size) in enumerate(zip(scores, deltas, sizes)):
-            top = np.argsort(-score, kind="stable")[:pre_nms]
+            top = np.argsort(-score, kind="stable")[: settings.pre_nms]
             box = decode(self.grid.level(level, *size)[top], delta[top], UNIT, height, width)
             real = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
             box, score = box[real], score[top][real]
-            keep = nms(box, score, self.nms_iou, limit)
+            keep = nms(box, score, settings.nms_iou, settings.count)
             boxes.append(box[keep])
             kept.append(score[keep])
         best = np.concatenate(kept)
-        order = np.argsort(-best, kind="stable")[:limit]
+        order = np.argsort(-best, kind="stable")[: settings.count]
         return np.concatenate(boxes)[order], best[order]
 
     def targets(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ppdet_ext.structures import TestSettings
+
 MAX_LOG_RATIO = np.float32(np.log(1000 / 16))  # both sides, as the reference clamps dw and dh
 
 
@@ -102,3 +104,18 @@ def multiclass_nms(
     index, labels, best = (np.concatenate(part) for part in zip(*found))
     order = np.argsort(-best, kind="stable")[:max_detections]
     return index[order], labels[order], best[order]
+
+
+def select_objects(boxes: np.ndarray, scores: np.ndarray, settings: TestSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pick the objects of an image from its regions by `multiclass_nms`.
+
+    Args:
+        boxes: (n, 4), or (n, classes, 4).
+        scores: (n, classes) float32.
+        settings: thresholds.
+
+    Returns:
+        Boxes (m, 4) of the objects' own classes, scores (m,) and labels (m,) int64, best first.
+    """
+    index, labels, best = multiclass_nms(boxes, scores, settings.score_threshold, settings.nms_iou, settings.max_detections)
+    return boxes[index] if boxes.ndim == 2 else boxes[index, labels], best, labels
