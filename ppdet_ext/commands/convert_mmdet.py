@@ -15,6 +15,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
+from ppdet_ext.inference.classes import class_list
 from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.load import SUFFIX, read_weights
@@ -23,7 +24,6 @@ from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan
 from ppdet_ext.weights.mmdet.table import format_plan
 
 from .cli import base_parser
-from .infer import class_list
 
 logger = logging.getLogger("ppdet_ext.engine")
 OTHER_COUNT = "Set num_classes to the file's, or add --num-classes-from-config to leave out what depends on it."
