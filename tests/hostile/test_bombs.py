@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-OPCODES, DEEP = "more than 500000 opcodes", "more than 8 containers inside each other"
+CUT, DEEP = "it is cut short", "more than 8 containers inside each other"
 EXPECTED = {
-    "marks": OPCODES,
-    "dictionaries": OPCODES,
-    "remembered lists": OPCODES,
-    "sets": OPCODES,
+    "marks": CUT,
+    "dictionaries": CUT,
+    "remembered lists": CUT,
+    "sets": CUT,
     "nested tuples": DEEP,
     "nested lists": DEEP,
     "nested tuples as a key": "key of type tuple",
@@ -19,11 +19,8 @@ EXPECTED = {
     "nested tuples as a rate": DEEP,
     "shared lists": "more than 500000 values",
     "shared lists in a schedule": DEEP,
-    "copied dictionaries": "copies more than 500000 items",
     "colliding keys": "whole number beyond 2^31",
     "fractions as keys": "of 10000 items or more has a number as a key",
-    "text": "more than 16 MiB of text",
-    "arrays on the same bytes": "more bytes than the file",
     "bytes that are not there": "it is cut short",
     "frame": "it is cut short",
     "billion laughs": "once aliases are written out",

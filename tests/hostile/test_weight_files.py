@@ -15,7 +15,7 @@ import pytest
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from tests.hostile.forgeries import forgeries, optimizers
-from tests.hostile.opcodes import PROTOCOL, array, fraction, number, one, schedule, text
+from tests.hostile.opcodes import PROTOCOL, array, call, fraction, number, one, schedule, text, whole
 from tests.hostile.payloads import CANARY, SOURCE, appeared, payloads
 
 PAYLOADS, FORGERIES, OPTIMIZERS = payloads(), forgeries(), optimizers()
@@ -92,6 +92,14 @@ def test_the_builders_make_sound_files(folder: Path) -> None:
     assert (
         read_data_file(folder / "x.pdparams")["x"].tolist() == [[1], [2], [1], [2]] == paddle.load("x.pdparams")["x"].tolist()
     )
+
+
+def test_harmless_oddities_are_read(folder: Path) -> None:
+    """What no pickler writes, and nothing comes of: state of an OrderedDict, a value remembered under a huge number."""
+    odd = call("collections.OrderedDict") + b"}" + text("__class__") + b"Nsb", b"}r\xff\xff\xff\xff"
+    for value in odd:
+        (folder / "w.pdparams").write_bytes(whole(value))
+        assert read_data_file(folder / "w.pdparams") == {}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .stored_tensor import Malformed, Storage, StoredTensor
+from .opening import Malformed
+from .torch_tensors import Storage, StoredTensor
 
 MAX_HEADER = 16 << 20
 Shapes = dict[str, tuple[int, ...]]

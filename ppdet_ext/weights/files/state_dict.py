@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .paddle_names import Array
-from .pickle_reader import Inert, Known
-from .refused import Refused, shown
+from .numpy_names import Array
+from .opening import Refused, shown
+from .unpickle import Inert, Name
 
 NAME_TABLE = "StructuredToParameterName@@"
+CLASSES = "Classes@@"
 PARTS_TABLE = "UnpackBigParamInfor@@"
 SCHEDULE, MASTERS, EPOCH = "LR_Scheduler", "master_weights", "last_epoch"
 MAX_VALUES = 500_000
@@ -21,7 +22,7 @@ PLAIN = (str, int, float, bool, type(None))
 
 
 def entries_of(content: Any) -> dict[str, Any]:
-    """Name -> array or plain value, of what an `ArrayReader` has read, the parts of big tensors joined.
+    """Name -> array or plain value, of what a `DataUnpickler` has read, the parts of big tensors joined.
 
     Raises:
         Refused: no such table, or an entry that cannot be one.
@@ -43,7 +44,7 @@ def entries_of(content: Any) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, (Inert, Known)):
+    if isinstance(value, (Inert, Name)):
         return value.name
     return type(value).__name__.lower()
 
@@ -87,8 +88,8 @@ def _join(entries: dict[str, Any], table: Any) -> None:
     if not isinstance(table, dict):
         raise Refused(f"{PARTS_TABLE} is no table")
     for name, description in table.items():
-        described = description if isinstance(description, dict) else {}
-        slices, shape = described.get("slices"), described.get("OriginShape")
+        described: dict[str, Any] = description if isinstance(description, dict) else {}
+        slices, shape = described.get("slices", ()), described.get("OriginShape", ())
         # Each part is taken out: one that is named twice could make any amount of memory of a small file.
         parts = [entries.pop(part, None) for part in slices] if _all(slices, str) else []
         sound = parts and all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts)
@@ -122,7 +123,7 @@ def _check_schedule(value: Any, path: str) -> None:
 
 def _check_number(value: Any, path: str, whole: bool = False) -> None:
     wanted = "a whole number" if whole else "a finite number"
-    single = value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    single: Any = value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    kinds: Any = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if isinstance(single, (bool, np.bool_)) or not isinstance(single, kinds) or not abs(single) <= LARGEST:
         raise Refused(f"{path} is {shown(value)}; expected {wanted}")

@@ -7,19 +7,11 @@ file. A storage is its number of elements (int64), then the elements, little-end
 import struct
 from typing import Any, BinaryIO
 
-from .pickle_reader import ByteSource, PickleReader
-from .stored_tensor import Malformed
-from .torch_names import Storages, find
+from .opening import LEGACY_NUMBER, Malformed, Refused
+from .torch_tensors import NAMES, Storages
+from .unpickle import DataUnpickler, Source
 
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-# How the pickle of the magic number begins, in every binary protocol.
-MAGIC = b"\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little")
-
-
-def is_legacy(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is of this format."""
-    return start[:1] == b"\x80" and MAGIC in start[:32]
 
 
 def _no_storage(value: Any) -> Any:
@@ -32,16 +24,15 @@ def load_legacy(stream: BinaryIO, size: int) -> Any:
     Raises:
         Malformed: not such a file, damaged, or asking for anything but data.
     """
-    stream.seek(0)
-    source = ByteSource(stream, size)
-    magic, protocol, machine = (PickleReader(source, find, _no_storage).load() for _ in range(3))
-    if type(magic) is not int or magic != MAGIC_NUMBER or type(protocol) is not int or protocol != PROTOCOL:
+    source = Source(stream, size)
+    magic, protocol, machine = (DataUnpickler(source, NAMES, _no_storage).load() for _ in range(3))
+    if type(magic) is not int or magic != LEGACY_NUMBER or type(protocol) is not int or protocol != PROTOCOL:
         raise Malformed("its header is not that of a torch file")
     if type(machine) is not dict or machine.get("little_endian") is not True:
-        raise Malformed("it was written on a big-endian machine; load and save it on a usual one")
+        raise Refused("it was written on a big-endian machine; load and save it on a usual one")
     storages = Storages()
-    value = PickleReader(source, find, storages.persistent).load()
-    keys = PickleReader(source, find, _no_storage).load()
+    value = DataUnpickler(source, NAMES, storages.persistent).load()
+    keys = DataUnpickler(source, NAMES, _no_storage).load()
     known = type(keys) is list and len(keys) == len(storages.found) and all(type(key) is str for key in keys)
     if not known or sorted(keys) != sorted(storages.found):
         raise Malformed("the storages it lists are not those its tensors lie in")

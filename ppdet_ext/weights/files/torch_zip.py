@@ -8,11 +8,10 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from .pickle_reader import ByteSource, PickleReader
-from .stored_tensor import Malformed
-from .torch_names import Storages, find
+from .opening import ZIP_MAGIC, Malformed, Refused
+from .torch_tensors import NAMES, Storages
+from .unpickle import DataUnpickler, Source
 
-MAGIC = b"PK\x03\x04"
 MAX_ENTRIES = 100_000
 MAX_DIRECTORY = 32 << 20
 MAX_PICKLE = 512 << 20
@@ -98,9 +97,9 @@ def _entries(stream: BinaryIO, size: int) -> dict[str, Entry]:
         name = _check_name(raw)
         plain, packed, start = _zip64(extra, [plain, packed, start])
         if flags & 0x2041:
-            raise Malformed(f"its entry {name} is encrypted")
+            raise Refused(f"its entry {name} is encrypted")
         if method or packed != plain:
-            raise Malformed(f"its entry {name} is compressed; torch stores entries as they are")
+            raise Refused(f"its entry {name} is compressed; torch stores entries as they are")
         if name in entries:
             raise Malformed(f"it has two entries named {name}")
         entries[name] = Entry(_data_start(stream, start, raw, plain, offset), plain, crc)
@@ -115,7 +114,7 @@ def _data_start(stream: BinaryIO, start: int, name: bytes, size: int, directory:
     head = _at(stream, start, 30)
     n_name, n_extra = struct.unpack("<HH", head[26:30])
     begin = start + 30 + n_name + n_extra
-    if head[:4] != MAGIC or _at(stream, start + 30, n_name) != name:
+    if head[:4] != ZIP_MAGIC or _at(stream, start + 30, n_name) != name:
         raise Malformed(f"the header of its entry {name.decode('utf-8')} is not where the directory says")
     if begin + size > directory:
         raise Malformed(f"its entry {name.decode('utf-8')} reaches beyond the entries")
@@ -131,19 +130,19 @@ def load_zip(stream: BinaryIO, size: int) -> Any:
     entries = _entries(stream, size)
     tops = [name.removesuffix("/data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(tops) != 1:
-        raise Malformed("it is a zip archive, but none that torch.save wrote (no data.pkl)")
+        raise Refused("it is a zip archive, but none that torch.save wrote (no data.pkl)")
     (top,) = tops
     if f"{top}/constants.pkl" in entries:
-        raise Malformed("it is a TorchScript archive (a program), not a checkpoint; save the state_dict instead")
+        raise Refused("it is a TorchScript archive (a program), not a checkpoint; save the state_dict instead")
     order = entries.get(f"{top}/byteorder")
     if order is not None and _at(stream, order.start, min(order.size, 16)) != b"little":
-        raise Malformed("it was written on a big-endian machine; load and save it on a usual one")
+        raise Refused("it was written on a big-endian machine; load and save it on a usual one")
     pickled = entries[f"{top}/data.pkl"]
     if pickled.size > MAX_PICKLE:
         raise Malformed(f"its data.pkl has {pickled.size} bytes, more than {MAX_PICKLE}")
     storages = Storages()
     stream.seek(pickled.start)
-    value = PickleReader(ByteSource(stream, pickled.size), find, storages.persistent).load()
+    value = DataUnpickler(Source(stream, pickled.size), NAMES, storages.persistent).load()
     offsets, crcs = {}, {}
     for key, storage in storages.found.items():
         entry = entries.get(f"{top}/data/{key}")

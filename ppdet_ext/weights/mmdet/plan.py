@@ -114,8 +114,8 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]]) ->
     wanted = {theirs: shape_in_mmdet(model[ours]) for ours, theirs in table.items()}
     plan.classes = (class_count(file), class_count(wanted))
     for ours, theirs in table.items():
-        name = waiting.pop(theirs, None)
-        if name is None:
+        name = waiting.pop(theirs, "")
+        if not name:
             need_not = plan.backbone_only and (not ours.startswith("backbone.") or _OFFSETS.match(theirs))
             (plan.fresh if need_not else plan.missing).append(ours)
             continue

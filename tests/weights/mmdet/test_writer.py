@@ -65,7 +65,7 @@ def test_safetensors_are_read_bfloat16_too(tmp_path: Path) -> None:
 def test_damaged_safetensors_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with (
-        pytest.raises(UserError, match=r"w\.safetensors: (it is no sound|its table of tensors is empty)"),
+        pytest.raises(UserError, match=r"w\.safetensors \(.*: (it is no sound|its table of tensors is empty)"),
         open_tensors(tmp_path / "w.safetensors"),
     ):
         pass
