@@ -3,7 +3,8 @@
 from .data import datasets, transforms
 from .data.loading import collate
 from .evaluation import coco_mask_ap
+from .host import detector, solov2
 from .modeling import backbones, detection
 from .postprocess import base
 
-__all__ = ["backbones", "base", "coco_mask_ap", "collate", "datasets", "detection", "transforms"]
+__all__ = ["backbones", "base", "coco_mask_ap", "collate", "datasets", "detection", "detector", "solov2", "transforms"]

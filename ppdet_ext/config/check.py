@@ -11,6 +11,7 @@ from ppdet.core.workspace import get_registered_modules
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.synthetic import KINDS, SampleSpec
+from ppdet_ext.host.registry import usable_architectures
 from ppdet_ext.host.workspace import DATASETS
 
 from .arguments import check_arguments, check_nested, check_transforms, parameters_of, registered_classes
@@ -35,7 +36,7 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
     training: whether to look for what only a training must not do.
     """
     modules = get_registered_modules()
-    shared = {key for schema in modules.values() if schema.pymodule.__name__.startswith("ppdet_ext") for key in schema.shared}
+    shared = {key for schema in modules.values() for key in schema.shared}
     for key, value in tree.items():
         if value is None and key in (*DATASETS, *INFERENCE, SAMPLE):
             continue  # switched off by -o KEY=null
@@ -58,9 +59,10 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
     for key, (_, default) in TOP_LEVEL.items():
         if default is REQUIRED and key not in tree:
             problems.add((), f"key {key!r} is missing.")
-    if isinstance(tree.get("architecture"), str) and tree["architecture"] not in modules:
-        name = tree["architecture"]
-        problems.add(("architecture",), f"architecture {name!r} is not registered.{nearest(name, modules)}")
+    name, usable = tree.get("architecture"), usable_architectures()
+    if isinstance(name, str) and name not in usable:
+        what = "is an architecture of ppdet that has no adapter here" if name in modules else "is not registered"
+        problems.add(("architecture",), f"architecture {name!r} {what}.{nearest(name, usable)} There are {', '.join(usable)}.")
 
 
 def _check_scalar(key: str, value: Any, problems: Problems) -> None:

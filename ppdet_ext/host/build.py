@@ -10,6 +10,7 @@ from ppdet.core.workspace import create, global_config
 
 from ppdet_ext.errors import UserError
 
+from .registry import ADAPTERS
 from .workspace import Config, workspace
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -19,7 +20,8 @@ def build_model(cfg: Config) -> paddle.nn.Layer:
     """The configured architecture; UserError where its parts do not go together."""
     try:
         with workspace(cfg):
-            return create(cfg.architecture)
+            model = create(cfg.architecture)
+        return ADAPTERS[cfg.architecture](model) if cfg.architecture in ADAPTERS else model
     except UserError:
         raise
     except (AssertionError, TypeError, ValueError) as error:

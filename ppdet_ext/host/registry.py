@@ -1,11 +1,11 @@
 """The parts that configurations name, by kind; registering a class makes it known to ppdet too."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ppdet.data.source
 import ppdet.data.transform
-from ppdet.core.workspace import register, serializable
+from ppdet.core.workspace import get_registered_modules, register, serializable
 
 from ppdet_ext.errors import UserError
 
@@ -15,6 +15,8 @@ TRANSFORMS: dict[str, type] = {}
 BATCH_TRANSFORMS: dict[str, type] = {}
 STEPS: dict[str, type] = {}
 METRICS: dict[str, type] = {}
+# Architecture of ppdet -> what makes it one that this package trains and evaluates; others of ppdet's are refused.
+ADAPTERS: dict[str, type] = {}
 
 
 def register_dataset(cls: type) -> type:
@@ -42,6 +44,22 @@ def register_transform(cls: type) -> type:
 def register_batch_transform(cls: type) -> type:
     """Make what puts samples together into a batch known, as `register_transform` does."""
     return _register_transform(cls, BATCH_TRANSFORMS)
+
+
+def register_adapter(*architectures: str) -> Callable[[type], type]:
+    """Put these architectures of ppdet behind the decorated class, which is built with the model."""
+
+    def decorate(cls: type) -> type:
+        ADAPTERS.update(dict.fromkeys(architectures, cls))
+        return cls
+
+    return decorate
+
+
+def usable_architectures() -> list[str]:
+    """Names that `architecture` may have: those that predict `candidates`, and those of ppdet with an adapter."""
+    modules = get_registered_modules().items()
+    return sorted({name for name, schema in modules if hasattr(getattr(schema.pymodule, name), "candidates")} | set(ADAPTERS))
 
 
 def register_step(cls: type) -> type:

@@ -1,0 +1,182 @@
+"""ppdet's architectures behind our batch and our predictions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from ppdet.modeling.architectures.meta_arch import BaseArch
+
+from ppdet_ext.distributed import sum_over_ranks, world
+from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.structures import Detections
+from ppdet_ext.structures.candidates import Candidates
+
+from .registry import register_adapter
+
+Batch = dict[str, Any]
+FARTHEST = 1e6  # px; what lies farther out, or is not finite, makes ppdet's RoIAlign abort the process on a CPU
+
+
+class HostDetector(nn.Layer):
+    """A model of ppdet: losses of a batch in training, `candidates(batch)` in evaluation.
+
+    Its parts are this layer's own, under their names: weights are ppdet's files, both ways.
+
+    Args:
+        model: as ppdet builds it.
+        mask_threshold: probability from which a pixel belongs to a mask.
+    """
+
+    def __init__(self, model: BaseArch, mask_threshold: float = 0.5) -> None:
+        super().__init__()
+        # In a tuple, so that it is no part: its parameters would be there twice.
+        self._host = (model,)
+        for name, part in model.named_children():
+            self.add_sublayer(name, part)
+        self.mask_threshold = mask_threshold
+
+    @property
+    def model(self) -> BaseArch:
+        """The model as ppdet built it."""
+        return self._host[0]
+
+    def train(self) -> None:
+        super().train()
+        self.model.train()
+
+    def eval(self) -> None:
+        super().eval()
+        self.model.eval()
+
+    def forward(self, batch: Batch) -> dict[str, paddle.Tensor] | list[Detections]:
+        """Scalar losses, "loss" being what is minimised; in evaluation one `Detections` an image.
+
+        Raises:
+            DivergenceError: a box or an output is NaN or infinite, on this rank or on another.
+        """
+        if not self.training:
+            return [found.detections(self.mask_threshold) for found in self.candidates(batch)]
+        losses: dict[str, paddle.Tensor] = {}
+        cause: DivergenceError | None = None
+        try:
+            losses = self.model({**host_inputs(batch), **self.targets(batch)})
+        except DivergenceError as error:
+            cause = error
+        # A rank that goes on alone would wait for the others' losses.
+        if world()[1] > 1 and sum_over_ranks(np.array([cause is not None], np.float64))[0] and cause is None:
+            raise DivergenceError("")
+        if cause is not None:
+            raise cause
+        return {name: value.reshape([]) for name, value in losses.items()}
+
+    def targets(self, batch: Batch) -> Batch:
+        """What the model's heads learn from, as its reader in ppdet would give it."""
+        raise NotImplementedError
+
+    @paddle.no_grad()
+    def candidates(self, batch: Batch) -> list[Candidates]:
+        """What is found in each image of a batch, in original pixels; without probabilities where there are no masks.
+
+        Raises:
+            DivergenceError: an output is NaN or infinite.
+        """
+        outputs = self.model(host_inputs(batch))
+        rows = outputs["bbox"].numpy().reshape(-1, 6)
+        if not np.isfinite(rows).all():
+            raise DivergenceError("predicted boxes are not finite")
+        counts = outputs["bbox_num"].numpy().reshape(-1)
+        images = np.repeat(np.arange(len(counts)), counts)
+        # Where nothing is found ppdet puts a box of score 0, and a box without extent has label -1.
+        real = rows[:, 1] > 0
+        probs = outputs.get("mask")
+        if probs is not None:
+            probs = probs.numpy()
+            # Mask R-CNN gives no mask for the boxes of score 0, Cascade R-CNN does.
+            probs = probs[real] if len(probs) == len(rows) else probs[: int(real.sum())]
+            if not np.isfinite(probs).all():
+                raise DivergenceError("mask probabilities are not finite")
+        sizes = np.asarray(batch["origin_shape"])
+        return [_candidates(size, images[real] == i, rows[real], probs) for i, size in enumerate(sizes)]
+
+
+def _candidates(size: np.ndarray, own: np.ndarray, rows: np.ndarray, probs: np.ndarray | None) -> Candidates:
+    """Those rows (label, score, x1, y1, x2, y2) that `own` marks, best first, boxes within the image."""
+    height, width = map(int, size)
+    index = np.flatnonzero(own & (rows[:, 0] >= 0))
+    index = index[np.argsort(-rows[index, 1], kind="stable")]
+    boxes = np.clip(rows[index, 2:], 0, np.array([width, height, width, height], np.float32))
+    masks = None if probs is None else probs[index]
+    return Candidates(height, width, boxes, rows[index, 1], rows[index, 0].astype(np.int64), masks)
+
+
+def host_inputs(batch: Batch) -> Batch:
+    """The keys of a batch that every model of ppdet reads."""
+    inputs = {key: batch[key] for key in ("image", "im_shape", "scale_factor")}
+    return inputs | {"im_id": paddle.to_tensor(batch["im_id"]).reshape([-1, 1]), "epoch_id": int(batch.get("epoch", 0))}
+
+
+@register_adapter("CascadeRCNN", "FasterRCNN", "MaskRCNN")
+class RegionDetector(HostDetector):
+    """Faster, Mask and Cascade (Mask) R-CNN."""
+
+    def __init__(self, model: BaseArch) -> None:
+        with_mask = getattr(model, "mask_head", None) is not None
+        super().__init__(model, float(model.mask_post_process.binary_thresh) if with_mask else 0.5)
+        model.bbox_head.roi_extractor = _Guarded(model.bbox_head.roi_extractor)
+        if with_mask:
+            model.mask_head.roi_extractor = _Guarded(model.mask_head.roi_extractor)
+            # Masks are pasted and cut by `Candidates`: only there a threshold can be searched.
+            model.mask_post_process = _uncut
+
+    def targets(self, batch: Batch) -> Batch:
+        """Boxes and classes by image; masks as runs, which `compat` makes ppdet's mask target take."""
+        return {
+            "gt_bbox": [paddle.to_tensor(boxes) for boxes in batch["gt_bbox"]],
+            "gt_class": [_column(labels) for labels in batch["gt_class"]],
+            "is_crowd": [_column(np.zeros(len(labels))) for labels in batch["gt_class"]],
+            "gt_poly": batch["gt_mask"],
+        }
+
+
+def _column(values: Any) -> paddle.Tensor:
+    return paddle.to_tensor(np.asarray(values, np.int32).reshape(-1, 1))
+
+
+def _uncut(probs: paddle.Tensor, *_: Any) -> paddle.Tensor:
+    return probs
+
+
+class _Guarded(nn.Layer):
+    """A RoI extractor that raises DivergenceError where the native code would end the process."""
+
+    def __init__(self, extractor: nn.Layer) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, feats: Any, rois: Sequence[paddle.Tensor], rois_num: paddle.Tensor) -> paddle.Tensor:
+        # NaN compares as false.
+        if not all(bool((boxes.abs() < FARTHEST).all()) for boxes in rois):
+            raise DivergenceError("proposed boxes are not finite")
+        return self.extractor(feats, rois, rois_num)
+
+
+@register_adapter("PPYOLOE")
+class SingleStageDetector(HostDetector):
+    """PP-YOLOE: boxes without masks."""
+
+    def __init__(self, model: BaseArch) -> None:
+        super().__init__(model)
+        if model.post_process is not None:
+            raise UserError("PPYOLOE.post_process is for heads with anchors; set it to null: the head's own nms does it.")
+
+    def targets(self, batch: Batch) -> Batch:
+        """Boxes (B, n, 4), classes (B, n, 1) and which of them are real (B, n, 1), n the most of an image."""
+        most = max(len(labels) for labels in batch["gt_class"])
+        boxes = np.zeros((len(batch["gt_class"]), most, 4), np.float32)
+        classes, real = np.zeros((*boxes.shape[:2], 1), np.int32), np.zeros((*boxes.shape[:2], 1), np.float32)
+        for i, (box, label) in enumerate(zip(batch["gt_bbox"], batch["gt_class"])):
+            boxes[i, : len(label)], classes[i, : len(label), 0], real[i, : len(label)] = box, label, 1
+        arrays = {"gt_bbox": boxes, "gt_class": classes, "pad_gt_mask": real}
+        return {name: paddle.to_tensor(array) for name, array in arrays.items()}
