@@ -14,6 +14,14 @@ def without_gradient(model: paddle.nn.Layer) -> list[str]:
     return [k for k, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
 
 
+def share_found(ours: Detections, theirs: Detections) -> float:
+    """Share of our detections that are among theirs: same label, box to 0.1 px, score to 1e-4."""
+    assert len(ours) > 0
+    near = np.abs(ours.boxes[:, None] - theirs.boxes).max(axis=2) < 0.1
+    same = (ours.labels[:, None] == theirs.labels) & (np.abs(ours.scores[:, None] - theirs.scores) < 1e-4)
+    return float((near & same).any(axis=1).mean())
+
+
 class ArchitectureTests:
     """Subclass with `build()`; 4 classes, a semantic target of 5 labels."""
 
@@ -83,13 +91,16 @@ class ArchitectureTests:
         assert len(model(random_batch(objects=0))[0]) == 0
 
     def test_batch_of_two_is_two_batches_of_one(self, model):
+        # Rounding differs with the size of a batch (see `add_bias`), and random weights amplify it: at full brightness one bit
+        # of the image moves a score by 1e-3. Faint images keep activations, and so the amplification, small.
         model.eval()
-        one, two = random_batch(objects=0, seed=1), random_batch(objects=0, seed=2)
+        one, two = (random_batch(objects=0, seed=seed, brightness=2e-3) for seed in (1, 2))
         both = {k: np.concatenate([one[k], two[k]]) for k in ("im_id", "im_shape", "scale_factor", "origin_shape")}
         both["image"] = paddle.concat([one["image"], two["image"]])
-        for together, alone in zip(model(both), (*model(one), *model(two))):
-            assert len(together) == len(alone)
-            np.testing.assert_allclose(together.scores, alone.scores, atol=1e-4)
+        alone = [*model(one), *model(two)]
+        assert share_found(*alone) < 0.3, "images that look alike could change places unnoticed"
+        # Not all: rounding may turn a decision of NMS.
+        assert all(share_found(*pair) > 0.95 for pair in zip(model(both), alone, strict=True))
 
     @pytest.mark.parametrize("part", ["rpn_head.deltas.bias", "rpn_head.objectness.bias", "regress.bias"])
     def test_divergence_is_our_error_and_leaves_the_process_alive(self, model, part):

@@ -73,8 +73,10 @@ def training_truth(arrays: dict) -> list[GroundTruth]:
     return out
 
 
-def random_batch(objects: int, height: int = 96, width: int = 128, classes: int = 4, seed: int = 0) -> dict:
-    """A training batch of one random image with that many rectangular objects."""
+def random_batch(
+    objects: int, height: int = 96, width: int = 128, classes: int = 4, seed: int = 0, brightness: float = 1.0
+) -> dict:
+    """A training batch of one random image with that many rectangular objects; its pixels' deviation is `brightness`."""
     rng = np.random.default_rng(seed)
     size = rng.uniform(8, 40, (objects, 2))
     corner = rng.uniform(0, 1, (objects, 2)) * (np.array([width, height]) - size)
@@ -85,7 +87,7 @@ def random_batch(objects: int, height: int = 96, width: int = 128, classes: int 
         bitmap[y1:y2, x1:x2] = 1
         masks.append(Rle.from_bitmap(bitmap))
     return {
-        "image": paddle.to_tensor(rng.standard_normal((1, 3, height, width)).astype(np.float32)),
+        "image": paddle.to_tensor((brightness * rng.standard_normal((1, 3, height, width))).astype(np.float32)),
         "im_id": np.array([7]),
         "im_shape": np.array([[height, width]], np.float32),
         "scale_factor": np.ones((1, 2), np.float32),

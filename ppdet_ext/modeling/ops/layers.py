@@ -11,10 +11,11 @@ _EPSILON = 1e-5
 
 
 def add_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
-    """x (n, C, H, W) + bias (C), exactly.
+    """x (n, C, H, W) + bias (C).
 
     On a CPU Paddle's broadcasting addition takes twenty times as long as its batch norm, for more than one image; so the bias
-    goes in as the shift of a batch norm with mean 0, variance 1 and scale 1.
+    goes in as the shift of a batch norm with mean 0, variance 1 and scale 1. That is exact where the CPU's estimate of 1/√1 is
+    1 (AMD's); on Intel's x is scaled by 1 + 2⁻²³, its last bit.
     """
     if x.shape[0] == 1 or not x.place.is_cpu_place():
         return x + bias.reshape([1, -1, 1, 1])
