@@ -12,7 +12,7 @@ from ppdet_ext.modeling.detection.assignment import RoISample
 from ppdet_ext.modeling.detection.box_head import BoxHead
 from ppdet_ext.modeling.detection.ground_truth import GroundTruth
 from ppdet_ext.modeling.ops.boxes import decode, encode, multiclass_nms, nms
-from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
+from ppdet_ext.modeling.ops.loss_functions import smooth_l1
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 

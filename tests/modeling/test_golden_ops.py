@@ -12,8 +12,8 @@ from ppdet_ext.modeling.detection.mask_targets import mask_targets
 from ppdet_ext.modeling.detection.semantic_head import FusedSemanticHead
 from ppdet_ext.modeling.ops.boxes import decode, encode, multiclass_nms, nms
 from ppdet_ext.modeling.ops.layers import add_bias
+from ppdet_ext.modeling.ops.loss_functions import smooth_l1
 from ppdet_ext.modeling.ops.roi_align import Pyramid
-from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
 
 STDS = [(1, 1, 1, 1), (0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067)]
 

@@ -1,7 +1,7 @@
 """Two processes over gloo: together they learn what one rank with both batches learns, whatever is in their images.
 
-Measured: losses agree to 4e-7 and gradients to 2e-6 of their largest entry (float32, AMD and Intel); where each rank takes means
-over its own samples, to 0.24 and 0.69.
+Measured on AMD and Intel: losses agree to 4e-7, gradients to 2e-6 of their largest entry (float32). With the means of each rank
+over its own samples it would be 0.24 and 0.69.
 """
 
 import numpy as np

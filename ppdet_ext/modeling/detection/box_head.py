@@ -6,8 +6,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.modeling.ops.boxes import decode, encode
-from ppdet_ext.modeling.ops.layers import linear, zero_loss
-from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
+from ppdet_ext.modeling.ops.layers import linear
+from ppdet_ext.modeling.ops.loss_functions import cross_entropy, smooth_l1, zero_loss
 
 from .assignment import RoISample
 from .ground_truth import GroundTruth
@@ -75,7 +75,7 @@ class BoxHead(nn.Layer):
         if sum(counts):
             background = [np.full(n - len(own), self.num_classes, np.int64) for n, own in zip(counts, labels)]
             every = np.concatenate([part for pair in zip(labels, background) for part in pair])
-            loss_cls = F.cross_entropy(cls, paddle.to_tensor(every), reduction="sum") / total
+            loss_cls = cross_entropy(cls, paddle.to_tensor(every)).sum() / total
         else:
             loss_cls = zero_loss(self)
         if len(positive) == 0:

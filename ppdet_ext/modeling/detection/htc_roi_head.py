@@ -7,7 +7,7 @@ from paddle import nn
 from ppdet.core.workspace import create, register
 
 from ppdet_ext.modeling.ops.boxes import select_objects
-from ppdet_ext.modeling.ops.layers import zero_loss
+from ppdet_ext.modeling.ops.loss_functions import zero_loss
 from ppdet_ext.modeling.ops.roi_align import Pyramid
 from ppdet_ext.structures import TestSettings
 

@@ -9,7 +9,7 @@ from ppdet.core.workspace import register
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.boxes import decode, encode, nms
 from ppdet_ext.modeling.ops.layers import conv
-from ppdet_ext.modeling.ops.smooth_l1 import smooth_l1
+from ppdet_ext.modeling.ops.loss_functions import smooth_l1
 from ppdet_ext.structures import ProposalSettings
 
 from .anchors import AnchorGrid

@@ -6,6 +6,7 @@ from paddle import nn
 from ppdet.core.workspace import register
 
 from ppdet_ext.modeling.ops.layers import conv
+from ppdet_ext.modeling.ops.loss_functions import cross_entropy
 
 IGNORE = 255
 
@@ -80,5 +81,5 @@ class FusedSemanticHead(nn.Layer):
             target: (B, h·stride, w·stride) integer labels, 255 = ignore; every stride-th pixel is taken.
         """
         target = target[:, :: self.stride, :: self.stride].astype("int64")
-        loss = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none", axis=1)
+        loss = cross_entropy(logits, target, axis=1, ignore_index=IGNORE)
         return loss.mean() * self.loss_weight

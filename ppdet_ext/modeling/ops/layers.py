@@ -1,4 +1,4 @@
-"""Layers of the heads with the reference's initialisation, and the zero loss of a head that saw nothing."""
+"""Layers of the heads with the reference's initialisation."""
 
 import paddle
 import paddle.nn.functional as F
@@ -72,11 +72,6 @@ def linear(inputs: int, outputs: int, std: float | None = None) -> nn.Linear:
     """Fully connected layer; Xavier-uniform weights, or normal with `std`."""
     weight = XavierUniform() if std is None else Normal(0.0, std)
     return nn.Linear(inputs, outputs, weight_attr=_attr(weight), bias_attr=_attr(Constant(0.0)))
-
-
-def zero_loss(*layers: nn.Layer) -> paddle.Tensor:
-    """A loss of 0 that reaches every parameter, so that ranks without a positive sample still agree on the graph."""
-    return sum((p.sum() * 0.0 for layer in layers for p in layer.parameters()), paddle.zeros([]))
 
 
 def _attr(initializer: paddle.nn.initializer.Initializer) -> paddle.ParamAttr:
