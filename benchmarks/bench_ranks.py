@@ -48,7 +48,7 @@ def train(config: str, ranks: int, threads: int, steps: int, batch: int, folder:
 STEPS = """
 import sys
 sys.path.insert(0, {root!r})
-from ppdet_ext.commands import cli
+from ppdet_ext.commands import cli, flags
 from ppdet_ext.training.hooks import Hook
 from ppdet_ext.training.train import train
 
@@ -58,7 +58,7 @@ class Steps(Hook):
         if trainer.iteration + 1 == {steps}:
             sys.exit(0)
 
-train(cli.config_of(cli.train_parser().parse_args()), hooks=[Steps()])
+train(cli.config_of(flags.train_parser().parse_args()), hooks=[Steps()])
 """
 
 

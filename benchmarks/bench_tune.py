@@ -26,9 +26,10 @@ from tuning_cases import Drawn, names_of
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import quantised, restored
 from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.tuning.options import Limits
 from ppdet_ext.tuning.pipeline import pipeline_value
 from ppdet_ext.tuning.report import format_ladder
-from ppdet_ext.tuning.search import Limits, Search
+from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 

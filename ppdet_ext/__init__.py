@@ -6,6 +6,8 @@ ppdet.
 
 from . import environment
 
+__version__ = "0.1.0"
+
 environment.tune_environment()
 environment.keep_freed_memory()
 environment.quiet_imports()

@@ -1,9 +1,13 @@
-"""Settings of threads, matrix library and malloc that must stand before paddle is imported."""
+"""Where shipped files lie; settings of threads, matrix library and malloc that must stand before paddle is imported."""
 
 import ctypes
 import os
 import warnings
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+# The folder of `configs`: a checkout's root, or, installed without one, the package.
+ROOT = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
 
 
 def cpu_facts() -> dict[str, str]:

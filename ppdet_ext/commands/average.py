@@ -24,21 +24,9 @@ from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
 from ppdet_ext.weights.load import SUFFIX, find_weights, read_weights
 
-from .cli import base_parser
+from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
-
-
-def average_parser() -> argparse.ArgumentParser:
-    """Flags of tools/average.py."""
-    parser = base_parser("average.py", "Average the weights of several checkpoints of one model.")
-    # After -o they would be taken for values of it.
-    text = "number of an epoch of this configuration's run, folder of a checkpoint, or path of weights; two or more, before -o"
-    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=text)
-    parser.add_argument("--output", metavar="FILE", help=".pdparams to write (default: averaged.pdparams in the run's folder)")
-    text = "compute the statistics of a batch norm that trains anew over N batches of TrainDataset"
-    parser.add_argument("--update_bn", type=int, default=0, metavar="N", help=text)
-    return parser
 
 
 def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | None = None, update_bn: int = 0) -> Path:
@@ -160,3 +148,8 @@ def _with_new_statistics(cfg: Config, model: paddle.nn.Layer, values: dict[str, 
     update_statistics(model, track(islice(loader, count), images, "Batch norm", lambda batch: len(batch["names"])), cfg.seed)
     loader.close()
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def run(args: argparse.Namespace) -> Path:
+    """`average_checkpoints` with the flags of `average_parser`."""
+    return average_checkpoints(config_of(args), args.checkpoints, args.output, args.update_bn)

@@ -23,24 +23,10 @@ from ppdet_ext.weights.mmdet.arrays import read_planned, state_dict_in_mmdet
 from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan
 from ppdet_ext.weights.mmdet.table import format_plan
 
-from .cli import base_parser
+from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
 OTHER_COUNT = "Set num_classes to the file's, or add --num-classes-from-config to leave out what depends on it."
-
-
-def convert_parser() -> argparse.ArgumentParser:
-    """Flags of tools/convert_mmdet.py."""
-    parser = base_parser("convert_mmdet.py", "Convert weights of mmdetection 2 or 3 into .pdparams, or back.")
-    parser.add_argument("source", metavar="SRC", help=".pth or .safetensors; with --to-mmdet .pdparams")
-    parser.add_argument("output", metavar="OUT", help="file to write: .pdparams; with --to-mmdet .pth or .safetensors")
-    parser.add_argument(
-        "--num-classes-from-config",
-        action="store_true",
-        help="where the file has another number of classes, leave out the tensors that depend on it",
-    )
-    parser.add_argument("--to-mmdet", action="store_true", help="convert our weights into mmdetection's")
-    return parser
 
 
 def model_shapes(cfg: Config) -> dict[str, list[int]]:
@@ -115,3 +101,11 @@ def _write(suffix: str, path: Path, meta: dict[str, Any], tensors: dict[str, np.
     else:
         # Not save_file: what it writes only its owner may read.
         path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"format": "pt"}))
+
+
+def run(args: argparse.Namespace) -> Plan | int:
+    """`convert` or `convert_back` with the flags of `convert_mmdet_parser`."""
+    cfg = config_of(args)
+    if args.to_mmdet:
+        return convert_back(cfg, args.source, args.output)
+    return convert(cfg, args.source, args.output, args.num_classes_from_config)

@@ -1,5 +1,6 @@
 """Evaluating weights from a configuration."""
 
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -14,6 +15,8 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import inference_loader
 from ppdet_ext.inference.predictor import prepare
+
+from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
 RESULTS_FILE = "eval.json"
@@ -59,3 +62,13 @@ def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> 
             logger.info("Per class:\n%s", format_classwise(metric.classwise()))
     record = {"weights": weights, "images": outcome.images, "seconds": outcome.seconds, **outcome.numbers}
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
+
+
+def run(args: argparse.Namespace) -> Evaluation:
+    """`evaluate` with the flags of `eval_parser`."""
+    return evaluate(
+        config_of(args),
+        classwise=args.classwise,
+        output_eval=args.output_eval,
+        save_prediction_only=args.save_prediction_only,
+    )

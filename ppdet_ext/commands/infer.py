@@ -1,5 +1,6 @@
 """Predicting images without annotations: pictures and result files."""
 
+import argparse
 import json
 import logging
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.structures import Detections
+
+from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
@@ -112,3 +115,14 @@ def _write_picture(path: Path, picture: Any) -> None:
         raise UserError(f"The picture of {path.name} cannot be encoded as {suffix}.")
     target = path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
     write_atomic(target, lambda aside: aside.write_bytes(data.tobytes()), "--output_dir")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`infer` with the flags of `infer_parser`."""
+    return infer(
+        config_of(args),
+        images=args.infer_img or args.infer_dir,
+        output_dir=args.output_dir,
+        draw_threshold=args.draw_threshold,
+        save_results=args.save_results,
+    )

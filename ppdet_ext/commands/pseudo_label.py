@@ -20,10 +20,10 @@ from ppdet_ext.inference.predictor import Predictor
 from ppdet_ext.postprocess import per_class
 from ppdet_ext.structures import Detections, Rle
 
-from .cli import add_image_flags, add_postprocess_flag, base_parser
+from .cli import config_of
+from .flags import DEFAULT_SCORE
 
 logger = logging.getLogger("ppdet_ext.engine")
-DEFAULT_SCORE = 0.8
 STEEL, FASHION = ("ImageId", "ClassId", "EncodedPixels"), ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")
 
 
@@ -40,30 +40,6 @@ class Labels:
     labels: np.ndarray
     masks: list[Rle]
     doubtful: bool
-
-
-def pseudo_label_parser() -> argparse.ArgumentParser:
-    """Flags of tools/pseudo_label.py."""
-    parser = base_parser("pseudo_label.py", "Write confident predictions on unlabelled images as annotations to train on.")
-    add_image_flags(parser)
-    parser.add_argument("--output", default="output/pseudo_labels.csv", metavar="CSV", help="file to write (%(default)s)")
-    parser.add_argument(
-        "--score",
-        nargs="+",
-        default=[],
-        metavar="[CLASS=]SCORE",
-        help=f"lowest score that is confident ({DEFAULT_SCORE}), of all or of single classes: 0.8, or pits=0.7 default=0.9",
-    )
-    parser.add_argument("--min_area", type=int, default=0, metavar="PIXELS", help="leave out smaller objects (%(default)s)")
-    parser.add_argument(
-        "--reject_from",
-        type=float,
-        metavar="SCORE",
-        help="leave out images with an object that scores this or more, but less than is confident (default: keep them)",
-    )
-    parser.add_argument("--keep_empty", action="store_true", help="list images without any confident object as having none")
-    add_postprocess_flag(parser)
-    return parser
 
 
 def parse_scores(texts: Sequence[str]) -> dict[str, float]:
@@ -266,3 +242,16 @@ def _report(
             f"({100 * sum(own) / max(objects, 1):.1f} %) in {images} images ({100 * images / max(len(taken), 1):.1f} %)"
         )
     return "\n".join(lines)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`pseudo_label` with the flags of `pseudo_label_parser`."""
+    return pseudo_label(
+        config_of(args),
+        images=args.infer_img or args.infer_dir,
+        output=args.output,
+        scores=parse_scores(args.score),
+        min_area=args.min_area,
+        reject_from=args.reject_from,
+        keep_empty=args.keep_empty,
+    )

@@ -26,48 +26,14 @@ from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Record
 
-from .cli import base_parser
+from .cli import config_of
+from .flags import FOLDS, is_holdout
 
 logger = logging.getLogger("ppdet_ext.engine")
 # What a data set is asked for where all of its images are wanted.
 _WHOLE = {"split": None, "fold": None, "part": "all", "allow_empty": True, "empty_ratio": -1.0}
 _NAMED = 3
-FOLDS = 5
 SEEDS = 2**32  # of numpy's RandomState, which deals out
-
-
-def split_parser() -> argparse.ArgumentParser:
-    """Flags of tools/split.py."""
-    parser = base_parser("split.py", "Deal the images of TrainDataset out to folds, or to training and validation.")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--folds", type=int, metavar="N", help="number of folds (5, unless --holdout is given)")
-    how.add_argument(
-        "--holdout", type=_number_or_share, metavar="IMAGES", help="images for validation: a number, or a share such as 0.1"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="another one gives other folds (%(default)s)")
-    parser.add_argument(
-        "--no-duplicates",
-        action="store_false",
-        dest="duplicates",
-        help="do not look for duplicate images, which stay together (looking decodes every image)",
-    )
-    parser.add_argument("--output", metavar="CSV", help="file to write (default: split.csv in the data set's folder)")
-    parser.add_argument("--force", action="store_true", help="replace the file if it holds another split")
-    return parser
-
-
-def _number_or_share(text: str) -> int | float:
-    try:
-        value = int(text) if text.isdigit() else float(text)
-    except ValueError:
-        value = -1
-    if not _is_holdout(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor a share between 0 and 1")
-    return value
-
-
-def _is_holdout(value: float) -> bool:
-    return value > 0 and (isinstance(value, int) or value < 1)
 
 
 def make_split(
@@ -128,7 +94,7 @@ def _check(folds: int | None, holdout: int | float | None, seed: int) -> None:
     """UserError for values that are impossible with any data set."""
     if folds is not None and folds < 2:
         raise UserError(f"--folds is {folds}; at least 2 are needed.")
-    if holdout is not None and not _is_holdout(holdout):
+    if holdout is not None and not is_holdout(holdout):
         raise UserError(f"--holdout is {holdout}; expected a number of images, or a share between 0 and 1.")
     if not 0 <= seed < SEEDS:
         raise UserError(f"--seed is {seed}; expected a whole number from 0 to {SEEDS - 1}.")
@@ -222,3 +188,16 @@ def _value(name: str) -> str:
     except UserError:
         plain = False
     return name if plain else json.dumps(name)
+
+
+def run(args: argparse.Namespace) -> Path:
+    """`make_split` with the flags of `split_parser`."""
+    return make_split(
+        config_of(args),
+        folds=args.folds,
+        holdout=args.holdout,
+        seed=args.seed,
+        duplicates=args.duplicates,
+        output=args.output,
+        force=args.force,
+    )

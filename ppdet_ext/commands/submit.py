@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext import distributed
-from ppdet_ext.config.files import ROOT, nearest, read_tree
+from ppdet_ext.config.files import nearest, read_tree
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder
 from ppdet_ext.data.images.decode import check_end
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
@@ -25,45 +25,15 @@ from ppdet_ext.submission import Format, ImageResult, Instance, Journal, images_
 from ppdet_ext.submission.header import header_of, sources_of
 from ppdet_ext.submission.write import write_submission
 
-from .cli import add_image_flags, add_postprocess_flag, base_parser
+from .cli import config_of
+from .flags import FORMATS, STYLES, known_formats
 from .infer import IMAGES_FILE, MASK_FILE
 
-FORMATS = ROOT / "configs" / "submissions"
-# The names these formats had before there were templates.
-STYLES = {"imageid_classid": "severstal_stage1", "classid": "severstal_stage2"}
 # Where nothing is asked for.
 DEFAULT_FORMATS: dict[type, str] = {FashionDataSet: "imaterialist_2019"}
 DEFAULT_FORMAT = "severstal_stage1"
 PROGRESS = ".progress"
 logger = logging.getLogger("ppdet_ext.engine")
-
-
-def submit_parser() -> argparse.ArgumentParser:
-    """Flags of tools/submit.py."""
-    parser = base_parser("submit.py", "Write a submission: predict a test folder, or take results of infer.py --save_results.")
-    add_image_flags(parser)
-    parser.add_argument("--results", metavar="DIR", help="folder with mask.json and images.json of infer.py --save_results")
-    parser.add_argument("--output", default="output/submission.csv", metavar="CSV", help="file to write (%(default)s)")
-    parser.add_argument(
-        "--draw_threshold",
-        type=float,
-        metavar="SCORE",
-        help="lowest score that counts (0.5; 0 where there are PostProcess steps)",
-    )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--format", metavar="NAME", help=f"{', '.join(known_formats())}, or a template's file (default: by the data set)"
-    )
-    which.add_argument(
-        "--style", choices=tuple(STYLES), help=f"other names of {' and '.join(STYLES.values())}: the contest's stage 1 or 2"
-    )
-    add_postprocess_flag(parser)
-    return parser
-
-
-def known_formats() -> list[str]:
-    """Names of the templates in configs/submissions."""
-    return sorted(path.stem for path in FORMATS.glob("*.yml"))
 
 
 def find_format(name: str | Path) -> Format:
@@ -230,3 +200,20 @@ def _demand_all(journal: Journal, names: Sequence[str]) -> None:
             f"{journal.folder} has no predictions of {len(missing)} of {len(names)} images ({', '.join(missing[:5])}). "
             "All ranks must reach this folder and read the same data set."
         )
+
+
+def run(args: argparse.Namespace) -> int:
+    """`submit` with the flags of `submit_parser`."""
+    return submit(
+        config_of(args),
+        results=args.results,
+        images=args.infer_img or args.infer_dir,
+        output=args.output,
+        threshold=args.draw_threshold,
+        form=args.format or STYLES.get(args.style),
+    )
+
+
+def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:
+    """What to do after an interruption."""
+    return "The same command goes on after the images that are done."

@@ -3,11 +3,9 @@
 import argparse
 import functools
 import logging
-import math
 import shlex
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,85 +27,17 @@ from ppdet_ext.host.build import architecture_of
 from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.structures import Candidates, Record, TestSettings
+from ppdet_ext.tuning.options import Limits, Predicting, Searching
 from ppdet_ext.tuning.plot import draw_score_curves
 from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
 from ppdet_ext.tuning.scorer import Scorer
-from ppdet_ext.tuning.search import Limits
 from ppdet_ext.tuning.setting import Thresholds, from_steps
 from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
 
-from .cli import add_postprocess_flag, base_parser
+from .cli import config_of
+from .flags import TUNED_FILE
 
-TUNED_FILE = "tuned.yml"
 logger = logging.getLogger("ppdet_ext.engine")
-
-
-@dataclass(frozen=True)
-class Searching:
-    """Options of the search: see `Limits` and `tune_candidates`."""
-
-    folds: int = 5
-    min_instances: int = Limits.min_instances
-    min_gain: float = Limits.min_gain
-    keep_per_class: bool = False
-
-    def check(self) -> None:
-        """UserError for values that are impossible."""
-        if self.folds < 0 or self.folds == 1:
-            raise UserError(f"--folds is {self.folds}; at least 2 are needed for the cross-fold check, and 0 goes without it.")
-        if self.min_instances < 0:
-            raise UserError(f"--min_instances is {self.min_instances}; it cannot be negative.")
-        if not 0 <= self.min_gain < math.inf:
-            raise UserError(f"--min_gain is {self.min_gain:g}; expected a number of 0 or more, such as {Limits.min_gain}.")
-
-
-@dataclass(frozen=True)
-class Predicting:
-    """Thresholds that candidates are predicted with; what they leave out, no search finds. None: as configured."""
-
-    score_threshold: float = 0.01
-    nms_iou: float = 0.65
-    max_detections: int | None = None
-
-    def applied_to(self, configured: TestSettings) -> TestSettings:
-        """The configured settings with these thresholds."""
-        most = self.max_detections or configured.max_detections
-        return replace(configured, score_threshold=self.score_threshold, nms_iou=self.nms_iou, max_detections=most)
-
-    def check(self) -> None:
-        """UserError for values that are no thresholds."""
-        if not 0 <= self.score_threshold < 1:
-            raise UserError(f"--score_threshold is {self.score_threshold:g}; it lies between 0 and 1.")
-        if not 0 < self.nms_iou <= 1:
-            raise UserError(f"--nms_iou is {self.nms_iou:g}; it lies above 0, at most at 1.")
-        if self.max_detections is not None and self.max_detections < 1:
-            raise UserError(f"--max_detections is {self.max_detections}; at least 1 is needed.")
-
-
-def tune_parser() -> argparse.ArgumentParser:
-    """Flags of tools/tune.py."""
-    parser = base_parser("tune.py", "Search score, NMS, mask and area thresholds on EvalDataset, for all classes and for each.")
-    # A list of one, as `config_of` takes it.
-    parser.add_argument("--metric", nargs=1, metavar="NAME", help="metric to raise (default: the configuration's)")
-    parser.add_argument("--output", metavar="FILE", help=f"YAML to write (default: {TUNED_FILE} in the run's folder)")
-    add_postprocess_flag(parser)
-    predicting = Predicting()
-    parser.add_argument("--score_threshold", type=float, default=predicting.score_threshold, metavar="SCORE",
-                        help="lowest score of a candidate (%(default)s)")  # fmt: skip
-    parser.add_argument("--nms_iou", type=float, default=predicting.nms_iou, metavar="IOU",
-                        help="overlap above which candidates are not kept (%(default)s)")  # fmt: skip
-    parser.add_argument("--max_detections", type=int, metavar="N", help="candidates of an image (default: the configuration's)")
-    parser.add_argument(
-        "--folds", type=int, default=Searching.folds, metavar="N", help="of the cross-fold check; 0: none (%(default)s)"
-    )
-    parser.add_argument("--min_instances", type=int, default=Searching.min_instances, metavar="N",
-                        help="annotated objects that a class needs for thresholds of its own (%(default)s)")  # fmt: skip
-    parser.add_argument("--min_gain", type=float, default=Searching.min_gain, metavar="GAIN",
-                        help="of the metric, that a class's own threshold must bring (%(default)s)")  # fmt: skip
-    parser.add_argument("--keep_per_class", action="store_true",
-                        help="write thresholds of single classes though the cross-fold check speaks against them")  # fmt: skip
-    parser.add_argument("--plot", metavar="PNG", help="draw the metric over each class's score threshold")
-    return parser
 
 
 def tune(
@@ -140,7 +70,7 @@ def tune(
     outcome: Tuned | None = None
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
-        settings = predicting.applied_to(settings_of(cfg))
+        settings = _with_thresholds(settings_of(cfg), predicting)
         problem = _problem(cfg, settings, make_metric)
 
         def search() -> None:
@@ -152,6 +82,12 @@ def tune(
 
         on_rank_0(search, "searching thresholds")
     return outcome
+
+
+def _with_thresholds(configured: TestSettings, predicting: Predicting) -> TestSettings:
+    """The configured settings with the thresholds that candidates are predicted with."""
+    most = predicting.max_detections or configured.max_detections
+    return replace(configured, score_threshold=predicting.score_threshold, nms_iou=predicting.nms_iou, max_detections=most)
 
 
 def _check_files(target: Path, plot: str | Path | None) -> None:
@@ -265,13 +201,13 @@ def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, limits: 
     write_atomic(path, write, "--plot")
 
 
-def run(args: argparse.Namespace, cfg: Config, argv: Sequence[str] | None) -> Tuned | None:
+def run(args: argparse.Namespace) -> Tuned | None:
     """`tune` with the flags of `tune_parser`."""
     return tune(
-        cfg,
+        config_of(args),
         output=args.output,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
         searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),
         plot=args.plot,
-        command=sys.argv[1:] if argv is None else argv,
+        command=args.words,
     )

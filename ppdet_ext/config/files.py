@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
+from ppdet_ext.environment import ROOT
 from ppdet_ext.errors import UserError
 
 from .nodes import NodeCheck
 from .parse import Tagged, host_tags, nearest, parse
 
 __all__ = ["ROOT", "Tagged", "apply_override", "dump_tree", "find_config", "host_tags", "merge", "nearest", "read_tree"]
-ROOT = Path(__file__).resolve().parents[2]
 BASE_KEY = "_BASE_"
 MAX_BYTES = 1 << 18
 MAX_FILES = 100

@@ -9,8 +9,9 @@ from ppdet_ext.data.splits.selection import fold_of
 from ppdet_ext.distributed.forked import forked
 from ppdet_ext.structures import Record
 
+from .options import Limits
 from .scorer import Scorer
-from .search import Limits, Search
+from .search import Search
 from .setting import Setting
 
 

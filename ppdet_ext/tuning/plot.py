@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .options import Limits
 from .scorer import Scorer
-from .search import COARSE, Limits
+from .search import COARSE
 from .setting import Setting
 
 COLUMNS = 4

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from .options import Limits
 from .scorer import Scorer
 from .setting import Setting
 
@@ -32,27 +32,6 @@ class Rung(NamedTuple):
     title: str
     setting: Setting
     value: float
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the search may do.
-
-    score: lowest of the stored candidates; lower thresholds change nothing.
-    nms_iou: that the candidates were predicted with; higher ones change nothing.
-    min_instances: annotated objects that a class needs to get thresholds of its own.
-    min_gain: of the metric, that a class's own threshold must bring.
-    """
-
-    score: float = 0.0
-    nms_iou: float = 1.0
-    min_instances: int = 10
-    min_gain: float = 1e-4
-
-    def allows(self, field: str, value: float) -> bool:
-        bounds = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.2, 0.8), "area": (0, 1e9)}
-        low, high = bounds[field]
-        return low <= value <= high
 
 
 class Search:

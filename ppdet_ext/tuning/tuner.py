@@ -14,9 +14,10 @@ from ppdet_ext.structures import Record
 from ppdet_ext.structures.candidates import Candidates
 
 from .cross_validation import CrossValidation, assign_folds, cross_validate
+from .options import Limits
 from .pipeline import pipeline_value
 from .scorer import Scorer
-from .search import Limits, Rung, Search
+from .search import Rung, Search
 from .setting import Setting, moved_steps
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise

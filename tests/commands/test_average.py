@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppdet_ext.commands.average import average_parser
+from ppdet_ext.commands.flags import average_parser
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from tests.commands.conftest import ROOT
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ppdet_ext.commands.convert_mmdet import convert_parser
+from ppdet_ext.commands.flags import convert_mmdet_parser
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
@@ -43,7 +43,7 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 def test_flags_are_frozen() -> None:
     """A new flag is a promise for ever; settings belong into the configuration (-o)."""
-    actions = [action for action in convert_parser()._actions if action.dest != "help"]
+    actions = [action for action in convert_mmdet_parser()._actions if action.dest != "help"]
     assert {"/".join(action.option_strings): action.default for action in actions} == FLAGS
     assert [action.dest for action in actions if not action.option_strings] == ["source", "output"]
 

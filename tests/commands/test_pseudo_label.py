@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_ext.commands.pseudo_label import pseudo_label_parser
+from ppdet_ext.commands.flags import pseudo_label_parser
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.structures import Rle
 from tests.commands.conftest import ROOT

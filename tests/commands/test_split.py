@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ppdet_ext.commands.split import _options, make_split, split_parser
+from ppdet_ext.commands.flags import split_parser
+from ppdet_ext.commands.split import _options, make_split
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.synthetic import SampleSpec, write_sample_set

@@ -16,6 +16,7 @@ import paddle
 import pytest
 
 from ppdet_ext.commands import submit
+from ppdet_ext.commands.flags import submit_parser
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder, SteelDataSet
 from ppdet_ext.host.build import build_model
@@ -48,7 +49,7 @@ FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": N
 
 
 def test_flags_are_frozen() -> None:
-    found = {"/".join(action.option_strings): action.default for action in submit.submit_parser()._actions}
+    found = {"/".join(action.option_strings): action.default for action in submit_parser()._actions}
     assert {flag: default for flag, default in found.items() if "help" not in flag} == FLAGS
 
 

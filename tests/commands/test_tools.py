@@ -13,7 +13,8 @@ import numpy as np
 import paddle
 import pytest
 
-from ppdet_ext.commands import cli
+from ppdet_ext.commands import flags
+from ppdet_ext.commands.train import resume_command
 from ppdet_ext.training.hooks import LogLine
 
 FLAGS = {
@@ -29,7 +30,7 @@ FLAGS = {
 @pytest.mark.parametrize("tool", FLAGS)
 def test_flags_are_frozen(tool: str) -> None:
     """A new flag is a promise for ever; settings belong into the configuration (-o)."""
-    parser: argparse.ArgumentParser = getattr(cli, f"{tool}_parser")()
+    parser: argparse.ArgumentParser = getattr(flags, f"{tool}_parser")()
     found = {"/".join(action.option_strings): action.default for action in parser._actions if action.dest != "help"}
     assert found == FLAGS[tool]
 
@@ -163,7 +164,7 @@ def test_infer_one_image_under_its_own_name(trained: Path, config: str, workspac
     (["--resume=auto", "-o", "a=1"], "python tools/train.py -r auto -o a=1"),
 ])  # fmt: skip
 def test_resume_command(given: list[str], expected: str) -> None:
-    assert cli.resume_command("tools/train.py", given) == expected
+    assert resume_command("tools/train.py", given) == expected
 
 
 def test_sample_is_made_once_and_other_data_is_left_alone(config: str, tools, tmp_path: Path, capfd) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ppdet_ext.commands import cli
+from ppdet_ext.commands import cli, flags
 from ppdet_ext.config.load import load_config
 from ppdet_ext.config.types import annotations_of, expected
 from ppdet_ext.data.loading.build import load_dataset
@@ -69,9 +69,9 @@ def test_training_on_the_evaluated_fold_is_refused() -> None:
 
 def test_only_training_refuses_other_folds() -> None:
     words = ["-c", CONFIG, "-o", *folds("fold: 0, part: train", "fold: 0, part: val"), "EvalDataset.split=mine.csv"]
-    assert cli.config_of(cli.eval_parser().parse_args(words)).EvalDataset.split == "mine.csv"
+    assert cli.config_of(flags.eval_parser().parse_args(words)).EvalDataset.split == "mine.csv"
     with pytest.raises(UserError, match=r"EvalDataset\.split is mine\.csv, but TrainDataset.split is None"):
-        cli.config_of(cli.train_parser().parse_args(words))
+        cli.config_of(flags.train_parser().parse_args(words))
 
 
 @pytest.mark.parametrize(("train", "evaluation"), [

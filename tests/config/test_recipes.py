@@ -6,26 +6,15 @@ import shlex
 import numpy as np
 import pytest
 
-from ppdet_ext.commands import cli
-from ppdet_ext.commands.average import average_parser
+from ppdet_ext.commands import cli, flags
 from ppdet_ext.commands.convert_mmdet import model_shapes
-from ppdet_ext.commands.split import split_parser
-from ppdet_ext.commands.submit import submit_parser
-from ppdet_ext.commands.tune import tune_parser
 from ppdet_ext.config.files import ROOT
 from ppdet_ext.config.load import load_config
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.weights.mmdet.plan import make_plan
 from tests.weights.mmdet.reference_shapes import R50, X101_DCN, reference_shapes
 
-PARSERS = {
-    "average": average_parser,
-    "eval": cli.eval_parser,
-    "split": split_parser,
-    "submit": submit_parser,
-    "train": cli.train_parser,
-    "tune": tune_parser,
-}
+PARSERS = {name: getattr(flags, f"{name}_parser") for name in ("average", "eval", "split", "submit", "train", "tune")}
 WINNER = "configs/postprocess/fashion_winner.yml"
 LARGE = ("fashion", "fashion_third_place", "steel_x101")
 

@@ -11,7 +11,7 @@ import pytest
 from paddle.autograd import PyLayer
 
 from ppdet_ext.checkpoint import newest_checkpoint
-from ppdet_ext.commands import cli
+from ppdet_ext.commands import train
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.interrupt import Interrupted, Stop
 from ppdet_ext.training.hooks import Hook
@@ -169,25 +169,25 @@ def test_a_second_signal_ends_the_process_at_once_but_not_the_launchers_echo(num
      "Saved: out/x/3. Go on from there with: python tools/train.py -r out/x/3 --eval"),
 ])  # fmt: skip
 def test_how_to_go_on(error: KeyboardInterrupt, expected: str) -> None:
-    assert cli.how_to_go_on("tools/train.py", ["-r", "auto", "--eval"], error) == expected
+    assert train.how_to_go_on("tools/train.py", ["-r", "auto", "--eval"], error) == expected
 
 
 def test_how_to_go_on_names_the_python_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["../tools/train.py", "--eval"])
     monkeypatch.setattr(sys, "orig_argv", ["python3.11", "-u", "../tools/train.py", "--eval"])
-    assert cli.resume_command("tools/train.py", ["--eval"]) == "python3.11 -u ../tools/train.py -r auto --eval"
+    assert train.resume_command("tools/train.py", ["--eval"]) == "python3.11 -u ../tools/train.py -r auto --eval"
 
 
 def test_how_to_go_on_under_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
     error = Interrupted(15, Path("out/x/3"), "auto")
     expected = "Saved: out/x/3. Go on from there with: the same launch, with -r auto after tools/train.py"
-    assert cli.how_to_go_on("tools/train.py", ["--eval"], error) == expected
+    assert train.how_to_go_on("tools/train.py", ["--eval"], error) == expected
 
 
 @pytest.mark.parametrize("words", ["-r auto", "-rauto", "--resume=auto", "--resume auto", "-r x --allow_change seed config"])
 def test_the_command_to_go_on_has_no_other_r_and_allows_no_changes_again(words: str) -> None:
-    command = cli.resume_command("tools/train.py", [*words.split(), "--eval", "-o", "epoch=3", "a=-1"])
+    command = train.resume_command("tools/train.py", [*words.split(), "--eval", "-o", "epoch=3", "a=-1"])
     assert command == "python tools/train.py -r auto --eval -o epoch=3 a=-1"
 
 

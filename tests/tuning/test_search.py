@@ -12,7 +12,8 @@ from ppdet_ext.inference.candidate_file import quantised
 from ppdet_ext.structures import Record, Rle
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.cross_validation import assign_folds, cross_validate
-from ppdet_ext.tuning.search import Limits, Search
+from ppdet_ext.tuning.options import Limits
+from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 

@@ -14,9 +14,9 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import load, quantised, restored, save
 from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.tuning.options import Limits
 from ppdet_ext.tuning.pipeline import pipeline_value
 from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
-from ppdet_ext.tuning.search import Limits
 from ppdet_ext.tuning.setting import Setting, Thresholds, from_steps, moved_steps
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
 

@@ -29,7 +29,7 @@ HELP = """{missing}
   Afterwards there are dataset/steel/train.csv, dataset/steel/train_images/*.jpg, dataset/steel/test_images/*.jpg;
   `dataset_dir` sets another place. More in dataset/README.md.
   To try everything without a download:
-      python -m ppdet_ext.data.sample --out dataset/steel_sample
+      python -m ppdet_ext.data.synthetic --out dataset/steel_sample
       python tools/train.py -c configs/htc/steel_sample.yml --eval"""
 
 

@@ -1,7 +1,7 @@
 """Sample sets drawn from a seed, each in the layout of the real one: steel sheets (Severstal), fashion (iMaterialist 2019).
 
-python -m ppdet_ext.data.sample --out dataset/steel_sample --images 96 --seed 0
-python -m ppdet_ext.data.sample --kind fashion --out dataset/fashion_sample --images 160 --seed 0
+python -m ppdet_ext.data.synthetic --out dataset/steel_sample --images 96 --seed 0
+python -m ppdet_ext.data.synthetic --kind fashion --out dataset/fashion_sample --images 160 --seed 0
 """
 
 from .base import part_of

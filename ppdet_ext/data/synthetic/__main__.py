@@ -13,13 +13,13 @@ from .spec import KINDS, SampleSpec, kind_of
 from .writer import write_sample_set
 
 
-def parse_flags(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def make_parser(prog: str = "python -m ppdet_ext.data.synthetic") -> argparse.ArgumentParser:
     """The flags; defaults are those of `SampleSpec`."""
 
     def per_kind(key: str) -> str:
         return ", ".join(f"{name}: {getattr(kind, key)}" for name, kind in KINDS.items())
 
-    parser = argparse.ArgumentParser(prog="python -m ppdet_ext.data.sample", description="Make a set of sample pictures.")
+    parser = argparse.ArgumentParser(prog=prog, description="Make a set of sample pictures.")
     parser.add_argument("--kind", default=SampleSpec.kind, help=f"what to draw: {', '.join(KINDS)} (%(default)s)")
     parser.add_argument("--out", required=True, help="folder to make, e.g. dataset/steel_sample")
     parser.add_argument("--images", type=int, help=f"pictures ({per_kind('images')}), a quarter held out")
@@ -27,18 +27,28 @@ def parse_flags(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--height", type=int, help=f"height ({per_kind('height')}); fashion pictures vary around it")
     parser.add_argument("--width", type=int, help=f"width ({per_kind('width')}); fashion pictures vary around it")
     parser.add_argument("--quality", type=int, default=SampleSpec.quality, help="JPEG quality (%(default)s)")
-    return parser.parse_args(argv)
+    return parser
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Make the set that the flags describe. Raises: UserError for what the user can mend."""
+    start = time.monotonic()
+    spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality, flags.kind)
+    made = write_sample_set(flags.out, spec)
+    print(f"{flags.out}: {summary(Path(flags.out), spec)}")
+    print(f"made in {time.monotonic() - start:.0f} s" if made else "already complete, nothing to do")
+
+
+def go_on(flags: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:
+    """What to do after an interruption."""
+    return "The same command goes on from here."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 after a UserError (one line), 130 if interrupted."""
-    flags = parse_flags(argv)
-    start = time.monotonic()
+    flags = make_parser().parse_args(argv)
     try:
-        spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality, flags.kind)
-        made = write_sample_set(flags.out, spec)
-        print(f"{flags.out}: {summary(Path(flags.out), spec)}")
-        print(f"made in {time.monotonic() - start:.0f} s" if made else "already complete, nothing to do")
+        run(flags)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -65,7 +65,7 @@ def test_missing_data_says_where_to_get_it(tmp_path):
             "kaggle.com/c/severstal-steel-defect-detection",
             "dataset/steel/train.csv",
             "configs/htc/steel_sample.yml",
-            "ppdet_ext.data.sample",
+            "ppdet_ext.data.synthetic",
         ):
             assert part in text
         assert text.count("\n") < 20

@@ -1,0 +1,254 @@
+"""Flags of all commands. Importing this file imports neither paddle nor ppdet, so that --help answers at once."""
+
+import argparse
+
+from ppdet_ext.environment import ROOT
+from ppdet_ext.tuning.options import Predicting, Searching
+
+PROGRAM = "ppdet-ext"
+DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
+# Kinds of `checkpoint.CHANGES`, whose room imports paddle.
+CHANGES = ("world_size", "batch_size", "dataset", "seed", "config")
+DEFAULT_SCORE = 0.8  # of pseudo-labels
+FOLDS = 5  # of a split
+FORMATS = ROOT / "configs" / "submissions"
+# The names these formats had before there were templates.
+STYLES = {"imageid_classid": "severstal_stage1", "classid": "severstal_stage2"}
+TUNED_FILE = "tuned.yml"
+
+
+def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Parser with the flags every tool has: -c, -o, --debug."""
+    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("-c", "--config", help=f"configuration file (default: {DEFAULT_CONFIG})")
+    parser.add_argument(
+        "-o",
+        "--opt",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override keys of the configuration, e.g. -o epoch=3 TrainReader.batch_size=4",
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def add_postprocess_flag(parser: argparse.ArgumentParser) -> None:
+    """--postprocess."""
+    parser.add_argument(
+        "--postprocess", metavar="FILE", help="YAML merged over the configuration: thresholds of tools/tune.py, views, steps"
+    )
+
+
+def add_image_flags(parser: argparse.ArgumentParser) -> None:
+    """--infer_img and --infer_dir."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--infer_img", metavar="FILE", help="one image")
+    source.add_argument("--infer_dir", metavar="DIR", help="all images of a folder")
+
+
+def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
+    """Flags of tools/train.py."""
+    parser = base_parser(prog, "Train a model.")
+    parser.set_defaults(training=True)
+    parser.add_argument("--eval", action="store_true", help="evaluate at each snapshot epoch, keep best_model")
+    parser.add_argument(
+        "-r",
+        "--resume",
+        metavar="WHAT",
+        help="go on from a checkpoint: 'auto' (the newest complete one of this run, if any), an epoch's number, or a path",
+    )
+    parser.add_argument(
+        "--allow_change",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=CHANGES,
+        metavar="KIND",
+        help=f"what may differ from the run that is resumed: {', '.join(CHANGES)}",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
+    parser.add_argument("--vdl_log_dir", default="vdl_log_dir/scalar", metavar="DIR", help="where (%(default)s)")
+    return parser
+
+
+def eval_parser(prog: str = "eval.py") -> argparse.ArgumentParser:
+    """Flags of tools/eval.py."""
+    parser = base_parser(prog, "Evaluate weights by COCO's AP or another metric.")
+    parser.add_argument("--classwise", action="store_true", help="show AP of each class")
+    parser.add_argument(
+        "--save_prediction_only",
+        action="store_true",
+        help="write bbox.json and mask.json, compute no metrics",
+    )
+    parser.add_argument("--output_eval", metavar="DIR", help="where results are written (default: the run's folder)")
+    parser.add_argument("--metric", nargs="+", metavar="NAME", help="in place of the configuration's: COCO, SeverstalDice, …")
+    add_postprocess_flag(parser)
+    return parser
+
+
+def infer_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
+    """Flags of tools/infer.py."""
+    parser = base_parser(prog, "Draw predictions on images; without --infer_img or --infer_dir on TestDataset's.")
+    add_image_flags(parser)
+    parser.add_argument("--output_dir", default="output/infer", metavar="DIR", help="where pictures go (%(default)s)")
+    parser.add_argument(
+        "--draw_threshold", type=float, metavar="SCORE", help="lowest score drawn (0.5; 0 where there are PostProcess steps)"
+    )
+    parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
+    add_postprocess_flag(parser)
+    return parser
+
+
+def submit_parser(prog: str = "submit.py") -> argparse.ArgumentParser:
+    """Flags of tools/submit.py."""
+    parser = base_parser(prog, "Write a submission: predict a test folder, or take results of infer.py --save_results.")
+    add_image_flags(parser)
+    parser.add_argument("--results", metavar="DIR", help="folder with mask.json and images.json of infer.py --save_results")
+    parser.add_argument("--output", default="output/submission.csv", metavar="CSV", help="file to write (%(default)s)")
+    parser.add_argument(
+        "--draw_threshold",
+        type=float,
+        metavar="SCORE",
+        help="lowest score that counts (0.5; 0 where there are PostProcess steps)",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--format", metavar="NAME", help=f"{', '.join(known_formats())}, or a template's file (default: by the data set)"
+    )
+    which.add_argument(
+        "--style", choices=tuple(STYLES), help=f"other names of {' and '.join(STYLES.values())}: the contest's stage 1 or 2"
+    )
+    add_postprocess_flag(parser)
+    return parser
+
+
+def known_formats() -> list[str]:
+    """Names of the templates in configs/submissions."""
+    return sorted(path.stem for path in FORMATS.glob("*.yml"))
+
+
+def tune_parser(prog: str = "tune.py") -> argparse.ArgumentParser:
+    """Flags of tools/tune.py."""
+    parser = base_parser(prog, "Search score, NMS, mask and area thresholds on EvalDataset, for all classes and for each.")
+    # A list of one, as `config_of` takes it.
+    parser.add_argument("--metric", nargs=1, metavar="NAME", help="metric to raise (default: the configuration's)")
+    parser.add_argument("--output", metavar="FILE", help=f"YAML to write (default: {TUNED_FILE} in the run's folder)")
+    add_postprocess_flag(parser)
+    predicting = Predicting()
+    parser.add_argument("--score_threshold", type=float, default=predicting.score_threshold, metavar="SCORE",
+                        help="lowest score of a candidate (%(default)s)")  # fmt: skip
+    parser.add_argument("--nms_iou", type=float, default=predicting.nms_iou, metavar="IOU",
+                        help="overlap above which candidates are not kept (%(default)s)")  # fmt: skip
+    parser.add_argument("--max_detections", type=int, metavar="N", help="candidates of an image (default: the configuration's)")
+    parser.add_argument(
+        "--folds", type=int, default=Searching.folds, metavar="N", help="of the cross-fold check; 0: none (%(default)s)"
+    )
+    parser.add_argument("--min_instances", type=int, default=Searching.min_instances, metavar="N",
+                        help="annotated objects that a class needs for thresholds of its own (%(default)s)")  # fmt: skip
+    parser.add_argument("--min_gain", type=float, default=Searching.min_gain, metavar="GAIN",
+                        help="of the metric, that a class's own threshold must bring (%(default)s)")  # fmt: skip
+    parser.add_argument("--keep_per_class", action="store_true",
+                        help="write thresholds of single classes though the cross-fold check speaks against them")  # fmt: skip
+    parser.add_argument("--plot", metavar="PNG", help="draw the metric over each class's score threshold")
+    return parser
+
+
+def split_parser(prog: str = "split.py") -> argparse.ArgumentParser:
+    """Flags of tools/split.py."""
+    parser = base_parser(prog, "Deal the images of TrainDataset out to folds, or to training and validation.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--folds", type=int, metavar="N", help="number of folds (5, unless --holdout is given)")
+    how.add_argument(
+        "--holdout", type=_number_or_share, metavar="IMAGES", help="images for validation: a number, or a share such as 0.1"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other folds (%(default)s)")
+    parser.add_argument(
+        "--no-duplicates",
+        action="store_false",
+        dest="duplicates",
+        help="do not look for duplicate images, which stay together (looking decodes every image)",
+    )
+    parser.add_argument("--output", metavar="CSV", help="file to write (default: split.csv in the data set's folder)")
+    parser.add_argument("--force", action="store_true", help="replace the file if it holds another split")
+    return parser
+
+
+def _number_or_share(text: str) -> int | float:
+    try:
+        value = int(text) if text.isdigit() else float(text)
+    except ValueError:
+        value = -1
+    if not is_holdout(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor a share between 0 and 1")
+    return value
+
+
+def is_holdout(value: float) -> bool:
+    return value > 0 and (isinstance(value, int) or value < 1)
+
+
+def average_parser(prog: str = "average.py") -> argparse.ArgumentParser:
+    """Flags of tools/average.py."""
+    parser = base_parser(prog, "Average the weights of several checkpoints of one model.")
+    # After -o they would be taken for values of it.
+    text = "number of an epoch of this configuration's run, folder of a checkpoint, or path of weights; two or more, before -o"
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=text)
+    parser.add_argument("--output", metavar="FILE", help=".pdparams to write (default: averaged.pdparams in the run's folder)")
+    text = "compute the statistics of a batch norm that trains anew over N batches of TrainDataset"
+    parser.add_argument("--update_bn", type=int, default=0, metavar="N", help=text)
+    return parser
+
+
+def pseudo_label_parser(prog: str = "pseudo_label.py") -> argparse.ArgumentParser:
+    """Flags of tools/pseudo_label.py."""
+    parser = base_parser(prog, "Write confident predictions on unlabelled images as annotations to train on.")
+    add_image_flags(parser)
+    parser.add_argument("--output", default="output/pseudo_labels.csv", metavar="CSV", help="file to write (%(default)s)")
+    parser.add_argument(
+        "--score",
+        nargs="+",
+        default=[],
+        metavar="[CLASS=]SCORE",
+        help=f"lowest score that is confident ({DEFAULT_SCORE}), of all or of single classes: 0.8, or pits=0.7 default=0.9",
+    )
+    parser.add_argument("--min_area", type=int, default=0, metavar="PIXELS", help="leave out smaller objects (%(default)s)")
+    parser.add_argument(
+        "--reject_from",
+        type=float,
+        metavar="SCORE",
+        help="leave out images with an object that scores this or more, but less than is confident (default: keep them)",
+    )
+    parser.add_argument("--keep_empty", action="store_true", help="list images without any confident object as having none")
+    add_postprocess_flag(parser)
+    return parser
+
+
+def convert_mmdet_parser(prog: str = "convert_mmdet.py") -> argparse.ArgumentParser:
+    """Flags of tools/convert_mmdet.py."""
+    parser = base_parser(prog, "Convert weights of mmdetection 2 or 3 into .pdparams, or back.")
+    parser.add_argument("source", metavar="SRC", help=".pth or .safetensors; with --to-mmdet .pdparams")
+    parser.add_argument("output", metavar="OUT", help="file to write: .pdparams; with --to-mmdet .pth or .safetensors")
+    parser.add_argument(
+        "--num-classes-from-config",
+        action="store_true",
+        help="where the file has another number of classes, leave out the tensors that depend on it",
+    )
+    parser.add_argument("--to-mmdet", action="store_true", help="convert our weights into mmdetection's")
+    return parser
+
+
+def make_sample_parser(prog: str = "make_sample.py") -> argparse.ArgumentParser:
+    """Flags of `python -m ppdet_ext.data.synthetic`."""
+    # It imports OpenCV, which the others can do without.
+    from ppdet_ext.data.synthetic.__main__ import make_parser
+
+    return make_parser(prog)
+
+
+def demo_parser(prog: str = "demo.py") -> argparse.ArgumentParser:
+    """Flags of tools/demo.py: none but --help."""
+    text = "Draw a sample, train on it (or go on training), evaluate, draw predictions, write a submission."
+    return argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)

@@ -1,0 +1,67 @@
+"""The command behind tools/train.py, and how it says to go on after an interruption."""
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ppdet_ext.distributed import world
+from ppdet_ext.distributed.interrupt import Interrupted
+from ppdet_ext.training.train import train
+
+from .cli import config_of
+from .flags import PROGRAM
+
+TOOL = "tools/train.py"
+
+
+def run(args: argparse.Namespace) -> Path:
+    """`train` with the flags of `train_parser`."""
+    return train(
+        config_of(args),
+        evaluate=args.eval,
+        resume=args.resume,
+        amp=args.amp,
+        vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
+        allow_change=args.allow_change,
+    )
+
+
+def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:
+    """What an interrupted training has saved, and the command line that goes on from there."""
+    return how_to_go_on(TOOL, args.words, interrupt)
+
+
+def how_to_go_on(tool: str, argv: Sequence[str], interrupt: KeyboardInterrupt) -> str:
+    """See `go_on`; `argv` are the words after the script's name."""
+    if not isinstance(interrupt, Interrupted) or interrupt.saved is None:
+        again = f"{_program(tool)} {shlex.join(argv)}".rstrip()
+        return f"This run has not saved anything yet; start it again with: {again}"
+    return f"Saved: {interrupt.saved}. Go on from there with: {resume_command(tool, argv, interrupt.resume)}"
+
+
+def _program(tool: str) -> str:
+    """Python and script, or console command, as the user called them; 'python <tool>' inside another program."""
+    words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+    script, name = sys.argv[0], tool.rsplit("/", 1)[-1]
+    if Path(script).name == PROGRAM and len(sys.argv) > 1:
+        return shlex.join([PROGRAM if shutil.which(PROGRAM) == script else script, sys.argv[1]])
+    called = len(words) > 1 and words[-1] == script and script.endswith(name)
+    return shlex.join(words if called else ["python", tool])
+
+
+def resume_command(tool: str, argv: Sequence[str], resume: str = "auto") -> str:
+    """The command line that continues the one given: the same, with `-r <resume>` in place of any other -r."""
+    if world()[1] > 1:
+        return f"the same launch, with -r {shlex.quote(resume)} after {tool}"
+    kept: list[str] = []
+    flag = ""
+    for word in argv:
+        # What was allowed to change has changed; it need not be allowed again.
+        flag = word.split("=")[0] if word.startswith("-") else flag
+        if flag not in ("-r", "--resume", "--allow_change") and not flag.startswith("-r"):
+            kept.append(word)
+    # -r goes first: -o takes every word that follows it.
+    return f"{_program(tool)} {shlex.join(['-r', resume, *kept])}"
