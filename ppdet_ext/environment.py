@@ -1,9 +1,14 @@
 """Where shipped files lie; settings of threads, matrix library and malloc that must stand before paddle is imported."""
 
+import contextlib
 import ctypes
 import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 PACKAGE = Path(__file__).resolve().parent
 # The folder of `configs`: a checkout's root, or, installed without one, the package.
@@ -51,3 +56,42 @@ def keep_freed_memory() -> bool:
 def quiet_imports() -> None:
     """Ignore the warning about ccache that paddle gives when it is imported; nothing is compiled here."""
     warnings.filterwarnings("ignore", message="No ccache found")
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[dict[IO[str], IO[str]]]:
+    """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises.
+
+    Yields: held stream -> live stream, of each of the two; the held ones are closed at the end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = [os.dup(1), os.dup(2)]
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            live = sys.stdout, sys.stderr
+            with (
+                open(os.devnull, "w") as out,
+                open(os.devnull, "w") as err,
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                yield dict(zip((out, err), live))
+        except BaseException:
+            os.dup2(saved[1], 2)
+            sink.seek(0)
+            sys.stderr.write(sink.read().decode(errors="replace"))
+            raise
+        finally:
+            for fd, copy in zip((1, 2), saved):
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def import_paddle() -> None:
+    """Import paddle without its warnings about threads and ccache."""
+    with muted():
+        import paddle  # noqa: F401

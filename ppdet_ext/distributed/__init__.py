@@ -1,5 +1,10 @@
 """What a run on several ranks needs: the launcher's world, exchange of values, and a watch over the ranks."""
 
+# ruff: noqa: E402  the imports after paddle's own, which is quiet
+from ppdet_ext.environment import import_paddle
+
+import_paddle()
+
 from .environment import launched, world
 from .gradients import average_gradients
 from .group import parallel, share_buffers, start, synchronize_norms, use_device

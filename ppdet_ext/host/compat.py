@@ -1,50 +1,13 @@
 """What paddledet 2.6 on paddlepaddle 3 needs at run time, each item with its reason; no file of the host is changed."""
 
-import contextlib
 import logging
-import os
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 
+from ppdet_ext.environment import muted
 from ppdet_ext.structures import Rle
-
-
-@contextlib.contextmanager
-def muted() -> Iterator[dict[IO[str], IO[str]]]:
-    """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises.
-
-    Yields: held stream -> live stream, of each of the two; the held ones are closed at the end.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        saved = [os.dup(1), os.dup(2)]
-        try:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-            live = sys.stdout, sys.stderr
-            with (
-                open(os.devnull, "w") as out,
-                open(os.devnull, "w") as err,
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(err),
-            ):
-                yield dict(zip((out, err), live))
-        except BaseException:
-            os.dup2(saved[1], 2)
-            sink.seek(0)
-            sys.stderr.write(sink.read().decode(errors="replace"))
-            raise
-        finally:
-            for fd, copy in zip((1, 2), saved):
-                os.dup2(copy, fd)
-                os.close(copy)
 
 
 def import_host() -> None:
