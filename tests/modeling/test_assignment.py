@@ -27,7 +27,7 @@ def test_low_quality_matching_gives_an_object_its_best_box():
 
 
 def test_low_quality_matching_takes_a_box_from_the_object_it_overlaps_more():
-    # IoU 9/11 with the first object, 2/3 with the second, whose best box it is; so in HTC's stages, where min_positive = positive.
+    # IoU 9/11 with the first object, 2/3 with the second, whose best box it is (HTC: min_positive = positive).
     objects, boxes = shifted(0, 3), shifted(1)
     assert IoUAssigner(0.5, 0.5, 0.5)(boxes, objects).tolist() == [1]
     assert IoUAssigner(0.5, 0.5, 0.5, low_quality=False)(boxes, objects).tolist() == [0]
