@@ -1,4 +1,7 @@
-"""The errors that end a command with one clear line instead of a traceback."""
+"""The errors that end a command with one clear line instead of a traceback, and the names they suggest."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -15,3 +18,16 @@ class WorkerDied(RuntimeError):
 
 class RankError(RuntimeError):
     """A run on several ranks cannot go on; names the rank at fault and the cause."""
+
+
+def closest(name: object, choices: Iterable[object], cutoff: float = 0.6) -> str | None:
+    """The one of `choices` most like `name`, whatever its capitals; None when none is like it."""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    found = difflib.get_close_matches(str(name).lower(), by_lower, 1, cutoff)
+    return by_lower[found[0]] if found else None
+
+
+def nearest(name: object, choices: Iterable[object]) -> str:
+    """The hint ' Did you mean …?' with the closest of `choices`, or '' when none is close."""
+    found = closest(name, choices)
+    return "" if found is None else f" Did you mean {found!r}?"

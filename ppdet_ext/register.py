@@ -1,10 +1,10 @@
 """Makes all parts of this package known to ppdet, and to configurations: `import ppdet_ext.register`."""
 
 from .data import datasets, transforms
-from .data.loading import collate
+from .data.loading import build, collate
 from .evaluation import coco_mask_ap
 from .host import detector, solov2
 from .modeling import backbones, detection
 from .postprocess import base
 
-__all__ = ["backbones", "base", "coco_mask_ap", "collate", "datasets", "detection", "detector", "solov2", "transforms"]
+__all__ = ["backbones", "base", "build", "coco_mask_ap", "collate", "datasets", "detection", "detector", "solov2", "transforms"]

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from ppdet_ext.checkpoint.run_folder import run_folder
-from ppdet_ext.config.inference import ENSEMBLE
+from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.evaluation import CocoMetric, format_classwise

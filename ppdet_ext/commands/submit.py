@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext import distributed
-from ppdet_ext.config.files import nearest, read_tree
+from ppdet_ext.config.files import read_tree
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder
 from ppdet_ext.data.images.decode import check_end
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.distributed.group import among_ranks
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
 from ppdet_ext.host import Config

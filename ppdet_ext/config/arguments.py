@@ -1,14 +1,17 @@
 """Checks of what is given to constructors: names and simple types of arguments, and whatever is nested in them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ppdet.core.workspace import get_registered_modules
+from ppdet_ext.errors import nearest
+from ppdet_ext.host.registry import KINDS, tags, why_unknown
 
-from .files import KeyPath, Tagged, host_tags, nearest
+from .files import KeyPath, Tagged
 from .problems import Problems
 from .types import annotations_of, expected
+
+LONGEST_TAG = 80
 
 
 def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -18,15 +21,24 @@ def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
     return named, any(p.kind is p.VAR_KEYWORD for p in found)
 
 
-def registered_classes() -> dict[str, type]:
-    """Class name -> class, of everything in ppdet's workspace."""
-    return {name: getattr(schema.pymodule, name) for name, schema in get_registered_modules().items()}
+def check_tags(tree: Mapping[str, Any], problems: Problems) -> None:
+    """Each `!Class` of the tree is one that there is."""
+    known = tags()
+    for path, tag in _tags_in(tree, ()):
+        if tag not in known:
+            hint = nearest(tag, known) if len(tag) <= LONGEST_TAG else ""
+            problems.add(path, f"not a valid configuration: unknown class !{ascii(tag)[1:-1][:LONGEST_TAG]}.{hint}")
 
 
-def check_transforms(
-    path: KeyPath, value: Any, classes: Mapping[str, type], problems: Problems, kind: str = "transform"
-) -> None:
-    """A list of `- Name: {argument: value}`, the names those of `classes`."""
+def _tags_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, Tagged):
+        yield path, value.tag
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _tags_in(item, (*path, str(key)))
+
+
+def check_entries(path: KeyPath, value: Any, kind: str, problems: Problems) -> None:
+    """A list of `- Name: {argument: value}`, the names those of a kind of the registry."""
     if not isinstance(value, list):
         problems.add(path, f"{'.'.join(path)} is {value!r}; expected a list of '- Name: {{…}}'.")
         return
@@ -36,23 +48,26 @@ def check_transforms(
             problems.add(here, f"{'.'.join(here)} is {item!r}; expected one '- Name: {{…}}'.")
             continue
         name, arguments = next(iter(item.items()))
-        if name not in classes:
-            problems.add((*here, str(name)), f"{kind} {name!r} is not registered.{nearest(str(name), classes)}")
+        if name not in KINDS[kind]:
+            problems.add((*here, str(name)), why_unknown(name, kind))
         elif isinstance(arguments, dict):
-            check_arguments((*here, name), classes[name], arguments, problems)
+            check_arguments((*here, name), KINDS[kind][name], arguments, problems)
         elif arguments is not None:
             problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
 
 
-def check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems: Problems) -> None:
+def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) -> None:
     """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
     named, takes_any = parameters_of(cls)
+    if not isinstance(given, dict):
+        problems.add(path, f"{'.'.join(path)} is {given!r}; expected keys {', '.join(named)}.")
+        return
     types = annotations_of(cls.__init__)
     for key, value in given.items():
         if key not in named and not takes_any:
             problems.unknown((*path, str(key)), named, cls.__name__)
         elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
-            problems.add((*path, key), f"{'.'.join((*path, key))} is {value!r}; expected {wanted}.")
+            problems.wrong((*path, key), value, wanted)
         else:
             check_nested((*path, str(key)), value, problems)
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
@@ -62,13 +77,12 @@ def check_arguments(path: KeyPath, cls: type, given: Mapping[str, Any], problems
 
 def check_nested(path: KeyPath, value: Any, problems: Problems) -> None:
     """`!Class` nodes anywhere below, and ppdet's {name: Class, …} form of learning-rate schedulers."""
-    tags = host_tags()
     if isinstance(value, Tagged):
-        check_arguments(path, tags[value.tag], value, problems)
+        check_arguments(path, tags()[value.tag], value, problems)
     elif isinstance(value, dict):
-        if path[:2] == ("LearningRate", "schedulers") and value.get("name") in tags:
+        if path[:2] == ("LearningRate", "schedulers") and value.get("name") in tags():
             arguments = {key: item for key, item in value.items() if key != "name"}
-            check_arguments(path, tags[value["name"]], arguments, problems)
+            check_arguments(path, tags()[value["name"]], arguments, problems)
             return
         for key, item in value.items():
             check_nested((*path, str(key)), item, problems)

@@ -4,7 +4,6 @@ The result is a plain tree of dicts, lists and scalars. A `!Class {...}` node st
 whole configuration is merged, so that a leaf file or `-o` can still change one argument of a base file's data set.
 """
 
-import difflib
 import os
 import stat
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from typing import Any
 import yaml
 
 from ppdet_ext.environment import ROOT
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, closest, nearest
 
 from .nodes import NodeCheck
-from .parse import Tagged, host_tags, nearest, parse
+from .parse import Tagged, parse
 
-__all__ = ["ROOT", "Tagged", "apply_override", "dump_tree", "find_config", "host_tags", "merge", "nearest", "read_tree"]
+__all__ = ["ROOT", "Tagged", "apply_override", "dump_tree", "find_config", "merge", "read_tree"]
 BASE_KEY = "_BASE_"
+PLUGINS = "plugins"
 MAX_BYTES = 1 << 18
 MAX_FILES = 100
 MAX_KEYS = 40
@@ -86,8 +86,8 @@ def find_config(path: str | Path) -> Path:
         raise UserError(f"Config file {path} is a folder, a pipe or a device, no ordinary file.")
     known = {str(file.relative_to(ROOT)): file for file in sorted((ROOT / "configs").rglob("*.yml"))}
     by_name = {file.name: name for name, file in known.items()}
-    near = difflib.get_close_matches(Path(path).name, list(by_name), n=1, cutoff=0.4)
-    hint = f" Nearest existing one: {by_name[near[0]]}" if near else ""
+    near = closest(Path(path).name, by_name, 0.4)
+    hint = f" Nearest existing one: {by_name[near]}" if near else ""
     raise UserError(f"Config file {path} does not exist.{hint}")
 
 
@@ -127,6 +127,8 @@ class _Files:
         own, node = parse(_text_of(path), str(path))
         if not isinstance(own, dict):
             raise UserError(f"{path}: expected 'key: value' lines at the top level.")
+        if isinstance(own.get(PLUGINS), list):
+            own[PLUGINS] = [_beside(path, item) for item in own[PLUGINS]]
         tree: dict[str, Any] = {}
         origins: Origins = {}
         own_origins = _locate(node, str(path))
@@ -145,6 +147,12 @@ def _bases(own: dict[str, Any], origins: Origins) -> list[str]:
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"{origins[BASE_KEY,]}: {BASE_KEY} is {str(bases)[:80]!a}; expected a list of files.")
     return bases
+
+
+def _beside(path: Path, plugin: Any) -> Any:
+    """A plugin's file, which is named relative to the configuration file, by its full name; a module's stays."""
+    is_file = isinstance(plugin, str) and plugin.endswith(".py")
+    return str(path.resolve().parent / Path(plugin)) if is_file else plugin
 
 
 def _base_path(path: Path, base: str, origins: Origins) -> Path:

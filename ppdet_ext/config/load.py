@@ -7,18 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import tags
 from ppdet_ext.host.workspace import DATASETS, Config
 
-from .check import Problems, check_tree, unused_sections
-from .files import ROOT, Tagged, apply_override, dump_tree, find_config, host_tags, merge, read_tree, supersede
-from .keys import REQUIRED, TOP_LEVEL, UNSET
+from .arguments import check_tags
+from .check import check_tree, unused_sections
+from .files import ROOT, Tagged, apply_override, dump_tree, find_config, merge, read_tree, supersede
+from .keys import DEFAULTS
+from .plugins import load_plugins
+from .problems import Problems
 
 PATH_KEYS = ("dataset_dir", "images")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] = (), over: str | Path | None = None, training: bool = True
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    over: str | Path | None = None,
+    training: bool = True,
+    plugins: bool = True,
 ) -> Config:
     """Read a configuration.
 
@@ -27,6 +35,7 @@ def load_config(
         overrides: texts 'a.b.0.c=value', the value in YAML; they reach into lists and `!Class` nodes.
         over: another YAML file, merged over the first before the overrides, as one that tools/tune.py has written.
         training: whether it is to be trained with; otherwise what only a training must not do is no fault.
+        plugins: whether its `plugins` are imported, which runs them; without, naming any is a fault.
 
     Returns:
         Keys with their defaults, and data set objects, none of them read yet. Nothing else is changed by a call; what is
@@ -46,17 +55,17 @@ def load_config(
     for override in overrides:
         apply_override(tree, origins, override)
     problems = Problems(str(file), origins)
+    load_plugins(tree, problems, plugins)
+    check_tags(tree, problems)
+    problems.settle()
     check_tree(tree, problems, training)
-    if problems.found:
-        raise UserError(problems.text)
-    defaults = {key: default for key, (_, default) in TOP_LEVEL.items() if default not in (REQUIRED, UNSET)}
-    tree = {**defaults, **tree}
+    problems.settle()
+    tree = {**DEFAULTS, **tree}
     resolved = deepcopy(tree)
     built = {key: _build(value, (key,), problems) for key, value in tree.items()}
     for key in DATASETS:
         _check_class_count(key, built.get(key), tree["num_classes"], problems)
-    if problems.found:
-        raise UserError(problems.text)
+    problems.settle()
     for name in unused_sections(tree):
         logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     return Config(built, resolved, file.stem)
@@ -94,7 +103,7 @@ def _build(value: Any, path: tuple[str, ...], problems: Problems) -> Any:
             if isinstance(kwargs.get(key), str):
                 kwargs[key] = str(resolve_path(kwargs[key]))
         try:
-            return host_tags()[value.tag](**kwargs)
+            return tags()[value.tag](**kwargs)
         except (TypeError, ValueError, AssertionError) as error:
             problems.add(path, f"{'.'.join(path)} (!{value.tag}): {error}")
             return None

@@ -1,23 +1,17 @@
 """Parsing one YAML document: a safe loader that knows ppdet's `!Class` tags and makes plain trees of bounded size."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
 import yaml
 
-from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.errors import UserError
 
 from .nodes import MAX_DEPTH, MAX_NODES, PLAIN_TAGS, NodeCheck
 
-# ppdet's Callable names any function of any module; a configuration file must not be able to do that.
-REFUSED_TAGS = frozenset({"Callable"})
 LONGEST_NUMBER = 64
 LARGEST_NUMBER = 1 << 63
-LONGEST_TAG = 80
 
 
 class Tagged(dict):
@@ -29,23 +23,6 @@ class Tagged(dict):
 
     def __deepcopy__(self, memo: dict) -> "Tagged":
         return Tagged(self.tag, {key: deepcopy(value, memo) for key, value in self.items()})
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """' Did you mean …?' for the nearest of `choices`, or '' when none is near."""
-    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def host_tags() -> dict[str, type]:
-    """Tag name -> class, of every class ppdet's `serializable` has registered; `!ImageFolder` is ours."""
-    tags = {}
-    for tag, constructor in yaml.Loader.yaml_constructors.items():
-        if tag and tag.startswith("!") and constructor.__closure__:
-            tags[tag[1:]] = constructor.__closure__[0].cell_contents
-    tags = {name: cls for name, cls in tags.items() if isinstance(cls, type) and name not in REFUSED_TAGS}
-    # ppdet's class of this name gives its own samples, which our loader cannot use.
-    return tags | {"ImageFolder": ImageFolder}
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -73,10 +50,6 @@ class ConfigLoader(yaml.SafeLoader):
         return node
 
     def construct_tagged(self, suffix: str, node: yaml.Node) -> Tagged:
-        if suffix not in host_tags():
-            shown = ascii(suffix)[1:-1][:LONGEST_TAG]
-            hint = nearest(suffix, host_tags()) if len(suffix) <= LONGEST_TAG else ""
-            raise yaml.constructor.ConstructorError(None, None, f"unknown class !{shown}.{hint}", node.start_mark)
         if isinstance(node, yaml.MappingNode):
             return Tagged(suffix, self.construct_mapping(node, deep=True))
         if isinstance(node, yaml.ScalarNode) and node.value == "":

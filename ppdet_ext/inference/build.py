@@ -6,7 +6,7 @@ from typing import Any
 
 import paddle
 
-from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS, VIEWS
+from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, VIEWS
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader

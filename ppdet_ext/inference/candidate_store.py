@@ -7,7 +7,7 @@ from typing import Any
 
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.inference import POSTPROCESS
+from ppdet_ext.config.keys import POSTPROCESS
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ppdet_ext.config.inference import POSTPROCESS
+from ppdet_ext.config.keys import POSTPROCESS
 from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.data.loading.build import load_dataset, reader_of
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.inference import ENSEMBLE, POSTPROCESS
+from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config

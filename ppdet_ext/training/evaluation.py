@@ -6,7 +6,7 @@ from typing import Any
 
 import paddle
 
-from ppdet_ext.config.inference import ENSEMBLE, VIEWS
+from ppdet_ext.config.keys import ENSEMBLE, VIEWS
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import world
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .options import SearchBounds
+from .options import Limits
 from .scorer import Scorer
 from .setting import Setting
 
@@ -26,8 +26,8 @@ TOGETHER: dict[str, tuple[float, ...]] = {
 TITLES = {"score": "score threshold", "nms_iou": "NMS", "mask_threshold": "mask threshold", "area": "min area"}
 
 
-class SearchStage(NamedTuple):
-    """A step of the ablation: what was searched, the best setting so far, the metric with it."""
+class Rung(NamedTuple):
+    """A step of the ladder: what was searched, the best setting so far, the metric with it."""
 
     title: str
     setting: Setting
@@ -39,19 +39,19 @@ class Search:
 
     Args:
         scorer: of all images.
-        bounds: of the search.
+        limits: of the search.
         images: positions of the images to tune on; None for all.
-        report_phase: called with what is going on, now and then.
+        tell: called with what is going on, now and then.
     """
 
     def __init__(
         self,
         scorer: Scorer,
-        bounds: SearchBounds,
+        limits: Limits,
         images: Sequence[int] | None = None,
-        report_phase: Callable[[str], None] = lambda text: None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.scorer, self.bounds, self.images, self.report_phase = scorer, bounds, images, report_phase
+        self.scorer, self.limits, self.images, self.tell = scorer, limits, images, tell
         self._values: dict[Setting, float] = {}
 
     def value(self, setting: Setting) -> float:
@@ -59,27 +59,27 @@ class Search:
             self._values[setting] = self.scorer.value(setting, self.images)
         return self._values[setting]
 
-    def global_stages(self, start: Setting) -> list[SearchStage]:
+    def global_rungs(self, start: Setting) -> list[Rung]:
         """From the start over one threshold at a time to all of them together; the metric never falls."""
         self.scorer.prepare({*start.values("mask_threshold"), *COARSE["mask_threshold"]})
-        stages = [SearchStage(FIRST, start, self.value(start))]
+        rungs = [Rung(FIRST, start, self.value(start))]
         for field, title in TITLES.items():
-            self.report_phase(f"searching {title}")
-            stages.append(SearchStage(title, *self._along(field, *stages[-1][1:])))
-        self.report_phase("searching all of them together")
-        stages.append(SearchStage("together", *self._together(*stages[-1][1:])))
-        return stages
+            self.tell(f"searching {title}")
+            rungs.append(Rung(title, *self._along(field, *rungs[-1][1:])))
+        self.tell("searching all of them together")
+        rungs.append(Rung("together", *self._together(*rungs[-1][1:])))
+        return rungs
 
-    def per_class(self, start: Setting) -> SearchStage:
+    def per_class(self, start: Setting) -> Rung:
         """Thresholds of single classes, one class and threshold at a time, each kept only if it gains enough."""
         setting, value = start, self.value(start)
         for label, instances in enumerate(self.scorer.instances):
-            if instances < self.bounds.min_instances:
+            if instances < self.limits.min_instances:
                 continue
-            self.report_phase(f"searching thresholds of class {label + 1} of {len(start.classes)}")
+            self.tell(f"searching thresholds of class {label + 1} of {len(start.classes)}")
             for field in TITLES:
                 setting, value = self._along(field, setting, value, label)
-        return SearchStage("per class", setting, value)
+        return Rung("per class", setting, value)
 
     def _along(self, field: str, setting: Setting, value: float, label: int | None = None) -> tuple[Setting, float]:
         """Best on the coarse grid of a field, then near it."""
@@ -93,8 +93,8 @@ class Search:
     def _best(
         self, field: str, grid: Iterable[float], setting: Setting, value: float, label: int | None
     ) -> tuple[Setting, float]:
-        gain = LEAST if label is None else self.bounds.min_gain
-        grid = sorted(item for item in set(grid) if self.bounds.allows(field, item))
+        gain = LEAST if label is None else self.limits.min_gain
+        grid = sorted(item for item in set(grid) if self.limits.allows(field, item))
         if field == "mask_threshold" and label is None:
             self.scorer.prepare(grid)
         moved = [setting.moved(field, item, label) for item in grid]
@@ -110,7 +110,7 @@ class Search:
         for combination in itertools.product(*TOGETHER.values()):
             one = setting
             for field, item in zip(TOGETHER, combination):
-                one = one.moved(field, min(item, self.bounds.nms_iou) if field == "nms_iou" else item)
+                one = one.moved(field, min(item, self.limits.nms_iou) if field == "nms_iou" else item)
             if self.value(one) > self.value(best) + LEAST:
                 best = one
         setting, value = best, self.value(best)

@@ -143,7 +143,7 @@ def test_overrides_do_not_leak_into_the_next_configuration(base: Path) -> None:
     ("TrainReader.sample_transforms=[ReadImage]", "expected one '- Name: {…}'"),
     ("TrainReader.sample_transforms=3", "expected a list"),
     ("TrainReader.sample_transforms=[ReadImage: 3]", "expected ReadImage: {…}"),
-    ("TrainReader.batch_size=0", "batch_size is 0; expected a whole number, 1 or more"),
+    ("TrainReader.batch_size=0", "TrainReader.batch_size is 0; expected 1 or more."),
     ("TrainReader.shuffle=3", "expected true or false"),
     ("TrainReader=5", "expected keys"),
     ("LearningRate.base_rl=3", "Did you mean 'base_lr'?"),
@@ -164,7 +164,8 @@ def test_overrides_do_not_leak_into_the_next_configuration(base: Path) -> None:
     ("metric=VOC", "there is no metric"),
     ("TrainDataset=3", "needs a data set class"),
     ("SampleData={image: 9}", "Did you mean 'images'?"),
-    ("SampleData={images: many}", "expected a whole number"),
+    ("SampleData={images: many}", "SampleData.images is 'many'; expected int or null."),
+    ("SampleData={images: 2}", "give at least 4"),
     ("SampleData=yes please", "expected keys images"),
     ("FPN=3", "expected a section of FPN's keys"),
 ])  # fmt: skip
@@ -246,8 +247,29 @@ def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> 
     cfg = load_config(base, ["TestDataset=!ImageFolder {images: [a.jpg]}"])
     assert type(cfg.TestDataset).__module__ == "ppdet_ext.data.datasets.folder"
     message = problems_of(base, "TestDataset=!COCODataSet {dataset_dir: x}")[0]
-    assert "ppdet's !COCODataSet cannot be used here; there are " in message
-    assert "!SteelDataSet" in message
+    assert "COCODataSet is a data set of ppdet, made for its own samples; here CocoJsonDataSet does that." in message
+
+
+@pytest.mark.parametrize(("transforms", "message"), [
+    ("sample_transforms=[Decode: {}]", "Decode is an operator of ppdet, made for its own samples; here ReadImage does that."),
+    ("sample_transforms=[RandomFlip: {}]", "here FlipImage does that."),
+    ("sample_transforms=[Poly2Mask: {}]", "Poly2Mask is an operator of ppdet, made for its own samples; here there are "),
+    ("batch_transforms=[PadBatch: {pad_to_stride: 32}]", "here PadToStride does that."),
+    ("batch_transforms=[BatchRandomResize: {}]", "here ResizeShortEdge with several short_edges does that."),
+    ("sample_transforms=[PadToStride: {}]", "PadToStride is a batch transform, no transform."),
+    ("sample_transforms=[TopK: {}]", "TopK is a step, no transform."),
+    ("sample_transforms=[DilatedEncodr: {}]", "transform 'DilatedEncodr' is not registered. There are "),
+    ("sample_transforms=[FPN: {}]", "transform 'FPN' is not registered. There are "),
+])  # fmt: skip
+def test_hints_are_of_the_kind_asked_for(base: Path, transforms: str, message: str) -> None:
+    (line,) = problems_of(base, f"TrainReader.{transforms}")
+    assert message in line
+
+
+def test_architectures_of_ppdet_without_an_adapter_are_refused(base: Path) -> None:
+    line = problems_of(base, "architecture=JDE")[0]
+    assert "architecture 'JDE' is an architecture of ppdet that has no adapter here. There are " in line
+    assert "HybridTaskCascade" in line
 
 
 def test_a_flood_of_problems_is_cut_to_a_readable_message() -> None:

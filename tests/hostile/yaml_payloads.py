@@ -5,7 +5,7 @@ name -> (the file, what the refusal says). The canaries are those of `payloads`.
 
 from tests.hostile.payloads import CANARY
 
-HEAD = "architecture: FasterRCNN\nnum_classes: 4\n"
+HEAD = "architecture: HybridTaskCascade\nnum_classes: 4\n"
 SET = f"__import__('os').environ.__setitem__('{CANARY}', '1')"
 
 

@@ -111,7 +111,7 @@ def test_a_resize_replaces_all_of_the_reader():
         ({"CropAroundDefect": {"height": 8, "width": 8}}, "CropAroundDefect cannot"),
         ({"JitterColor": {}}, "JitterColor cannot"),
         ({"ResizeShortEdge": {"short_edges": [400, 600]}}, "draws one at random"),
-        ({"ResizeShrtEdge": {}}, "Did you mean ResizeShortEdge"),
+        ({"ResizeShrtEdge": {}}, "Did you mean 'ResizeShortEdge'"),
     ],
 )
 def test_random_and_unknown_transforms_of_the_reader_are_refused(middle, message):

@@ -114,7 +114,7 @@ def test_values_by_class_that_cannot_be(value: object, words: str) -> None:
         ({"TopK": {}}, "missing 1 required positional argument: 'k'"),
         ({"DropClasses": {"classes": "shoe"}}, "no list"),
         ({"DropClasses": {"classes": ["shir"]}}, "Did you mean 'shirt'?"),
-        ({"BoxNms": {"iou": 0.5}}, "BoxNms is unknown. Did you mean BoxNMS?"),
+        ({"BoxNms": {"iou": 0.5}}, "step 'BoxNms' is not registered. Did you mean 'BoxNMS'?"),
         ({"BoxNMS": {"threshold": 0.5}}, "unexpected keyword argument 'threshold'"),
         ("BoxNMS", "is not of the form"),
     ],

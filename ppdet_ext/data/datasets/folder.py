@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES, list_images
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
 from .base import InstanceDataSet
 
 
+@register_dataset
 class ImageFolder(InstanceDataSet):
     """The pictures of a folder in order of their names, or an explicit list of files.
-
-    Not registered with ppdet, which has a class of this name already.
 
     Args:
         images: a folder, a single file, or a list of files.

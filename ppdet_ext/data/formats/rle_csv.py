@@ -1,11 +1,10 @@
 """`Format`: what a submission file looks like, from a template such as those in configs/submissions."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 
 from .columns import Column
 
@@ -164,9 +163,3 @@ class Format:
             )
         elif not given:
             raise UserError(f"{self.source}: empty needs a cell for {column.header}: nothing found has no class.")
-
-
-def nearest(value: Any, choices: Iterable[str]) -> str:
-    """' Did you mean …?' for the nearest of `choices`, or '' when none is near."""
-    near = difflib.get_close_matches(str(value), list(choices), 1, 0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -7,7 +7,7 @@ import numpy as np
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import BATCH_TRANSFORMS, TRANSFORMS, build_transforms
+from ppdet_ext.host.registry import build_entries
 
 from .collate import Allocate, PadToStride
 
@@ -26,8 +26,8 @@ class BatchMaker:
         if not sample_transforms:
             raise UserError("sample_transforms is empty; they begin with ReadImage and end with NormalizeToCHW.")
         self.dataset, self.targets, self.seed = dataset, targets, seed
-        self.transforms = build_transforms(sample_transforms, TRANSFORMS, "sample_transforms")
-        collate = build_transforms(batch_transforms, BATCH_TRANSFORMS, "batch_transforms")
+        self.transforms = build_entries(sample_transforms, "transform", "sample_transforms")
+        collate = build_entries(batch_transforms, "batch transform", "batch_transforms")
         if len(collate) > 1:
             raise UserError("batch_transforms: PadToStride once is enough.")
         self.collate = collate[0] if collate else PadToStride()

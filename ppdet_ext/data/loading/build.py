@@ -14,12 +14,14 @@ from ppdet_ext.distributed import world
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
+from ppdet_ext.host.registry import SECTIONS
 
 from .loader import build_loader
 
 # Who reads the layout of each kind of sample.
 READ_BY: dict[str, type[InstanceDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
 
+SECTIONS["SampleData"] = SampleSpec
 logger = logging.getLogger("ppdet_ext.engine")
 
 

@@ -10,6 +10,7 @@ from multiprocessing.util import Finalize
 import numpy as np
 import paddle
 
+from ppdet_ext.config.keys import READER_KEYS
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import one_of
@@ -19,7 +20,6 @@ from .sampler import EpochSampler
 from .workers import Worker
 
 MODES = ("train", "eval", "test")
-_READER_KEYS = ("sample_transforms", "batch_transforms", "batch_size", "shuffle", "drop_last")
 # Batches a worker may be ahead: one ready, one in the making.
 _DEPTH = 2
 
@@ -48,9 +48,9 @@ def build_loader(
     Raises: UserError for an unknown key, transform or argument, and for a data set smaller than a batch.
     """
     one_of(mode, MODES, "mode")
-    unknown = sorted(set(reader) - set(_READER_KEYS))
+    unknown = sorted(set(reader) - set(READER_KEYS))
     if unknown:
-        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(_READER_KEYS)}.")
+        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(READER_KEYS)}.")
     train = mode == "train"
     batch_size = int(reader.get("batch_size", 1))
     if batch_size < 1 or worker_num < 0:

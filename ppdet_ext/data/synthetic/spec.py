@@ -1,10 +1,9 @@
 """The parameters of a sample set, and the kinds there are."""
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 
 from .base import Kind
 from .fashion import FashionKind
@@ -17,9 +16,7 @@ def kind_of(name: Any) -> Kind:
     """The kind of this name. Raises: UserError naming the nearest."""
     if isinstance(name, str) and name in KINDS:
         return KINDS[name]
-    near = difflib.get_close_matches(str(name), KINDS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
-    raise UserError(f"kind {name!r} of sample pictures is not known; {hint}")
+    raise UserError(f"there is no kind {name!r} of sample pictures.{nearest(name, KINDS)} There are {', '.join(KINDS)}.")
 
 
 @dataclass(frozen=True)

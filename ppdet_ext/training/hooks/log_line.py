@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import logging
+from typing import TYPE_CHECKING
 
 from ppdet.utils.stats import SmoothedValue
 
-from ppdet_ext.training.state import TrainState
-
 from .base import Hook
+
+if TYPE_CHECKING:
+    from ppdet_ext.training.trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -27,23 +29,23 @@ class LogLine(Hook):
         self.batch_cost = SmoothedValue(log_iter)
         self.data_cost = SmoothedValue(log_iter)
 
-    def after_step(self, state: TrainState) -> None:
-        for name, value in state.losses.items():
+    def after_step(self, trainer: Trainer) -> None:
+        for name, value in trainer.losses.items():
             self.losses.setdefault(name, SmoothedValue(self.log_iter)).update(value)
-        self.batch_cost.update(state.batch_cost)
-        self.data_cost.update(state.data_cost)
-        if state.step % self.log_iter == 0:
-            logger.info(self.line(state))
+        self.batch_cost.update(trainer.batch_cost)
+        self.data_cost.update(trainer.data_cost)
+        if trainer.step % self.log_iter == 0:
+            logger.info(self.line(trainer))
 
-    def line(self, state: TrainState) -> str:
-        """Line for the present step."""
-        steps = state.steps_per_epoch
-        left = (state.epochs - state.epoch) * steps - state.step
+    def line(self, trainer: Trainer) -> str:
+        """The line for the trainer's current step."""
+        steps = trainer.steps_per_epoch
+        left = (trainer.epochs - trainer.epoch) * steps - trainer.step
         eta = datetime.timedelta(seconds=int(left * self.batch_cost.global_avg))
         losses = " ".join(f"{name}: {meter.median:.6f}" for name, meter in self.losses.items())
         return (
-            f"Epoch: [{state.epoch}] [{state.step:{len(str(steps))}d}/{steps}] "
-            f"learning_rate: {state.learning_rate:.6f} {losses} eta: {eta} "
+            f"Epoch: [{trainer.epoch}] [{trainer.step:{len(str(steps))}d}/{steps}] "
+            f"learning_rate: {trainer.learning_rate:.6f} {losses} eta: {eta} "
             f"batch_cost: {self.batch_cost.avg:.4f} data_cost: {self.data_cost.avg:.4f} "
-            f"ips: {state.batch_size / self.batch_cost.avg:.4f} images/s"
+            f"ips: {trainer.batch_size / self.batch_cost.avg:.4f} images/s"
         )

@@ -160,7 +160,7 @@ def test_a_data_set_smaller_than_a_batch(steel, load):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sample_transforms": [{"ReadImages": {}}]}, "ReadImages is unknown. Did you mean ReadImage?"),
+        ({"sample_transforms": [{"ReadImages": {}}]}, "transform 'ReadImages' is not registered. Did you mean 'ReadImage'?"),
         ({"sample_transforms": [{"RandomFlip": {}}]}, "RandomFlip is an operator of ppdet"),
         ({"sample_transforms": [{"FlipImage": {"prob": 1}}]}, "sample_transforms: FlipImage: .*'prob'"),
         ({"sample_transforms": ["ReadImage"]}, "not of the form"),

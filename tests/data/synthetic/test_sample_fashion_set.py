@@ -110,9 +110,9 @@ def test_kinds_do_not_overwrite_each_other(made, tmp_path):
 
 
 def test_bad_parameters():
-    with pytest.raises(UserError, match=r"kind 'fashon' .* did you mean 'fashion'"):
+    with pytest.raises(UserError, match=r"kind 'fashon' .* Did you mean 'fashion'"):
         SampleSpec(kind="fashon")
-    with pytest.raises(UserError, match="there are steel, fashion"):
+    with pytest.raises(UserError, match="There are steel, fashion"):
         SampleSpec(kind="xyz")
     for wrong in ({"height": 64}, {"width": 400}, {"width": 90}):
         with pytest.raises(UserError, match="height must be"):
@@ -124,7 +124,7 @@ def test_command_line(made, tmp_path, capsys):
     assert "8 looks 96×128, 2 held out" in capsys.readouterr().out
     assert content(tmp_path / "set") == content(made)
     assert main(["--out", str(tmp_path / "set"), "--kind", "fashin"]) == 1
-    assert "did you mean 'fashion'" in capsys.readouterr().err
+    assert "Did you mean 'fashion'" in capsys.readouterr().err
 
 
 def sample_config(folder: Path, *overrides: str):
@@ -146,5 +146,5 @@ def test_data_of_ones_own_and_other_data_sets_are_left_alone(tmp_path):
 
 
 def test_an_unknown_kind_in_a_configuration_is_named():
-    with pytest.raises(UserError, match=r"SampleData\.kind is 'fashon'; known: steel, fashion\. Did you mean 'fashion'\?"):
+    with pytest.raises(UserError, match=r"SampleData: there is no kind 'fashon' .* Did you mean 'fashion'\?"):
         load_config("configs/htc/fashion_sample.yml", ["SampleData.kind=fashon"])

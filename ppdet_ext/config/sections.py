@@ -1,0 +1,142 @@
+"""Checks of single sections: those of ppdet's modules, readers, and what happens from the model's output to the result."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+from ppdet.core.workspace import get_registered_modules
+
+from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.host.registry import METRICS, SECTIONS
+
+from .arguments import check_arguments, check_entries, check_nested, parameters_of
+from .files import KeyPath
+from .keys import ENSEMBLE, FLIPS, READER_KEYS, TABLE, VIEWS
+from .problems import Problems
+from .types import annotations_of, expected
+
+# Types of ppdet's own parameters, which it does not annotate.
+OURS = {"LearningRate": {"base_lr": float}}
+MEMBER_KEYS = {"weights": str, "config": str, "weight": (int, float)}
+
+
+def check_reader(key: str, value: Any, problems: Problems) -> None:
+    """TrainReader, EvalReader or TestReader."""
+    if not isinstance(value, dict):
+        problems.add((key,), f"{key} is {value!r}; expected keys {', '.join(READER_KEYS)}.")
+        return
+    for name, item in value.items():
+        if name not in READER_KEYS:
+            problems.unknown((key, name), READER_KEYS, key)
+        elif name in ("sample_transforms", "batch_transforms"):
+            check_entries((key, name), item, "transform" if name == "sample_transforms" else "batch transform", problems)
+        elif wanted := TABLE[f"{key}.{name}"].wanted(item):
+            problems.wrong((key, name), item, wanted)
+
+
+def check_section(key: str, value: Any, problems: Problems) -> None:
+    """The arguments of a class of `SECTIONS`, which also says itself what it cannot work with."""
+    before = len(problems.found)
+    check_arguments((key,), SECTIONS[key], value, problems)
+    if len(problems.found) == before:
+        try:
+            SECTIONS[key](**value)
+        except UserError as error:
+            problems.add((key,), f"{key}: {error}")
+
+
+def check_metric(value: Any, problems: Problems) -> None:
+    """`metric`: a name, or a list of names of which the first one decides which weights are the best."""
+    names = [value] if isinstance(value, str) else value
+    if not names or not all(isinstance(name, str) for name in names):
+        problems.add(("metric",), f"metric is {value!r}; expected a name or a list of names: {', '.join(METRICS)}.")
+        return
+    for name in names:
+        if name not in METRICS:
+            problems.add(("metric",), f"there is no metric {name!r}.{nearest(name, METRICS)} There are {', '.join(METRICS)}.")
+
+
+def check_views(value: Any, problems: Problems) -> None:
+    """TestTimeAugmentation."""
+    known = ("resizes", "flips")
+    if not isinstance(value, dict):
+        problems.add((VIEWS,), f"{VIEWS} is {value!r}; expected keys {', '.join(known)}.")
+        return
+    for name, item in value.items():
+        if name not in known:
+            problems.unknown((VIEWS, str(name)), known, VIEWS)
+        elif name == "resizes":
+            check_entries((VIEWS, name), item, "transform", problems)
+        elif not isinstance(item, list) or not item or set(map(str, item)) - set(FLIPS):
+            problems.wrong((VIEWS, name), item, f"a list of {', '.join(FLIPS)}")
+
+
+def check_ensemble(value: Any, problems: Problems) -> None:
+    """Ensemble: weights, or mappings of `MEMBER_KEYS`."""
+    if not isinstance(value, list) or not value:
+        problems.add((ENSEMBLE,), f"{ENSEMBLE} is {value!r}; expected a list of weights, or of {{weights: …, config: …}}.")
+        return
+    for index, member in enumerate(value):
+        here = (ENSEMBLE, str(index))
+        if isinstance(member, str):
+            continue
+        if not isinstance(member, dict) or not isinstance(member.get("weights"), str):
+            problems.wrong(here, member, "a path, or {weights: path, config: path}")
+            continue
+        for name, item in member.items():
+            if name not in MEMBER_KEYS:
+                problems.unknown((*here, str(name)), MEMBER_KEYS, ENSEMBLE)
+            elif not isinstance(item, MEMBER_KEYS[name]) or isinstance(item, bool) or (name == "weight" and not item > 0):
+                problems.wrong((*here, name), item, "a number above 0" if name == "weight" else "a path")
+
+
+def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> None:
+    """A registered module's section: its keys against the schema ppdet took from the constructor."""
+    modules = get_registered_modules()
+    schema = modules[name]
+    if not isinstance(value, dict):
+        problems.add(path, f"{'.'.join(path)} is {value!r}; expected a section of {name}'s keys.")
+        return
+    types = annotations_of(getattr(schema.pymodule, name).__init__) | OURS.get(name, {})
+    for key, item in value.items():
+        here = (*path, str(key))
+        if key == "name" and len(path) > 1:
+            continue
+        if key not in schema.schema and schema.strict:
+            problems.unknown(here, schema.schema, name)
+        elif isinstance(item, str) and item not in modules and _names_module(schema, key, modules):
+            problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, modules)}")
+        elif isinstance(item, dict) and item.get("name") in modules:
+            check_module(here, item["name"], item, problems)
+        elif name == "OptimizerBuilder" and key == "optimizer":
+            _check_optimizer(here, item, problems)
+        elif key in types and key not in schema.inject and (wanted := expected(item, types[key], _default(schema, key))):
+            problems.wrong(here, item, wanted)
+        else:
+            check_nested(here, item, problems)
+
+
+def _default(schema: Any, key: str) -> Any:
+    return schema.schema[key].default if key in schema.schema and schema.has_default(key) else inspect.Parameter.empty
+
+
+def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:
+    """Whether a key's value is the name of a registered module: injected by ppdet, or such a name by default."""
+    default = schema.schema[key].default if schema.has_default(key) else None
+    return key in schema.inject or (isinstance(default, str) and default in modules)
+
+
+def _check_optimizer(path: KeyPath, value: Any, problems: Problems) -> None:
+    """`OptimizerBuilder.optimizer`: {type: a paddle.optimizer class, its arguments…}."""
+    names = [name for name in paddle.optimizer.__all__ if name not in ("Optimizer", "lr")]
+    if not isinstance(value, dict) or value.get("type") not in names:
+        kind = value.get("type") if isinstance(value, dict) else value
+        problems.add(path, f"{'.'.join(path)} needs 'type', one of {', '.join(names)}.{nearest(kind, names)}")
+        return
+    known, _ = parameters_of(getattr(paddle.optimizer, value["type"]))
+    # The learning rate, clipping and parameters have their own places in the configuration.
+    known = {name for name in known if name not in ("learning_rate", "parameters", "grad_clip", "name")}
+    for key in value:
+        if key not in {*known, "type", "param_groups"}:
+            problems.unknown((*path, str(key)), known, value["type"])
