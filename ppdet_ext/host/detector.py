@@ -1,6 +1,6 @@
 """ppdet's architectures behind our batch and our predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,8 @@ def _candidates(size: np.ndarray, own: np.ndarray, rows: np.ndarray, probs: np.n
 def host_inputs(batch: Batch) -> Batch:
     """The keys of a batch that every model of ppdet reads."""
     inputs = {key: batch[key] for key in ("image", "im_shape", "scale_factor")}
-    return inputs | {"im_id": paddle.to_tensor(batch["im_id"]).reshape([-1, 1]), "epoch_id": int(batch.get("epoch", 0))}
+    ids = paddle.to_tensor(np.asarray(batch["im_id"]).reshape(-1, 1))
+    return inputs | {"im_id": ids, "epoch_id": int(batch.get("epoch", 0))}
 
 
 @register_adapter("CascadeRCNN", "FasterRCNN", "MaskRCNN")
@@ -124,7 +125,12 @@ class RegionDetector(HostDetector):
     def __init__(self, model: BaseArch) -> None:
         with_mask = getattr(model, "mask_head", None) is not None
         super().__init__(model, float(model.mask_post_process.binary_thresh) if with_mask else 0.5)
-        model.bbox_head.roi_extractor = _Guarded(model.bbox_head.roi_extractor)
+        head, post, rpn = model.bbox_head, model.bbox_post_process, model.rpn_head
+        head.roi_extractor = _Guarded(head.roi_extractor)
+        post.decode = _finite(post.decode, "box scores and deltas")
+        # ppdet drops boxes that are not finite: such a model would find nothing, and not say why.
+        for name in ("train_proposal", "test_proposal"):
+            setattr(rpn, name, _finite(getattr(rpn, name), "scores and deltas of the anchors"))
         if with_mask:
             model.mask_head.roi_extractor = _Guarded(model.mask_head.roi_extractor)
             # Masks are pasted and cut by `Candidates`: only there a threshold can be searched.
@@ -133,7 +139,7 @@ class RegionDetector(HostDetector):
     def targets(self, batch: Batch) -> Batch:
         """Boxes and classes by image; masks as runs, which `compat` makes ppdet's mask target take."""
         return {
-            "gt_bbox": [paddle.to_tensor(boxes) for boxes in batch["gt_bbox"]],
+            "gt_bbox": [paddle.to_tensor(np.asarray(boxes)) for boxes in batch["gt_bbox"]],
             "gt_class": [_column(labels) for labels in batch["gt_class"]],
             "is_crowd": [_column(np.zeros(len(labels))) for labels in batch["gt_class"]],
             "gt_poly": batch["gt_mask"],
@@ -146,6 +152,19 @@ def _column(values: Any) -> paddle.Tensor:
 
 def _uncut(probs: paddle.Tensor, *_: Any) -> paddle.Tensor:
     return probs
+
+
+def _finite(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """The function, raising DivergenceError where a tensor among what it is given is NaN or infinite."""
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        given = [*args, *kwargs.values()]
+        given += [item for value in given if isinstance(value, (list, tuple)) for item in value]
+        if not all(bool(paddle.isfinite(x).all()) for x in given if isinstance(x, paddle.Tensor) and x.is_floating_point()):
+            raise DivergenceError(f"{what} are not finite")
+        return function(*args, **kwargs)
+
+    return guarded
 
 
 class _Guarded(nn.Layer):
@@ -173,9 +192,10 @@ class SingleStageDetector(HostDetector):
 
     def targets(self, batch: Batch) -> Batch:
         """Boxes (B, n, 4), classes (B, n, 1) and which of them are real (B, n, 1), n the most of an image."""
-        most = max(len(labels) for labels in batch["gt_class"])
+        # ppdet's assigner fails on none at all.
+        most = max(1, *(len(labels) for labels in batch["gt_class"]))
         boxes = np.zeros((len(batch["gt_class"]), most, 4), np.float32)
-        classes, real = np.zeros((*boxes.shape[:2], 1), np.int32), np.zeros((*boxes.shape[:2], 1), np.float32)
+        classes, real = np.zeros((*boxes.shape[:2], 1), np.int64), np.zeros((*boxes.shape[:2], 1), np.float32)
         for i, (box, label) in enumerate(zip(batch["gt_bbox"], batch["gt_class"])):
             boxes[i, : len(label)], classes[i, : len(label), 0], real[i, : len(label)] = box, label, 1
         arrays = {"gt_bbox": boxes, "gt_class": classes, "pad_gt_mask": real}

@@ -1,5 +1,6 @@
 """SOLOv2 behind our batch and our predictions: ppdet's own decoding fails on paddle 3, and gives no mask probabilities."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -25,6 +26,7 @@ class SOLOv2Detector(HostDetector):
 
     def __init__(self, model: BaseArch) -> None:
         super().__init__(model, float(model.solov2_head.mask_threshold))
+        model.solov2_head.solov2_loss = _defined_without_objects(model.solov2_head.solov2_loss)
         self._assign = Gt2Solov2Target(num_grids=model.solov2_head.seg_num_grids, sampling_ratio=float(STRIDE))
 
     def targets(self, batch: Batch) -> Batch:
@@ -102,6 +104,18 @@ class SOLOv2Detector(HostDetector):
         kept = np.flatnonzero(rated > 0)
         order = kept[np.argsort(-rated[kept], kind="stable")]
         return chosen[order], rated[order], kinds.astype(np.int64)[order]
+
+
+def _defined_without_objects(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """ppdet's loss divides by the number of masks; in a batch without one the mask loss is 0."""
+
+    def guarded(predicted: list[Any], targets: list[Any], *classes: Any) -> tuple[paddle.Tensor, paddle.Tensor]:
+        if any(mask is not None and target.numpy().any() for mask, target in zip(predicted, targets)):
+            return loss(predicted, targets, *classes)
+        masks, kinds = loss([paddle.zeros([1, 1, 1])], [paddle.ones([1, 1, 1])], *classes)
+        return masks * 0.0, kinds
+
+    return guarded
 
 
 def _extent(probs: np.ndarray, threshold: float, shape: np.ndarray) -> tuple[float, float, float, float]:
