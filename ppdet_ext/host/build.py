@@ -29,7 +29,9 @@ def build_model(cfg: Config) -> paddle.nn.Layer:
 
 
 def architecture_of(cfg: Config) -> Any:
-    """The class of the configured architecture, which need not be built."""
+    """The class of the configured architecture, which need not be built; of one of ppdet's, its adapter."""
+    if cfg.architecture in ADAPTERS:
+        return ADAPTERS[cfg.architecture]
     schema = global_config[cfg.architecture]
     return getattr(schema.pymodule, schema.name)
 

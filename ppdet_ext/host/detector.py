@@ -1,6 +1,8 @@
 """ppdet's architectures behind our batch and our predictions."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,11 @@ from ppdet.modeling.architectures.meta_arch import BaseArch
 
 from ppdet_ext.distributed import sum_over_ranks, world
 from ppdet_ext.errors import DivergenceError, UserError
-from ppdet_ext.structures import Detections
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Detections, TestSettings
 
 from .registry import register_adapter
 
-Batch = dict[str, Any]
+Batch = Mapping[str, Any]
 FARTHEST = 1e6  # px; what lies farther out, or is not finite, makes ppdet's RoIAlign abort the process on a CPU
 
 
@@ -24,18 +25,58 @@ class HostDetector(nn.Layer):
 
     Its parts are this layer's own, under their names: weights are ppdet's files, both ways.
 
+    Subclasses say where ppdet's configuration keeps the thresholds: `SECTION`, and `THRESHOLDS` by their names in
+    `TestSettings`. Of two stages, the first proposes as ppdet's own section says.
+
     Args:
         model: as ppdet builds it.
+        nms: of the model; its attributes are those of `THRESHOLDS`.
         mask_threshold: probability from which a pixel belongs to a mask.
     """
 
-    def __init__(self, model: BaseArch, mask_threshold: float = 0.5) -> None:
+    SECTION: str
+    THRESHOLDS = {"score_threshold": "score_threshold", "nms_iou": "nms_threshold", "max_detections": "keep_top_k"}
+
+    def __init__(self, model: BaseArch, nms: Any, mask_threshold: float = 0.5) -> None:
         super().__init__()
         # In a tuple, so that it is no part: its parameters would be there twice.
         self._host = (model,)
         for name, part in model.named_children():
             self.add_sublayer(name, part)
-        self.mask_threshold = mask_threshold
+        self._nms, self._mask_threshold = nms, mask_threshold
+
+    @classmethod
+    def settings_from(cls, cfg: Mapping[str, Any]) -> TestSettings:
+        """Read the thresholds of a configuration, whose model need not be built."""
+        values = section_values(cfg, cfg[cls.SECTION]["nms"])
+        cut = float(cfg["MaskPostProcess"]["binary_thresh"]) if cls.has_masks(cfg) else 0.5
+        return settings_of(values.get, cls.THRESHOLDS, cut)
+
+    @classmethod
+    def settings_sections(cls, **thresholds: float) -> dict[str, Any]:
+        """Say in a configuration's sections what score_threshold, nms_iou and max_detections are."""
+        return {cls.SECTION: {"nms": {"name": "MultiClassNMS"} | {cls.THRESHOLDS[k]: v for k, v in thresholds.items()}}}
+
+    @staticmethod
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
+        """Whether the model of a configuration gives masks."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> TestSettings:
+        """What the model is configured with."""
+        return settings_of(lambda name, default: getattr(self._nms, name, default), self.THRESHOLDS, self._mask_threshold)
+
+    @contextlib.contextmanager
+    def _thresholds(self, settings: TestSettings) -> Iterator[None]:
+        """Within the block ppdet's NMS, which takes no arguments, has these thresholds; those that it knows."""
+        before = dict(vars(self._nms))
+        asked = {own: getattr(settings, name) for name, own in self.THRESHOLDS.items()}
+        vars(self._nms).update({own: value for own, value in asked.items() if own in before})
+        try:
+            yield
+        finally:
+            vars(self._nms).update(before)
 
     @property
     def model(self) -> BaseArch:
@@ -57,7 +98,8 @@ class HostDetector(nn.Layer):
             DivergenceError: a box or an output is NaN or infinite, on this rank or on another.
         """
         if not self.training:
-            return [found.detections(self.mask_threshold) for found in self.candidates(batch)]
+            settings = self.settings
+            return [found.detections(settings.mask_threshold) for found in self.candidates(batch, settings)]
         losses: dict[str, paddle.Tensor] = {}
         cause: DivergenceError | None = None
         try:
@@ -71,18 +113,19 @@ class HostDetector(nn.Layer):
             raise cause
         return {name: value.reshape([]) for name, value in losses.items()}
 
-    def targets(self, batch: Batch) -> Batch:
+    def targets(self, batch: Batch) -> dict[str, Any]:
         """What the model's heads learn from, as its reader in ppdet would give it."""
         raise NotImplementedError
 
     @paddle.no_grad()
-    def candidates(self, batch: Batch) -> list[Candidates]:
+    def candidates(self, batch: Batch, settings: TestSettings) -> list[Candidates]:
         """What is found in each image of a batch, in original pixels; without probabilities where there are no masks.
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        outputs = self.model(host_inputs(batch))
+        with self._thresholds(settings):
+            outputs = self.model(host_inputs(batch))
         rows = outputs["bbox"].numpy().reshape(-1, 6)
         if not np.isfinite(rows).all():
             raise DivergenceError("predicted boxes are not finite")
@@ -111,7 +154,23 @@ def _candidates(size: np.ndarray, own: np.ndarray, rows: np.ndarray, probs: np.n
     return Candidates(height, width, boxes, rows[index, 1], rows[index, 0].astype(np.int64), masks)
 
 
-def host_inputs(batch: Batch) -> Batch:
+def settings_of(value_of: Callable[[str, Any], Any], names: Mapping[str, str], mask_threshold: float) -> TestSettings:
+    """Settings from values by ppdet's names; defaults where it has no such threshold."""
+    default = TestSettings()
+    found = {name: value_of(own, getattr(default, name)) for name, own in names.items()}
+    return replace(default, **found, mask_threshold=mask_threshold)
+
+
+def section_values(cfg: Mapping[str, Any], part: Any) -> dict[str, Any]:
+    """Values of a part that a section gives as {name: Class, …}, as the name of a section, or built (`!Class`)."""
+    if part is None or not isinstance(part, (str, Mapping)):
+        return dict(vars(part)) if part is not None else {}
+    own = {"name": part} if isinstance(part, str) else part
+    section = cfg[own["name"]]
+    return {name: section[name] for name in section.schema if name in section or section.has_default(name)} | dict(own)
+
+
+def host_inputs(batch: Batch) -> dict[str, Any]:
     """The keys of a batch that every model of ppdet reads."""
     inputs = {key: batch[key] for key in ("image", "im_shape", "scale_factor")}
     ids = paddle.to_tensor(np.asarray(batch["im_id"]).reshape(-1, 1))
@@ -122,9 +181,16 @@ def host_inputs(batch: Batch) -> Batch:
 class RegionDetector(HostDetector):
     """Faster, Mask and Cascade (Mask) R-CNN."""
 
+    SECTION = "BBoxPostProcess"
+
+    @staticmethod
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
+        return bool(cfg[cfg["architecture"]].get("mask_head"))
+
     def __init__(self, model: BaseArch) -> None:
         with_mask = getattr(model, "mask_head", None) is not None
-        super().__init__(model, float(model.mask_post_process.binary_thresh) if with_mask else 0.5)
+        cut = float(model.mask_post_process.binary_thresh) if with_mask else 0.5
+        super().__init__(model, model.bbox_post_process.nms, cut)
         head, post, rpn = model.bbox_head, model.bbox_post_process, model.rpn_head
         head.roi_extractor = _Guarded(head.roi_extractor)
         post.decode = _finite(post.decode, "box scores and deltas")
@@ -136,7 +202,7 @@ class RegionDetector(HostDetector):
             # Masks are pasted and cut by `Candidates`: only there a threshold can be searched.
             model.mask_post_process = _uncut
 
-    def targets(self, batch: Batch) -> Batch:
+    def targets(self, batch: Batch) -> dict[str, Any]:
         """Boxes and classes by image; masks as runs, which `compat` makes ppdet's mask target take."""
         return {
             "gt_bbox": [paddle.to_tensor(np.asarray(boxes)) for boxes in batch["gt_bbox"]],
@@ -185,12 +251,18 @@ class _Guarded(nn.Layer):
 class SingleStageDetector(HostDetector):
     """PP-YOLOE: boxes without masks."""
 
+    SECTION = "PPYOLOEHead"
+
+    @staticmethod
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
+        return False
+
     def __init__(self, model: BaseArch) -> None:
-        super().__init__(model)
+        super().__init__(model, model.yolo_head.nms)
         if model.post_process is not None:
             raise UserError("PPYOLOE.post_process is for heads with anchors; set it to null: the head's own nms does it.")
 
-    def targets(self, batch: Batch) -> Batch:
+    def targets(self, batch: Batch) -> dict[str, Any]:
         """Boxes (B, n, 4), classes (B, n, 1) and which of them are real (B, n, 1), n the most of an image."""
         # ppdet's assigner fails on none at all.
         most = max(1, *(len(labels) for labels in batch["gt_class"]))

@@ -1,6 +1,6 @@
 """SOLOv2 behind our batch and our predictions: ppdet's own decoding fails on paddle 3, and gives no mask probabilities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -11,9 +11,9 @@ from ppdet.data.transform.batch_operators import Gt2Solov2Target
 from ppdet.modeling.architectures.meta_arch import BaseArch
 
 from ppdet_ext.errors import DivergenceError
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, TestSettings
 
-from .detector import Batch, HostDetector, host_inputs
+from .detector import Batch, HostDetector, host_inputs, section_values, settings_of
 from .registry import register_adapter
 
 STRIDE = 4  # px of the image a cell of the mask feature
@@ -24,12 +24,31 @@ CELLS = 56  # of a mask along each side of its box
 class SOLOv2Detector(HostDetector):
     """SOLOv2: a mask for each cell of a grid, boxes from the masks."""
 
+    # Matrix NMS lowers scores in place of cutting at an overlap.
+    THRESHOLDS = {"score_threshold": "update_threshold", "max_detections": "post_nms_top_n"}
+
     def __init__(self, model: BaseArch) -> None:
-        super().__init__(model, float(model.solov2_head.mask_threshold))
+        super().__init__(model, model.solov2_head.mask_nms, float(model.solov2_head.mask_threshold))
         model.solov2_head.solov2_loss = _defined_without_objects(model.solov2_head.solov2_loss)
         self._assign = Gt2Solov2Target(num_grids=model.solov2_head.seg_num_grids, sampling_ratio=float(STRIDE))
 
-    def targets(self, batch: Batch) -> Batch:
+    @staticmethod
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
+        return True
+
+    @classmethod
+    def settings_from(cls, cfg: Mapping[str, Any]) -> TestSettings:
+        """Read the thresholds of a configuration, whose model need not be built."""
+        values = section_values(cfg, cfg["SOLOv2Head"]["mask_nms"])
+        return settings_of(values.get, cls.THRESHOLDS, float(cfg["SOLOv2Head"]["mask_threshold"]))
+
+    @classmethod
+    def settings_sections(cls, **thresholds: float) -> dict[str, Any]:
+        """Say in a configuration's sections what score_threshold and max_detections are."""
+        own = {cls.THRESHOLDS[name]: value for name, value in thresholds.items() if name in cls.THRESHOLDS}
+        return {"SOLOv2Head": {"mask_nms": {"name": "MaskMatrixNMS"} | own}}
+
+    def targets(self, batch: Batch) -> dict[str, Any]:
         """Per level of the grid: masks, classes and cells (see ppdet's `Gt2Solov2Target`)."""
         height, width = batch["image"].shape[2:]
         samples: list[dict[str, Any]] = []
@@ -45,7 +64,7 @@ class SOLOv2Detector(HostDetector):
         return {key: paddle.to_tensor(np.stack([sample[key] for sample in samples])) for key in samples[0] if key != "image"}
 
     @paddle.no_grad()
-    def candidates(self, batch: Batch) -> list[Candidates]:
+    def candidates(self, batch: Batch, settings: TestSettings) -> list[Candidates]:
         """What is found in each image of a batch, in original pixels.
 
         Raises:
@@ -60,8 +79,8 @@ class SOLOv2Detector(HostDetector):
         for i, (height, width) in enumerate(np.asarray(batch["origin_shape"]).tolist()):
             scores = paddle.concat([level[i].reshape([-1, level.shape[-1]]) for level in classes])
             kernel = paddle.concat([level[i].flatten(1).t() for level in kernels])
-            probs, scores, labels = self._chosen(masks[i], scores, kernel)
-            boxes = np.array([_extent(p, self.mask_threshold, shapes[i]) for p in probs], np.float32).reshape(-1, 4)
+            probs, scores, labels = self._chosen(masks[i], scores, kernel, settings)
+            boxes = np.array([_extent(p, self._mask_threshold, shapes[i]) for p in probs], np.float32).reshape(-1, 4)
             within = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
             crops = np.array([_crop(p, box) for p, box in zip(probs[within], boxes[within])], np.float32)
             limits = np.array([width, height, width, height], np.float32)
@@ -70,7 +89,7 @@ class SOLOv2Detector(HostDetector):
         return found
 
     def _chosen(
-        self, feature: paddle.Tensor, scores: paddle.Tensor, kernels: paddle.Tensor
+        self, feature: paddle.Tensor, scores: paddle.Tensor, kernels: paddle.Tensor, settings: TestSettings
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mask probabilities (n, h, w) of a cell each, scores and labels (n,), best first, after matrix NMS.
 
@@ -100,7 +119,9 @@ class SOLOv2Detector(HostDetector):
         # ppdet's NMS gives the last one back in any case, so as not to be empty: it gets one of score 0 for that.
         chosen, masks, kinds, rated = (paddle.concat([x, x[:1]]) for x in (chosen, masks, kinds, rated))
         rated[-1] = 0.0
-        chosen, rated, kinds = (x.numpy() for x in head.mask_nms(chosen, masks, kinds, rated, sum_masks=masks.sum([1, 2])))
+        with self._thresholds(settings):
+            chosen, rated, kinds = head.mask_nms(chosen, masks, kinds, rated, sum_masks=masks.sum([1, 2]))
+        chosen, rated, kinds = chosen.numpy(), rated.numpy(), kinds.numpy()
         kept = np.flatnonzero(rated > 0)
         order = kept[np.argsort(-rated[kept], kind="stable")]
         return chosen[order], rated[order], kinds.astype(np.int64)[order]
