@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppdet_ext.config.files import Tagged
+from ppdet_ext.config.keys import Decides, key_of
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import METRICS
 
 from .position import Position
 
@@ -21,15 +21,6 @@ CHANGES = {
     "seed": "the epoch begins again from its first image",
     "config": "the new values count from here on",
 }
-# Keys that do not change what a step computes.
-_FREE = (
-    *("epoch", "log_iter", "worker_num", "save_dir", "weights", "pretrain_weights", "find_unused_parameters"),
-    *("snapshot_epoch", "snapshot_iter", "keep_checkpoints", "skip_nonfinite", "stall_timeout"),
-    *("SampleData", "TestDataset", "TestReader", "EvalDataset.dataset_dir"),
-    *("metric", *METRICS, "PostProcess", "TestTimeAugmentation", "Ensemble"),
-)
-# Compared by content, not as configured.
-_ELSEWHERE = ("seed", "TrainDataset", "TrainReader.batch_size", "gradient_accumulation_steps")
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,9 @@ def differences(old: RunFingerprint, new: RunFingerprint) -> dict[str, list[str]
     if old.dataset != new.dataset and old.images == new.images:
         note("dataset", "training data", f"{old.dataset[:8]}…", f"{new.dataset[:8]}… (other names, sizes or annotations)")
     for key in sorted({*old.config, *new.config}):
-        if not any(key == name or key.startswith(f"{name}.") for name in (*_FREE, *_ELSEWHERE)):
+        facts = key_of(key)
+        # Changes of another kind are compared above, by content.
+        if Decides.TRAINING in facts.decides and facts.change == "config":
             note("config", key, old.config.get(key, "absent"), new.config.get(key, "absent"))
     return found
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.keys import POSTPROCESS
+from ppdet_ext.config.keys import Decides, deciding
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.files.cache import content_key
 from ppdet_ext.host import Config
-from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures import Candidates, TestSettings
 from ppdet_ext.weights.load import find_weights
 
@@ -22,8 +21,6 @@ from .candidate_file import load, quantised, save
 from .predict import in_order, predict
 from .predictor import prepare
 
-# Keys that do not change what a model predicts.
-INDIFFERENT = {POSTPROCESS, "metric", "weights", "save_dir", "log_iter", "worker_num", "stall_timeout", "epoch"}
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -86,8 +83,7 @@ def _predicted(cfg: Config, path: Path, settings: TestSettings) -> list[tuple[in
 def _key(cfg: Config, dataset: Any, settings: TestSettings) -> str:
     """Hex digest of what predictions depend on: content of weights, configuration, names, sizes and times of pictures."""
     digest = hashlib.sha256()
-    tree = {key: value for key, value in cfg.resolved.items() if key not in INDIFFERENT and key not in METRICS}
-    digest.update((dump_tree(tree) + repr(settings)).encode())
+    digest.update((dump_tree(deciding(cfg.resolved, Decides.CANDIDATES)) + repr(settings)).encode())
     for member in members_of(cfg):
         if member.get("config"):
             digest.update(dump_tree(read_tree(find_config(member["config"]))[0]).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
+from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, Decides, deciding
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config
@@ -16,9 +16,6 @@ from ppdet_ext.submission import Format
 from ppdet_ext.weights.load import find_weights
 
 from .journal import Source
-
-# Where things lie and how fast they go, not what comes out; weights count by their content.
-_NO_MATTER = ("weights", "pretrain_weights", "save_dir", "worker_num", "stall_timeout", "log_iter")
 
 
 def sources_of(records: Sequence[Any]) -> dict[str, Source]:
@@ -33,14 +30,14 @@ def header_of(
 
     class_names, class_ids: by label; steps may name classes, and results hold the ids.
     """
-    tree = {key: value for key, value in cfg.resolved.items() if key not in _NO_MATTER}
+    tree = deciding(cfg.resolved, Decides.CANDIDATES | Decides.RESULT)
     shape = {"columns": {column.header: column.text for column in form.columns}}
     shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
     return {
         "version": 2,
         "weights": [digest(path) for path in _weights(cfg)],
         "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
-        "files of steps": [digest(path) for path in _files(tree.get(POSTPROCESS))],
+        "files of steps": [digest(path) for path in _files([tree.get(POSTPROCESS), cfg.get("plugins")])],
         "format": _text_digest(json.dumps(shape)),
         "threshold": threshold,
         "classes": [list(one) for one in zip(class_ids, class_names)],
