@@ -26,17 +26,18 @@ sys.path.insert(0, str(ROOT))
 
 import ppdet_ext.register  # noqa: E402, F401  before paddle: it sets the threads
 from ppdet_ext import distributed  # noqa: E402
-from ppdet_ext.checkpoint import Position, save_checkpoint  # noqa: E402
+from ppdet_ext.checkpoint import Position  # noqa: E402
 from ppdet_ext.config.load import load_config  # noqa: E402
 from ppdet_ext.data.synthetic import SampleSpec, write_sample_set  # noqa: E402
 from ppdet_ext.distributed import interrupt  # noqa: E402
+from ppdet_ext.training import train as train_module  # noqa: E402
 from ppdet_ext.training import trainer as trainer_module  # noqa: E402
 from ppdet_ext.training.hooks import Hook, MetricsFile, SaveCheckpoints  # noqa: E402
 from ppdet_ext.training.loss_guard import LossGuard  # noqa: E402
-from ppdet_ext.training.train import train  # noqa: E402
+from ppdet_ext.training.state import TrainState  # noqa: E402
 
 
-def _bare_begin(guard: LossGuard, trainer: Any) -> None:
+def _bare_start(guard: LossGuard, model: Any) -> None:
     guard._sums, guard.skipping = [], False
 
 
@@ -49,7 +50,7 @@ PARTS: list[tuple[str, Any, str, Callable]] = [
     ("seeds", trainer_module, "seed_step", _nothing),
     ("agreement on signals", interrupt, "agreed", _nothing),
     ("watch on stalls", distributed, "phase", _nothing),
-    ("statistics kept for a skipped step", LossGuard, "begin", _bare_begin),
+    ("statistics kept for a skipped step", LossGuard, "start_step", _bare_start),
     ("records", MetricsFile, "after_step", _nothing),
     ("question whether to save", SaveCheckpoints, "after_step", _nothing),
 ]
@@ -106,7 +107,7 @@ class Twice:
 
 
 class Measure(Hook):
-    """Takes the loader's place before training, and times saves after it."""
+    """Has training take its batches from `Twice`, and times saves after it."""
 
     def __init__(self, folder: Path, pairs: int, saves: int) -> None:
         self.folder, self.pairs, self.saves = folder, pairs, saves
@@ -114,21 +115,25 @@ class Measure(Hook):
         self.save_seconds: list[float] = []
         self.save_bytes = self.memory_before = self.memory_peak = 0
 
-    def before_train(self, trainer: Any) -> None:
-        self.epoch_steps = trainer.steps_per_epoch
-        self.loader = trainer.loader = Twice(trainer.loader, self.pairs, self.switch)
-        trainer.steps_per_epoch = len(self.loader)
+        self._make_loader = train_module.make_loader
+        train_module.make_loader = self._make
 
-    def after_epoch(self, trainer: Any) -> None:
-        fingerprint = next(hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)).fingerprint
+    def _make(self, cfg: Any, dataset: Any, mode: str) -> Any:
+        loader = self._make_loader(cfg, dataset, mode)
+        if mode != "train":
+            return loader
+        self.epoch_steps = len(loader)
+        self.loader = Twice(loader, self.pairs, self.switch)
+        return self.loader
+
+    def after_epoch(self, state: TrainState) -> None:
         # Freed memory that the process keeps would hide what a save takes. 5 sets the peak back.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         self.memory_before = memory("VmRSS")
         for number in range(self.saves):
             folder, began = self.folder / f"save{number}", time.perf_counter()
-            state = trainer.state_dict()
-            save_checkpoint(folder, trainer.bare_model, trainer.optimizer, Position(1, 0), state, fingerprint)
+            state.save_to(folder, Position(1, 0))
             self.save_seconds.append(time.perf_counter() - began)
         self.memory_peak = memory("VmHWM")
         self.save_bytes = sum(path.stat().st_size for path in folder.iterdir())
@@ -155,7 +160,7 @@ def main() -> None:
         settings = [f"save_dir={folder}/out", "epoch=1", "worker_num=0", "LearningRate.base_lr=1e-6", *data, *args.opt]
         cfg = load_config(str(ROOT / args.config), settings)
         measure = Measure(folder, args.pairs + 1, args.saves)
-        train(cfg, hooks=(measure,))
+        train_module.train(cfg, hooks=(measure,))
         report(measure, args.epoch_steps or measure.epoch_steps, cfg.snapshot_epoch)
 
 

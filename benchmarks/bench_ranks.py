@@ -53,9 +53,9 @@ from ppdet_ext.training.hooks import Hook
 from ppdet_ext.training.train import train
 
 class Steps(Hook):
-    def after_step(self, trainer):
-        print(f"step of {{trainer.batch_cost:.4f}} s", flush=True)
-        if trainer.iteration + 1 == {steps}:
+    def after_step(self, state):
+        print(f"step of {{state.batch_cost:.4f}} s", flush=True)
+        if state.iteration + 1 == {steps}:
             sys.exit(0)
 
 train(cli.config_of(flags.train_parser().parse_args()), hooks=[Steps()])

@@ -26,12 +26,11 @@ from tuning_cases import Drawn, names_of
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import quantised, restored
 from ppdet_ext.structures.candidates import Candidates
-from ppdet_ext.tuning.options import Limits
-from ppdet_ext.tuning.pipeline import pipeline_value
-from ppdet_ext.tuning.report import format_ladder
+from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.report import format_ablation
 from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.tuner import Problem, tune_candidates
+from ppdet_ext.tuning.tuner import Problem, pipeline_value, tune_candidates
 
 CLASSES = 46
 
@@ -78,9 +77,9 @@ def first(problem: Problem, args: argparse.Namespace) -> None:
         return number
 
     scorer.value = counting
-    search = Search(scorer, Limits(0.01, 0.65))
+    search = Search(scorer, SearchBounds(0.01, 0.65))
     try:
-        best = search.global_rungs(best)[-1].setting
+        best = search.global_stages(best)[-1].setting
         search.per_class(best)
     except Enough:
         pass
@@ -99,11 +98,11 @@ class Enough(Exception):
 def whole(problem: Problem, exact: list[Candidates], args: argparse.Namespace) -> None:
     """The whole search and its check."""
     records, names, ids = problem.records, problem.class_names, problem.category_ids
-    found = problem.found
+    found = problem.candidates
     spent = -sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    outcome, scorer = tune_candidates(problem, Limits(0.01, 0.65), folds=args.folds, workers=args.workers)
+    outcome, scorer = tune_candidates(problem, SearchBounds(0.01, 0.65), folds=args.folds, workers=args.workers)
     spent += sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(format_ladder(args.metric, outcome))
+    print(format_ablation(args.metric, outcome))
     print(f"CPU time {spent:.0f} s; {outcome.settings / outcome.seconds:.1f} settings/s")
     memory = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print("peak memory {:.0f} MiB, of a worker {:.0f} MiB".format(*memory))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import paddle
@@ -14,17 +14,11 @@ from ppdet_ext.weights.load import load_weights
 
 from .folder import Checkpoint
 
-if TYPE_CHECKING:
-    from ppdet_ext.training.hooks import AverageWeights
-
 
 def load_checkpoint(
-    checkpoint: Checkpoint,
-    model: paddle.nn.Layer,
-    optimizer: paddle.optimizer.Optimizer,
-    average: AverageWeights | None = None,
-) -> None:
-    """Put weights, optimizer state and learning-rate schedule back, and averaged weights if the run keeps any.
+    checkpoint: Checkpoint, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer
+) -> dict[str, paddle.Tensor] | None:
+    """Put the model's own weights, optimizer state and learning-rate schedule back; gives the averaged weights, if it has any.
 
     Raises:
         UserError: damaged files, another architecture, or an optimizer state of other tensors; nothing is half-loaded.
@@ -38,14 +32,13 @@ def load_checkpoint(
             f"({', '.join(strange[:3]) or 'it has no LR_Scheduler'}). To start a new run from its weights "
             f"use -o pretrain_weights={checkpoint.weights.with_suffix('')}"
         )
-    own = checkpoint.own_weights
-    if own is not None and average is not None:
-        load_weights(model, checkpoint.weights)
-        average.start(model)
-    load_weights(model, own or checkpoint.weights, own.suffix if own else checkpoint.weights.suffix)
-    if own is None and average is not None:
-        average.start(model)
+    load_weights(model, checkpoint.weights)
+    averaged = None
+    if own := checkpoint.own_weights:
+        averaged = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        load_weights(model, own, own.suffix)
     optimizer.set_state_dict({key: _to_tensors(value) for key, value in content.items()})
+    return averaged
 
 
 def foreign_slots(content: dict[str, Any], optimizer: paddle.optimizer.Optimizer) -> list[str]:

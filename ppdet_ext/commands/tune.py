@@ -20,16 +20,16 @@ from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
-from ppdet_ext.evaluation.metric import CellMetric
+from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
 from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.structures import Candidates, Record, TestSettings
-from ppdet_ext.tuning.options import Limits, Predicting, Searching
+from ppdet_ext.tuning.options import Predicting, SearchBounds, Searching
 from ppdet_ext.tuning.plot import draw_score_curves
-from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
+from ppdet_ext.tuning.report import command_line, format_ablation, tuned_yaml
 from ppdet_ext.tuning.scorer import Scorer
 from ppdet_ext.tuning.setting import Thresholds, from_steps
 from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
@@ -75,10 +75,10 @@ def tune(
 
         def search() -> None:
             nonlocal outcome
-            outcome, scorer, limits = _search(problem, settings, searching, cfg.worker_num)
+            outcome, scorer, bounds = _search(problem, settings, searching, cfg.worker_num)
             _write(target, problem, outcome, _sections(cfg, settings), command_line("tools/tune.py", command))
             if plot:
-                _plot(Path(plot), scorer, outcome, problem, limits)
+                _plot(Path(plot), scorer, outcome, problem, bounds)
 
         on_rank_0(search, "searching thresholds")
     return outcome
@@ -99,7 +99,7 @@ def _check_files(target: Path, plot: str | Path | None) -> None:
             raise UserError(f"--plot and --output are the same file, {target}.")
 
 
-def _metric_of(cfg: Config) -> Callable[[], CellMetric]:
+def _metric_of(cfg: Config) -> Callable[[], PartialMetric]:
     """Makes the metric. UserError, before anything is predicted, for options that do not exist, and without masks."""
     name = cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0]
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
@@ -109,7 +109,7 @@ def _metric_of(cfg: Config) -> Callable[[], CellMetric]:
     return make_metric
 
 
-def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], CellMetric]) -> Problem:
+def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], PartialMetric]) -> Problem:
     """What is to be searched, with candidates on rank 0."""
     steps = list(cfg.get(POSTPROCESS) or [])
     configured = settings_of(cfg)
@@ -132,22 +132,22 @@ def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], Cell
     )
 
 
-def _search(problem: Problem, settings: TestSettings, searching: Searching, workers: int) -> tuple[Tuned, Scorer, Limits]:
-    _check_found(problem.found, settings.score_threshold)
-    limits = Limits(settings.score_threshold, settings.nms_iou, searching.min_instances, searching.min_gain)
+def _search(problem: Problem, settings: TestSettings, searching: Searching, workers: int) -> tuple[Tuned, Scorer, SearchBounds]:
+    _check_found(problem.candidates, settings.score_threshold)
+    bounds = SearchBounds(settings.score_threshold, settings.nms_iou, searching.min_instances, searching.min_gain)
     outcome, scorer = tune_candidates(
         problem,
-        limits,
+        bounds,
         folds=searching.folds,
         groups=_same_pictures(problem.records) if searching.folds else None,
         keep_per_class=searching.keep_per_class,
         workers=workers,
-        tell=distributed.phase,
+        report_phase=distributed.phase,
     )
-    logger.info("%s", format_ladder(_name(scorer.metric), outcome))
+    logger.info("%s", format_ablation(_name(scorer.metric), outcome))
     for warning in outcome.warnings:
         logger.warning("%s", warning)
-    return outcome, scorer, limits
+    return outcome, scorer, bounds
 
 
 def _same_pictures(records: Sequence[Record]) -> np.ndarray:
@@ -158,7 +158,7 @@ def _same_pictures(records: Sequence[Record]) -> np.ndarray:
     return groups
 
 
-def _name(metric: CellMetric) -> str:
+def _name(metric: PartialMetric) -> str:
     """COCO is tuned by another one."""
     return type(metric).__name__
 
@@ -193,9 +193,9 @@ def _check_found(found: Sequence[Candidates], score: float) -> None:
         )
 
 
-def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, limits: Limits) -> None:
+def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, bounds: SearchBounds) -> None:
     def write(aside: Path) -> None:
-        count = draw_score_curves(aside, _name(scorer.metric), scorer, outcome.chosen.setting, problem.class_names, limits)
+        count = draw_score_curves(aside, _name(scorer.metric), scorer, outcome.chosen.setting, problem.class_names, bounds)
         logger.info("Wrote %s: %d classes", path, count)
 
     write_atomic(path, write, "--plot")

@@ -2,25 +2,22 @@
 
 from ppdet_ext.host.registry import METRICS, register_metric
 
-from .build import build_metric, tuning_metric
 from .coco_mask_ap import CocoMaskAP
 from .coco_metric import ClassRow, CocoMetric, format_classwise
 from .imaterialist import IMaterialistMAP
-from .mean_iou import MeanIoU
-from .metric import CellMetric, Metric, Truth
-from .severstal_dice import SeverstalDice
+from .metric import Metric, PartialMetric, build_metric, tuning_metric
+from .pixel_metrics import MeanIoU, SeverstalDice
 
 __all__ = [
     "METRICS",
-    "CellMetric",
     "ClassRow",
     "CocoMaskAP",
     "CocoMetric",
     "IMaterialistMAP",
     "MeanIoU",
     "Metric",
+    "PartialMetric",
     "SeverstalDice",
-    "Truth",
     "build_metric",
     "format_classwise",
     "register_metric",

@@ -36,13 +36,15 @@ def ground_truth(records: Sequence[Record], category_ids: Sequence[int], with_ma
     return _coco(records, category_ids, annotations)
 
 
-def predicted(records: Sequence[Record], category_ids: Sequence[int], found: Mapping[int, Detections], iou_type: str) -> COCO:
+def predicted(
+    records: Sequence[Record], category_ids: Sequence[int], detections: Mapping[int, Detections], iou_type: str
+) -> COCO:
     """Predictions by image id as a COCO data set; areas are those of what is compared, boxes or masks."""
     annotations = []
-    for im_id, detections in found.items():
-        boxes, _ = detections.to_coco(im_id, category_ids)
+    for im_id, own in detections.items():
+        boxes, _ = own.to_coco(im_id, category_ids)
         for i, result in enumerate(boxes):
-            mask = detections.masks[i] if iou_type == "segm" else None
+            mask = own.masks[i] if own.masks is not None and iou_type == "segm" else None
             annotations.append(result | _region(mask, result["bbox"][2] * result["bbox"][3]))
     return _coco(records, category_ids, annotations)
 

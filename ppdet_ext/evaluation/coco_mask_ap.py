@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ppdet_ext.host.registry import register_metric
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Record, Rle
 
-from .metric import NOWHERE, CellMetric, Truth
+from .metric import NOWHERE, PartialMetric
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # pycocotools' own, to the last bit
 RECALLS = np.linspace(0, 1, 101)
@@ -33,28 +33,28 @@ class Matches(NamedTuple):
 
 
 @register_metric
-class CocoMaskAP(CellMetric):
+class CocoMaskAP(PartialMetric):
     """AP of masks at IoU .5:.95 over all sizes, 100 detections an image and class: the first of `CocoMetric`'s mask numbers.
 
     What is found in a crowd counts neither way. Equal to pycocotools' COCOeval, whose matching and interpolation it follows.
     """
 
-    def prepare(self, truth: Truth, found: list[Rle]) -> Overlaps:
+    def prepare(self, truth: Record, masks: list[Rle]) -> Overlaps:
         order = np.argsort(truth.crowd, kind="stable")
         crowd = truth.crowd[order]
-        iou = Rle.iou_matrix(found, [truth.masks[i] for i in order], crowd.tolist())
+        iou = Rle.iou_matrix(masks, [truth.masks[i] for i in order], crowd.tolist())
         return Overlaps(iou, int((~crowd).sum()), truth.im_id)
 
-    def cell(self, prepared: Overlaps, scores: np.ndarray, chosen: np.ndarray) -> Matches:
+    def partial(self, prepared: Overlaps, scores: np.ndarray, chosen: np.ndarray) -> Matches:
         chosen = chosen[:MOST]
         verdicts = _verdicts(prepared.iou[chosen], prepared.singles)
         return Matches(np.asarray(scores)[chosen], verdicts, prepared.singles, prepared.im_id)
 
-    def combine(self, cells: list[list[Matches]]) -> dict[str, list[float]]:
+    def combine(self, partials: list[list[Matches]]) -> dict[str, list[float]]:
         """{"CocoMaskAP": [AP, AP of each class, …], "CocoMaskAP50": …, "CocoMaskAP75": …}; -1 without instances."""
         # pycocotools goes through images by id, which decides ties in score.
-        ordered = sorted(cells, key=lambda row: row[0].im_id)
-        curves = [_precision([row[k] for row in ordered]) for k in range(len(cells[0]))]
+        ordered = sorted(partials, key=lambda row: row[0].im_id)
+        curves = [_precision([row[k] for row in ordered]) for k in range(len(partials[0]))]
         parts = {"CocoMaskAP": slice(None), "CocoMaskAP50": slice(0, 1), "CocoMaskAP75": slice(5, 6)}
         numbers = {}
         for name, part in parts.items():
@@ -82,16 +82,16 @@ def _verdicts(iou: np.ndarray, singles: int) -> np.ndarray:
     return verdicts
 
 
-def _precision(cells: list[Matches]) -> np.ndarray | None:
+def _precision(partials: list[Matches]) -> np.ndarray | None:
     """Interpolated precision (10, 101) of one class, None without instances. As COCOeval.accumulate."""
-    instances = sum(cell.instances for cell in cells)
+    instances = sum(partial.instances for partial in partials)
     if not instances:
         return None
-    found = [cell for cell in cells if len(cell.scores)]
-    if not found:
+    matched = [partial for partial in partials if len(partial.scores)]
+    if not matched:
         return np.zeros((len(THRESHOLDS), len(RECALLS)))
-    scores = np.concatenate([cell.scores for cell in found])
-    verdicts = np.concatenate([cell.verdicts for cell in found], axis=1)[:, np.argsort(-scores, kind="stable")]
+    scores = np.concatenate([partial.scores for partial in matched])
+    verdicts = np.concatenate([partial.verdicts for partial in matched], axis=1)[:, np.argsort(-scores, kind="stable")]
     right = np.cumsum(verdicts == RIGHT, axis=1)
     wrong = np.cumsum(verdicts == WRONG, axis=1)
     precision = right / (right + wrong + np.spacing(1))

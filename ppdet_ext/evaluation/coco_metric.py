@@ -68,7 +68,7 @@ class CocoMetric(Metric):
         self._evaluated: dict[str, COCOeval] = {}
 
     def update(self, im_id: int, detections: Detections) -> None:
-        if not self._asked and not self.found:
+        if not self._asked and not self.detections:
             self.iou_types = ("bbox",) if detections.masks is None else tuple(FILE_NAMES)
         if "segm" in self.iou_types and detections.masks is None and im_id in self.records:
             raise UserError(f"{self.records[im_id].name}: predictions have no masks; evaluate boxes only")
@@ -82,7 +82,7 @@ class CocoMetric(Metric):
         truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
         texts = []
         for iou_type in self.iou_types:
-            evaluator = COCOeval(truth, predicted(records, self.category_ids, self.found, iou_type), iou_type)
+            evaluator = COCOeval(truth, predicted(records, self.category_ids, self.detections, iou_type), iou_type)
             with contextlib.redirect_stdout(io.StringIO()):
                 evaluator.evaluate()
                 evaluator.accumulate()
@@ -112,7 +112,7 @@ class CocoMetric(Metric):
     def save_json(self, folder: str | Path) -> list[Path]:
         """Write the predictions so far as COCO results, `bbox.json` and `mask.json` as ppdet names them."""
         results = {"bbox": [], "segm": []}
-        for im_id, detections in self.found.items():
+        for im_id, detections in self.detections.items():
             boxes, segments = detections.to_coco(im_id, self.category_ids)
             results["bbox"] += boxes
             results["segm"] += [

@@ -9,7 +9,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import one_of, register_metric
 from ppdet_ext.structures import Record, Rle
 
-from .metric import NOWHERE, CellMetric, Truth
+from .metric import NOWHERE, PartialMetric
 
 # k/20, rounded once. An IoU is rounded once too, and two fractions of so few pixels are either equal or further apart than
 # rounding: so `iou > threshold` is exact, at .6 and .7 too.
@@ -25,7 +25,7 @@ class Overlaps(NamedTuple):
 
 
 @register_metric
-class IMaterialistMAP(CellMetric):
+class IMaterialistMAP(PartialMetric):
     """Mean of TP / (TP + FP + FN) over IoU > .5, .55, … .95, then over the classes of an image, then over images.
 
     Masks are resized to `size` x `size` px by nearest neighbour; what has no pixel left is dropped on both sides. At each
@@ -38,7 +38,7 @@ class IMaterialistMAP(CellMetric):
         category match instances without attributes only.
     average: "image", or "pair": over all (image, class) pairs that count.
 
-    A cell is a tuple of scores, one of each class id that counts: none, one, or with "classid" several.
+    A partial is a tuple of scores, one of each class id that counts: none, one, or with "classid" several.
     """
 
     def __init__(self, size: int = 512, match: str = "category", average: str = "image") -> None:
@@ -59,9 +59,9 @@ class IMaterialistMAP(CellMetric):
                         "use match: category."
                     )
 
-    def prepare(self, truth: Truth, found: list[Rle]) -> Overlaps:
+    def prepare(self, truth: Record, masks: list[Rle]) -> Overlaps:
         annotated = [mask.resize(self.size, self.size) for mask in truth.masks]
-        predicted = [mask.resize(self.size, self.size) for mask in found]
+        predicted = [mask.resize(self.size, self.size) for mask in masks]
         usable = np.array([bool(mask) for mask in predicted], bool)
         kept = [i for i, mask in enumerate(annotated) if mask]
         unmatchable: set[tuple[int, ...]] = set()
@@ -70,7 +70,7 @@ class IMaterialistMAP(CellMetric):
             kept = [i for i in kept if not truth.attributes[i]]
         return Overlaps(Rle.iou_matrix(predicted, [annotated[i] for i in kept]), usable, len(unmatchable))
 
-    def cell(self, prepared: Overlaps, scores: np.ndarray, chosen: np.ndarray) -> tuple[float, ...]:
+    def partial(self, prepared: Overlaps, scores: np.ndarray, chosen: np.ndarray) -> tuple[float, ...]:
         iou = prepared.iou[chosen[prepared.usable[chosen]]]
         zeros = (0.0,) * prepared.unmatchable
         if not sum(iou.shape):
@@ -78,12 +78,12 @@ class IMaterialistMAP(CellMetric):
         hits = (np.array(_matched(iou))[:, None] > THRESHOLDS).sum(axis=0)
         return (float(np.mean(hits / (sum(iou.shape) - hits))), *zeros)
 
-    def combine(self, cells: list[list[tuple[float, ...]]]) -> dict[str, list[float]]:
+    def combine(self, partials: list[list[tuple[float, ...]]]) -> dict[str, list[float]]:
         """{"IMaterialistMAP": [mean, mean of each class over the images in which it counts (-1: in none), …]}."""
-        rows = [(i, k, score) for i, row in enumerate(cells) for k, cell in enumerate(row) for score in cell]
+        rows = [(i, k, score) for i, row in enumerate(partials) for k, partial in enumerate(row) for score in partial]
         image, label, score = np.array(rows, np.float64).reshape(-1, 3).T
-        per_image = _means(image.astype(np.int64), score, len(cells), 1.0)
-        per_class = _means(label.astype(np.int64), score, len(cells[0]), NOWHERE)
+        per_image = _means(image.astype(np.int64), score, len(partials), 1.0)
+        per_class = _means(label.astype(np.int64), score, len(partials[0]), NOWHERE)
         if self.average == "image":
             mean = float(per_image.mean())
         else:

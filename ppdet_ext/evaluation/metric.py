@@ -1,14 +1,14 @@
 """What every metric offers, and the kind that is put together from one image's one class at a time."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures import Detections, Record, Rle
 
 logger = logging.getLogger("ppdet_ext")
@@ -46,7 +46,7 @@ class Metric:
         if len(set(category_ids)) != len(class_names) or len(category_ids) != len(class_names):
             raise UserError(f"{len(class_names)} class names need as many different category ids, not {category_ids}")
         self.class_names, self.category_ids = list(class_names), list(map(int, category_ids))
-        self.found: dict[int, Detections] = {}
+        self.detections: dict[int, Detections] = {}
         self.summary = ""
 
     def update(self, im_id: int, detections: Detections) -> None:
@@ -54,7 +54,7 @@ class Metric:
         record = self.records.get(im_id)
         if record is None:
             raise UserError(f"predictions for image id {im_id}, which is not in the data set")
-        if im_id in self.found:
+        if im_id in self.detections:
             raise UserError(f"{record.name}: predictions were given twice for image id {im_id}")
         if (detections.height, detections.width) != (record.height, record.width):
             raise UserError(
@@ -66,12 +66,12 @@ class Metric:
                 f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
                 f"of classes; the data set has {len(self.class_names)}"
             )
-        self.found[im_id] = detections
+        self.detections[im_id] = detections
 
     @property
     def missing(self) -> list[int]:
         """Ids of the images that were never updated, in the data set's order."""
-        return [im_id for im_id in self.records if im_id not in self.found]
+        return [im_id for im_id in self.records if im_id not in self.detections]
 
     def compute(self) -> dict[str, list[float]]:
         """Named lists of numbers; of the first list, the first number is the one that counts (higher is better)."""
@@ -86,35 +86,15 @@ class Metric:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The annotations of one class in one image.
+class PartialMetric(Metric):
+    """A metric that is put together from partial results, one for each image and class.
 
-    im_id: of the image. masks: n of the image's size. crowd: (n,) bool. attributes: n tuples, or None where there are none.
-    """
+    Subclasses implement `prepare`, `partial` and `combine`. Searching thresholds calls `prepare` once per image, class and mask
+    threshold, `partial` once per selection of the masks, `combine` once per setting (for any of the images):
 
-    im_id: int
-    masks: list[Rle]
-    crowd: np.ndarray
-    attributes: list[tuple[int, ...]] | None = None
-
-    @classmethod
-    def of(cls, record: Record, label: int) -> "Truth":
-        """That class of a record."""
-        own = np.flatnonzero(record.labels == label)
-        attributes = None if record.attributes is None else [record.attributes[i] for i in own]
-        return cls(record.im_id, [record.masks[i] for i in own], record.crowd[own], attributes)
-
-
-class CellMetric(Metric):
-    """A metric that is put together from cells, one for each image and class.
-
-    Subclasses implement `prepare`, `cell` and `combine`. Searching thresholds calls `prepare` once per image, class and mask
-    threshold, `cell` once per selection of the masks, `combine` once per setting (for any of the images):
-
-        prepared = metric.prepare(Truth.of(record, label), masks)
-        cell = metric.cell(prepared, scores, np.flatnonzero(scores >= 0.5))
-        numbers = metric.combine([[cell, …of each class] …of each image])
+        prepared = metric.prepare(record.of_class(label), masks)
+        partial = metric.partial(prepared, scores, np.flatnonzero(scores >= 0.5))
+        numbers = metric.combine([[partial, …of each class] …of each image])
     """
 
     def start(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int]) -> None:
@@ -128,11 +108,11 @@ class CellMetric(Metric):
                     "compares masks; use a data set with masks, or metric: COCO for boxes."
                 )
 
-    def prepare(self, truth: Truth, found: list[Rle]) -> Any:
-        """Whatever makes `cell` cheap. Args: `found`: masks of the image's size, of the same class, by falling score."""
+    def prepare(self, truth: Record, masks: list[Rle]) -> Any:
+        """Whatever makes `partial` cheap. Args: `masks`: of the image's size, of the same class, by falling score."""
         raise NotImplementedError
 
-    def cell(self, prepared: Any, scores: np.ndarray, chosen: np.ndarray) -> Any:
+    def partial(self, prepared: Any, scores: np.ndarray, chosen: np.ndarray) -> Any:
         """What one image and class contribute if only some of the masks are submitted.
 
         Args:
@@ -142,8 +122,8 @@ class CellMetric(Metric):
         """
         raise NotImplementedError
 
-    def combine(self, cells: list[list[Any]]) -> dict[str, list[float]]:
-        """The numbers (see `compute`) from the cells of some images, each a list with all classes; the first is the metric's.
+    def combine(self, partials: list[list[Any]]) -> dict[str, list[float]]:
+        """Compute the numbers (see `compute`) from partial results: of some images, and of all classes in each.
 
         Needs `start` for nothing but the names of classes in the messages of `table`.
         """
@@ -151,13 +131,13 @@ class CellMetric(Metric):
 
     def compute(self) -> dict[str, list[float]]:
         self.warn_of_missing()
-        cells = []
+        partials = []
         for im_id, record in self.records.items():
-            found = self.found.get(im_id, Detections.empty(record.height, record.width))
-            if found.masks is None:
+            detections = self.detections.get(im_id, Detections.empty(record.height, record.width))
+            if detections.masks is None:
                 raise UserError(f"{record.name}: predictions have no masks, which {type(self).__name__} compares.")
-            cells.append([self._cell_of(record, found, label) for label in range(len(self.class_names))])
-        numbers = self.combine(cells)
+            partials.append([self._partial_of(record, detections, label) for label in range(len(self.class_names))])
+        numbers = self.combine(partials)
         self.summary = self.table(numbers)
         return numbers
 
@@ -174,8 +154,24 @@ class CellMetric(Metric):
             lines.append(f"{class_name:{wide}s}  {shown}  {count:9d}")
         return "\n".join(lines)
 
-    def _cell_of(self, record: Record, found: Detections, label: int) -> Any:
-        order = np.argsort(-found.scores, kind="stable")
-        own = order[found.labels[order] == label]
-        prepared = self.prepare(Truth.of(record, label), [found.masks[i] for i in own])
-        return self.cell(prepared, found.scores[own], np.arange(len(own)))
+    def _partial_of(self, record: Record, detections: Detections, label: int) -> Any:
+        order = np.argsort(-detections.scores, kind="stable")
+        own = order[detections.labels[order] == label]
+        prepared = self.prepare(record.of_class(label), [detections.masks[i] for i in own])
+        return self.partial(prepared, detections.scores[own], np.arange(len(own)))
+
+
+def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
+    """The metric of that name, not started. UserError naming the nearest one that exists, or the option at fault."""
+    if name not in METRICS:
+        raise UserError(f"metric: there is no {name!r}.{nearest(name, METRICS)} There are {', '.join(METRICS)}.")
+    try:
+        return METRICS[name](**(options or {}))
+    except TypeError as fault:
+        raise UserError(f"{name}: {str(fault).split('__init__() ')[-1]}.") from None
+
+
+def tuning_metric(name: str, options: Mapping[str, Any] | None = None) -> PartialMetric:
+    """A metric made of partial results for searching thresholds; for COCO its mask AP, `CocoMaskAP`, which has no options."""
+    metric = build_metric(name, options)
+    return metric if isinstance(metric, PartialMetric) else build_metric("CocoMaskAP")

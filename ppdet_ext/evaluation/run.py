@@ -16,9 +16,8 @@ from ppdet_ext.host.registry import METRICS
 from ppdet_ext.inference.predict import in_order, predict
 from ppdet_ext.structures import Detections
 
-from .build import build_metric
 from .coco_metric import CocoMetric
-from .metric import Metric
+from .metric import Metric, build_metric
 
 logger = logging.getLogger("ppdet_ext.engine")
 

@@ -29,7 +29,10 @@ def build_model(cfg: Config) -> paddle.nn.Layer:
 
 
 def architecture_of(cfg: Config) -> Any:
-    """The class of the configured architecture, which need not be built; of one of ppdet's, its adapter."""
+    """The class of the configured architecture, which need not be built; of ppdet's its adapter.
+
+    Beside the model's methods (`ppdet_ext.inference.protocol`) it has `settings_from`, `has_masks` and `settings_sections`.
+    """
     if cfg.architecture in ADAPTERS:
         return ADAPTERS[cfg.architecture]
     schema = global_config[cfg.architecture]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates
 
 LEVELS = 255
 ARRAYS = ("im_ids", "sizes", "counts", "boxes", "scores", "labels", "probs")

@@ -7,16 +7,17 @@ PostProcess:
   - MinArea: {area: 20}
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import build_entries
-from ppdet_ext.structures import Detections, Rle
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Detections, Rle
 
-from .class_keys import DEFAULT, label_of
+# In a mapping of values by class, this is the value of the classes that it does not name.
+DEFAULT = "default"
 
 # A value for all classes, a list with one for each, or by class name (or category id, see `label_of`) with "default" for the
 # others, even where a class has that name.
@@ -35,11 +36,11 @@ class Step:
     takes_masks = False
     needs_candidates = False
 
-    def masks_of(self, found: Detections, name: str) -> list[Rle]:
+    def masks_of(self, detections: Detections, name: str) -> list[Rle]:
         """The masks, for steps that need them. Raises: UserError when the model predicts none."""
-        if found.masks is None:
+        if detections.masks is None:
             raise UserError(f"PostProcess: {name} has no masks, which {type(self).__name__} works on; leave the step out.")
-        return found.masks
+        return detections.masks
 
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Told once, before the first call, which classes there are. Raises: UserError for a class that does not exist."""
@@ -47,7 +48,7 @@ class Step:
     def check_names(self, names: Sequence[str]) -> None:
         """Told before predicting which images will come. Raises: UserError for one that the step does not know."""
 
-    def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
+    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
         """The predictions of the image of that file name, changed."""
         raise NotImplementedError
 
@@ -106,6 +107,34 @@ def _by_name(value: Mapping, class_names: Sequence[str], category_ids: Sequence[
     return values
 
 
+def label_of(name: object, class_names: Sequence[str], category_ids: Sequence[int], key: str) -> int:
+    """The label of a class by its name, or by its category id where no class has that name.
+
+    Raises: UserError beginning with `key`: no such class (the nearest is named), or several of that name.
+    """
+    names, ids = [str(one) for one in class_names], [str(one) for one in category_ids]
+    named = [label for label, one in enumerate(names) if one == str(name)]
+    if len(named) > 1:
+        raise UserError(f"{key}: {len(named)} classes are named {name!r}; give their category ids in place of the name.")
+    if named:
+        return named[0]
+    if str(name) in ids:
+        return ids.index(str(name))
+    hint = nearest(name, [*ids, *names]) or f" There are {', '.join(names[:20])}."
+    raise UserError(f"{key}: there is no class {name!r}.{hint}")
+
+
+def class_keys(class_names: Sequence[str], category_ids: Sequence[int]) -> list[str | None]:
+    """By label, the key of a mapping that `label_of` finds the class by: its name, or else its category id.
+
+    None for a class that no key means, as one named "default" whose id is another's name: a list of values can tell it.
+    """
+    names, ids = [str(one) for one in class_names], [str(one) for one in category_ids]
+    several = {name for name, count in Counter(names).items() if count > 1}
+    by_id = [None if one in names else one for one in ids]
+    return [its_id if name == DEFAULT or name in several else name for name, its_id in zip(names, by_id)]
+
+
 class PostProcess:
     """All steps of a configuration.
 
@@ -136,14 +165,14 @@ class PostProcess:
         for step in self.steps:
             step.check_names(names)
 
-    def __call__(self, found: Candidates, name: str) -> Detections:
+    def __call__(self, detections: Candidates, name: str) -> Detections:
         """Final detections of the image of that file name. UserError for a label beyond the classes."""
-        if len(found) and found.labels.max() >= self.classes:
+        if len(detections) and detections.labels.max() >= self.classes:
             raise UserError(
-                f"{name}: the model predicts class number {found.labels.max() + 1} of {self.classes} in the data set."
+                f"{name}: the model predicts class number {detections.labels.max() + 1} of {self.classes} in the data set."
             )
         for step in self.steps:
-            if step.takes_masks and isinstance(found, Candidates):
-                found = found.detections(self.mask_threshold)
-            found = step(found, name)
-        return found.detections(self.mask_threshold) if isinstance(found, Candidates) else found
+            if step.takes_masks and isinstance(detections, Candidates):
+                detections = detections.detections(self.mask_threshold)
+            detections = step(detections, name)
+        return detections.detections(self.mask_threshold) if isinstance(detections, Candidates) else detections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -46,3 +46,16 @@ class Record:
     semantic_file: str | None = None
     areas: np.ndarray | None = None
     attributes: list[tuple[int, ...]] | None = None
+
+    def of_class(self, label: int) -> Record:
+        """The image with the objects of one class alone, in their order."""
+        own = np.flatnonzero(self.labels == label)
+        return replace(
+            self,
+            boxes=self.boxes[own],
+            labels=self.labels[own],
+            masks=[self.masks[i] for i in own] if self.masks else [],
+            crowd=self.crowd[own],
+            areas=None if self.areas is None else self.areas[own],
+            attributes=None if self.attributes is None else [self.attributes[i] for i in own],
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import paddle
@@ -14,8 +14,7 @@ from ppdet_ext import distributed
 from ppdet_ext.distributed.statistics import running_statistics
 from ppdet_ext.errors import DivergenceError, UserError
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .state import TrainState
 
 logger = logging.getLogger("ppdet_ext.engine")
 Tensors = dict[str, paddle.Tensor]
@@ -48,15 +47,20 @@ class LossGuard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.in_a_row, self.skipped = int(state["in_a_row"]), int(state["skipped"])
 
-    def begin(self, trainer: Trainer) -> None:
-        """Before the first batch of a step."""
+    def start_step(self, model: paddle.nn.Layer) -> None:
+        """Keep the batch-norm statistics of `model` (not wrapped), before the first batch of a step."""
         # The forward of a bad batch would leave NaN in the batch-norm statistics.
-        self._statistics = self._statistics or list(running_statistics(trainer.bare_model).values())
+        self._statistics = self._statistics or list(running_statistics(model).values())
         self._before = [tensor.clone() for tensor in self._statistics]
         self._sums, self.skipping = [], False
 
-    def forward(self, trainer: Trainer, batch: dict[str, Any]) -> Tensors | None:
+    def forward(self, model: paddle.nn.Layer, batch: dict[str, Any], state: TrainState) -> Tensors | None:
         """Losses of a batch; None if they are not finite on any rank, or were not for an earlier batch of this step.
+
+        Args:
+            model: possibly wrapped by DataParallel.
+            batch: what it takes; "names" are those of its images.
+            state: says where in the training this is, and saves it when training stops.
 
         Raises:
             DivergenceError: they are not, and no more steps may be skipped. Weights are those before the step.
@@ -65,7 +69,7 @@ class LossGuard:
             return None
         cause = ""
         try:
-            losses = trainer.model(batch)
+            losses = model(batch)
             values = paddle.stack([value.detach().astype("float32").reshape([]) for value in losses.values()]).numpy()
             mean = distributed.sum_over_ranks(values.astype(np.float64)) / distributed.world()[1]
         except DivergenceError as error:
@@ -75,51 +79,49 @@ class LossGuard:
             self._sums.append(dict(zip(losses, mean.tolist())))
             return losses
         self.skipping = True
-        found = dict(zip(losses, values.tolist()))
-        self._refuse(trainer, batch, cause or ", ".join(f"{k} = {v}" for k, v in found.items() if not np.isfinite(v)), found)
+        own = dict(zip(losses, values.tolist()))
+        self._refuse(state, batch, cause or ", ".join(f"{k} = {v}" for k, v in own.items() if not np.isfinite(v)), own)
         return None
 
-    def end(self) -> dict[str, float]:
-        """After the last batch of a step: its mean losses; empty if it was skipped."""
+    def mean_losses(self) -> dict[str, float]:
+        """Name -> mean over the step's batches, asked for after the last one; empty if the step was skipped."""
         if self.skipping:
             return {}
         self.in_a_row = 0
         return {name: sum(part[name] for part in self._sums) / len(self._sums) for name in self._sums[0]}
 
-    def _refuse(self, trainer: Trainer, batch: dict[str, Any], what: str, losses: dict[str, float]) -> None:
+    def _refuse(self, state: TrainState, batch: dict[str, Any], what: str, losses: dict[str, float]) -> None:
         for tensor, before in zip(self._statistics, self._before):
             tensor.set_value(before)
-        parts = distributed.gather(f"{what} {self._where(trainer, batch)}" if what else "")
+        parts = distributed.gather(f"{what} {self._where(state, batch)}" if what else "")
         text = distributed.share("; ".join(part for part in parts if part) if parts else None)
         if self.in_a_row < self.skip:
             self.in_a_row += 1
             self.skipped += 1
             logger.warning("Step skipped (%d in a row, %d in all): %s", self.in_a_row, self.skipped, text)
             return
-        saved = self._save(trainer, batch, losses, text)
+        saved = self._save(state, batch, losses, text)
         raise DivergenceError(
             f"{text}; training stopped.{saved} Look at the images, or lower the learning rate (-o LearningRate.base_lr=…), "
             "or clip gradients (-o OptimizerBuilder.clip_grad_by_norm=35), or skip single steps (-o skip_nonfinite=3)."
         )
 
-    def _where(self, trainer: Trainer, batch: dict[str, Any]) -> str:
-        rank = f" on rank {trainer.rank}" if distributed.world()[1] > 1 else ""
-        return (
-            f"in epoch {trainer.epoch}, step {trainer.step}{rank}, images of this batch: {', '.join(map(str, batch['names']))}"
-        )
+    def _where(self, state: TrainState, batch: dict[str, Any]) -> str:
+        rank = f" on rank {state.rank}" if distributed.world()[1] > 1 else ""
+        return f"in epoch {state.epoch}, step {state.step}{rank}, images of this batch: {', '.join(map(str, batch['names']))}"
 
-    def _save(self, trainer: Trainer, batch: dict[str, Any], losses: dict[str, float], text: str) -> str:
+    def _save(self, state: TrainState, batch: dict[str, Any], losses: dict[str, float], text: str) -> str:
         """Keep the state before the step, and each rank's batch; says where."""
         if self.folder is None:
             return ""
-        folder = self.folder / f"diverged_epoch_{trainer.epoch}_step_{trainer.step}"
-        trainer.optimizer.clear_grad()
+        folder = self.folder / f"diverged_epoch_{state.epoch}_step_{state.step}"
+        state.optimizer.clear_grad()
         distributed.phase("saving the state before the divergence")
         faults = []
         for save in (
-            lambda: trainer._call("on_divergence", folder),
+            lambda: None if state.rank else state.save_to(folder, finite=False),
             lambda: distributed.barrier("saved the state before the divergence"),
-            lambda: save_batch(folder, trainer.rank, batch, losses, text),
+            lambda: save_batch(folder, state.rank, batch, losses, text),
         ):
             try:
                 save()

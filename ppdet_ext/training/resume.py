@@ -24,7 +24,6 @@ logger = logging.getLogger("ppdet_ext.engine")
 def resume_or_start(
     trainer: Trainer,
     folder: Path,
-    fingerprint: RunFingerprint,
     resume: str | None,
     allow_change: Sequence[str] = (),
     pretrain_weights: str | None = None,
@@ -34,7 +33,6 @@ def resume_or_start(
     Args:
         trainer: freshly built.
         folder: the run's.
-        fingerprint: of this run.
         resume: what `-r` says (see `find_checkpoint`); None starts anew.
         allow_change: kinds of change (keys of `CHANGES`) that do not hinder resuming.
         pretrain_weights: of a run that starts anew.
@@ -43,11 +41,11 @@ def resume_or_start(
         UserError: no such checkpoint, damaged, or of another run than allowed; nothing in the folder has been moved.
     """
     found = None
-    if trainer.rank == 0:
+    if trainer.state.rank == 0:
         if rests := remove_rests(folder / CHECKPOINTS):
             logger.warning("Removed what a save that was cut off left in %s: %s", folder / CHECKPOINTS, ", ".join(rests))
         if resume is not None:
-            found = _choose(trainer, folder, fingerprint, resume, allow_change)
+            found = _choose(trainer, folder, resume, allow_change)
     found = distributed.share(found, "checkpoint to resume from")
     if found is None:
         _start_anew(trainer, folder, resume, pretrain_weights)
@@ -59,13 +57,13 @@ def _start_anew(trainer: Trainer, folder: Path, resume: str | None, pretrain_wei
     if resume is not None:
         logger.info("No checkpoint in %s yet; starting anew", folder / CHECKPOINTS)
     if pretrain_weights:
-        load_pretrained(trainer.bare_model, pretrain_weights)
-    if trainer.rank == 0:
+        load_pretrained(trainer.state.model, pretrain_weights)
+    if trainer.state.rank == 0:
         set_aside(folder)
 
 
 def _choose(
-    trainer: Trainer, folder: Path, now: RunFingerprint, resume: str, allow_change: Sequence[str]
+    trainer: Trainer, folder: Path, resume: str, allow_change: Sequence[str]
 ) -> tuple[Checkpoint, Position, bool] | None:
     """The checkpoint, where the run goes on, and whether the run is another one now."""
     checkpoint = find_checkpoint(resume, folder)
@@ -75,28 +73,27 @@ def _choose(
         before = RunFingerprint(**checkpoint.fingerprint)
     except TypeError as error:
         raise UserError(f"Checkpoint {checkpoint.path} is of another version: {error}") from error
+    now, state = trainer.fingerprint, trainer.state
     changes = differences(before, now)
     demand_allowed(changes, allow_change, str(checkpoint.path))
     for kind, lines in changes.items():
         logger.warning("Resuming with another %s: %s", kind, "; ".join(lines))
-    if checkpoint.position.epoch >= trainer.epochs and not belongs_to(checkpoint.path, folder):
-        raise UserError(
-            f"{checkpoint.path} has all of the {trainer.epochs} epochs behind it; raise -o epoch=… to go on from it."
-        )
-    position = moved_position(checkpoint.position, before, now, list(changes), trainer.steps_per_epoch)
+    if checkpoint.position.epoch >= state.epochs and not belongs_to(checkpoint.path, folder):
+        raise UserError(f"{checkpoint.path} has all of the {state.epochs} epochs behind it; raise -o epoch=… to go on from it.")
+    position = moved_position(checkpoint.position, before, now, list(changes), state.steps_per_epoch)
     return checkpoint, position, bool(changes)
 
 
 def _go_on(trainer: Trainer, folder: Path, checkpoint: Checkpoint, position: Position, changed: bool) -> None:
     _load(trainer, checkpoint, position, changed)
-    logger.info("Resumed from %s: %s of %d epochs", checkpoint.path, position, trainer.epochs)
+    logger.info("Resumed from %s: %s of %d epochs", checkpoint.path, position, trainer.state.epochs)
     save = next((hook for hook in trainer.hooks if isinstance(hook, SaveCheckpoints)), None)
     own = belongs_to(checkpoint.path, folder)
     distributed.barrier("loaded the checkpoint")
     if save is not None and not own:
         # It is in the other run's folder.
         save.best, save.best_checkpoint = None, ""
-    if trainer.rank == 0:
+    if trainer.state.rank == 0:
         set_aside(folder, checkpoint.position if own else None)
     if save is not None and checkpoint.fingerprint is not None:
         save.saved = checkpoint.path
@@ -111,22 +108,24 @@ def belongs_to(checkpoint: Path, run: Path) -> bool:
 
 def _save_moved(trainer: Trainer, save: SaveCheckpoints, folder: Path, position: Position) -> None:
     """Save where the changed run goes on: its checkpoints would be taken for older than the one it comes from."""
-    if trainer.rank == 0:
+    if trainer.state.rank == 0:
         # Of the same name, and other content.
         set_aside_one(folder, position)
-    save.save(trainer, position)
-    if trainer.rank == 0:
+    save.save(trainer.state, position)
+    if trainer.state.rank == 0:
         set_aside(folder, position)
 
 
 def _load(trainer: Trainer, checkpoint: Checkpoint, position: Position, changed: bool) -> None:
-    average = next((hook for hook in trainer.hooks if isinstance(hook, AverageWeights)), None)
-    load_checkpoint(checkpoint, trainer.bare_model, trainer.optimizer, average)
+    averaged = load_checkpoint(checkpoint, trainer.state.model, trainer.optimizer)
+    for hook in trainer.hooks:
+        if isinstance(hook, AverageWeights):
+            hook.start(trainer.state.model.state_dict() if averaged is None else averaged)
     trainer.load_state_dict(checkpoint.state)
-    trainer.start_epoch, trainer.start_step = position
+    trainer.state.start = position
     if changed:
         # Milestones are epochs, and an epoch may have another number of steps now.
-        trainer.schedule.step(position.epoch * trainer.steps_per_epoch + position.step)
+        trainer.schedule.step(position.epoch * trainer.state.steps_per_epoch + position.step)
     if position != checkpoint.position:
         for hook in trainer.hooks:
             if isinstance(hook, MetricsFile):

@@ -70,24 +70,24 @@ def train(
     ):
         dataset = load_dataset(cfg, "TrainDataset")
         amp = amp and _amp_works(cfg)
-        save = _save_hook(cfg, folder, _fingerprint(cfg, dataset, amp))
+        save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
         trainer = _build_trainer(
             cfg, dataset, folder, [*_hooks(cfg, dataset, folder, evaluate, vdl_log_dir), *hooks, save], amp
         )
         trainers.append(trainer)
         interrupt.check()
-        resume_or_start(trainer, folder, save.fingerprint, resume, allow_change, cfg.pretrain_weights)
+        resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
         _run(cfg, folder, trainer, save)
     return folder
 
 
 def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
-    if trainer.rank == 0:
+    if trainer.state.rank == 0:
         describe_run(folder, cfg)
-    if trainer.start_epoch < cfg.epoch:
-        trainer.run()
+    if trainer.state.start.epoch < cfg.epoch:
+        trainer.train()
     else:
-        save.before_train(trainer)
+        save.before_train(trainer.state)
         logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
 
 
@@ -134,6 +134,7 @@ def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], a
         optimizer,
         schedule,
         loader,
+        _fingerprint(cfg, dataset, amp),
         epochs=cfg.epoch,
         batch_size=cfg.TrainReader.get("batch_size", 1) * accumulation,
         seed=cfg.seed,
@@ -158,7 +159,3 @@ def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir:
     if first and vdl_log_dir is not None:
         hooks.append(VisualDL(Path(vdl_log_dir), cfg.log_iter))
     return hooks
-
-
-def _save_hook(cfg: Config, folder: Path, fingerprint: RunFingerprint) -> SaveCheckpoints:
-    return SaveCheckpoints(folder, fingerprint, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)

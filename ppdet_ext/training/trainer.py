@@ -3,62 +3,59 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import paddle
 
 from ppdet_ext import distributed
-from ppdet_ext.checkpoint import Position
+from ppdet_ext.checkpoint import Position, RunFingerprint, save_checkpoint
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.errors import UserError
-from ppdet_ext.training.hooks.base import Hook
-from ppdet_ext.training.hooks.ema import AverageWeights
 
+from .hooks import AverageWeights, Hook
 from .loss_guard import LossGuard
+from .state import TrainState
 
 Batch = dict[str, Any]
 
 
+class EpochLoader(Protocol):
+    """What the trainer needs of a loader."""
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the epoch that was set."""
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and the first of its batches to give."""
+
+
 class Trainer:
-    """Trains `model` on `loader`::
-
-        hooks.before_train()
-        for epoch in range(start_epoch, epochs):
-            loader.set_epoch(epoch, first batch)        # start_step > 0 goes on in mid-epoch
-            if any rank was told to stop: hooks.on_stop(), raise Stop
-            hooks.before_epoch()
-            for batches in the loader's, `accumulation` at a time:
-                seed_step(seed, epoch, step, rank)      # randomness is a function of where we are
-                for batch in batches:
-                    losses = model(batch)               # dict of scalars, "loss" is their sum
-                    check that the losses of all ranks are finite, else skip the step or DivergenceError
-                    (losses["loss"] / len(batches)).backward()
-                optimizer.step(); schedule.step(); optimizer.clear_grad()
-                hooks.after_step()
-                if any rank was told to stop: hooks.on_stop(), raise Stop
-            seed_step(seed, epoch, steps_per_epoch, rank)
-            hooks.after_epoch()                         # evaluate, then save
-        hooks.after_train()
-
-    Hooks run in the order given, those of each rank on it. What they read is public here: `epoch`, `step`, `steps_per_epoch`,
-    `losses` (name -> float, mean of this step's batches and of the ranks; empty if the step was skipped), `learning_rate`
-    (of this step), `batch_cost` and `data_cost` (seconds of this step), `batch_size`, `metrics` (of this epoch's
-    evaluation, or None).
+    """Trains a model on a loader; `Hook` shows the loop.
 
     Args:
         model: losses from `model(batch)` in train mode; possibly wrapped by DataParallel.
         optimizer: built over `schedule`.
         schedule: learning rate per step.
-        loader: sized iterable of batches with `set_epoch(epoch, start)`.
+        loader: of batches that depend on the epoch and their number in it only.
+        fingerprint: of the run, for its checkpoints.
         epochs: number of epochs of the whole run.
-        batch_size: images of a batch, for the log.
+        batch_size: images of a step on one rank, for the log.
         seed: of everything random in the model.
         amp: mixed precision with loss scaling; of effect on GPUs only.
         accumulation: batches of one step; the last step of an epoch may have fewer.
+        hooks: in any order (see `Kind`).
         guard: what to do with losses that are not finite.
         rank: of this process; ranks draw different numbers.
+
+    Attributes:
+        state: what hooks see.
+        hooks: in the order in which they are called.
     """
 
     def __init__(
@@ -66,7 +63,8 @@ class Trainer:
         model: paddle.nn.Layer,
         optimizer: paddle.optimizer.Optimizer,
         schedule: paddle.optimizer.lr.LRScheduler,
-        loader: Iterable[Batch],
+        loader: EpochLoader,
+        fingerprint: RunFingerprint,
         *,
         epochs: int,
         batch_size: int,
@@ -77,122 +75,108 @@ class Trainer:
         guard: LossGuard | None = None,
         rank: int = 0,
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.loader = loader
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.hooks = list(hooks)
+        self.model, self.optimizer, self.schedule, self.loader = model, optimizer, schedule, loader
+        self.fingerprint, self.seed, self.amp, self.accumulation = fingerprint, seed, amp, accumulation
+        self.hooks = sorted(hooks, key=lambda hook: hook.kind)
         self.guard = guard or LossGuard()
+        self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if amp else None
         names = [type(hook).__name__ for hook in hooks if hook.state_dict()]
         if len({*names}) < len(names):
             raise ValueError(f"two hooks of one class would share their state in a checkpoint: {', '.join(names)}")
-        self.amp = amp
-        self.accumulation = accumulation
-        self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if amp else None
-        self.start_epoch = self.start_step = 0
-        self.epoch = self.step = 0
-        self.steps_per_epoch = -(-len(loader) // accumulation)
-        self.losses: dict[str, float] = {}
-        self.learning_rate = self.batch_cost = self.data_cost = 0.0
-        self.metrics: dict[str, list[float]] | None = None
+        bare = getattr(model, "_layers", model)
+        steps = -(-len(loader) // accumulation)
+        self.state = TrainState(bare, optimizer, epochs, steps, batch_size, self._save_to, rank)
+        self.state.average = next((hook for hook in self.hooks if isinstance(hook, AverageWeights)), None)
+        self._step_began = 0.0
 
-    @property
-    def iteration(self) -> int:
-        """Number of the current step, counted over the whole run from 0."""
-        return self.epoch * self.steps_per_epoch + self.step
-
-    @property
-    def bare_model(self) -> paddle.nn.Layer:
-        """The model without its DataParallel wrapper."""
-        return getattr(self.model, "_layers", self.model)
-
-    def averaged_weights(self) -> contextlib.AbstractContextManager[dict[str, paddle.Tensor] | None]:
-        """Within the block the model has the averaged weights, if an `AverageWeights` hook keeps any."""
-        average = next((hook for hook in self.hooks if isinstance(hook, AverageWeights)), None)
-        return average.applied(self.bare_model) if average else contextlib.nullcontext()
-
-    def run(self) -> None:
-        """Train from `start_epoch` and `start_step` to the end.
+    def train(self) -> None:
+        """Train from `state.start` to the end.
 
         Raises:
             DivergenceError: a loss became NaN or infinite; the weights are those before that batch.
             Stop: after the step in which a signal came, once the hooks' `on_stop` has saved.
         """
+        state = self.state
         with interrupt.deferred():
-            self._call("before_train")
-            for epoch in range(self.start_epoch, self.epochs):
-                self._run_epoch(epoch, self.start_step if epoch == self.start_epoch else 0)
-            self._call("after_train")
+            self._notify("before_train")
+            for epoch in range(state.start.epoch, state.epochs):
+                self._train_epoch(epoch, state.start.step if epoch == state.start.epoch else 0)
+            self._notify("after_train")
 
-    def _run_epoch(self, epoch: int, first: int) -> None:
-        self.epoch, self.step, self.metrics = epoch, first, None
+    def _train_epoch(self, epoch: int, first: int) -> None:
+        state = self.state
+        state.epoch, state.step, state.metrics = epoch, first, None
         # The last step of an epoch may have fewer batches.
         self.loader.set_epoch(epoch, min(first * self.accumulation, len(self.loader)))
         self._stop_if_asked(Position(epoch, first))
-        self._call("before_epoch")
+        self._notify("before_epoch")
         self.model.train()
         # Where an epoch is already complete there is nothing to load: only its end, the evaluation, is made up for.
-        for step, batches in self._steps(first) if first < self.steps_per_epoch else ():
-            self.step = step
+        for step, batches in self._steps(first) if first < state.steps_per_epoch else ():
+            state.step = step
             self._train_step(batches)
-            self._call("after_step")
+            self._notify("after_step")
             self._stop_if_asked(Position(epoch, step + 1))
         # The evaluation begins with known random numbers too.
-        seed_step(self.seed, epoch, self.steps_per_epoch, self.rank)
+        seed_step(self.seed, epoch, state.steps_per_epoch, state.rank)
         try:
-            self._call("after_epoch")
+            self._notify("after_epoch")
         except interrupt.Stop:
-            self._call("on_stop", Position(epoch, self.steps_per_epoch))
+            self._notify("on_stop", Position(epoch, state.steps_per_epoch))
             raise
 
-    def _call(self, moment: str, *arguments: Any) -> None:
+    def _notify(self, moment: str, *arguments: Any) -> None:
+        """Call that method of each hook."""
         for hook in self.hooks:
-            getattr(hook, moment)(self, *arguments)
+            getattr(hook, moment)(self.state, *arguments)
+
+    def _save_to(self, folder: Path, position: Position, finite: bool) -> None:
+        self._notify("before_save")
+        parts = self.state_dict()
+        with self.state.evaluated_weights() as own:
+            save_checkpoint(folder, self.state.model, self.optimizer, position, parts, self.fingerprint, own, finite=finite)
 
     def _stop_if_asked(self, position: Position) -> None:
         if signum := interrupt.agreed():
-            self._call("on_stop", position)
+            self._notify("on_stop", position)
             raise interrupt.Stop(signum)
 
     def _steps(self, first: int) -> Iterator[tuple[int, list[Batch]]]:
         """Number and batches of the steps left; takes the time of waiting for data, and of the step before the hooks see it."""
         iterator = iter(self.loader)
         for step in itertools.count(first):
-            distributed.phase(f"waiting for data, epoch {self.epoch} step {step}")
+            distributed.phase(f"waiting for data, epoch {self.state.epoch} step {step}")
             self._step_began = time.perf_counter()
             batches = list(itertools.islice(iterator, self.accumulation))
             if not batches:
                 return
-            self.data_cost = time.perf_counter() - self._step_began
+            self.state.data_cost = time.perf_counter() - self._step_began
             yield step, batches
 
     def _train_step(self, batches: list[Batch]) -> None:
-        distributed.phase(f"training, epoch {self.epoch} step {self.step}")
-        seed_step(self.seed, self.epoch, self.step, self.rank)
-        self.learning_rate = self.optimizer.get_lr()
-        self.guard.begin(self)
+        state = self.state
+        distributed.phase(f"training, epoch {state.epoch} step {state.step}")
+        seed_step(self.seed, state.epoch, state.step, state.rank)
+        state.learning_rate = self.optimizer.get_lr()
+        self.guard.start_step(state.model)
         for number, batch in enumerate(batches, 1):
             self._backward(batch, len(batches), last=number == len(batches))
         if not self.guard.skipping:
             self._update()
-        self.losses = self.guard.end()
+        state.losses = self.guard.mean_losses()
         self.schedule.step()
         self.optimizer.clear_grad()
-        self.batch_cost = time.perf_counter() - self._step_began
+        state.batch_cost = time.perf_counter() - self._step_began
 
     def _backward(self, batch: Batch, count: int, last: bool) -> None:
         """Add a batch's share to the gradients, averaged over ranks at the last one, unless the step is skipped."""
         with contextlib.nullcontext() if last else self._unsynchronized():
             with paddle.amp.auto_cast(enable=self.amp):
-                losses = self.guard.forward(self, {**batch, "epoch": self.epoch})
+                losses = self.guard.forward(self.model, {**batch, "epoch": self.state.epoch}, self.state)
             if losses is not None:
                 loss = losses["loss"] if count == 1 else losses["loss"] / count
                 if last and getattr(self.model, "grad_need_sync", False):
-                    distributed.phase(f"averaging gradients, epoch {self.epoch} step {self.step}", waiting=True)
+                    distributed.phase(f"averaging gradients, epoch {self.state.epoch} step {self.state.step}", waiting=True)
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _unsynchronized(self) -> contextlib.AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from ppdet_ext.data.splits.selection import fold_of
 from ppdet_ext.distributed.forked import forked
 from ppdet_ext.structures import Record
 
-from .options import Limits
+from .options import SearchBounds
 from .scorer import Scorer
 from .search import Search
 from .setting import Setting
@@ -47,36 +47,36 @@ def assign_folds(records: Sequence[Record], folds: int, groups: np.ndarray | Non
 def cross_validate(
     scorer: Scorer,
     start: Setting,
-    limits: Limits,
+    bounds: SearchBounds,
     folds: np.ndarray,
     workers: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    report_phase: Callable[[str], None] = lambda text: None,
 ) -> CrossValidation:
     """Search on all folds but one, for each fold.
 
     Args:
         scorer: of all images.
         start: of each search.
-        limits: of each search; `min_instances` counts those of all images.
+        bounds: of each search; `min_instances` counts those of all images.
         folds: (n,) from `assign_folds`.
         workers: processes, each with folds of its own; with fewer than two, this one does it.
-        tell: called with what is going on.
+        report_phase: called with what is going on.
     """
     count = int(folds.max()) + 1
 
     def tuned_without(fold: int) -> tuple[Setting, Setting, int]:
-        tell(f"cross-fold check, fold {fold + 1} of {count}")
+        report_phase(f"cross-fold check, fold {fold + 1} of {count}")
         before, scorer_workers = scorer.settings, scorer.workers
         if workers >= 2:
             scorer.workers = 0
-        search = Search(scorer, limits, np.flatnonzero(folds != fold).tolist(), tell)
-        common = search.global_rungs(start)[-1].setting
+        search = Search(scorer, bounds, np.flatnonzero(folds != fold).tolist(), report_phase)
+        common = search.global_stages(start)[-1].setting
         own = search.per_class(common).setting
         scorer.workers = scorer_workers
         return common, own, scorer.settings - before
 
     # What the first search has cut is there for all of them after forking.
-    found = forked(tuned_without, list(range(count)), workers)
-    common = scorer.combined([found[fold][0] for fold in folds.tolist()])
-    own = scorer.combined([found[fold][1] for fold in folds.tolist()])
-    return CrossValidation(count, common, own, sum(settings for _, _, settings in found))
+    tuned = forked(tuned_without, list(range(count)), workers)
+    common = scorer.combined([tuned[fold][0] for fold in folds.tolist()])
+    own = scorer.combined([tuned[fold][1] for fold in folds.tolist()])
+    return CrossValidation(count, common, own, sum(settings for _, _, settings in tuned))

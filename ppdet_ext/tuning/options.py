@@ -7,7 +7,7 @@ from ppdet_ext.errors import UserError
 
 
 @dataclass(frozen=True)
-class Limits:
+class SearchBounds:
     """What the search may do.
 
     score: lowest of the stored candidates; lower thresholds change nothing.
@@ -22,18 +22,18 @@ class Limits:
     min_gain: float = 1e-4
 
     def allows(self, field: str, value: float) -> bool:
-        bounds = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.2, 0.8), "area": (0, 1e9)}
-        low, high = bounds[field]
+        ranges = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.2, 0.8), "area": (0, 1e9)}
+        low, high = ranges[field]
         return low <= value <= high
 
 
 @dataclass(frozen=True)
 class Searching:
-    """Options of the search: see `Limits` and `tune_candidates`."""
+    """Options of the search: see `SearchBounds` and `tune_candidates`."""
 
     folds: int = 5
-    min_instances: int = Limits.min_instances
-    min_gain: float = Limits.min_gain
+    min_instances: int = SearchBounds.min_instances
+    min_gain: float = SearchBounds.min_gain
     keep_per_class: bool = False
 
     def check(self) -> None:
@@ -43,7 +43,9 @@ class Searching:
         if self.min_instances < 0:
             raise UserError(f"--min_instances is {self.min_instances}; it cannot be negative.")
         if not 0 <= self.min_gain < math.inf:
-            raise UserError(f"--min_gain is {self.min_gain:g}; expected a number of 0 or more, such as {Limits.min_gain}.")
+            raise UserError(
+                f"--min_gain is {self.min_gain:g}; expected a number of 0 or more, such as {SearchBounds.min_gain}."
+            )
 
 
 @dataclass(frozen=True)

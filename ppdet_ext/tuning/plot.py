@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .options import Limits
+from .options import SearchBounds
 from .scorer import Scorer
 from .search import COARSE
 from .setting import Setting
@@ -11,7 +11,9 @@ from .setting import Setting
 COLUMNS = 4
 
 
-def draw_score_curves(path: Path, name: str, scorer: Scorer, setting: Setting, names: Sequence[str], limits: Limits) -> int:
+def draw_score_curves(
+    path: Path, name: str, scorer: Scorer, setting: Setting, names: Sequence[str], bounds: SearchBounds
+) -> int:
     """Write a PNG with a curve for each annotated class, the others' thresholds as in `setting`; returns their number.
 
     Raises: OSError where the file cannot be written.
@@ -22,7 +24,7 @@ def draw_score_curves(path: Path, name: str, scorer: Scorer, setting: Setting, n
     from matplotlib import pyplot
 
     labels = [label for label, instances in enumerate(scorer.instances) if instances]
-    grid = [score for score in COARSE["score"] if limits.allows("score", score)]
+    grid = [score for score in COARSE["score"] if bounds.allows("score", score)]
     rows = max(1, -(-len(labels) // COLUMNS))
     figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(3 * COLUMNS, 2.2 * rows), squeeze=False, sharex=True)
     for axis in axes.flat[len(labels) :]:

@@ -1,4 +1,4 @@
-"""What the user sees of a search: the ladder of gains, and the YAML that eval, infer and submit take."""
+"""What the user sees of a search: the ablation of gains, and the YAML that eval, infer and submit take."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from typing import Any
 
 import yaml
 
-from .search import FIRST, Rung
+from .search import FIRST, SearchStage
 from .tuner import Problem, Tuned
 
 UNITS = {"score threshold": "score", "NMS": "nms_iou", "mask threshold": "mask_threshold", "min area": "area"}
 
 
-def format_ladder(name: str, tuned: Tuned) -> str:
-    """A line a rung: what was searched, its value, the metric, the gain over the rung before; then the check."""
-    rows = [(_title(rung, tuned), rung.value) for rung in tuned.rungs]
-    if tuned.rungs[-1].value <= tuned.common.value:
+def format_ablation(name: str, tuned: Tuned) -> str:
+    """A line a stage: what was searched, its value, the metric, the gain over the stage before; then the check."""
+    rows = [(_title(stage, tuned), stage.value) for stage in tuned.stages]
+    if tuned.stages[-1].value <= tuned.common.value:
         rows[-1] = ("per class: no class gains", tuned.common.value)
     wide = max(len(title) for title, _ in rows)
     lines = [f"{'':{wide}s}  {name:>15s}  {'gain':>8s}"]
@@ -42,7 +42,7 @@ def rounding_line(tuned: Tuned) -> str:
 
 def cross_lines(tuned: Tuned) -> list[str]:
     """In-sample gains beside those of the cross-fold check."""
-    cross, first, common, own = tuned.cross, tuned.rungs[0], tuned.common, tuned.rungs[-1]
+    cross, first, common, own = tuned.cross, tuned.stages[0], tuned.common, tuned.stages[-1]
     if cross is None:
         return []
     return [
@@ -60,17 +60,17 @@ def _without(tuned: Tuned) -> str:
     return f" without {' and '.join(tuned.unseen)}" if tuned.unseen else ""
 
 
-def _title(rung: Rung, tuned: Tuned) -> str:
-    if rung.title in UNITS:
-        return f"{rung.title} {rung.setting.common(UNITS[rung.title]):g}"
-    if rung.title == "together":
-        values = ", ".join(f"{rung.setting.common(field):g}" for field in UNITS.values())
+def _title(stage: SearchStage, tuned: Tuned) -> str:
+    if stage.title in UNITS:
+        return f"{stage.title} {stage.setting.common(UNITS[stage.title]):g}"
+    if stage.title == "together":
+        values = ", ".join(f"{stage.setting.common(field):g}" for field in UNITS.values())
         return f"together: {values}"
-    if rung.title == "per class":
-        return f"per class, {rung.setting.different_from(tuned.common.setting)} of {len(rung.setting.classes)} classes"
-    if rung.title == FIRST:
-        return f"{FIRST}{_without(tuned)}, scores from {rung.setting.common('score'):g}"
-    return rung.title
+    if stage.title == "per class":
+        return f"per class, {stage.setting.different_from(tuned.common.setting)} of {len(stage.setting.classes)} classes"
+    if stage.title == FIRST:
+        return f"{FIRST}{_without(tuned)}, scores from {stage.setting.common('score'):g}"
+    return stage.title
 
 
 def tuned_yaml(

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from ppdet_ext.distributed.forked import forked
 from ppdet_ext.errors import UserError
-from ppdet_ext.evaluation.metric import CellMetric
-from ppdet_ext.structures import Record
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.evaluation.metric import PartialMetric
+from ppdet_ext.structures import Candidates, Record
 
-from .class_scorer import Column, Prepared
+from .class_scorer import ClassScorer, Prepared
 from .setting import Setting
 
 FEW = 2000  # candidates for which processes are not worth their start
@@ -25,7 +24,7 @@ class Scorer:
         metric: not started.
         records: with masks.
         class_names, category_ids: by label.
-        found: of the records' images, in their order, as `quantised` gives them.
+        candidates: of the records' images, in their order, as `quantised` gives them.
         workers: processes that cut masks; with fewer than two, this one does it.
 
     Raises:
@@ -34,45 +33,45 @@ class Scorer:
 
     def __init__(
         self,
-        metric: CellMetric,
+        metric: PartialMetric,
         records: Sequence[Record],
         class_names: Sequence[str],
         category_ids: Sequence[int],
-        found: Sequence[Candidates],
+        candidates: Sequence[Candidates],
         workers: int = 0,
     ) -> None:
         metric.start(records, class_names, category_ids)
-        highest = max((int(one.labels.max()) for one in found if len(one)), default=-1)
+        highest = max((int(one.labels.max()) for one in candidates if len(one)), default=-1)
         if highest >= len(class_names):
             raise UserError(f"The model predicts class number {highest + 1}; the data set has {len(class_names)} classes.")
         self.metric, self.images, self.workers = metric, len(records), workers
-        self.columns = [Column(label, metric, records, found) for label in range(len(class_names))]
+        self.classes = [ClassScorer(label, metric, records, candidates) for label in range(len(class_names))]
         self.settings = 0
 
     @property
     def instances(self) -> list[int]:
         """Annotated objects of each class."""
-        return [column.instances for column in self.columns]
+        return [scorer.instances for scorer in self.classes]
 
     def prepare(self, mask_thresholds: Iterable[float]) -> None:
         """Cut masks at these thresholds beforehand, with several processes."""
-        wanted = [t for t in dict.fromkeys(mask_thresholds) if not all(column.is_prepared(t) for column in self.columns)]
-        total = sum(len(column.scores) for column in self.columns) * len(wanted)
+        wanted = [t for t in dict.fromkeys(mask_thresholds) if not all(scorer.is_prepared(t) for scorer in self.classes)]
+        total = sum(len(scorer.scores) for scorer in self.classes) * len(wanted)
         if self.workers < 2 or total < FEW:
             return
         # Neighbours belong to one image, whose size decides what they cost.
-        jobs = sorted(((label, image) for label, column in enumerate(self.columns) for image in column.images), key=_image)
+        jobs = sorted(((label, image) for label, scorer in enumerate(self.classes) for image in scorer.images), key=_image)
         size = -(-len(jobs) // (self.workers * CHUNKS))
         chunks = [(t, jobs[start : start + size]) for t in wanted for start in range(0, len(jobs), size)]
         done: dict[float, dict[tuple[int, int], Prepared]] = {t: {} for t in wanted}
         for (threshold, chunk), prepared in zip(chunks, forked(self._prepare, chunks, self.workers)):
             done[threshold].update(zip(chunk, prepared))
         for threshold, prepared in done.items():
-            for label, column in enumerate(self.columns):
-                column.accept(threshold, [prepared[label, image] for image in column.images])
+            for label, scorer in enumerate(self.classes):
+                scorer.accept(threshold, [prepared[label, image] for image in scorer.images])
 
     def _prepare(self, task: tuple[float, Sequence[tuple[int, int]]]) -> list[Prepared]:
-        return [self.columns[label].prepare(image, task[0]) for label, image in task[1]]
+        return [self.classes[label].prepare(image, task[0]) for label, image in task[1]]
 
     def value(self, setting: Setting, images: Sequence[int] | None = None) -> float:
         """The number that counts, of all images or of those at these positions."""
@@ -88,12 +87,12 @@ class Scorer:
     def kept(self, setting: Setting) -> int:
         """How many candidates remain in all images."""
         self._rows(setting)
-        return sum(int(column.chosen(own).sum()) for column, own in zip(self.columns, setting.classes))
+        return sum(int(scorer.chosen(own).sum()) for scorer, own in zip(self.classes, setting.classes))
 
     def _rows(self, setting: Setting) -> list[list]:
         self.prepare(own.mask_threshold for own in setting.classes)
-        columns = [column.cells(own) for column, own in zip(self.columns, setting.classes)]
-        return list(map(list, zip(*columns)))
+        partials = [scorer.partials(own) for scorer, own in zip(self.classes, setting.classes)]
+        return list(map(list, zip(*partials)))
 
     def _of(self, rows: list[list]) -> float:
         return float(next(iter(self.metric.combine(rows).values()))[0])

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .options import Limits
+from .options import SearchBounds
 from .scorer import Scorer
 from .setting import Setting
 
@@ -26,8 +26,8 @@ TOGETHER: dict[str, tuple[float, ...]] = {
 TITLES = {"score": "score threshold", "nms_iou": "NMS", "mask_threshold": "mask threshold", "area": "min area"}
 
 
-class Rung(NamedTuple):
-    """A step of the ladder: what was searched, the best setting so far, the metric with it."""
+class SearchStage(NamedTuple):
+    """A step of the ablation: what was searched, the best setting so far, the metric with it."""
 
     title: str
     setting: Setting
@@ -39,19 +39,19 @@ class Search:
 
     Args:
         scorer: of all images.
-        limits: of the search.
+        bounds: of the search.
         images: positions of the images to tune on; None for all.
-        tell: called with what is going on, now and then.
+        report_phase: called with what is going on, now and then.
     """
 
     def __init__(
         self,
         scorer: Scorer,
-        limits: Limits,
+        bounds: SearchBounds,
         images: Sequence[int] | None = None,
-        tell: Callable[[str], None] = lambda text: None,
+        report_phase: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.scorer, self.limits, self.images, self.tell = scorer, limits, images, tell
+        self.scorer, self.bounds, self.images, self.report_phase = scorer, bounds, images, report_phase
         self._values: dict[Setting, float] = {}
 
     def value(self, setting: Setting) -> float:
@@ -59,27 +59,27 @@ class Search:
             self._values[setting] = self.scorer.value(setting, self.images)
         return self._values[setting]
 
-    def global_rungs(self, start: Setting) -> list[Rung]:
+    def global_stages(self, start: Setting) -> list[SearchStage]:
         """From the start over one threshold at a time to all of them together; the metric never falls."""
         self.scorer.prepare({*start.values("mask_threshold"), *COARSE["mask_threshold"]})
-        rungs = [Rung(FIRST, start, self.value(start))]
+        stages = [SearchStage(FIRST, start, self.value(start))]
         for field, title in TITLES.items():
-            self.tell(f"searching {title}")
-            rungs.append(Rung(title, *self._along(field, *rungs[-1][1:])))
-        self.tell("searching all of them together")
-        rungs.append(Rung("together", *self._together(*rungs[-1][1:])))
-        return rungs
+            self.report_phase(f"searching {title}")
+            stages.append(SearchStage(title, *self._along(field, *stages[-1][1:])))
+        self.report_phase("searching all of them together")
+        stages.append(SearchStage("together", *self._together(*stages[-1][1:])))
+        return stages
 
-    def per_class(self, start: Setting) -> Rung:
+    def per_class(self, start: Setting) -> SearchStage:
         """Thresholds of single classes, one class and threshold at a time, each kept only if it gains enough."""
         setting, value = start, self.value(start)
         for label, instances in enumerate(self.scorer.instances):
-            if instances < self.limits.min_instances:
+            if instances < self.bounds.min_instances:
                 continue
-            self.tell(f"searching thresholds of class {label + 1} of {len(start.classes)}")
+            self.report_phase(f"searching thresholds of class {label + 1} of {len(start.classes)}")
             for field in TITLES:
                 setting, value = self._along(field, setting, value, label)
-        return Rung("per class", setting, value)
+        return SearchStage("per class", setting, value)
 
     def _along(self, field: str, setting: Setting, value: float, label: int | None = None) -> tuple[Setting, float]:
         """Best on the coarse grid of a field, then near it."""
@@ -93,8 +93,8 @@ class Search:
     def _best(
         self, field: str, grid: Iterable[float], setting: Setting, value: float, label: int | None
     ) -> tuple[Setting, float]:
-        gain = LEAST if label is None else self.limits.min_gain
-        grid = sorted(item for item in set(grid) if self.limits.allows(field, item))
+        gain = LEAST if label is None else self.bounds.min_gain
+        grid = sorted(item for item in set(grid) if self.bounds.allows(field, item))
         if field == "mask_threshold" and label is None:
             self.scorer.prepare(grid)
         moved = [setting.moved(field, item, label) for item in grid]
@@ -110,7 +110,7 @@ class Search:
         for combination in itertools.product(*TOGETHER.values()):
             one = setting
             for field, item in zip(TOGETHER, combination):
-                one = one.moved(field, min(item, self.limits.nms_iou) if field == "nms_iou" else item)
+                one = one.moved(field, min(item, self.bounds.nms_iou) if field == "nms_iou" else item)
             if self.value(one) > self.value(best) + LEAST:
                 best = one
         setting, value = best, self.value(best)

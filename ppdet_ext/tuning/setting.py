@@ -50,7 +50,7 @@ class Setting:
         ]
         return Setting(tuple(moved))
 
-    def shifted(self, field: str, by: float) -> "Setting":
+    def with_added(self, field: str, by: float) -> "Setting":
         """With that much added to one field of all classes."""
         return Setting(tuple(own._replace(**{field: getattr(own, field) + by}) for own in self.classes))
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ppdet_ext.evaluation.metric import CellMetric
+from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.inference.candidate_file import LEVELS, restored
-from ppdet_ext.structures import Record
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.structures import Candidates, Record
 
 from .cross_validation import CrossValidation, assign_folds, cross_validate
-from .options import Limits
-from .pipeline import pipeline_value
+from .options import SearchBounds
 from .scorer import Scorer
-from .search import Rung, Search
+from .search import Search, SearchStage
 from .setting import Setting, moved_steps
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
@@ -31,18 +30,18 @@ class Problem:
     Attributes:
         make_metric: a new metric.
         records, class_names, category_ids: of the data set.
-        found: quantised candidates of the records' images, in their order.
+        candidates: quantised candidates of the records' images, in their order.
         start: thresholds as configured. others: configured steps that are not searched, which run after those that are.
         mask_threshold: of the model.
         model_steps: what the configured model does itself, as entries of `PostProcess`.
         configured: the configuration's entries in their own order; None: those of `start`, then `others`.
     """
 
-    make_metric: Callable[[], CellMetric]
+    make_metric: Callable[[], PartialMetric]
     records: Sequence[Record]
     class_names: Sequence[str]
     category_ids: Sequence[int]
-    found: Sequence[Candidates]
+    candidates: Sequence[Candidates]
     start: Setting
     others: Sequence[Mapping[str, Any]] = ()
     mask_threshold: float = 0.5
@@ -55,7 +54,7 @@ class Problem:
 
     def scorer(self, workers: int = 0) -> Scorer:
         """Of all images, with that many processes."""
-        return Scorer(self.make_metric(), self.records, self.class_names, self.category_ids, self.found, workers)
+        return Scorer(self.make_metric(), self.records, self.class_names, self.category_ids, self.candidates, workers)
 
     def value(self, setting: Setting) -> float:
         """The metric by the true pipeline."""
@@ -71,7 +70,7 @@ class Problem:
             self.records,
             self.class_names,
             self.category_ids,
-            [restored(one) for one in self.found],
+            [restored(one) for one in self.candidates],
             entries,
             self.mask_threshold,
         )
@@ -82,18 +81,18 @@ class Tuned:
     """Outcome.
 
     Attributes:
-        rungs: the ladder; the last one is per class, where that was searched.
-        chosen: the rung whose setting is to be used.
+        stages: the ablation; the last one is per class, where that was searched.
+        chosen: the stage whose setting is to be used.
         cross: None where it was not asked for.
         before, after: the metric by the true pipeline with all steps, of the configuration as it stands and of `chosen`.
         rounding: how far `after` moves when all mask thresholds move by half a level of the stored probabilities.
         kept, candidates: how many remain with `chosen`, of how many.
-        unseen: names of the configured steps that the ladder and the check leave out.
+        unseen: names of the configured steps that the ablation and the check leave out.
         warnings: for the user.
     """
 
-    rungs: list[Rung]
-    chosen: Rung
+    stages: list[SearchStage]
+    chosen: SearchStage
     cross: CrossValidation | None
     before: float
     after: float
@@ -106,63 +105,65 @@ class Tuned:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def common(self) -> Rung:
+    def common(self) -> SearchStage:
         """The best thresholds that are the same for all classes."""
-        return self.rungs[-2]
+        return self.stages[-2]
 
 
 def tune_candidates(
     problem: Problem,
-    limits: Limits,
+    bounds: SearchBounds,
     *,
     folds: int = 5,
     groups: np.ndarray | None = None,
     keep_per_class: bool = False,
     workers: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    report_phase: Callable[[str], None] = lambda text: None,
 ) -> tuple[Tuned, Scorer]:
     """Search, check on folds, and choose.
 
     Args:
         problem: what is tuned.
-        limits: of the search.
+        bounds: of the search.
         folds: of the cross-fold check; fewer where there are fewer images, none below 2.
         groups: (n,) any integers; images of one number, which are the same picture, are in the same fold.
         keep_per_class: take thresholds of single classes although they do not hold up on other folds.
         workers: processes; with fewer than two, this one does it all.
-        tell: called with what is going on, now and then.
+        report_phase: called with what is going on, now and then.
     """
     began = time.perf_counter()
     scorer = problem.scorer(workers)
-    tell("cutting masks")
-    search = Search(scorer, limits, tell=tell)
-    rungs = search.global_rungs(problem.start)
-    rungs.append(search.per_class(rungs[-1].setting))
+    report_phase("cutting masks")
+    search = Search(scorer, bounds, report_phase=report_phase)
+    stages = search.global_stages(problem.start)
+    stages.append(search.per_class(stages[-1].setting))
     cross, settings = None, scorer.settings
     folds = min(folds, len(problem.records) if groups is None else len(np.unique(groups)))
     if folds >= 2:
         assigned = assign_folds(problem.records, folds, groups)
-        cross = cross_validate(scorer, problem.start, limits, assigned, workers, tell)
+        cross = cross_validate(scorer, problem.start, bounds, assigned, workers, report_phase)
         settings += cross.settings
-    chosen, warnings = _choose(rungs, cross, limits, keep_per_class)
-    tell("running the steps as they will be")
+    chosen, warnings = _choose(stages, cross, bounds, keep_per_class)
+    report_phase("running the steps as they will be")
     before, after = problem.value_as_configured(), problem.value(chosen.setting)
-    moved = [problem.value(chosen.setting.shifted("mask_threshold", sign * 0.5 / LEVELS)) for sign in (-1, 1)]
+    moved = [problem.value(chosen.setting.with_added("mask_threshold", sign * 0.5 / LEVELS)) for sign in (-1, 1)]
     rounding = max(abs(value - after) for value in moved)
-    kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.found)
+    kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.candidates)
     warnings += [*_moves(problem), *_doubts(problem, chosen, before, after, kept)]
     seconds, unseen = time.perf_counter() - began, [next(iter(entry)) for entry in problem.others]
-    return Tuned(rungs, chosen, cross, before, after, rounding, kept, total, settings, seconds, unseen, warnings), scorer
+    return Tuned(stages, chosen, cross, before, after, rounding, kept, total, settings, seconds, unseen, warnings), scorer
 
 
-def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, keep: bool) -> tuple[Rung, list[str]]:
-    first, common, own = rungs[0], rungs[-2], rungs[-1]
+def _choose(
+    stages: list[SearchStage], cross: CrossValidation | None, bounds: SearchBounds, keep: bool
+) -> tuple[SearchStage, list[str]]:
+    first, common, own = stages[0], stages[-2], stages[-1]
     if own.value <= common.value:
         return common, _global_doubt(first, common, cross)
     if cross is None:
         return own, ["Nothing tells whether the thresholds hold up on other images: there was no cross-fold check."]
     warnings = _global_doubt(first, common, cross)
-    if cross.per_class_value - cross.global_value > max(limits.min_gain, HOLDS * (own.value - common.value)):
+    if cross.per_class_value - cross.global_value > max(bounds.min_gain, HOLDS * (own.value - common.value)):
         return own, warnings
     text = (
         f"Thresholds per class gain {own.value - common.value:+.4f} on the images they were searched on, but "
@@ -173,7 +174,7 @@ def _choose(rungs: list[Rung], cross: CrossValidation | None, limits: Limits, ke
     return common, [*warnings, f"{text}the global ones are written (--keep_per_class writes them all the same)."]
 
 
-def _global_doubt(first: Rung, common: Rung, cross: CrossValidation | None) -> list[str]:
+def _global_doubt(first: SearchStage, common: SearchStage, cross: CrossValidation | None) -> list[str]:
     if cross is None or cross.global_value > first.value or common.value <= first.value:
         return []
     return [
@@ -191,7 +192,7 @@ def _moves(problem: Problem) -> list[str]:
     ]
 
 
-def _doubts(problem: Problem, chosen: Rung, before: float, after: float, kept: int) -> list[str]:
+def _doubts(problem: Problem, chosen: SearchStage, before: float, after: float, kept: int) -> list[str]:
     warnings = []
     if not kept:
         warnings.append(
@@ -207,3 +208,31 @@ def _doubts(problem: Problem, chosen: Rung, before: float, after: float, kept: i
     if not problem.others and abs(after - chosen.value) > 1e-9:
         warnings.append(f"The steps give {after!r} where the search found {chosen.value!r}; please report this.")
     return warnings
+
+
+def pipeline_value(
+    metric: PartialMetric,
+    records: Sequence[Record],
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    candidates: Sequence[Candidates],
+    entries: Sequence[Mapping],
+    mask_threshold: float,
+) -> float:
+    """The number that counts.
+
+    Args:
+        metric: started anew.
+        records: with masks.
+        class_names, category_ids: by label.
+        candidates: of the records' images, in their order, with float probabilities.
+        entries: of `PostProcess`. mask_threshold: of masks that no step cuts.
+
+    Raises:
+        UserError: as `PostProcess` and the metric.
+    """
+    steps = PostProcess(entries, class_names, category_ids, mask_threshold)
+    metric.start(records, class_names, category_ids)
+    for record, one in zip(records, candidates):
+        metric.update(record.im_id, steps(one, record.name))
+    return float(next(iter(metric.compute().values()))[0])

@@ -1,5 +1,6 @@
 """The tools in this process, on a tiny HTC: what they say to bad input and when training goes wrong."""
 
+import multiprocessing
 import re
 from pathlib import Path
 
@@ -109,11 +110,11 @@ def test_unknown_flag_is_argparses_error(tools, capfd) -> None:
 def test_dead_data_worker_is_one_message(config: str, tools, tmp_path: Path, monkeypatch, capfd) -> None:
     after_step = LogLine.after_step
 
-    def kill(self: LogLine, trainer) -> None:
-        after_step(self, trainer)
-        for worker in trainer.loader._workers:
-            worker.process.kill()
-            worker.process.join()
+    def kill(self: LogLine, state) -> None:
+        after_step(self, state)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
 
     monkeypatch.setattr(LogLine, "after_step", kill)
     assert tools["train"](["-c", config, "-o", "worker_num=1", f"save_dir={tmp_path}", "TrainReader.batch_size=1"]) == 1

@@ -59,9 +59,9 @@ def test_resume_auto_gives_the_same_bits_as_training_through(
     override = ["-o", f"save_dir={tmp_path}", "worker_num=1"]
     after_step = LogLine.after_step
 
-    def interrupt(self: LogLine, trainer) -> None:
-        after_step(self, trainer)
-        if (trainer.epoch, trainer.step) == (1, 1):
+    def interrupt(self: LogLine, state) -> None:
+        after_step(self, state)
+        if (state.epoch, state.step) == (1, 1):
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(LogLine, "after_step", interrupt)

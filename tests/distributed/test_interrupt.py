@@ -15,7 +15,7 @@ from ppdet_ext.commands import train
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.interrupt import Interrupted, Stop
 from ppdet_ext.training.hooks import Hook
-from ppdet_ext.training.trainer import Trainer
+from ppdet_ext.training.state import TrainState
 from tests.support.engine_fakes import TinyModel, make_trainer, run_tiny
 
 
@@ -36,8 +36,8 @@ class Steps(Hook):
     def __init__(self) -> None:
         self.done: list[tuple[int, int]] = []
 
-    def after_step(self, trainer: Trainer) -> None:
-        self.done.append((trainer.epoch, trainer.step))
+    def after_step(self, state: TrainState) -> None:
+        self.done.append((state.epoch, state.step))
 
 
 def test_a_signal_inside_a_backward_ends_after_that_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_signal_inside_a_backward_ends_after_that_step(tmp_path: Path, monkeyp
     with paddle.utils.unique_name.guard():
         trainer = make_trainer(tmp_path, extra=(steps,))
         with pytest.raises(Stop) as caught:
-            trainer.run()
+            trainer.train()
     assert caught.value.signum == signal.SIGINT
     assert steps.done == [(0, 0)]
     assert newest_checkpoint(tmp_path).position == (0, 1)
@@ -64,18 +64,18 @@ class SignalAt(Hook):
     def __init__(self, number: int, moment: str, at: tuple[int, int]) -> None:
         self.number, self.moment, self.at = number, moment, at
 
-    def before_epoch(self, trainer: Trainer) -> None:
-        self._send("before_epoch", trainer)
+    def before_epoch(self, state: TrainState) -> None:
+        self._send("before_epoch", state)
 
-    def after_step(self, trainer: Trainer) -> None:
-        self._send("after_step", trainer)
+    def after_step(self, state: TrainState) -> None:
+        self._send("after_step", state)
 
-    def after_epoch(self, trainer: Trainer) -> None:
-        self._send("after_epoch", trainer)
+    def after_epoch(self, state: TrainState) -> None:
+        self._send("after_epoch", state)
         interrupt.check()  # as an evaluation does after each batch
 
-    def _send(self, moment: str, trainer: Trainer) -> None:
-        if (moment, self.at) == (self.moment, (trainer.epoch, trainer.step)):
+    def _send(self, moment: str, state: TrainState) -> None:
+        if (moment, self.at) == (self.moment, (state.epoch, state.step)):
             os.kill(os.getpid(), self.number)
 
 

@@ -8,11 +8,11 @@ from metric_cases import Case, detections_of, record_of
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import (
-    CellMetric,
     CocoMaskAP,
     CocoMetric,
     IMaterialistMAP,
     MeanIoU,
+    PartialMetric,
     SeverstalDice,
     build_metric,
     tuning_metric,
@@ -184,7 +184,7 @@ def test_metrics_by_name() -> None:
     assert isinstance(build_metric("COCO"), CocoMetric)
     assert isinstance(tuning_metric("COCO"), CocoMaskAP)
     assert tuning_metric("IMaterialistMAP", {"match": "classid"}).match == "classid"
-    assert all(isinstance(tuning_metric(name), CellMetric) for name in METRICS)
+    assert all(isinstance(tuning_metric(name), PartialMetric) for name in METRICS)
     with pytest.raises(UserError, match=r"no 'SteelDice'\. Did you mean 'SeverstalDice'\?"):
         build_metric("SteelDice")
     with pytest.raises(UserError, match="IMaterialistMAP: got an unexpected keyword argument 'sizes'"):
@@ -208,7 +208,7 @@ def test_coco_by_name_takes_what_the_predictions_hold() -> None:
 
 def test_the_documented_metric_of_your_own(root) -> None:
     code = (root / "docs" / "metrics.md").read_text().split("```python\n")[1].split("```")[0]
-    own: list[type[CellMetric]] = []
-    exec(code, {"CellMetric": CellMetric, "register_metric": own.append, "Rle": Rle, "np": np, "__name__": __name__})
+    own: list[type[PartialMetric]] = []
+    exec(code, {"PartialMetric": PartialMetric, "register_metric": own.append, "Rle": Rle, "np": np, "__name__": __name__})
     half = one_image([bar(0, 20), bar(40, 60)], [bar(0, 15), bar(50, 80)])
     assert half.compute(own[0]()) == 0.5

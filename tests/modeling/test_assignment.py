@@ -26,6 +26,53 @@ def test_low_quality_matching_gives_an_object_its_best_box():
     assert IoUAssigner(0.7, 0.7, 0.3, low_quality=False)(boxes, BOX).tolist() == [NEGATIVE, NEGATIVE]
 
 
+def test_low_quality_matching_takes_a_box_from_the_object_it_overlaps_more():
+    # IoU 9/11 with the first object, 2/3 with the second, whose best box it is (HTC: min_positive = positive).
+    objects, boxes = shifted(0, 3), shifted(1)
+    assert IoUAssigner(0.5, 0.5, 0.5)(boxes, objects).tolist() == [1]
+    assert IoUAssigner(0.5, 0.5, 0.5, low_quality=False)(boxes, objects).tolist() == [0]
+    sample = RoISampler(IoUAssigner(0.5, 0.5, 0.5))(boxes, objects)
+    assert sample.object_index.tolist() == [0, 1, 1]
+
+
+def test_all_of_an_objects_equally_best_boxes_are_positive():
+    boxes, far = shifted(6, -6, 4, 20), IoUAssigner(0.7, 0.3, 0.3)
+    assert far(boxes, BOX).tolist() == [NEGATIVE, NEGATIVE, 0, NEGATIVE]
+    assert far(boxes[[0, 1, 3]], BOX).tolist() == [NEGATIVE] * 3, "IoU 1/4 is less than min_positive"
+    assert IoUAssigner(0.7, 0.3, 0.2)(boxes[[0, 1, 3]], BOX).tolist() == [0, 0, NEGATIVE]
+
+
+def dense(boxes: np.ndarray, objects: np.ndarray, low: float, high: float, least: float, low_quality: bool) -> np.ndarray:
+    """mmdetection's MaxIoUAssigner, line by line: 0 is negative, −1 ignored, k + 1 object k."""
+    overlaps = pairwise_iou(objects, boxes)
+    assigned = np.full(len(boxes), -1)
+    best, owner = overlaps.max(axis=0), overlaps.argmax(axis=0)
+    assigned[(best >= 0) & (best < low)] = 0
+    assigned[best >= high] = owner[best >= high] + 1
+    if low_quality:
+        for k, most in enumerate(overlaps.max(axis=1)):
+            if most >= least:
+                assigned[overlaps[k] == most] = k + 1
+    return assigned
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    thresholds=st.sampled_from([(0.3, 0.7, 0.3), (0.5, 0.5, 0.5), (0.7, 0.7, 0.7)]),
+    low_quality=st.booleans(),
+)
+def test_assigns_as_the_reference_does(seed, thresholds, low_quality):
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 8, (46, 2))  # on a coarse grid, so that many overlap and tie
+    every = np.concatenate([corner, corner + rng.integers(4, 9, (46, 2))], axis=1).astype(np.float32)
+    boxes, objects = every[:40], every[40:]
+    low, high, least = thresholds
+    ours = IoUAssigner(high, low, least, low_quality)(boxes, objects)
+    theirs = dense(boxes, objects, low, high, least, low_quality)
+    assert np.array_equal(ours, np.where(theirs > 0, theirs - 1, np.where(theirs == 0, NEGATIVE, IGNORED)))
+
+
 def test_without_objects_all_are_negative():
     assert IoUAssigner(0.5, 0.5, 0.5)(shifted(0, 1), np.zeros((0, 4), np.float32)).tolist() == [NEGATIVE] * 2
 

@@ -51,10 +51,59 @@ def test_gradient_is_the_adjoint(seed, merge):
     assert forward == pytest.approx(backward, rel=1e-4, abs=1e-2)
 
 
-def test_no_roi_and_empty_roi():
+def test_no_roi():
+    assert pyramid().pool(np.zeros((0, 5), np.float32), 7).shape == [0, 3, 7, 7]
+
+
+@pytest.fixture(params=["sparse", "native"])
+def path(request, monkeypatch):
+    """Either way of pooling, as `pool` takes it on a CPU and elsewhere."""
+    monkeypatch.setattr(Pyramid, "_pool_sparse", getattr(Pyramid, f"_pool_{request.param}"))
+
+
+EMPTY = np.array([[0, 9, 9, 9, 9], [1, 9, 5, 9, 30], [1, 3, 8, 20, 8], [0, 20, 20, 10, 25], [0, 200, 60, 900, 60]], np.float32)
+
+
+def pooled(pool, rois: np.ndarray, merge: int, upstream: np.ndarray) -> list[np.ndarray]:
+    """What `pool` makes of a pyramid, and the gradient of every level."""
     p = pyramid()
-    assert p.pool(np.zeros((0, 5), np.float32), 7).shape == [0, 3, 7, 7]
-    assert float(p.pool(np.array([[0, 9, 9, 9, 9]], np.float32), 7).abs().max()) == 0
+    out = pool(p, rois, 7, merge)
+    out.backward(paddle.to_tensor(upstream))
+    return [out.numpy(), *(np.zeros(m.shape) if m.grad is None else m.grad.numpy() for m in p.maps)]
+
+
+@pytest.mark.parametrize("merge", [1, 2])
+def test_regions_without_extent_give_zeros_and_no_gradient(path, merge):
+    rng = np.random.default_rng(0)
+    real = random_rois(rng, 6)
+    rois = np.concatenate([EMPTY[:2], real[:3], EMPTY[2:], real[3:]])
+    rows = np.array([2, 3, 4, 8, 9, 10])
+    upstream = rng.standard_normal((len(rois), 3, 7, 7)).astype(np.float32)
+    out, *gradients = pooled(Pyramid.pool, rois, merge, upstream)
+    alone, *theirs = pooled(Pyramid.pool, real, merge, upstream[rows])
+    np.testing.assert_allclose(out[rows], alone, atol=1e-6)
+    assert (np.delete(out, rows, axis=0) == 0).all()
+    assert max(np.abs(g).max() for g in gradients) > 0.1
+    for ours, wanted in zip(gradients, theirs):
+        np.testing.assert_allclose(ours, wanted, atol=1e-5)
+
+
+def test_only_regions_without_extent(path):
+    out = pyramid().pool(EMPTY, 7)
+    assert out.shape == [5, 3, 7, 7]
+    assert float(out.abs().max()) == 0
+
+
+@pytest.mark.parametrize("merge", [1, 2])
+def test_both_paths_have_the_same_gradient_inside_the_image(merge):
+    # Paddle's own CPU backward misses cells at the image's border, see `test_gradient_is_the_adjoint`.
+    rng = np.random.default_rng(3)
+    corner = rng.uniform(8, [120, 60], (40, 2))
+    rois = np.concatenate([rng.integers(0, 2, (40, 1)), corner, corner + rng.uniform(4, 60, (40, 2))], 1).astype(np.float32)
+    upstream = rng.standard_normal((40, 3, 7, 7)).astype(np.float32)
+    both = [pooled(way, rois, merge, upstream) for way in (Pyramid._pool_sparse, Pyramid._pool_native)]
+    for ours, theirs in zip(*both):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

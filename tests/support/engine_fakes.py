@@ -99,7 +99,7 @@ def make_trainer(
         *([Evaluate(tiny_ap, snapshot_epoch)] if with_eval else []),
         MetricsFile(folder / "metrics.jsonl", log_iter),
         *extra,
-        SaveCheckpoints(folder, make_fingerprint(), snapshot_epoch, snapshot_iter, keep),
+        SaveCheckpoints(folder, snapshot_epoch, snapshot_iter, keep),
     ]
     guard = LossGuard(skip, folder)
     return Trainer(
@@ -107,6 +107,7 @@ def make_trainer(
         optimizer,
         schedule,
         loader,
+        make_fingerprint(),
         epochs=epochs,
         batch_size=5,
         seed=3,
@@ -120,9 +121,9 @@ def run_tiny(folder: Path, *, resume: str | None = None, allow: tuple[str, ...] 
     """Train as `train` does, anew or resumed."""
     with paddle.utils.unique_name.guard():
         trainer = make_trainer(folder, **kwargs)
-        resume_or_start(trainer, folder, trainer.hooks[-1].fingerprint, resume, allow)
-        if trainer.start_epoch < trainer.epochs:
-            trainer.run()
+        resume_or_start(trainer, folder, resume, allow)
+        if trainer.state.start.epoch < trainer.state.epochs:
+            trainer.train()
         return trainer
 
 

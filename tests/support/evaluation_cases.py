@@ -20,6 +20,7 @@ from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.evaluation.run import Evaluation, run_evaluation
 from ppdet_ext.structures import Detections, Rle
 from ppdet_ext.training.hooks import Evaluate
+from ppdet_ext.training.state import TrainState
 
 IMAGES, BATCH = 21, 2
 FOLDER = "EVALUATION_CASES_DATA"
@@ -202,9 +203,9 @@ def statistics_of_rank_0(rank: int) -> tuple[float, dict]:
     """What a model with this rank's batch-norm statistics is evaluated with at the end of an epoch."""
     model = paddle.nn.BatchNorm1D(1)
     model._mean.set_value(np.array([10.0 + rank], np.float32))
-    trainer = SimpleNamespace(bare_model=model, averaged_weights=contextlib.nullcontext, epoch=0, epochs=1, metrics=None)
-    Evaluate(lambda evaluated: {"mean": float(evaluated._mean.numpy()[0])}, 1).after_epoch(trainer)
-    return trainer.metrics
+    state = TrainState(model, None, epochs=1, steps_per_epoch=1, batch_size=1, saver=lambda *args: None)
+    Evaluate(lambda evaluated: {"mean": float(evaluated._mean.numpy()[0])}, 1).after_epoch(state)
+    return state.metrics
 
 
 CASES: dict[str, Callable[[int], Any]] = {

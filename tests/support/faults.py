@@ -44,8 +44,8 @@ class Strike:
     def _hook(self) -> Any:
         from ppdet_ext.training.hooks import Hook
 
-        def strike(hook: Any, trainer: Any) -> None:
-            if trainer.epoch == self.epoch and (self.moment != "after_step" or trainer.step == self.step):
+        def strike(hook: Any, state: Any) -> None:
+            if state.epoch == self.epoch and (self.moment != "after_step" or state.step == self.step):
                 os.kill(os.getpid(), self.signum)
 
         return type("StrikeHook", (Hook,), {self.moment: strike})()
@@ -75,8 +75,8 @@ class KillInSave:
                 if len(done) > self.count:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        def arm(hook: Any, trainer: Any) -> None:
-            if (trainer.epoch, trainer.step) == (self.epoch, self.step):
+        def arm(hook: Any, state: Any) -> None:
+            if (state.epoch, state.step) == (self.epoch, self.step):
                 done.append("")
 
         add_hook(type("ArmHook", (Hook,), {"after_step": arm})())
@@ -160,11 +160,11 @@ class ApThatPeaks:
 
         after_epoch = Evaluate.after_epoch
 
-        def evaluate(hook: Any, trainer: Any) -> None:
-            after_epoch(hook, trainer)
-            if trainer.metrics is not None:
-                weight = trainer.bare_model.parameters()[0].mean().item()
-                trainer.metrics["segm"][0] = (0.2, 0.3, 0.1)[trainer.epoch] + weight / 1000
+        def evaluate(hook: Any, state: Any) -> None:
+            after_epoch(hook, state)
+            if state.metrics is not None:
+                weight = state.model.parameters()[0].mean().item()
+                state.metrics["segm"][0] = (0.2, 0.3, 0.1)[state.epoch] + weight / 1000
 
         Evaluate.after_epoch = evaluate
 

@@ -29,12 +29,12 @@ def test_average_by_hand(tmp_path: Path) -> None:
         trainer = make_trainer(tmp_path)
     hook, weight = AverageWeights(0.15), trainer.model.last.bias
     weight.set_value(paddle.to_tensor([1.0]))
-    hook.before_train(trainer)
+    hook.before_train(trainer.state)
     expected = 1.0
     for update, value in enumerate((2.0, 4.0, 8.0)):
         weight.set_value(paddle.to_tensor([value]))
-        trainer.losses = {"loss": 0.0}
-        hook.after_step(trainer)
+        trainer.state.losses = {"loss": 0.0}
+        hook.after_step(trainer.state)
         keep = min(0.15, (1 + update) / (10 + update))
         expected = keep * expected + (1 - keep) * value
     with hook.applied(trainer.model) as own:

@@ -11,7 +11,7 @@ import pytest
 from ppdet_ext.checkpoint import newest_checkpoint, read_checkpoint
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.training.hooks import Hook
-from ppdet_ext.training.trainer import Trainer
+from ppdet_ext.training.state import TrainState
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from tests.support.engine_fakes import TinyLoader, make_trainer
 from tests.support.engine_fakes import run_tiny as run
@@ -24,9 +24,9 @@ class Weights(Hook):
         self.seen: list[dict[str, np.ndarray]] = []
         self.losses: list[dict[str, float]] = []
 
-    def after_step(self, trainer: Trainer) -> None:
-        self.seen.append({name: tensor.numpy().copy() for name, tensor in trainer.model.state_dict().items()})
-        self.losses.append(trainer.losses)
+    def after_step(self, state: TrainState) -> None:
+        self.seen.append({name: tensor.numpy().copy() for name, tensor in state.model.state_dict().items()})
+        self.losses.append(state.losses)
 
 
 def test_nan_loss_stops_before_the_weights_change_and_names_the_images(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_divergence_inside_the_model_gets_the_images_too(tmp_path: Path) -> None
 
         trainer.model.forward = diverge
         with pytest.raises(DivergenceError, match=r"Boxes of stage 2 are NaN in epoch 0, step 0.*sheet_0_0_4\.jpg"):
-            trainer.run()
+            trainer.train()
 
 
 def test_state_for_diagnosis_runs_the_same_step_again(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
 
 def test_a_nan_gradient_of_a_finite_loss_does_not_reach_a_checkpoint(tmp_path: Path) -> None:
     class Poison(Hook):
-        def after_step(self, trainer: Trainer) -> None:
-            if (trainer.epoch, trainer.step) == (1, 2):
-                trainer.model.last.bias.set_value(paddle.to_tensor([float("nan")]))
+        def after_step(self, state: TrainState) -> None:
+            if (state.epoch, state.step) == (1, 2):
+                state.model.last.bias.set_value(paddle.to_tensor([float("nan")]))
 
     with pytest.raises(DivergenceError, match=r"last\.bias is NaN or infinite"):
         run(tmp_path, extra=(Poison(),), with_eval=False)
@@ -122,9 +122,9 @@ def test_a_nan_gradient_of_a_finite_loss_does_not_reach_a_checkpoint(tmp_path: P
 
 def test_state_that_is_not_finite_itself_is_kept_for_diagnosis_too(tmp_path: Path) -> None:
     class Poison(Hook):
-        def after_step(self, trainer: Trainer) -> None:
-            if (trainer.epoch, trainer.step) == (1, 0):
-                trainer.model.last.bias.set_value(paddle.to_tensor([float("inf")]))
+        def after_step(self, state: TrainState) -> None:
+            if (state.epoch, state.step) == (1, 0):
+                state.model.last.bias.set_value(paddle.to_tensor([float("inf")]))
 
     with pytest.raises(DivergenceError, match=r"loss = inf in epoch 1, step 1.*sheet_1_1_0\.jpg.*runs the step again"):
         run(tmp_path, extra=(Poison(),))

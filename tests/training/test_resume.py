@@ -18,7 +18,7 @@ from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.training.hooks import Hook
-from ppdet_ext.training.trainer import Trainer
+from ppdet_ext.training.state import TrainState
 from tests.support.engine_fakes import TinyLoader, TinyModel, make_fingerprint, run_tiny
 
 
@@ -98,7 +98,7 @@ def test_a_changed_run_is_refused_whole_and_goes_on_when_allowed(tmp_path: Path,
         run_tiny(tmp_path, epochs=3, resume="auto")
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     trainer = run_tiny(tmp_path, epochs=3, resume="auto", allow=("seed",))
-    assert trainer.start_epoch == 2
+    assert trainer.state.start.epoch == 2
     assert "Resuming with another seed: seed: 3 -> 4" in caplog.text
     # From here on it is the new run.
     run_tiny(tmp_path, epochs=4, resume="auto")
@@ -109,7 +109,7 @@ def test_schedule_follows_the_epoch_when_epochs_have_other_lengths(tmp_path: Pat
     monkeypatch.setattr("tests.support.engine_fakes.make_fingerprint", lambda: make_fingerprint(batch_size=1))
     trainer = run_tiny(tmp_path, epochs=3, loader=TinyLoader(5), resume="auto", allow=("batch_size",), with_eval=False)
     # Step 10 of the new run: beyond its last milestone, 7.
-    assert trainer.learning_rate == 0.01
+    assert trainer.state.learning_rate == 0.01
 
 
 def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_exports_lost_between_two_writes_are_restored(tmp_path: Path) -> None:
     (tmp_path / "model_final.pdparams").unlink()
     (tmp_path / "best_model.pdparams").write_bytes(b"of another moment")
     trainer = run_tiny(tmp_path, epochs=3, resume="auto")
-    trainer.hooks[-1].before_train(trainer)
+    trainer.hooks[-1].before_train(trainer.state)
     assert {name: (tmp_path / name).read_bytes() for name in wanted} == wanted
 
 
@@ -189,8 +189,8 @@ def test_what_a_cut_off_save_left_is_removed_and_said(tmp_path: Path, caplog) ->
 
 def stop_at(run: Path, epoch: int, step: int, **kwargs) -> None:
     class StopAt(Hook):
-        def after_step(self, trainer: Trainer) -> None:
-            if (trainer.epoch, trainer.step) == (epoch, step):
+        def after_step(self, state: TrainState) -> None:
+            if (state.epoch, state.step) == (epoch, step):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Stop):
@@ -218,7 +218,7 @@ def test_a_runs_own_checkpoint_by_any_path(tmp_path: Path, monkeypatch, way: str
     (tmp_path / "link").symlink_to(run)
     start = {"absolute": tmp_path / "out", "linked": tmp_path / "link", "relative": run}[way]
     trainer = run_tiny(run, epochs=3, resume=str(start / "checkpoints" / "epoch_0"))
-    assert trainer.start_epoch == 1
+    assert trainer.state.start.epoch == 1
     assert names(run) == {"epoch_0", "epoch_1", "epoch_2"}
     assert names(run / "earlier_1") == {"epoch_1", "epoch_2"}
 
@@ -243,7 +243,7 @@ def test_a_run_moved_back_is_what_is_resumed_from_then_on(tmp_path: Path, monkey
     assert names(tmp_path) == {"epoch_0", "epoch_1_step_1"}
     assert (tmp_path / "best_model.pdparams").read_bytes() != b""
     trainer = run_tiny(tmp_path, epochs=3, resume="auto")
-    assert (trainer.start_epoch, trainer.start_step) == (1, 1)
+    assert trainer.state.start == (1, 1)
     aside = {path.name for path in tmp_path.glob("earlier_*/checkpoints/*")}
     assert aside == {"epoch_0", "epoch_1_step_2"}
     assert best in [path.read_bytes() for path in tmp_path.glob("earlier_*/**/*.pdparams")]
@@ -253,7 +253,7 @@ def test_a_stop_before_the_first_step_of_a_resumed_run_saves_nothing(tmp_path: P
     run_tiny(tmp_path, epochs=2)
 
     class StopFirst(Hook):
-        def before_train(self, trainer: Trainer) -> None:
+        def before_train(self, state: TrainState) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def stopped() -> None:
@@ -272,14 +272,14 @@ def test_a_save_cut_off_while_it_replaced_a_checkpoint_gives_it_back(tmp_path: P
     (folder / "epoch_0").rename(folder / ".epoch_0.old")
     (folder / ".epoch_0.part").mkdir()
     trainer = run_tiny(tmp_path, epochs=2, resume="auto")
-    assert trainer.start_epoch == 1
+    assert trainer.state.start.epoch == 1
     assert {path.name for path in folder.iterdir()} == {"epoch_0", "epoch_1"}
 
 
 def test_fewer_epochs_than_are_trained_leave_the_final_weights_alone(tmp_path: Path) -> None:
     stop_at(tmp_path, 1, 1, epochs=3)
     trainer = run_tiny(tmp_path, epochs=1, resume="auto")
-    trainer.hooks[-1].before_train(trainer)
+    trainer.hooks[-1].before_train(trainer.state)
     assert not (tmp_path / "model_final.pdparams").exists()
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_ext.checkpoint import Position
 from ppdet_ext.errors import UserError
-from ppdet_ext.training.hooks import Hook, LogLine, VisualDL
-from ppdet_ext.training.trainer import Trainer, seed_step
+from ppdet_ext.training.hooks import AverageWeights, Hook, Kind, LogLine, VisualDL
+from ppdet_ext.training.state import TrainState
+from ppdet_ext.training.trainer import seed_step
 from tests.support.engine_fakes import TinyLoader, assert_same_file, make_trainer, run_tiny
 
 
@@ -23,8 +25,8 @@ class StopAfter(Hook):
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)
 
-    def after_step(self, trainer: Trainer) -> None:
-        if (trainer.epoch, trainer.step) == self.at:
+    def after_step(self, state: TrainState) -> None:
+        if (state.epoch, state.step) == self.at:
             raise KeyboardInterrupt
 
 
@@ -36,7 +38,7 @@ class Recorder(Hook):
 
     def __getattribute__(self, name: str):
         if name.startswith(("before_", "after_")) and name != "before_save":
-            return lambda trainer: self.calls.append(f"{name} {trainer.epoch} {trainer.step}")
+            return lambda state: self.calls.append(f"{name} {state.epoch} {state.step}")
         return super().__getattribute__(name)
 
 
@@ -73,7 +75,7 @@ def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(tmp_path: Path, st
         run(parts, extra=(StopAfter(*stop),), **kwargs)
     trainer = run(parts, resume="auto", **kwargs)
     # The hook stops before the step is saved.
-    assert (trainer.start_epoch, trainer.start_step) == (stop if snapshot_iter else (stop[0], 0))
+    assert trainer.state.start == (stop if snapshot_iter else (stop[0], 0))
     if kwargs.get("with_eval", True):
         assert_same_run(whole, parts)
     else:
@@ -86,7 +88,7 @@ def test_resuming_twice_and_from_a_named_epoch(tmp_path: Path) -> None:
     run(parts)
     final = (parts / "model_final.pdparams").read_bytes()
     trainer = run(parts, resume="1")
-    assert (trainer.start_epoch, trainer.start_step) == (2, 0)
+    assert trainer.state.start == (2, 0)
     assert_same_run(whole, parts)
     # What came after it belongs to another future.
     aside = parts / "earlier_1"
@@ -98,7 +100,7 @@ def test_resuming_twice_and_from_a_named_epoch(tmp_path: Path) -> None:
 def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     loader = TinyLoader(5)
     trainer = run(tmp_path, epochs=1, loader=loader, accumulation=2, log_iter=1, with_eval=False)
-    assert trainer.steps_per_epoch == 3
+    assert trainer.state.steps_per_epoch == 3
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2]
     assert [line["learning_rate"] for line in lines] == [0.1, 0.1, 0.05]
@@ -113,7 +115,6 @@ def test_gradient_of_accumulated_batches_is_their_mean(tmp_path: Path) -> None:
         trainer.model.forward = lambda batch, model=trainer.model: {"loss": model.last(model.first(batch["image"])).mean()}
         trainer.optimizer.step = lambda: None
         trainer.optimizer.clear_grad = lambda: None
-        trainer._step_began = 0.0
         if count == 2:
             trainer._train_step(batches)
         else:
@@ -148,6 +149,30 @@ def test_hooks_are_called_in_the_order_the_docstring_gives(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+def test_kinds_decide_the_order_not_the_list(tmp_path: Path) -> None:
+    class Late(Hook):
+        kind = Kind.SAVE
+
+    given = (Late(), Recorder(), AverageWeights(0.9))
+    with paddle.utils.unique_name.guard():
+        trainer = make_trainer(tmp_path, extra=given)
+    names = [type(hook).__name__ for hook in trainer.hooks]
+    assert names == ["AverageWeights", "Evaluate", "LogLine", "MetricsFile", "Recorder", "Late", "SaveCheckpoints"]
+    assert trainer.state.average is given[-1]
+
+
+def test_a_hook_of_a_third_party_saves_what_a_run_goes_on_from(tmp_path: Path) -> None:
+    class Keep(Hook):
+        def after_step(self, state: TrainState) -> None:
+            if (state.epoch, state.step) == (1, 1):
+                state.save_to(tmp_path / "kept", Position(1, 2))
+
+    run(tmp_path / "whole", epochs=2, extra=(Keep(),), ema_decay=0.9)
+    trainer = run(tmp_path / "resumed", epochs=2, resume=str(tmp_path / "kept"), ema_decay=0.9)
+    assert trainer.state.start == (1, 2)
+    assert_same_file(*(tmp_path / name / "model_final.pdparams" for name in ("whole", "resumed")))
+
+
 def test_log_line_is_ppdets(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
     monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
     caplog.set_level(logging.INFO, logger="ppdet_ext")
@@ -167,10 +192,10 @@ def test_log_line_shows_the_median_of_the_window(tmp_path: Path) -> None:
         trainer = make_trainer(tmp_path)
     hook = LogLine(3)
     for value in (100.0, 1.0, 3.0, 2.0):
-        trainer.losses, trainer.batch_cost, trainer.data_cost = {"loss": value}, 0.5, 0.1
-        hook.after_step(trainer)
-    assert "loss: 2.000000" in hook.line(trainer)
-    assert "batch_cost: 0.5000 data_cost: 0.1000 ips: 10.0000 images/s" in hook.line(trainer)
+        trainer.state.losses, trainer.state.batch_cost, trainer.state.data_cost = {"loss": value}, 0.5, 0.1
+        hook.after_step(trainer.state)
+    assert "loss: 2.000000" in hook.line(trainer.state)
+    assert "batch_cost: 0.5000 data_cost: 0.1000 ips: 10.0000 images/s" in hook.line(trainer.state)
 
 
 def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> None:
@@ -192,12 +217,12 @@ def test_metrics_file_holds_means_and_drops_damaged_lines(tmp_path: Path) -> Non
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "epoch": 0, "note": "old"}\n{"kind": "tr')
     with paddle.utils.unique_name.guard():
         trainer = make_trainer(tmp_path)
-        trainer.start_epoch = 1
+        trainer.state.start = Position(1, 0)
         hook = next(hook for hook in trainer.hooks if type(hook).__name__ == "MetricsFile")
-        hook.before_train(trainer)
+        hook.before_train(trainer.state)
     for step, value in enumerate((1.0, 2.0, 6.0)):
-        trainer.step, trainer.losses = step, {"loss": value}
-        hook.after_step(trainer)
+        trainer.state.step, trainer.state.losses = step, {"loss": value}
+        hook.after_step(trainer.state)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["note"] == "old"
     assert [line["losses"]["loss"] for line in lines[1:]] == [1.0, 4.0]

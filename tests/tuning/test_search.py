@@ -12,7 +12,7 @@ from ppdet_ext.inference.candidate_file import quantised
 from ppdet_ext.structures import Record, Rle
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.cross_validation import assign_folds, cross_validate
-from ppdet_ext.tuning.options import Limits
+from ppdet_ext.tuning.options import SearchBounds
 from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
@@ -31,39 +31,39 @@ def problem_of(
     )
 
 
-def search_of(problem: Problem, limits: Limits = Limits()) -> Search:  # noqa: B008 (frozen)
-    return Search(problem.scorer(), limits)
+def search_of(problem: Problem, bounds: SearchBounds = SearchBounds()) -> Search:  # noqa: B008 (frozen)
+    return Search(problem.scorer(), bounds)
 
 
 @pytest.mark.parametrize("metric", ["SeverstalDice", "IMaterialistMAP", "MeanIoU"])
 def test_score_threshold_between_wrong_and_right(metric: str) -> None:
     drawn = replace(CLEAN, right=(0.65, 1.0), wrong=(0.01, 0.4)).draw()
-    rungs = search_of(problem_of(drawn, metric)).global_rungs(Setting.uniform(3, START))
-    assert rungs[1].title == "score threshold"
-    assert 0.4 < rungs[1].setting.common("score") < 0.65
-    assert rungs[1].value > rungs[0].value + 0.1
-    assert rungs[-1].value > 0.95
+    stages = search_of(problem_of(drawn, metric)).global_stages(Setting.uniform(3, START))
+    assert stages[1].title == "score threshold"
+    assert 0.4 < stages[1].setting.common("score") < 0.65
+    assert stages[1].value > stages[0].value + 0.1
+    assert stages[-1].value > 0.95
 
 
 def test_score_threshold_lies_in_the_middle_of_what_is_best() -> None:
     drawn = replace(CLEAN, right=(0.8, 1.0), wrong=(0.01, 0.2)).draw()
-    rungs = search_of(problem_of(drawn, "SeverstalDice")).global_rungs(Setting.uniform(3, START))
-    assert rungs[1].setting.common("score") == pytest.approx(0.5, abs=0.06)
+    stages = search_of(problem_of(drawn, "SeverstalDice")).global_stages(Setting.uniform(3, START))
+    assert stages[1].setting.common("score") == pytest.approx(0.5, abs=0.06)
 
 
 def test_mask_threshold_of_masks_that_are_too_fat() -> None:
     drawn = replace(CLEAN, right=(0.7, 1), wrong=(0.01, 0.3), outline=0.62).draw()
-    rungs = search_of(problem_of(drawn, "SeverstalDice")).global_rungs(Setting.uniform(3, START))
-    assert rungs[-1].setting.common("mask_threshold") == pytest.approx(0.62, abs=0.04)
-    assert rungs[3].value > rungs[2].value + 0.02
+    stages = search_of(problem_of(drawn, "SeverstalDice")).global_stages(Setting.uniform(3, START))
+    assert stages[-1].setting.common("mask_threshold") == pytest.approx(0.62, abs=0.04)
+    assert stages[3].value > stages[2].value + 0.02
 
 
 def test_nms_of_boxes_that_come_twice() -> None:
     drawn = replace(CLEAN, copies=1, shake=0.06, instances=2, right=(0.7, 1), wrong=(0.01, 0.3)).draw()
     start = START._replace(nms_iou=0.95)
-    rungs = search_of(problem_of(drawn, "IMaterialistMAP", start=start)).global_rungs(Setting.uniform(3, start))
-    assert rungs[-1].setting.common("nms_iou") < 0.85
-    assert rungs[2].value > rungs[1].value + 0.05
+    stages = search_of(problem_of(drawn, "IMaterialistMAP", start=start)).global_stages(Setting.uniform(3, start))
+    assert stages[-1].setting.common("nms_iou") < 0.85
+    assert stages[2].value > stages[1].value + 0.05
 
 
 def test_least_area_above_specks() -> None:
@@ -74,9 +74,9 @@ def test_least_area_above_specks() -> None:
     records = [_without_small(record, 900) for record in records]
     found = [one.select(~_lone(one, record)) for one, record in zip(found, records)]
     search = search_of(problem_of((records, found), "IMaterialistMAP"))
-    rungs = search.global_rungs(Setting.uniform(3, START))
-    assert 10 <= rungs[4].setting.common("area") <= 900
-    assert rungs[4].value > rungs[3].value + 0.1
+    stages = search.global_stages(Setting.uniform(3, START))
+    assert 10 <= stages[4].setting.common("area") <= 900
+    assert stages[4].value > stages[3].value + 0.1
 
 
 def _without_small(record: Record, area: float) -> Record:
@@ -96,14 +96,14 @@ def _lone(found: Candidates, record: Record) -> np.ndarray:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_ladder_never_goes_down(metric: str, seed: int) -> None:
     problem = problem_of(Drawn(images=6, outline=0.45).draw(seed), metric)
-    search = search_of(problem, Limits(min_instances=1))
-    rungs = search.global_rungs(problem.start)
-    rungs.append(search.per_class(rungs[-1].setting))
-    values = [rung.value for rung in rungs]
+    search = search_of(problem, SearchBounds(min_instances=1))
+    stages = search.global_stages(problem.start)
+    stages.append(search.per_class(stages[-1].setting))
+    values = [stage.value for stage in stages]
     assert values == sorted(values)
     assert values[-1] > values[0]
-    for rung in rungs:
-        assert problem.value(rung.setting) == pytest.approx(rung.value, abs=1e-12)
+    for stage in stages:
+        assert problem.value(stage.setting) == pytest.approx(stage.value, abs=1e-12)
 
 
 def _scores_by_class(drawn: tuple[list[Record], list[Candidates]], divide: Sequence[float]) -> tuple:
@@ -116,7 +116,7 @@ def _scores_by_class(drawn: tuple[list[Record], list[Candidates]], divide: Seque
 def test_classes_with_other_scores_get_thresholds_of_their_own() -> None:
     drawn = replace(CLEAN, images=14, right=(0.65, 1.0), wrong=(0.05, 0.4))
     problem = problem_of(_scores_by_class(drawn.draw(), [1, 1, 4]), "IMaterialistMAP")
-    tuned, _ = tune_candidates(problem, Limits(), folds=3)
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=3)
     own = tuned.chosen.setting
     assert tuned.chosen.title == "per class"
     assert 0.1 <= own.classes[2].score < 0.65 / 4
@@ -128,7 +128,7 @@ def test_classes_with_other_scores_get_thresholds_of_their_own() -> None:
 
 def test_rare_classes_keep_the_global_thresholds() -> None:
     problem = problem_of(_scores_by_class(replace(CLEAN, right=(0.65, 1)).draw(), [1, 1, 4]), "IMaterialistMAP")
-    search = search_of(problem, Limits(min_instances=10_000))
+    search = search_of(problem, SearchBounds(min_instances=10_000))
     assert search.per_class(problem.start).setting == problem.start
 
 
@@ -152,22 +152,24 @@ def _lottery(images: int = 20, classes: int = 12) -> tuple[list[Record], list[Ca
 
 def test_luck_does_not_hold_up_on_other_folds() -> None:
     problem = problem_of(_lottery(), "SeverstalDice", classes=12)
-    tuned, scorer = tune_candidates(problem, Limits(min_instances=1), folds=5)
-    assert tuned.rungs[-1].value > tuned.common.value + 0.02
+    tuned, scorer = tune_candidates(problem, SearchBounds(min_instances=1), folds=5)
+    assert tuned.stages[-1].value > tuned.common.value + 0.02
     assert tuned.cross.per_class_value < tuned.cross.global_value
     assert tuned.chosen == tuned.common
     assert any("--keep_per_class" in warning for warning in tuned.warnings)
-    forced, _ = tune_candidates(problem, Limits(min_instances=1), folds=5, keep_per_class=True)
+    forced, _ = tune_candidates(problem, SearchBounds(min_instances=1), folds=5, keep_per_class=True)
     assert forced.chosen.title == "per class"
-    assert forced.chosen.value == scorer.value(forced.rungs[-1].setting)
+    assert forced.chosen.value == scorer.value(forced.stages[-1].setting)
 
 
 def test_held_out_images_are_scored_with_thresholds_found_without_them() -> None:
     problem = problem_of(Drawn(images=6).draw(2), "SeverstalDice")
     scorer = search_of(problem).scorer
     folds = np.array([0, 0, 0, 1, 1, 1])
-    cross = cross_validate(scorer, problem.start, Limits(), folds)
-    settings = [Search(scorer, Limits(), images).global_rungs(problem.start)[-1].setting for images in ([3, 4, 5], [0, 1, 2])]
+    cross = cross_validate(scorer, problem.start, SearchBounds(), folds)
+    settings = [
+        Search(scorer, SearchBounds(), images).global_stages(problem.start)[-1].setting for images in ([3, 4, 5], [0, 1, 2])
+    ]
     expected = (scorer.value(settings[0], [0, 1, 2]) + scorer.value(settings[1], [3, 4, 5])) / 2
     assert cross.global_value == pytest.approx(expected, abs=1e-12)
 
@@ -197,17 +199,17 @@ def test_folds_keep_the_same_picture_together() -> None:
 
 def test_copies_are_one_image_for_the_check() -> None:
     problem = problem_of(Drawn(images=4).draw(2), "SeverstalDice")
-    tuned, _ = tune_candidates(problem, Limits(), folds=4, groups=np.array([0, 0, 1, 1]))
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=4, groups=np.array([0, 0, 1, 1]))
     assert tuned.cross.folds == 2
-    tuned, _ = tune_candidates(problem, Limits(), folds=4, groups=np.zeros(4, np.int64))
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=4, groups=np.zeros(4, np.int64))
     assert tuned.cross is None
 
 
 def test_global_thresholds_that_lose_say_what_to_do() -> None:
     problem = problem_of(_lottery(classes=3), "SeverstalDice", classes=3)
-    tuned, _ = tune_candidates(problem, Limits(), folds=5)
-    assert tuned.common.value > tuned.rungs[0].value
-    assert tuned.cross.global_value <= tuned.rungs[0].value
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=5)
+    assert tuned.common.value > tuned.stages[0].value
+    assert tuned.cross.global_value <= tuned.stages[0].value
     text = next(warning for warning in tuned.warnings if warning.startswith("Even the global thresholds"))
     for advice in ("Do not use the file", "tools/split.py --holdout", "without --postprocess"):
         assert advice in text
@@ -219,14 +221,14 @@ def test_everything_filtered_is_said() -> None:
         -1:
     ]
     found = [replace(one, probs=np.full_like(one.probs, 0.9)) for one in found]
-    tuned, _ = tune_candidates(problem_of((records, found), "SeverstalDice"), Limits(), folds=0)
+    tuned, _ = tune_candidates(problem_of((records, found), "SeverstalDice"), SearchBounds(), folds=0)
     assert tuned.kept == 0
     assert any("leave nothing" in warning for warning in tuned.warnings)
 
 
 def test_processes_find_the_same() -> None:
     problem = problem_of(Drawn(images=8).draw(4), "SeverstalDice")
-    alone, _ = tune_candidates(problem, Limits(min_instances=1), folds=3)
-    several, _ = tune_candidates(problem, Limits(min_instances=1), folds=3, workers=2)
+    alone, _ = tune_candidates(problem, SearchBounds(min_instances=1), folds=3)
+    several, _ = tune_candidates(problem, SearchBounds(min_instances=1), folds=3, workers=2)
     assert several.cross == alone.cross
     assert several.chosen == alone.chosen

@@ -14,11 +14,10 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import load, quantised, restored, save
 from ppdet_ext.structures.candidates import Candidates
-from ppdet_ext.tuning.options import Limits
-from ppdet_ext.tuning.pipeline import pipeline_value
-from ppdet_ext.tuning.report import command_line, format_ladder, tuned_yaml
+from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.report import command_line, format_ablation, tuned_yaml
 from ppdet_ext.tuning.setting import Setting, Thresholds, from_steps, moved_steps
-from ppdet_ext.tuning.tuner import Problem, tune_candidates
+from ppdet_ext.tuning.tuner import Problem, pipeline_value, tune_candidates
 
 NAMES, IDS = names_of(3)
 START = Thresholds(0.01, 0.5, 0.5, 0)
@@ -105,7 +104,7 @@ def test_the_file_reproduces_the_number() -> None:
     problem = Problem(
         lambda: tuning_metric("IMaterialistMAP"), records, NAMES, IDS, found, Setting.uniform(3, START), [{"TopK": {"k": 4}}]
     )
-    tuned, _ = tune_candidates(problem, Limits(min_instances=1), folds=2, keep_per_class=True)
+    tuned, _ = tune_candidates(problem, SearchBounds(min_instances=1), folds=2, keep_per_class=True)
     head = {"score_threshold": 0.01, "nms_iou": 0.65, "max_detections": 100}
     averaged = {"TestTimeAugmentation": {"flips": ["none", "both"]}, "Ensemble": ["a", {"weights": "b", "config": "c d.yml"}]}
     sections = yaml.safe_load(
@@ -125,7 +124,7 @@ def test_steps_that_spoil_the_search_are_said() -> None:
     others = [{"DropClasses": {"classes": ["kind 0", "kind 1", "kind 2"]}}]
     start = Setting.uniform(3, START)
     problem = Problem(lambda: tuning_metric("MeanIoU"), records, NAMES, IDS, [quantised(one) for one in found], start, others)
-    tuned, _ = tune_candidates(problem, Limits(), folds=0)
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=0)
     assert tuned.after == tuned.before == 0
     assert tuned.chosen.value > 0.3
 
@@ -141,13 +140,15 @@ def test_the_configuration_keeps_its_order() -> None:
     problem = Problem(
         lambda: tuning_metric("MeanIoU"), records, NAMES, IDS, found, setting, others, model_steps=model, configured=ORDERED
     )
-    tuned, _ = tune_candidates(problem, Limits(), folds=0)
+    tuned, _ = tune_candidates(problem, SearchBounds(), folds=0)
     entries = [*model, *ORDERED]
     whole = [restored(one) for one in found]
     assert tuned.before == pipeline_value(tuning_metric("MeanIoU"), records, NAMES, IDS, whole, entries, 0.5)
-    # The order matters here, and what the ladder begins with is another thing again, and says so.
+    # The order matters here, and what the ablation begins with is another thing again, and says so.
     assert tuned.before != problem.value(setting)
-    assert format_ladder("MeanIoU", tuned).splitlines()[1].startswith("configuration without SuppressOverlaps, scores from 0.1")
+    assert (
+        format_ablation("MeanIoU", tuned).splitlines()[1].startswith("configuration without SuppressOverlaps, scores from 0.1")
+    )
     moved = [warning for warning in tuned.warnings if "MinArea after SuppressOverlaps" in warning]
     assert len(moved) == 1
     assert f"# {moved[0]}" in tuned_yaml("MeanIoU", tuned, problem, {"HTCRoIHead": {}}, "").splitlines()

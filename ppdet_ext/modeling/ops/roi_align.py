@@ -38,12 +38,12 @@ class Pyramid:
 
     def level_of(self, boxes: np.ndarray) -> np.ndarray:
         """Level each box (n, 4) is pooled from, (n,) int64."""
-        side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+        side = np.sqrt(np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None))
         level = np.floor(np.log2(side / self.finest_size + 1e-6))
         return np.clip(level, 0, len(self.maps) - 1).astype(np.int64)
 
     def pool(self, rois: np.ndarray, size: int, merge: int = 1) -> paddle.Tensor:
-        """Aligned RoIAlign with adaptive sampling (sampling ratio 0).
+        """Aligned RoIAlign with adaptive sampling (sampling ratio 0); 0 of a region without extent.
 
         Args:
             rois: (n, 5) float32: image index in the batch, x1, y1, x2, y2 in px.
@@ -76,6 +76,19 @@ class Pyramid:
         return rows.transpose([0, 2, 1]).reshape([len(rois), -1, size, size])
 
     def _pool_native(self, rois: np.ndarray, size: int, merge: int) -> paddle.Tensor:
+        """Paddle's operator, level by level."""
+        # Of a region without extent it would give 0 / 0, and a gradient of NaN; its row is a row of zeros.
+        real = (rois[:, 3:] > rois[:, 1:3]).all(axis=1)
+        zero = paddle.zeros([1, self.maps[0].shape[1], size, size])
+        if not real.any():
+            return zero.tile([len(rois), 1, 1, 1])
+        pooled = self._pool_levels(rois[real], size, merge)
+        if real.all():
+            return pooled
+        row = np.where(real, np.cumsum(real) - 1, len(pooled))
+        return paddle.gather(paddle.concat([pooled, zero]), paddle.to_tensor(row))
+
+    def _pool_levels(self, rois: np.ndarray, size: int, merge: int) -> paddle.Tensor:
         level, batch = self.level_of(rois[:, 1:]), len(self.maps[0])
         order = np.lexsort((rois[:, 0], level))  # Paddle wants rois grouped by image
         pooled = []

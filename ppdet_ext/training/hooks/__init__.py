@@ -1,6 +1,6 @@
 """What happens around the training steps: logging, evaluation, saving."""
 
-from .base import Hook
+from .base import Hook, Kind
 from .ema import AverageWeights
 from .evaluate import Evaluate
 from .log_line import LogLine
@@ -8,4 +8,4 @@ from .metrics_file import MetricsFile
 from .save import SaveCheckpoints
 from .visualdl import VisualDL
 
-__all__ = ["AverageWeights", "Evaluate", "Hook", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL"]
+__all__ = ["AverageWeights", "Evaluate", "Hook", "Kind", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL"]

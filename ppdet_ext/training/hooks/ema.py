@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paddle
 
-from .base import Hook
+from ppdet_ext.training.state import TrainState
 
-if TYPE_CHECKING:
-    from ppdet_ext.training.trainer import Trainer
+from .base import Hook, Kind
 
 
 class AverageWeights(Hook):
@@ -24,25 +23,27 @@ class AverageWeights(Hook):
         decay: share of the average that a step keeps, in [0, 1).
     """
 
+    kind = Kind.AVERAGE
+
     def __init__(self, decay: float = 0.9998) -> None:
         self.decay = decay
         self.updates = 0
         self.values: dict[str, paddle.Tensor] = {}
 
-    def start(self, model: paddle.nn.Layer) -> None:
-        """Begin with the weights that `model` has now."""
-        self.values = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    def start(self, weights: dict[str, paddle.Tensor]) -> None:
+        """Begin with a copy of these weights."""
+        self.values = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
-    def before_train(self, trainer: Trainer) -> None:
+    def before_train(self, state: TrainState) -> None:
         if not self.values:
-            self.start(trainer.bare_model)
+            self.start(state.model.state_dict())
 
     @paddle.no_grad()
-    def after_step(self, trainer: Trainer) -> None:
-        if not trainer.losses:
+    def after_step(self, state: TrainState) -> None:
+        if not state.losses:
             return  # the step was skipped
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, tensor in trainer.bare_model.state_dict().items():
+        for name, tensor in state.model.state_dict().items():
             self.values[name] = self.values[name] * keep + tensor.detach() * (1 - keep)
         self.updates += 1
 

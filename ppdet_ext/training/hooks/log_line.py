@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime
 import logging
-from typing import TYPE_CHECKING
 
 from ppdet.utils.stats import SmoothedValue
 
-from .base import Hook
+from ppdet_ext.training.state import TrainState
 
-if TYPE_CHECKING:
-    from ppdet_ext.training.trainer import Trainer
+from .base import Hook
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -29,23 +27,23 @@ class LogLine(Hook):
         self.batch_cost = SmoothedValue(log_iter)
         self.data_cost = SmoothedValue(log_iter)
 
-    def after_step(self, trainer: Trainer) -> None:
-        for name, value in trainer.losses.items():
+    def after_step(self, state: TrainState) -> None:
+        for name, value in state.losses.items():
             self.losses.setdefault(name, SmoothedValue(self.log_iter)).update(value)
-        self.batch_cost.update(trainer.batch_cost)
-        self.data_cost.update(trainer.data_cost)
-        if trainer.step % self.log_iter == 0:
-            logger.info(self.line(trainer))
+        self.batch_cost.update(state.batch_cost)
+        self.data_cost.update(state.data_cost)
+        if state.step % self.log_iter == 0:
+            logger.info(self.line(state))
 
-    def line(self, trainer: Trainer) -> str:
-        """The line for the trainer's current step."""
-        steps = trainer.steps_per_epoch
-        left = (trainer.epochs - trainer.epoch) * steps - trainer.step
+    def line(self, state: TrainState) -> str:
+        """Line for the present step."""
+        steps = state.steps_per_epoch
+        left = (state.epochs - state.epoch) * steps - state.step
         eta = datetime.timedelta(seconds=int(left * self.batch_cost.global_avg))
         losses = " ".join(f"{name}: {meter.median:.6f}" for name, meter in self.losses.items())
         return (
-            f"Epoch: [{trainer.epoch}] [{trainer.step:{len(str(steps))}d}/{steps}] "
-            f"learning_rate: {trainer.learning_rate:.6f} {losses} eta: {eta} "
+            f"Epoch: [{state.epoch}] [{state.step:{len(str(steps))}d}/{steps}] "
+            f"learning_rate: {state.learning_rate:.6f} {losses} eta: {eta} "
             f"batch_cost: {self.batch_cost.avg:.4f} data_cost: {self.data_cost.avg:.4f} "
-            f"ips: {trainer.batch_size / self.batch_cost.avg:.4f} images/s"
+            f"ips: {state.batch_size / self.batch_cost.avg:.4f} images/s"
         )

@@ -6,15 +6,13 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import sync, write_atomic
+from ppdet_ext.training.state import TrainState
 
 from .base import Hook
-
-if TYPE_CHECKING:
-    from ppdet_ext.training.trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -44,8 +42,8 @@ class MetricsFile(Hook):
         """Begin a new mean: the run goes on elsewhere than the steps of the last one ended."""
         self._sums, self._count = {}, 0
 
-    def before_train(self, trainer: Trainer) -> None:
-        start, kept, damaged = (trainer.start_epoch, trainer.start_step), [], []
+    def before_train(self, state: TrainState) -> None:
+        start, kept, damaged = state.start, [], []
         if self.path.exists():
             for number, line in enumerate(self.path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
                 try:
@@ -60,33 +58,33 @@ class MetricsFile(Hook):
         text = "".join(line + "\n" for line in kept)
         write_atomic(self.path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
-    def before_save(self, trainer: Trainer) -> None:
+    def before_save(self, state: TrainState) -> None:
         # Lines before the checkpoint would be missing for good.
         if self.path.exists():
             sync(self.path)
 
-    def after_step(self, trainer: Trainer) -> None:
-        for name, value in trainer.losses.items():
+    def after_step(self, state: TrainState) -> None:
+        for name, value in state.losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         # Of a skipped step there are none.
-        self._count += bool(trainer.losses)
-        if trainer.step % self.log_iter == 0 or trainer.step == trainer.steps_per_epoch - 1:
+        self._count += bool(state.losses)
+        if state.step % self.log_iter == 0 or state.step == state.steps_per_epoch - 1:
             losses = {name: total / self._count for name, total in self._sums.items()}
             self._append(
                 {
                     "kind": "train",
-                    "epoch": trainer.epoch,
-                    "step": trainer.step,
-                    "iteration": trainer.iteration,
-                    "learning_rate": trainer.learning_rate,
+                    "epoch": state.epoch,
+                    "step": state.step,
+                    "iteration": state.iteration,
+                    "learning_rate": state.learning_rate,
                     "losses": losses,
                 }
             )
             self._sums, self._count = {}, 0
 
-    def after_epoch(self, trainer: Trainer) -> None:
-        if trainer.metrics is not None:
-            self._append({"kind": "eval", "epoch": trainer.epoch, **trainer.metrics})
+    def after_epoch(self, state: TrainState) -> None:
+        if state.metrics is not None:
+            self._append({"kind": "eval", "epoch": state.epoch, **state.metrics})
 
     def _append(self, entry: dict[str, Any]) -> None:
         try:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.training.state import TrainState
 
 from .base import Hook
-
-if TYPE_CHECKING:
-    from ppdet_ext.training.trainer import Trainer
 
 
 class VisualDL(Hook):
@@ -36,14 +33,14 @@ class VisualDL(Hook):
             raise UserError(f"Cannot write {folder}: {error.strerror or error}. Choose another --vdl_log_dir.") from error
         self.log_iter = log_iter
 
-    def after_step(self, trainer: Trainer) -> None:
-        if trainer.step % self.log_iter == 0:
-            for name, value in {**trainer.losses, "learning_rate": trainer.learning_rate}.items():
-                self.writer.add_scalar(name, value, trainer.iteration)
+    def after_step(self, state: TrainState) -> None:
+        if state.step % self.log_iter == 0:
+            for name, value in {**state.losses, "learning_rate": state.learning_rate}.items():
+                self.writer.add_scalar(name, value, state.iteration)
 
-    def after_epoch(self, trainer: Trainer) -> None:
-        for kind, numbers in (trainer.metrics or {}).items():
-            self.writer.add_scalar({"bbox": "bbox-mAP", "segm": "mask-mAP"}.get(kind, kind), numbers[0], trainer.epoch)
+    def after_epoch(self, state: TrainState) -> None:
+        for kind, numbers in (state.metrics or {}).items():
+            self.writer.add_scalar({"bbox": "bbox-mAP", "segm": "mask-mAP"}.get(kind, kind), numbers[0], state.epoch)
 
-    def after_train(self, trainer: Trainer) -> None:
+    def after_train(self, state: TrainState) -> None:
         self.writer.close()

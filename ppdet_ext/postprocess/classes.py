@@ -1,4 +1,4 @@
-"""What a classifier of whole images says decides which classes an image may have."""
+"""Steps that leave classes out: always, or where a classifier of whole images finds them improbable."""
 
 import csv
 import os
@@ -8,13 +8,28 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_step
-from ppdet_ext.structures import Detections
-from ppdet_ext.structures.candidates import Candidates
+from ppdet_ext.structures import Candidates, Detections
 
-from .base import PerClass, Step, per_class
-from .class_keys import label_of
+from .base import PerClass, Step, label_of, per_class
 
 ANY = "any"
+
+
+@register_step
+class DropClasses(Step):
+    """Drops everything of the classes of these names or category ids."""
+
+    def __init__(self, classes: list) -> None:
+        """UserError unless it is a list."""
+        if not isinstance(classes, list | tuple):
+            raise UserError(f"DropClasses.classes: {classes!r} is no list of class names or ids.")
+        self.classes = classes
+
+    def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        self._labels = [label_of(name, class_names, category_ids, "DropClasses.classes") for name in self.classes]
+
+    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
+        return detections.select(~np.isin(detections.labels, self._labels))
 
 
 @register_step
@@ -81,9 +96,9 @@ class ClassifierGate(Step):
                 "give each image its probabilities."
             )
 
-    def __call__(self, found: Candidates | Detections, name: str) -> Candidates | Detections:
+    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
         self.check_names([name])
-        return found.select(self._row(name)[found.labels])
+        return detections.select(self._row(name)[detections.labels])
 
     def _row(self, name: str) -> np.ndarray | None:
         return self._passing.get(name, self._passing.get(os.path.splitext(name)[0]))
