@@ -1,5 +1,6 @@
 """What paddledet 2.6 on paddlepaddle 3 needs at run time, each item with its reason; no file of the host is changed."""
 
+import importlib.util
 import logging
 import warnings
 from typing import IO, Any
@@ -7,11 +8,26 @@ from typing import IO, Any
 import numpy as np
 
 from ppdet_ext.environment import muted
+from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
+
+# What pip cannot install by itself on every Python: paddledet's own pins have no release of numpy on 3.12.
+REMEDIES = {"paddle": "pip install paddlepaddle==3.3.1", "ppdet": "pip install --no-deps paddledet==2.6.0"}
+
+
+def demand_host() -> None:
+    """Raise UserError, with the command that installs it, if paddle or ppdet is not there."""
+    for module, remedy in REMEDIES.items():
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f"The package {module} is not installed. Install it with: {remedy}")
 
 
 def import_host() -> None:
-    """Import paddle and ppdet without their import-time noise (ccache, OMP and PP-Tracking warnings)."""
+    """Import paddle and ppdet without their import-time noise (ccache, OMP and PP-Tracking warnings).
+
+    Raises: UserError where one of them is not installed.
+    """
+    demand_host()
     # Flask (VisualDL) and matplotlib write their own INFO lines through the handlers paddle installs.
     for name in ("matplotlib", "matplotlib.font_manager", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
