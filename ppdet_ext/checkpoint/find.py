@@ -9,7 +9,7 @@ from ppdet_ext.config.load import resolve_path
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.files.manifest import MANIFEST
-from ppdet_ext.weights.load import find_weights
+from ppdet_ext.weights.find import find_weights
 
 from .folder import CHECKPOINTS, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
 from .position import Position

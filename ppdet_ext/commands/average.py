@@ -22,7 +22,8 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
-from ppdet_ext.weights.load import SUFFIX, find_weights, read_weights
+from ppdet_ext.weights.find import SUFFIX, find_weights, stored_classes
+from ppdet_ext.weights.load import read_weights
 
 from .cli import config_of
 
@@ -58,7 +59,8 @@ def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | N
         logger.warning("Batch norm trains: its statistics are the mean of the checkpoints'; --update_bn N measures them anew")
     elif update_bn:
         logger.info("--update_bn has nothing to do: batch norm runs on its stored statistics, which checkpoints share")
-    write_atomic(target, lambda aside: paddle.save(values, str(aside)), "output")
+    named = {**values, **class_entry(stored_classes(files[-1]))}
+    write_atomic(target, lambda aside: paddle.save(named, str(aside)), "output")
     logger.info("Wrote %s: the mean of %d checkpoints, %d tensors", target, len(files), len(values))
     return target
 
@@ -94,7 +96,7 @@ def mean_weights(files: Sequence[Path], shapes: Mapping[str, Sequence[int]]) -> 
     sums: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for file in files:
-        _, values = read_weights(file, shapes)
+        values = read_weights(file, shapes).values
         for name, value in values.items():
             if not np.issubdtype(value.dtype, np.floating):
                 continue

@@ -1,6 +1,7 @@
 """The command behind tools/convert_mmdet.py: weights of mmdetection into ours, or ours into mmdetection's."""
 
 import argparse
+import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +17,11 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.inference.classes import class_list
+from ppdet_ext.weights.files.class_names import class_entry, meta_of
 from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
-from ppdet_ext.weights.load import SUFFIX, read_weights
+from ppdet_ext.weights.find import SUFFIX
+from ppdet_ext.weights.load import read_weights
 from ppdet_ext.weights.mmdet.arrays import read_planned, state_dict_in_mmdet
 from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan
 from ppdet_ext.weights.mmdet.table import format_plan
@@ -61,7 +64,8 @@ def convert(cfg: Config, source: str, output: str, drop_class_heads: bool = Fals
             logger.info("%s: %s", file.path, note)
         demand_exact(file.path, plan, drop_class_heads, OTHER_COUNT)
         values = dict(read_planned(file, plan))
-    write_atomic(target, lambda aside: paddle.save(values, str(aside)), "output file")
+        named = {**values, **class_entry(None if plan.dropped else file.classes)}
+    write_atomic(target, lambda aside: paddle.save(named, str(aside)), "output file")
     logger.info("%s: %d tensors, %d of the model's %d in %s\n%s", file.path, len(file.shapes), len(values),
                 len(values) + len(plan.dropped), target, format_plan(plan))  # fmt: skip
     if plan.dropped:
@@ -84,23 +88,27 @@ def convert_back(cfg: Config, source: str, output: str) -> int:
     _check_suffix(target, (".pth", ".safetensors"))
     if Path(source).suffix in SUFFIXES:
         raise UserError(f"The source {source} is mmdetection's already; --to-mmdet converts a .pdparams.")
-    path, values = read_weights(source, model_shapes(cfg))
-    tensors = dict(state_dict_in_mmdet(values))
-    names, _, invented = class_list(cfg)
-    meta: dict[str, Any] = {"framework": "paddle", "config": str(cfg.filename)}
-    if not invented:
-        meta["CLASSES"] = names
+    weights = read_weights(source, model_shapes(cfg))
+    tensors = dict(state_dict_in_mmdet(weights.values))
+    names = weights.classes.names if weights.classes else _names_of_data(cfg)
+    meta = {"framework": "paddle", "config": str(cfg.filename), **meta_of(names)}
     write_atomic(target, lambda aside: _write(target.suffix, aside, meta, tensors), "output file")
-    logger.info("%s: %d tensors, in %s %d with batch norm's counters", path, len(values), target, len(tensors))
+    logger.info("%s: %d tensors, in %s %d with batch norm's counters", weights.path, len(weights.values), target, len(tensors))
     return len(tensors)
+
+
+def _names_of_data(cfg: Config) -> list[str]:
+    names, _, invented = class_list(cfg)
+    return [] if invented else names
 
 
 def _write(suffix: str, path: Path, meta: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     if suffix == ".pth":
         write_torch(path, meta, tensors.items())
-    else:
-        # Not save_file: what it writes only its owner may read.
-        path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"format": "pt"}))
+        return
+    metadata = {"format": "pt", **({"CLASSES": json.dumps(meta["CLASSES"], ensure_ascii=False)} if "CLASSES" in meta else {})}
+    # Not save_file: what it writes only its owner may read.
+    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata))
 
 
 def run(args: argparse.Namespace) -> Plan | int:

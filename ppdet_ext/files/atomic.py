@@ -122,9 +122,9 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    found = hashlib.sha256()
+def digest(path: Path, kind: str = "sha256") -> str:
+    """SHA-256 of a file's content, or another of hashlib's, in hexadecimal digits."""
+    found = hashlib.new(kind)
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
             found.update(chunk)

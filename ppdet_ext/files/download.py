@@ -1,20 +1,29 @@
-"""Fetching weights by URL, once."""
+"""Fetching weights by URL, once, and checking that they are what was meant."""
 
 import hashlib
 import http.client
+import logging
 import os
 import re
-import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from tqdm import tqdm
 
 from ppdet_ext.errors import UserError
 
+from .atomic import digest
+from .lock import locked
+
 BLOCK = 1 << 20
 TIMEOUT = 60
+TRIES = 3
+# Other ranks and other trainings wait for the one that downloads.
+PATIENCE_SECONDS = 6 * 3600.0
+PPDET = ("ppdet://", "https://paddledet.bj.bcebos.com/")
+logger = logging.getLogger("ppdet_ext.engine")
 
 
 def weights_folder() -> Path:
@@ -23,46 +32,99 @@ def weights_folder() -> Path:
     return Path(os.environ.get("PPDET_EXT_CACHE", home)) / "weights"
 
 
-def fetch(url: str) -> Path:
-    """The file behind an http(s) URL, downloaded at the first call and found in `weights_folder` from then on.
+def is_url(text: str) -> bool:
+    """Whether it is something that `fetch` takes, and no path."""
+    return text.startswith(("http://", "https://", PPDET[0]))
 
-    Where the name ends in a hyphen and eight or more hexadecimal digits, as mmdetection's and torchvision's do, the content's
-    SHA-256 must begin with them.
+
+@dataclass(frozen=True)
+class _Download:
+    """What is to be fetched: from where, to where, and the (first) digits of its checksum if they are known."""
+
+    url: str
+    target: Path
+    kind: str = "sha256"
+    digits: str = ""
+
+    @classmethod
+    def of(cls, address: str) -> "_Download":
+        url, fragment = urldefrag(address.replace(*PPDET, 1) if address.startswith(PPDET[0]) else address)
+        name = Path(unquote(urlsplit(url).path)).name
+        given = re.fullmatch(r"(sha256|md5)=([0-9a-f]{8,64})", fragment.lower())
+        if fragment and not given:
+            raise UserError(f"Weights {address}: '#{fragment}' is no checksum; write #sha256=… or #md5=… in hexadecimal.")
+        named = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
+        kind, digits = given.groups() if given else ("sha256", named[1] if named else "")
+        # Without digits in it a name such as epoch_12.pth may be anybody's.
+        apart = "" if named else (digits or hashlib.sha256(url.encode()).hexdigest())[:12]
+        return cls(url, weights_folder() / apart / name, kind, digits)
+
+    def check(self, path: Path) -> None:
+        """UserError if the file's checksum is known to be another."""
+        if not self.digits:
+            return
+        found = digest(path, self.kind)
+        if not found.startswith(self.digits):
+            raise UserError(
+                f"Weights {self.url}: the {self.kind.upper()} of what was sent begins with {found[: len(self.digits)]}, "
+                f"expected {self.digits}. It is not the file that was meant, or damaged; delete {path} if it is there."
+            )
+
+
+def fetch(address: str) -> Path:
+    """The file behind an http(s) or ppdet:// URL, downloaded at the first call and found in `weights_folder` from then on.
+
+    Its checksum is looked at each time where it is known: by `#sha256=…` or `#md5=…` behind the URL, or by a name that ends in
+    a hyphen and eight or more hexadecimal digits, as mmdetection's and torchvision's do: SHA-256 begins with them. A download
+    that was cut off goes on where it was, if the checksum can show that the parts fit.
 
     Raises:
-        UserError: the server does not answer or sends too little, the digits differ, or the file cannot be written.
+        UserError: the server does not answer or sends too little, the checksum differs, or the file cannot be written.
     """
-    name = Path(unquote(urlsplit(url).path)).name
-    digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
-    # Without digits a name such as epoch_12.pth may be anybody's.
-    folder = weights_folder() if digits else weights_folder() / hashlib.sha256(url.encode()).hexdigest()[:12]
-    target = folder / name
-    if target.is_file():
-        return target
-    aside = target.with_name(f".{name}.{os.getpid()}.part")
+    wanted = _Download.of(address)
+    if not wanted.target.is_file():
+        with locked(wanted.target.parent, PATIENCE_SECONDS, "downloading to", "PPDET_EXT_CACHE"):
+            if not wanted.target.is_file():
+                _download(wanted)
+    wanted.check(wanted.target)
+    return wanted.target
+
+
+def _download(wanted: _Download) -> None:
+    aside = wanted.target.with_name(f".{wanted.target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest = _copy(url, aside)
-        if digits and not digest.startswith(digits[1]):
-            raise UserError(f"Weights {url}: the SHA-256 of what was sent begins with {digest[:8]}, the name says {digits[1]}.")
-        os.replace(aside, target)
-    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise UserError(f"Weights {url} could not be downloaded to {target}: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return target
+        logger.info("Downloading %s to %s", wanted.url, wanted.target)
+        for left in reversed(range(TRIES if wanted.digits else 1)):
+            try:
+                _copy(wanted.url, aside, aside.stat().st_size if wanted.digits and aside.is_file() else 0)
+                break
+            except (OSError, http.client.HTTPException):  # URLError is an OSError
+                if not left or not aside.is_file():
+                    raise
+        wanted.check(aside)
+        os.replace(aside, wanted.target)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, UserError) or not wanted.digits:
+            aside.unlink(missing_ok=True)
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"Weights {wanted.url} could not be downloaded: {error}. Without a network: download it elsewhere and put it "
+            f"at {wanted.target}, or give the path of a file in place of the URL."
+        ) from error
 
 
-def _copy(url: str, path: Path) -> str:
-    """Write what the URL gives to `path`; its SHA-256. OSError if it is cut off."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as source, path.open("wb") as file:
+def _copy(url: str, path: Path, begin: int) -> None:
+    """Write what the URL gives to `path`, of which `begin` bytes are there already. OSError if it is cut off."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as source:
+        begin = begin if source.status == http.client.PARTIAL_CONTENT else 0
         length = int(source.headers.get("Content-Length") or 0)
-        with tqdm(total=length or None, unit="B", unit_scale=True, desc=path.name.strip("."), disable=None) as bar:
+        total = begin + length
+        options = {"unit": "B", "unit_scale": True, "desc": path.name[1:].removesuffix(".part"), "disable": None}
+        with path.open("ab" if begin else "wb") as file, tqdm(total=total or None, initial=begin, **options) as bar:
             while block := source.read(BLOCK):
-                digest.update(block)
                 file.write(block)
                 bar.update(len(block))
-        if length and file.tell() != length:
-            raise OSError(f"{file.tell()} of {length} bytes came")
-    return digest.hexdigest()
+            if length and file.tell() != total:
+                raise OSError(f"{file.tell()} of {total} bytes came")

@@ -14,7 +14,7 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.files.cache import content_key
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Candidates, TestSettings
-from ppdet_ext.weights.load import find_weights
+from ppdet_ext.weights.find import find_weights
 
 from .build import inference_loader, members_of
 from .candidate_file import load, quantised, save

@@ -13,7 +13,7 @@ from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config
 from ppdet_ext.submission import Format
-from ppdet_ext.weights.load import find_weights
+from ppdet_ext.weights.find import find_weights
 
 from .journal import Source
 

@@ -1,60 +1,26 @@
 """Loading model weights: the same architecture exactly (`weights`), or what fits of another one (`pretrain_weights`)."""
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import numpy as np
 import paddle
-from ppdet.utils.download import get_weights_path
 
-from ppdet_ext.config.load import resolve_path
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.cache import ArrayCache, content_key
-from ppdet_ext.files.download import fetch, weights_folder
+from ppdet_ext.files.download import weights_folder
 from ppdet_ext.files.manifest import demand_whole
-from ppdet_ext.weights.files.paddle_file import read_data_file
-from ppdet_ext.weights.files.tensor_file import SUFFIXES, TensorFile, open_tensors
-from ppdet_ext.weights.mmdet.arrays import read_planned
-from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan, shortened
 
-SUFFIX = ".pdparams"
+from .files.class_names import CLASSES, Classes, class_entry
+from .files.paddle_file import read_weights_file
+from .files.tensor_file import TensorFile, open_tensors
+from .find import SUFFIX, find_weights, of_torch
+from .mmdet.arrays import read_planned
+from .mmdet.plan import Plan, demand_exact, make_plan, shortened
+
 logger = logging.getLogger("ppdet_ext.engine")
-
-
-def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -> Path:
-    """The weights file meant by a path with or without suffix, or by a URL. UserError, with near names, if absent.
-
-    Args:
-        path: of the file.
-        suffix: of the file.
-        theirs: a path or URL that ends in `.pth`, `.pt` or `.safetensors` means that file, of mmdetection.
-    """
-    text = str(path)
-    if theirs and text.startswith(("http://", "https://")) and Path(urlsplit(text).path).suffix in SUFFIXES:
-        text = str(fetch(text))
-    elif text.startswith(("http://", "https://", "ppdet://")):
-        try:
-            text = get_weights_path(text)
-        except Exception as error:  # ppdet raises RuntimeError, requests its own kinds
-            raise UserError(f"Weights {path} could not be downloaded: {error}") from error
-    if theirs and Path(text).suffix in SUFFIXES:
-        suffix = Path(text).suffix
-    if resolve_path(text).is_dir() and (resolve_path(text) / f"model{suffix}").is_file():
-        text = str(Path(text) / "model")  # a checkpoint's folder
-    stem = text[: -len(Path(text).suffix)] if Path(text).suffix in (".pdparams", ".pdopt", suffix) else text
-    found = resolve_path(stem + suffix)
-    if found.is_file():
-        return found
-    folder = found.parent if found.parent.is_dir() else found.parent.parent
-    files = [*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}")]
-    names = {str(file.relative_to(folder)): file for file in sorted(files)}
-    wanted = found.name if folder == found.parent else f"{found.parent.name}/{found.name}"
-    near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.3) or list(names)[:3]
-    hint = f" There is: {', '.join(str(names[name]) for name in near)}" if near else ""
-    raise UserError(f"Weights file {found} does not exist.{hint}")
 
 
 def _shapes(tensors: Mapping[str, paddle.Tensor]) -> dict[str, list[int]]:
@@ -73,21 +39,21 @@ def differences(model: Mapping[str, Sequence[int]], file: Mapping[str, np.ndarra
     return lines
 
 
-def _tensors(path: Path) -> dict[str, np.ndarray]:
-    content = read_data_file(path)
-    wrong = [name for name, value in content.items() if not isinstance(value, np.ndarray)]
-    if wrong or not content:
-        raise UserError(f"Weights file {path} holds no table of tensors ({', '.join(wrong[:3]) or 'it is empty'}).")
-    return content
-
-
 def _assign(tensors: Mapping[str, paddle.Tensor], values: Mapping[str, np.ndarray]) -> None:
     for name, value in values.items():
         tensors[name].set_value(paddle.to_tensor(value).astype(tensors[name].dtype))
 
 
-def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: str = SUFFIX) -> tuple[Path, dict]:
-    """The file of `path` with that suffix, and its tensors by name.
+class Weights(NamedTuple):
+    """What a weights file holds: tensors by our names, and what its classes are called if it says so."""
+
+    path: Path
+    values: dict[str, np.ndarray]
+    classes: Classes | None
+
+
+def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: str = SUFFIX) -> Weights:
+    """Read the file of `path` with that suffix.
 
     Args:
         path: see `find_weights`.
@@ -99,12 +65,12 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     """
     file = find_weights(path, suffix, theirs=suffix == SUFFIX)
     demand_whole(file)
-    if file.suffix in SUFFIXES:
+    if of_torch(file):
         with open_tensors(file) as opened:
             plan = make_plan(file, opened.shapes, model)
             demand_exact(file, plan, False, "Set num_classes to the file's.")
-            return file, dict(read_planned(opened, plan))
-    values = _tensors(file)
+            return Weights(file, dict(read_planned(opened, plan)), opened.classes)
+    values, classes = read_weights_file(file)
     lines = differences(model, values)
     if lines:
         matched = len(model) - sum(not line.endswith("not in the model") for line in lines)
@@ -112,20 +78,31 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
             f"Weights file {file} is of another architecture or class count: {matched} of the model's {len(model)} "
             f"tensors match, {len(lines)} differ:{shortened(lines)}"
         )
-    return file, values
+    return Weights(file, values, classes)
 
 
-def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX) -> Path:
-    """Load weights of the same architecture, ours or mmdetection's, into `model`; returns the file read.
+def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX) -> Weights:
+    """Load weights of the same architecture, ours or mmdetection's, into `model`; returns what was read.
 
     Raises:
         UserError: see `read_weights`.
     """
     tensors = model.state_dict()
-    file, values = read_weights(path, _shapes(tensors), suffix)
-    _assign(tensors, values)
-    logger.info("Loaded %s: %d tensors", file, len(values))
-    return file
+    weights = read_weights(path, _shapes(tensors), suffix)
+    _assign(tensors, weights.values)
+    logger.info("Loaded %s: %d tensors", weights.path, len(weights.values))
+    return weights
+
+
+def with_classes(weights: Mapping[str, paddle.Tensor], classes: Classes | None) -> dict[str, paddle.Tensor]:
+    """The state_dict with its class names behind its tensors; `paddle.save` lays out the others as without it."""
+    if classes is None:
+        return dict(weights)
+    # Not a generated name: the file would depend on how many tensors this process has made.
+    with paddle.utils.unique_name.guard():
+        entry = paddle.to_tensor(class_entry(classes)[CLASSES], place=paddle.CPUPlace())
+    entry.name = CLASSES
+    return {**weights, CLASSES: entry}
 
 
 def match_names(model: Mapping[str, paddle.Tensor], file: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -155,7 +132,7 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
     """
     file = find_weights(path, theirs=True)
     tensors = model.state_dict()
-    values, counts, lines = (_pretrained_mmdet if file.suffix in SUFFIXES else _pretrained)(file, tensors)
+    values, counts, lines = (_pretrained_mmdet if of_torch(file) else _pretrained)(file, tensors)
     in_file = counts["loaded"] + counts["not_in_model"] + counts["other_shape"]
     if 2 * len(values) < min(in_file, len(tensors)):
         raise UserError(
@@ -179,7 +156,7 @@ Pretrained = tuple[dict[str, np.ndarray], dict[str, int], list[str]]
 
 def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
     """What fits of a `.pdparams`, counts, and a line for each difference."""
-    values = _tensors(file)
+    values, _ = read_weights_file(file)
     matched = match_names(tensors, values)
     lines = differences(_shapes(tensors), values)
     other_shape = sum(": shape" in line for line in lines)

@@ -9,7 +9,7 @@ import pytest
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.download import fetch, weights_folder
-from ppdet_ext.weights.load import find_weights
+from ppdet_ext.weights.find import find_weights
 
 CONTENT = bytes(range(256)) * 9000
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]

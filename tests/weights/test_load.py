@@ -14,7 +14,8 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.weights import load as weights
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.torch_writer import write_torch
-from ppdet_ext.weights.load import find_weights, load_pretrained, load_weights, match_names
+from ppdet_ext.weights.find import find_weights
+from ppdet_ext.weights.load import load_pretrained, load_weights, match_names
 from ppdet_ext.weights.mmdet.arrays import state_dict_in_mmdet
 from tests.support.engine_fakes import TinyModel
 
@@ -36,7 +37,7 @@ def pretend(arrays: dict[str, np.ndarray], path: Path) -> Path:
 @pytest.mark.parametrize("suffix", ["", ".pdparams", ".pdopt"])
 def test_weights_load_with_and_without_suffix(saved: Path, suffix: str) -> None:
     model = TinyModel()
-    assert load_weights(model, str(saved.with_suffix("")) + suffix) == saved
+    assert load_weights(model, str(saved.with_suffix("")) + suffix).path == saved
     expected = paddle.load(str(saved))
     assert all(np.array_equal(tensor.numpy(), expected[name].numpy()) for name, tensor in model.state_dict().items())
 
@@ -190,7 +191,7 @@ def said(caplog, monkeypatch) -> pytest.LogCaptureFixture:
 def test_weights_may_be_a_file_of_mmdetection(donor: dict[str, np.ndarray], tmp_path: Path) -> None:
     write_torch(tmp_path / "w.pth", {}, donor.items())
     model = small_model(depth=18, classes=4)
-    assert load_weights(model, tmp_path / "w.pth") == tmp_path / "w.pth"
+    assert load_weights(model, tmp_path / "w.pth").path == tmp_path / "w.pth"
     assert all(np.array_equal(value, donor[name]) for name, value in state_dict_in_mmdet(arrays_of(model)))
     with pytest.raises(UserError, match=r"w_\.pth does not exist\. There is: .*/w\.pth"):
         load_weights(model, tmp_path / "w_.pth")

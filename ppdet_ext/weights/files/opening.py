@@ -78,12 +78,17 @@ def is_torch(start: bytes) -> bool:
     return start.startswith(ZIP_MAGIC) or (start[:1] == b"\x80" and LEGACY_MAGIC in start[:32])
 
 
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that starts with these bytes may be one of safetensors: the length of its header, which is JSON."""
+    return start[4:9] == b"\0\0\0\0{"
+
+
 def suffix_by_content(path: Path) -> str:
     """The suffix for a file's content: '.pth', '.safetensors' or '.pdparams'. UserError if it is none of these."""
     with naming(path), opened(path) as (_, _, start):
         if is_torch(start):
             return ".pth"
-        if start[4:9] == b"\0\0\0\0{":  # a header of less than 4 GiB, in JSON
+        if is_safetensors(start):
             return ".safetensors"
         if start[:1] == b"\x80":
             return ".pdparams"

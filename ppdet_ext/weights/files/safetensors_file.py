@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from .class_names import Classes, classes_in_meta
 from .opening import Malformed
 from .torch_tensors import Storage, StoredTensor
 
@@ -15,8 +16,8 @@ MAX_HEADER = 16 << 20
 Shapes = dict[str, tuple[int, ...]]
 
 
-def open_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[Shapes, Callable[[str], np.ndarray]]:
-    """Shapes by name, and a function that reads a tensor; the file is open as long as `stack`.
+def open_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[Shapes, Callable[[str], np.ndarray], Classes | None]:
+    """Shapes by name, a function that reads a tensor, and class names; the file is open as long as `stack`.
 
     Raises:
         Malformed: not such a file, or damaged.
@@ -36,7 +37,14 @@ def open_safetensors(path: Path, stack: contextlib.ExitStack) -> tuple[Shapes, C
     def read(name: str) -> np.ndarray:
         return _bfloat16(path, name) if slices[name].get_dtype() == "BF16" else file.get_tensor(name)
 
-    return {name: tuple(part.get_shape()) for name, part in slices.items()}, read
+    return {name: tuple(part.get_shape()) for name, part in slices.items()}, read, _classes(file.metadata() or {})
+
+
+def _classes(metadata: dict[str, str]) -> Classes | None:
+    """Those under `CLASSES`, a list in JSON: a safetensors file's metadata is text. None if there are none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return classes_in_meta({"CLASSES": json.loads(metadata.get("CLASSES", "null"))})
+    return None
 
 
 def _bfloat16(path: Path, name: str) -> np.ndarray:

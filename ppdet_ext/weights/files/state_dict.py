@@ -11,7 +11,6 @@ from .opening import Refused, shown
 from .unpickle import Inert, Name
 
 NAME_TABLE = "StructuredToParameterName@@"
-CLASSES = "Classes@@"
 PARTS_TABLE = "UnpackBigParamInfor@@"
 SCHEDULE, MASTERS, EPOCH = "LR_Scheduler", "master_weights", "last_epoch"
 MAX_VALUES = 500_000

@@ -1,7 +1,8 @@
 """Opening a file of named tensors: torch's two formats, or safetensors. Nothing in it is run, tensors are read one by one."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from ppdet_ext.weights.mmdet.names import canonical
 
-from .opening import ZIP_MAGIC, Refused, is_torch, naming, opened
+from .class_names import Classes, classes_in_meta
+from .opening import ZIP_MAGIC, Refused, is_safetensors, is_torch, naming, opened
 from .safetensors_file import open_safetensors
 from .torch_legacy import load_legacy
 from .torch_tensors import StoredTensor
@@ -20,26 +22,28 @@ STATE_KEYS = ("state_dict", "model")
 LONGEST_NAME = 300
 
 
+@dataclass(frozen=True)
 class TensorFile:
     """Named tensors of an open file.
 
     Args:
         path: the file, for messages.
         shapes: name (as mmdetection writes it now) -> shape.
-        read: name -> array.
+        values: name -> array.
         notes: what else the file holds and is not read, a line each.
+        classes: what the file says its classes are called.
     """
 
-    def __init__(
-        self, path: Path, shapes: dict[str, tuple[int, ...]], read: Callable[[str], np.ndarray], notes: list[str]
-    ) -> None:
-        self.path, self.shapes, self.notes = path, shapes, notes
-        self._read = read
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    values: Callable[[str], np.ndarray]
+    notes: list[str]
+    classes: Classes | None
 
     def read(self, name: str) -> np.ndarray:
         """A tensor's values. UserError if the file is damaged there."""
         with naming(self.path):
-            return self._read(name)
+            return self.values(name)
 
 
 @contextlib.contextmanager
@@ -53,9 +57,8 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
     with contextlib.ExitStack() as stack:
         with naming(path):
             stream, size, start = stack.enter_context(opened(path))
-            if path.suffix == ".safetensors":
-                shapes, read = open_safetensors(path, stack)
-                file = _named(path, {name: (name, shape) for name, shape in shapes.items()}, read, [])
+            if path.suffix == ".safetensors" or is_safetensors(start):
+                file = _named(path, *open_safetensors(path, stack))
             else:
                 file = _open_torch(path, stream, size, start)
         yield file
@@ -65,9 +68,10 @@ def _open_torch(path: Path, stream: BinaryIO, size: int, start: bytes) -> Tensor
     if not is_torch(start):
         other = ", but another pickle; for Paddle's use the suffix .pdparams" if start.startswith(b"\x80") else ""
         raise Refused(f"it is no checkpoint of torch{other}" if start else "it is empty")
-    tensors, notes = _state_dict((load_zip if start.startswith(ZIP_MAGIC) else load_legacy)(stream, size))
-    listed = {name: (name, tensor.shape) for name, tensor in tensors.items()}
-    return _named(path, listed, lambda name: tensors[name].read(stream), notes)
+    content = (load_zip if start.startswith(ZIP_MAGIC) else load_legacy)(stream, size)
+    tensors, notes = _state_dict(content)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    return _named(path, shapes, lambda name: tensors[name].read(stream), classes_in_meta(content.get("meta")), notes)
 
 
 def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
@@ -97,7 +101,11 @@ def _check_name(name: str) -> None:
 
 
 def _named(
-    path: Path, listed: dict[str, tuple[str, tuple[int, ...]]], read: Callable[[str], np.ndarray], notes: list[str]
+    path: Path,
+    listed: dict[str, tuple[int, ...]],
+    read: Callable[[str], np.ndarray],
+    classes: Classes | None,
+    notes: Sequence[str] = (),
 ) -> TensorFile:
     """The file under today's names; two tensors must not come to share one."""
     originals: dict[str, str] = {}
@@ -105,5 +113,5 @@ def _named(
         _check_name(name)
         if originals.setdefault(canonical(name), name) != name:
             raise Refused(f"{name} and {originals[canonical(name)]} are the same tensor by name")
-    shapes = {name: listed[original][1] for name, original in originals.items()}
-    return TensorFile(path, shapes, lambda name: read(originals[name]), notes)
+    shapes = {name: listed[original] for name, original in originals.items()}
+    return TensorFile(path, shapes, lambda name: read(originals[name]), list(notes), classes)
