@@ -12,6 +12,7 @@ import paddle
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.files.atomic import new_folder, write_atomic
 from ppdet_ext.files.manifest import write_manifest
+from ppdet_ext.weights.load import with_classes
 
 from .compatibility import RunFingerprint
 from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS
@@ -33,6 +34,7 @@ def save_checkpoint(
 
     Args:
         folder: its place; see `folder.py` for what is in it.
+        model: its attribute `classes` (`Classes`), if it has one, goes with its weights.
         position: how far the run has come.
         state: JSON-able state of the trainer.
         fingerprint: of the run.
@@ -47,7 +49,7 @@ def save_checkpoint(
     if finite:
         _demand_finite(own or weights)
     with new_folder(folder) as aside:
-        paddle.save(weights, str(aside / WEIGHTS))
+        paddle.save(with_classes(weights, getattr(model, "classes", None)), str(aside / WEIGHTS))
         # ppdet's last_epoch is the number of epochs done.
         paddle.save({**optimizer.state_dict(), "last_epoch": position.epoch}, str(aside / OPTIMIZER))
         if own is not None:

@@ -22,6 +22,7 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
+from ppdet_ext.weights.files.class_names import class_entry
 from ppdet_ext.weights.find import SUFFIX, find_weights, stored_classes
 from ppdet_ext.weights.load import read_weights
 

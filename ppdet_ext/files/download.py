@@ -22,6 +22,7 @@ TIMEOUT = 60
 TRIES = 3
 # Other ranks and other trainings wait for the one that downloads.
 PATIENCE_SECONDS = 6 * 3600.0
+KINDS = {"sha256": "SHA-256", "md5": "MD5"}
 PPDET = ("ppdet://", "https://paddledet.bj.bcebos.com/")
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -45,6 +46,7 @@ class _Download:
     target: Path
     kind: str = "sha256"
     digits: str = ""
+    source: str = "name"
 
     @classmethod
     def of(cls, address: str) -> "_Download":
@@ -57,7 +59,7 @@ class _Download:
         kind, digits = given.groups() if given else ("sha256", named[1] if named else "")
         # Without digits in it a name such as epoch_12.pth may be anybody's.
         apart = "" if named else (digits or hashlib.sha256(url.encode()).hexdigest())[:12]
-        return cls(url, weights_folder() / apart / name, kind, digits)
+        return cls(url, weights_folder() / apart / name, kind, digits, "URL" if given else "name")
 
     def check(self, path: Path) -> None:
         """UserError if the file's checksum is known to be another."""
@@ -66,8 +68,8 @@ class _Download:
         found = digest(path, self.kind)
         if not found.startswith(self.digits):
             raise UserError(
-                f"Weights {self.url}: the {self.kind.upper()} of what was sent begins with {found[: len(self.digits)]}, "
-                f"expected {self.digits}. It is not the file that was meant, or damaged; delete {path} if it is there."
+                f"Weights {self.url}: the {KINDS[self.kind]} of what was sent begins with {found[: len(self.digits)]}, "
+                f"the {self.source} says {self.digits}. It is damaged or another file; delete {path} if it is there."
             )
 
 

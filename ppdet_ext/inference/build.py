@@ -18,7 +18,7 @@ from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 from ppdet_ext.weights.load import load_weights
 
-from .classes import names_without_reading
+from .classes import compare_classes, names_without_reading
 from .ensemble import Ensemble
 from .feature_passes import Member
 from .protocol import Batch, Detector
@@ -94,7 +94,8 @@ def inference_of(
     """
     chosen = settings or settings_of(cfg)
     steps = steps_of(cfg, class_names, category_ids)
-    model: Detector = _ensemble(cfg, mode) if cfg.get(ENSEMBLE) or cfg.get(VIEWS) else _with_weights(cfg, cfg.weights)
+    several = cfg.get(ENSEMBLE) or cfg.get(VIEWS)
+    model: Detector = _ensemble(cfg, mode, class_names) if several else _with_weights(cfg, cfg.weights, class_names)
     model.eval()
     return Inference(model, steps, chosen)
 
@@ -129,18 +130,23 @@ def members_of(cfg: Config) -> list[dict[str, Any]]:
     return members
 
 
-def _with_weights(cfg: Config, weights: str | None) -> Any:
-    """The configured model with weights. Raises: UserError when there are none or they are another model's."""
+def _with_weights(cfg: Config, weights: str | None, class_names: Sequence[str]) -> Any:
+    """The configured model with weights, whose class names are compared with those given.
+
+    Raises: UserError when there are none or they are another model's.
+    """
     if not weights:
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
     model: paddle.nn.Layer = build_model(cfg)
     if not isinstance(model, Detector):
         raise UserError(f"{cfg.architecture} gives no mask probabilities; use an architecture of this toolkit.")
-    load_weights(model, weights)
+    loaded = load_weights(model, weights)
+    if loaded.classes is not None:
+        compare_classes(class_names, loaded.classes.names, str(loaded.path))
     return model
 
 
-def _ensemble(cfg: Config, mode: str) -> Ensemble:
+def _ensemble(cfg: Config, mode: str, class_names: Sequence[str]) -> Ensemble:
     """The configured members, or the one model, each with the views of its reader of `mode`.
 
     The thresholds of `cfg` hold for all, whatever configurations the members come from.
@@ -153,14 +159,19 @@ def _ensemble(cfg: Config, mode: str) -> Ensemble:
     members = []
     for entry in members_of(cfg):
         own = load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
-        members.append(_member(own, entry, views, classes, mode))
+        members.append(_member(own, entry, views, classes, mode, class_names))
     count = sum(len(member.views) for member in members)
     logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), count)
     return Ensemble(members, settings_of(cfg))
 
 
 def _member(
-    cfg: Config, entry: Mapping[str, Any], views: Mapping[str, Any], classes: tuple[int, list[str]], mode: str
+    cfg: Config,
+    entry: Mapping[str, Any],
+    views: Mapping[str, Any],
+    classes: tuple[int, list[str]],
+    mode: str,
+    class_names: Sequence[str],
 ) -> Member:
     name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
     _check_classes(cfg, name, *classes)
@@ -174,7 +185,7 @@ def _member(
         chosen.get("flips") or ("none",),
     )
     try:
-        model = _with_weights(cfg, entry["weights"])
+        model = _with_weights(cfg, entry["weights"], class_names)
     except UserError as error:
         raise UserError(f"{ENSEMBLE}, {name}: {error}") from error
     return Member(model, own_views, float(entry.get("weight", 1.0)), name)

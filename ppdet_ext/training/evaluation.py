@@ -12,6 +12,7 @@ from ppdet_ext.distributed import world
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import Inference, steps_of
+from ppdet_ext.inference.classes import compare_classes
 
 from .hooks import Evaluate
 
@@ -49,6 +50,7 @@ def evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
 
 
 def _warn(cfg: Config, trained_on: Any, evaluated_on: Any) -> None:
+    compare_classes(evaluated_on.class_names, trained_on.class_names, "TrainDataset", "EvalDataset")
     for key in (VIEWS, ENSEMBLE):
         if cfg.get(key):
             logger.warning("%s is for tools/eval.py and the others; in training one view of this model is evaluated", key)

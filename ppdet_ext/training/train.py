@@ -20,6 +20,7 @@ from ppdet_ext.distributed import interrupt
 from ppdet_ext.files.lock import locked
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
+from ppdet_ext.weights.files.class_names import Classes
 
 from .evaluation import evaluation_hook
 from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
@@ -124,6 +125,7 @@ def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], a
     np.random.seed(cfg.seed)
     model = build_model(cfg)
     model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
+    model.classes = Classes.of(dataset)
     rank, ranks = distributed.world()
     accumulation = cfg.gradient_accumulation_steps
     images = cfg.TrainReader.get("batch_size", 1) * ranks * accumulation
