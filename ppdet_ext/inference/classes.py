@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ppdet_ext.config.inference import ENSEMBLE
+from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.weights.files.class_names import Classes

@@ -114,8 +114,8 @@ def test_every_tool_takes_the_file_itself(tool, theirs: Path, trained: Path, con
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["{tmp}/none.pth", "{tmp}/o.pdparams"], "none.pth: it does not exist"),
-    (["{tmp}/page.pth", "{tmp}/o.pdparams"], "page.pth: it is no checkpoint of torch, but a web page; download it again"),
+    (["{tmp}/none.pth", "{tmp}/o.pdparams"], "none.pth does not exist"),
+    (["{tmp}/page.pth", "{tmp}/o.pdparams"], "page.pth: it is a web page; download it again"),
     (["{tmp}/evil.pth", "{tmp}/o.pdparams"], "it asks for os.system, which is not data; refused, nothing of it was run"),
     (["{tmp}/short.pth", "{tmp}/o.pdparams"], "2 tensors match, "),
     (["{theirs}", "{tmp}/o.pth"], "must end in .pdparams"),

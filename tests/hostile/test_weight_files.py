@@ -182,7 +182,7 @@ def test_folders_pipes_links_and_absent_files_are_refused(tmp_path: Path) -> Non
         "folder.pdparams": "no ordinary file",
         "/dev/zero": "no ordinary file",
         "loop.pdparams": "symbolic links",
-        "absent.pdparams": "No such file",
+        "absent.pdparams": "does not exist",
     }
     for name, why in said.items():
         with pytest.raises(UserError, match=f"{Path(name).name}.*{why}"):

@@ -40,6 +40,8 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except Refused as error:
         raise UserError(f"Weights file {path}: {error}.") from error
+    except FileNotFoundError as error:
+        raise UserError(f"Weights file {path} does not exist.") from error
     except OSError as error:
         raise UserError(f"Weights file {path} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
