@@ -1,7 +1,10 @@
 """The errors that end a command with one clear line instead of a traceback, and the names they suggest."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_PLURAL = re.compile(r"(?<=[a-z])s\b")
 
 
 class UserError(ValueError):
@@ -31,3 +34,8 @@ def nearest(name: object, choices: Iterable[object]) -> str:
     """The hint ' Did you mean …?' with the closest of `choices`, or '' when none is close."""
     found = closest(name, choices)
     return "" if found is None else f" Did you mean {found!r}?"
+
+
+def counted(number: int, things: str) -> str:
+    """'2 rows of an image', and for one '1 row of an image'. `things` begins with a plural in -s; no verb depends on it."""
+    return f"{number} {_PLURAL.sub('', things, 1) if number == 1 else things}"

@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
 SHOWN = 10
 
@@ -57,7 +57,7 @@ class Problems:
         lines = []
         for kind, details in self.found.items():
             more = f", and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
-            lines.append(f"  {len(details)} {kind}: " + "; ".join(details[:SHOWN]) + more)
+            lines.append(f"  {counted(len(details), kind)}: " + "; ".join(details[:SHOWN]) + more)
             if kind in self.remedies:
                 lines.append(f"    {self.remedies[kind]}")
         return "\n".join(lines)

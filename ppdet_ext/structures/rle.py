@@ -52,15 +52,20 @@ class Rle:
         return cls._from_edges(np.array([0, height * width], np.int64), height, width)
 
     @classmethod
-    def from_kaggle(cls, text: str, height: int, width: int, *, image: str | None = None, row: int | None = None) -> "Rle":
-        """From "start length start length …", 1-indexed and column-major; blank text is an empty mask.
+    def from_kaggle(
+        cls, text: str, height: int, width: int, *, image: str | None = None, row: int | None = None,
+        base: int = 1, relative: bool = False,
+    ) -> "Rle":  # fmt: skip
+        """From "start length start length …", column-major; blank text is an empty mask, touching runs are joined.
 
-        Touching runs are joined. Raises UserError naming `image`, `row` and the fault: odd count,
-        non-integer, zero or negative run, start before 1, unsorted, overlapping, beyond height · width.
+        base: number of the first pixel. relative: starts count from the end of the run before.
+
+        Raises: UserError naming `image`, `row` and the fault: odd count, non-integer, zero or negative run, start before
+            `base`, unsorted, overlapping, beyond height · width.
         """
         names = [f"image {image}" if image is not None else "", f"row {row}" if row is not None else ""]
         where = ", ".join(filter(None, names)) or "mask"
-        return cls.from_counts(rle_codec.parse_kaggle(text, height * width, where), height, width)
+        return cls.from_counts(rle_codec.parse_kaggle(text, height * width, where, base, relative), height, width)
 
     @classmethod
     def from_coco(cls, obj: dict) -> "Rle":
@@ -107,9 +112,9 @@ class Rle:
 
     # --- other forms
 
-    def to_kaggle(self) -> str:
-        """Kaggle's "start length …", 1-indexed; '' when empty."""
-        return rle_codec.format_kaggle(self._edges())
+    def to_kaggle(self, base: int = 1, relative: bool = False) -> str:
+        """Kaggle's "start length …"; '' when empty. base, relative: as of `from_kaggle`."""
+        return rle_codec.format_kaggle(self._edges(), base, relative)
 
     def to_coco(self, text: bool = False) -> dict:
         """COCO's dict; `counts` are bytes as pycocotools takes them, or str for JSON when `text`."""

@@ -134,10 +134,12 @@ def edges_from_counts(counts: np.ndarray) -> np.ndarray:
     return edges if counts.size % 2 == 0 else edges[:-1]
 
 
-def parse_kaggle(text: str, size: int, where: str) -> np.ndarray:
-    """Kaggle's "start length start length …", 1-indexed, column-major and ascending -> canonical counts.
+def parse_kaggle(text: str, size: int, where: str, base: int = 1, relative: bool = False) -> np.ndarray:
+    """Kaggle's "start length start length …", column-major and ascending -> canonical counts.
 
-    Raises UserError beginning with `where` unless the runs are positive, sorted, disjoint and inside `size`.
+    base: number of the first pixel. relative: starts count from the end of the run before.
+
+    Raises: UserError beginning with `where` unless the runs are positive, sorted, disjoint and inside `size`.
     """
     raw = text.encode("utf-8", "replace")
     if raw.translate(None, _DIGITS_AND_SPACE):
@@ -149,13 +151,16 @@ def parse_kaggle(text: str, size: int, where: str) -> np.ndarray:
         raise UserError(
             f"{where}: EncodedPixels has an odd number of values ({edges.size}); every run needs a start and a length"
         )
-    edges[0::2] -= 1
-    edges[1::2] += edges[0::2]
+    if relative:
+        edges = np.cumsum(edges) - base
+    else:
+        edges[0::2] -= base
+        edges[1::2] += edges[0::2]
     counts = _differences(edges, size)
     # Sums that overflowed leave a count outside 0…size, so these two tests cover them too.
     low = counts.min()
     if low < 0 or counts.max() > size or (low == 0 and not counts[1::2].all()):
-        raise UserError(f"{where}: {_run_fault(text, size)}")
+        raise UserError(f"{where}: {_run_fault(text, size, base, relative)}")
     return counts if low else counts_from_edges(edges, size)
 
 
@@ -173,13 +178,14 @@ def _foreign_token(text: str) -> str:
     return f"{bad[:20]!r} in EncodedPixels is {fault}; it reads 'start length start length …'"
 
 
-def _run_fault(text: str, size: int) -> str:
+def _run_fault(text: str, size: int, base: int, relative: bool) -> str:
     """What is wrong with the first bad run, in exact integers."""
     values = list(map(int, text.split()))
     previous_start = previous_end = 0
-    for i, (start, length) in enumerate(zip(values[0::2], values[1::2])):
+    for i, (written, length) in enumerate(zip(values[0::2], values[1::2])):
+        start = written + 1 - base + (previous_end if relative else 0)
         if start < 1:
-            fault = "starts before pixel 1 (starts count from 1)"
+            fault = f"starts before pixel {base} (starts count from {base})"
         elif length < 1:
             fault = "has no pixels"
         elif start + length - 1 > size:
@@ -191,13 +197,17 @@ def _run_fault(text: str, size: int) -> str:
         else:
             previous_start, previous_end = start, start + length - 1
             continue
-        return f"run {i + 1} of EncodedPixels ('{start} {length}') {fault}"
+        return f"run {i + 1} of EncodedPixels ('{written} {length}') {fault}"
     raise AssertionError("every run is valid")
 
 
-def format_kaggle(edges: np.ndarray) -> str:
-    """Edges (2n,) int64 -> Kaggle's text; '' for no runs."""
+def format_kaggle(edges: np.ndarray, base: int = 1, relative: bool = False) -> str:
+    """Edges (2n,) int64 -> Kaggle's text; '' for no runs. base, relative: as of `parse_kaggle`."""
     pairs = edges.copy()
-    pairs[1::2] -= pairs[0::2]
-    pairs[0::2] += 1
+    if relative:
+        pairs[1:] -= edges[:-1]
+        pairs[:1] += base
+    else:
+        pairs[1::2] -= pairs[0::2]
+        pairs[0::2] += base
     return " ".join(map(str, pairs.tolist()))

@@ -1,9 +1,8 @@
 """Submissions: the file of a competition from the masks of its images, in a format that a template describes."""
 
 from ppdet_ext.data.formats.coco_results import images_of_results
-from ppdet_ext.data.formats.rle_csv import Format
-from ppdet_ext.data.formats.rows import ImageResult, Instance, Row, rows_of
-from ppdet_ext.data.formats.table import Summary, check_table, read_table, write_table
+from ppdet_ext.data.formats.submission_format import Format
+from ppdet_ext.data.formats.table import ImageResult, Instance, Row, Summary, check_table, read_table, rows_of, write_table
 
 from .journal import Journal, Source
 

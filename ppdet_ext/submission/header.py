@@ -31,7 +31,7 @@ def header_of(
     class_names, class_ids: by label; steps may name classes, and results hold the ids.
     """
     tree = deciding(cfg.resolved, Decides.CANDIDATES | Decides.RESULT)
-    shape = {"columns": {column.header: column.text for column in form.columns}}
+    shape = {"columns": {column.header: column.text for column in form.cells}}
     shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
     return {
         "version": 2,

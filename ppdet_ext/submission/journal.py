@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ppdet_ext.data.formats.rows import ImageResult, Instance
+from ppdet_ext.data.formats.table import ImageResult, Instance
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 

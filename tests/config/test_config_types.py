@@ -99,5 +99,5 @@ def test_values_a_data_set_cannot_work_with_name_its_section() -> None:
 
 def test_missing_data_is_still_its_own_message(tmp_path: Path) -> None:
     cfg = load_config(CONFIG, [f"TrainDataset.dataset_dir={tmp_path}/none"])
-    with pytest.raises(UserError, match="kaggle"):
+    with pytest.raises(UserError, match=r"Data set folder .*/none does not exist; dataset_dir names it"):
         load_dataset(cfg, "TrainDataset")

@@ -75,6 +75,20 @@ def test_kaggle_round_trip(bitmap: np.ndarray) -> None:
 
 
 @PROPERTY
+@given(bitmaps(), st.sampled_from([0, 1]), st.booleans())
+def test_kaggle_round_trip_from_another_base_or_relative(bitmap: np.ndarray, base: int, relative: bool) -> None:
+    rle = Rle.from_bitmap(bitmap)
+    text = rle.to_kaggle(base, relative)
+    assert Rle.from_kaggle(text, *bitmap.shape, base=base, relative=relative) == rle
+    starts, lengths = rle.runs()
+    values = list(map(int, text.split()))
+    ends = np.append(0, starts + lengths)[:-1] if relative else 0 * starts
+    shift = np.where(np.arange(len(starts)) == 0, base, 0) if relative else base
+    assert values[0::2] == (starts - ends + shift).tolist()
+    assert values[1::2] == lengths.tolist()
+
+
+@PROPERTY
 @given(st.data())
 def test_measures(data: st.DataObject) -> None:
     bitmap, other = pair(data)

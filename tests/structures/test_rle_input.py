@@ -130,6 +130,19 @@ def test_malformed_coco_dicts_are_named(obj: dict, fault: str) -> None:
     assert fault in str(error.value)
 
 
+@pytest.mark.parametrize(("text", "base", "relative", "fault"), [
+    ("0 3", 1, False, "starts before pixel 1"),
+    ("-1 3", 0, False, "negative"),
+    ("0 3 2 9", 0, False, r"run 2 of EncodedPixels \('2 9'\) overlaps"),
+    ("0 3 2 9", 0, True, "reaches beyond the 12 pixels"),
+    ("5 3 9223372036854775807 9 9223372036854775807 9", 0, True, "run 2 .* reaches beyond"),
+    ("2 0 1 1", 0, True, "has no pixels"),
+])  # fmt: skip
+def test_faults_of_other_numberings(text: str, base: int, relative: bool, fault: str) -> None:
+    with pytest.raises(UserError, match=fault):
+        Rle.from_kaggle(text, 3, 4, base=base, relative=relative)
+
+
 @pytest.mark.parametrize("counts", [[0, 2, 0, 3, 1], [0, 5, 1, 0], [0, 2, 0, 0, 0, 3, 1, 0, 0]])
 def test_zero_counts_are_joined_away(counts: list[int]) -> None:
     assert Rle.from_coco({"size": [2, 3], "counts": counts}).to_kaggle() == "1 5"

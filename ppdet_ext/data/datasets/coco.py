@@ -6,22 +6,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ppdet_ext.data.formats.coco_annotations import Annotations, group_by_image
-from ppdet_ext.data.formats.coco_images import checked_categories, checked_images
-from ppdet_ext.data.images.check import IMAGE_CHECKS, image_is_usable
+from ppdet_ext.data.formats.coco_annotations import Annotations, checked_categories, checked_images, group_by_image
+from ppdet_ext.data.images.check import image_is_usable
 from ppdet_ext.data.problems import Problems
-from ppdet_ext.data.splits.selection import check_selection, keep_empty, select_images
-from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import one_of, register_dataset
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
-from .base import ON_ERROR, InstanceDataSet
+from .base import SelectedDataSet
 
 logger = logging.getLogger("ppdet_ext")
 
 
 @register_dataset
-class CocoJsonDataSet(InstanceDataSet):
+class CocoJsonDataSet(SelectedDataSet):
     """COCO's instances JSON: polygons, compressed and uncompressed run lengths, crowds.
 
     Category ids may have gaps; labels are their ranks. `category_ids[label]` gives the id back.
@@ -44,6 +42,8 @@ class CocoJsonDataSet(InstanceDataSet):
         seed: of the choices above.
     """
 
+    EMPTY = OBJECTS = "objects"
+
     def __init__(
         self,
         dataset_dir: str = "dataset/coco",
@@ -60,15 +60,9 @@ class CocoJsonDataSet(InstanceDataSet):
         check_images: str = "exists",
         seed: int = 0,
     ):
-        super().__init__()
-        self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
+        choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
+        super().__init__(dataset_dir, anno_path, image_dir, *choice)
         self.semantic_dir = semantic_dir
-        check_selection(split, fold, num_folds, part)
-        self.split, self.fold, self.num_folds, self.part = split, fold, num_folds, part
-        self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
-        self.on_error = one_of(on_error, ON_ERROR, "on_error")
-        self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
-        self.seed = seed
         self._class_names: list[str] = []
 
     @property
@@ -87,7 +81,7 @@ class CocoJsonDataSet(InstanceDataSet):
         return self._category_ids
 
     def _read(self) -> list[Record]:
-        path = os.path.join(self.dataset_dir, self.anno_path)
+        path = self._source()
         content = read_json(path)
         categories = checked_categories(path, content["categories"])
         self._category_ids = [number for number, _ in categories]
@@ -102,13 +96,13 @@ class CocoJsonDataSet(InstanceDataSet):
         degenerate = [text for image in usable for text in grouped[image["id"]].degenerate]
         if degenerate:
             logger.warning(
-                "%s: %d annotations without area inside their image are left out: %s%s",
+                "%s: %s without area inside the image left out: %s%s",
                 path,
-                len(degenerate),
+                counted(len(degenerate), "annotations"),
                 "; ".join(degenerate[:10]),
                 " …" if len(degenerate) > 10 else "",
             )
-        return self._without_surplus(records, path)
+        return self._without_surplus(records, self._annotated)
 
     def _select(self, images: list[dict], grouped: Mapping[int, Annotations]) -> list[dict]:
         if self.split is None and self.fold is None:
@@ -118,19 +112,12 @@ class CocoJsonDataSet(InstanceDataSet):
             raise UserError(
                 f"{self.anno_path}: two images have the same file_name, so that split and fold cannot tell them apart."
             )
-        names = select_images(
-            list(by_name),
-            {name: {item["category_id"] for item in grouped[image["id"]].items} for name, image in by_name.items()},
-            split=None if self.split is None else os.path.join(self.dataset_dir, self.split),
-            fold=self.fold,
-            num_folds=self.num_folds,
-            part=self.part,
-            seed=self.seed,
-        )
+        classes = {name: {item["category_id"] for item in grouped[image["id"]].items} for name, image in by_name.items()}
+        names = self._chosen(list(by_name), classes)
         return [by_name[name] for name in names]
 
     def _usable(self, images: list[dict], problems: Problems) -> list[dict]:
-        folder = os.path.join(self.dataset_dir, self.image_dir)
+        folder = self.image_folder
         if not os.path.isdir(folder) and self.check_images != "none":
             raise UserError(
                 f"image folder {folder} does not exist; dataset_dir and image_dir name it. "
@@ -157,31 +144,8 @@ class CocoJsonDataSet(InstanceDataSet):
         semantic = None
         if self.semantic_dir is not None:
             semantic = os.path.join(self.dataset_dir, self.semantic_dir, str(Path(name).with_suffix(".png")))
-        file = os.path.join(self.dataset_dir, self.image_dir, name)
+        file = os.path.join(self.image_folder, name)
         return Record(int(image["id"]), file, name, height, width, boxes, labels, masks, crowd, semantic, areas)
-
-    def _without_surplus(self, records: list[Record], path: str) -> list[Record]:
-        if not self._annotated:
-            logger.info("%s: %d images without annotations, for prediction", path, len(records))
-            return records
-        empty = [record.name for record in records if not (~record.crowd).any()]
-        kept = set()
-        if self.allow_empty:
-            kept = keep_empty(empty, len(records) - len(empty), self.empty_ratio, self.seed)
-        left_out = set(empty) - kept
-        records = [record for record in records if record.name not in left_out]
-        logger.info(
-            "%s: %d images, %d of them without objects (%d more left out), %d objects, %d crowds",
-            path,
-            len(records),
-            len(kept),
-            len(left_out),
-            sum(int((~record.crowd).sum()) for record in records),
-            sum(int(record.crowd.sum()) for record in records),
-        )
-        if not records:
-            raise UserError(f"{path}: no image is left to use. Check split, fold, allow_empty and on_error.")
-        return records
 
 
 def read_json(path: str) -> dict:

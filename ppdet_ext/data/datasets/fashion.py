@@ -1,28 +1,15 @@
 """`FashionDataSet`: Kaggle's iMaterialist Fashion, one CSV row per garment or part of one."""
 
 import inspect
-import logging
 import os
 
-import numpy as np
 import yaml
 
-from ppdet_ext.data.formats.fashion_csv import read_rows
 from ppdet_ext.data.formats.label_descriptions import Labels, labels_of, read_labels
-from ppdet_ext.data.images.check import IMAGE_CHECKS, image_is_usable
-from ppdet_ext.data.images.decode import image_size
-from ppdet_ext.data.problems import Problems
-from ppdet_ext.data.splits import selection as choose
-from ppdet_ext.errors import UserError
-from ppdet_ext.files.cache import cached_arrays
-from ppdet_ext.host.registry import one_of, register_dataset
-from ppdet_ext.structures import Record
+from ppdet_ext.data.formats.rle_csv import IMATERIALIST
+from ppdet_ext.host.registry import register_dataset
 
-from .base import ON_ERROR
-from .instances import VERSION, Instances, read_instances
 from .rle_csv import CsvDataSet
-
-logger = logging.getLogger("ppdet_ext")
 
 HELP = """{missing}
   iMaterialist Fashion comes from Kaggle (accept the competition's rules there first), 2019's or 2020's:
@@ -63,7 +50,9 @@ class FashionDataSet(CsvDataSet):
         seed: of the choices above.
     """
 
-    HELP = HELP
+    SHIPPED, HELP = "dataset/fashion", HELP
+    layouts = IMATERIALIST
+    image_suffix = ".jpg"
 
     def __init__(
         self,
@@ -85,18 +74,12 @@ class FashionDataSet(CsvDataSet):
         cache: bool = True,
         seed: int = 0,
     ):
-        super().__init__()
-        self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
-        self.labels_path = labels_path
-        self.split, self.fold, self.num_folds, self.part = split, fold, num_folds, part
-        self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
-        self.min_instance_area, self.drop_attributed = min_instance_area, drop_attributed
-        self.on_error = one_of(on_error, ON_ERROR, "on_error")
-        self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
-        self.cache, self.seed = cache, seed
+        choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
+        super().__init__(dataset_dir, anno_path, image_dir, *choice)
+        self.labels_path, self.drop_attributed = labels_path, drop_attributed
+        self.min_instance_area, self.cache = min_instance_area, cache
         self.given_names = list(class_names) if class_names else None
         self._labels: Labels | None = labels_of(class_names) if class_names else None
-        choose.check_selection(split, fold, num_folds, part)
 
     @property
     def labels(self) -> Labels:
@@ -107,9 +90,8 @@ class FashionDataSet(CsvDataSet):
             try:
                 self._labels = read_labels(path)
             except FileNotFoundError:
-                raise UserError(
-                    HELP.format(missing=f"{path} does not exist, which names the classes (labels_path; or set class_names).")
-                ) from None
+                what = f"{path}, which names the classes (or set class_names),"
+                raise self._missing(what, "dataset_dir and labels_path name") from None
         return self._labels
 
     @property
@@ -124,111 +106,6 @@ class FashionDataSet(CsvDataSet):
     def attribute_names(self) -> dict[int, str]:
         """Names by attribute id; empty where nothing names them."""
         return self.labels.attribute_names or {}
-
-    def _read(self) -> list[Record]:
-        listed = self._listed_images()
-        problems = Problems(self._source())
-        instances = self._instances(problems)
-        universe = sorted({*instances.names.tolist(), *listed})
-        names = self._select(universe, instances)
-        sizes = self._usable(names, set(listed), instances, problems)
-        problems.settle(self.on_error)
-        records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
-        return self._without_surplus(records)
-
-    def _instances(self, problems: Problems) -> Instances:
-        if not self.annotated:
-            return read_instances((), self.labels, problems)
-        path = self._source()
-        try:
-            return self._cached(path, problems) if self.cache else self._parsed(path, problems)
-        except FileNotFoundError:
-            raise self._missing(f"Annotation file {path}") from None
-        except OSError as fault:
-            raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
-
-    def _cached(self, path: str, problems: Problems) -> Instances:
-        # Hashing all of a gigabyte takes half a second once it is in memory, and misses no change; times of files do.
-        parts = ("fashion", VERSION, self.category_ids, sorted(self.labels.attribute_names or [-1]))
-
-        def read(own: Problems) -> dict[str, np.ndarray]:
-            return self._parsed(path, own).arrays()
-
-        return Instances(**cached_arrays(path, self.dataset_dir, parts, read, problems))
-
-    def _parsed(self, path: str, problems: Problems) -> Instances:
-        logger.info("%s: reading %.0f MiB of masks", path, os.path.getsize(path) / 2**20)
-        return read_instances(read_rows(path, problems), self.labels, problems)
-
-    def _select(self, universe: list[str], instances: Instances) -> list[str]:
-        classes: dict[str, set[int]] = {}
-        if self.fold is not None:
-            names = instances.names.tolist()
-            for image, label in zip(instances.image.tolist(), instances.label.tolist()):
-                classes.setdefault(names[image], set()).add(label)
-        return self._chosen(universe, classes)
-
-    def _usable(
-        self, names: list[str], listed: set[str], instances: Instances, problems: Problems
-    ) -> dict[str, tuple[int, int]]:
-        """(height, width) of the images that can be used."""
-        annotated = dict(zip(instances.names.tolist(), zip(map(tuple, instances.sizes.tolist()), instances.row.tolist())))
-        folder = self.image_folder
-        usable = {}
-        for name in names:
-            if name in problems.images:
-                # Their rows are named already, which is all that matters where faults are errors.
-                if self.on_error == "skip":
-                    problems.add("images left out altogether because of faulty rows", name)
-                continue
-            path = os.path.join(folder, name)
-            size, row = annotated.get(name, ((0, 0), None))
-            if size == (0, 0):
-                try:
-                    size = image_size(path)
-                except UserError as fault:
-                    problems.add("unreadable or missing images", f"{fault}" if row is None else f"{fault} (row {row})")
-                    continue
-            if image_is_usable(path, size, self.check_images, name in listed, problems, row):
-                usable[name] = size
-        return usable
-
-    def _records_of(self, ids: dict[str, int], sizes: dict[str, tuple[int, int]], instances: Instances) -> list[Record]:
-        chosen = self._wanted(instances)
-        chosen = chosen[np.argsort(instances.image[chosen], kind="stable")]
-        first = np.searchsorted(instances.image[chosen], np.arange(len(instances.names) + 1)).tolist()
-        place = {name: i for i, name in enumerate(instances.names.tolist())}
-        attributes = instances.attribute_sets()
-        folder = self.image_folder
-        records = []
-        for name, (height, width) in sizes.items():
-            at = place.get(name)
-            own = chosen[:0] if at is None else chosen[first[at] : first[at + 1]]
-            records.append(
-                Record(
-                    ids[name],
-                    os.path.join(folder, name),
-                    name,
-                    height,
-                    width,
-                    instances.box[own],
-                    instances.label[own],
-                    instances.masks(own, height, width),
-                    np.zeros(len(own), bool),
-                    attributes=[attributes[kind] for kind in instances.kind[own].tolist()],
-                )
-            )
-        return records
-
-    def _wanted(self, instances: Instances) -> np.ndarray:
-        """Positions (n,) int64 of the instances that `min_instance_area` and `drop_attributed` leave."""
-        large = instances.area >= self.min_instance_area
-        bare = ~instances.attributed() if self.drop_attributed else np.ones(len(large), bool)
-        small = f"smaller than min_instance_area: {self.min_instance_area}"
-        for kept, reason in ((large, small), (bare, "with attributes (drop_attributed)")):
-            if not kept.all():
-                logger.info("%s: %d of %d instances are %s and left out", self._source(), (~kept).sum(), len(kept), reason)
-        return np.flatnonzero(large & bare)
 
 
 def _represent(dumper: yaml.Dumper, dataset: FashionDataSet) -> yaml.Node:

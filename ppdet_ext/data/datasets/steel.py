@@ -1,25 +1,9 @@
 """`SteelDataSet`: Kaggle's Severstal steel sheets, one CSV row per image and defect class."""
 
-import logging
-import os
+from ppdet_ext.data.formats.rle_csv import SEVERSTAL
+from ppdet_ext.host.registry import register_dataset
 
-import numpy as np
-
-from ppdet_ext.data.formats.csv_rows import SteelRows, read_pixels, read_rows
-from ppdet_ext.data.images.check import IMAGE_CHECKS, image_is_usable
-from ppdet_ext.data.images.decode import image_size
-from ppdet_ext.data.problems import Problems
-from ppdet_ext.data.splits import selection as choose
-from ppdet_ext.errors import UserError
-from ppdet_ext.files.cache import cached_arrays
-from ppdet_ext.host.registry import one_of, register_dataset
-from ppdet_ext.structures import Record
-
-from .base import ON_ERROR
-from .rle_csv import CsvDataSet
-from .steel_instances import VERSION, Instances, split_rows
-
-logger = logging.getLogger("ppdet_ext")
+from .rle_csv import CsvDataSet, check_size
 
 HELP = """{missing}
   The Severstal steel sheets come from https://www.kaggle.com/c/severstal-steel-defect-detection
@@ -31,9 +15,6 @@ HELP = """{missing}
   To try everything without a download:
       python -m ppdet_ext.data.synthetic --out dataset/steel_sample
       python tools/train.py -c configs/htc/steel_sample.yml --eval"""
-
-
-_Named = tuple[str, tuple[int, int]]
 
 
 @register_dataset
@@ -63,8 +44,9 @@ class SteelDataSet(CsvDataSet):
         seed: of the choices above.
     """
 
-    HELP = HELP
+    SHIPPED, HELP = "dataset/steel", HELP
     EMPTY = "defects"
+    layouts = SEVERSTAL
 
     def __init__(
         self,
@@ -86,134 +68,10 @@ class SteelDataSet(CsvDataSet):
         cache: bool = True,
         seed: int = 0,
     ):
-        super().__init__()
-        self.dataset_dir, self.anno_path, self.image_dir = dataset_dir, anno_path, image_dir
-        self.split, self.fold, self.num_folds = split, fold, num_folds
-        self.part = part
-        self.allow_empty, self.empty_ratio = allow_empty, empty_ratio
-        self.min_instance_area = min_instance_area
+        choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
+        super().__init__(dataset_dir, anno_path, image_dir, *choice)
+        check_size(height, width)
         self.height, self.width = height, width
         self.class_names = list(class_names or (f"defect_{i}" for i in range(1, 5)))
-        self.on_error = one_of(on_error, ON_ERROR, "on_error")
-        self.check_images = one_of(check_images, IMAGE_CHECKS, "check_images")
-        self.cache, self.seed = cache, seed
         self.category_ids = list(range(1, len(self.class_names) + 1))
-        self._check_arguments()
-
-    def _check_arguments(self) -> None:
-        choose.check_selection(self.split, self.fold, self.num_folds, self.part)
-        if (self.height is None) != (self.width is None):
-            raise UserError("height and width: set both, or neither (null reads them from the images).")
-
-    def _read(self) -> list[Record]:
-        listed = self._listed_images(self.height is not None)
-        problems = Problems(self._source())
-        rows, instances = self._read_masks(listed, problems)
-        universe = sorted(set(rows.images) | set(listed))
-        names = self._select(universe, rows, instances)
-        usable = self._usable(names, set(listed), problems)
-        problems.settle(self.on_error)
-        records = self._records_of(usable, {name: i for i, name in enumerate(universe)}, rows, instances)
-        return self._without_surplus(records)
-
-    def _read_masks(self, listed: list[str], problems: Problems) -> tuple[SteelRows, Instances]:
-        none = np.zeros(0, np.int64)
-        if self.anno_path is None:
-            rows = SteelRows([], none, none, none)
-            return rows, split_rows(rows, (), {}, problems)
-        path = self._source()
-        try:
-            rows = read_rows(path, len(self.class_names), problems)
-        except FileNotFoundError:
-            raise self._missing(f"Annotation file {path}") from None
-        except OSError as fault:
-            raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
-        return rows, self._split_rows(rows, self._sizes(rows.images, set(listed)), problems)
-
-    def _split_rows(self, rows: SteelRows, sizes: dict[str, tuple[int, int]], problems: Problems) -> Instances:
-        if not self.cache:
-            return split_rows(rows, read_pixels(self._source()), sizes, problems)
-        measured = sorted(sizes.items()) if self.height is None else None
-        parts = ("steel", VERSION, len(self.class_names), self.height, self.width, measured)
-
-        def read(own: Problems) -> dict[str, np.ndarray]:
-            return split_rows(rows, read_pixels(self._source()), sizes, own).arrays()
-
-        return Instances(**cached_arrays(self._source(), self.dataset_dir, parts, read, problems))
-
-    def _sizes(self, names: list[str], listed: set[str]) -> dict[str, tuple[int, int]]:
-        if self.height is not None:
-            return dict.fromkeys(names, (self.height, self.width))
-        found = {}
-        for name in names:
-            if name in listed:
-                try:
-                    found[name] = image_size(os.path.join(self.image_folder, name))
-                except UserError:
-                    # Named among the unreadable images when they are checked.
-                    continue
-        return found
-
-    def _select(self, universe: list[str], rows: SteelRows, instances: Instances) -> list[str]:
-        classes: dict[str, set[int]] = {}
-        if self.fold is not None:
-            filled = np.unique(instances.row)
-            for image, label in zip(rows.image[filled].tolist(), rows.label[filled].tolist()):
-                classes.setdefault(rows.images[image], set()).add(label)
-        return self._chosen(universe, classes)
-
-    def _usable(self, names: list[str], listed: set[str], problems: Problems) -> list[_Named]:
-        """(name, size) of the images that can be used."""
-        usable = []
-        for name in names:
-            if name in problems.images:
-                # Their rows are named already, which is all that matters where faults are errors.
-                if self.on_error == "skip":
-                    problems.add("images left out altogether because of faulty rows", name)
-                continue
-            path = os.path.join(self.image_folder, name)
-            size = (self.height, self.width)
-            if self.height is None:
-                try:
-                    size = image_size(path)
-                except UserError as fault:
-                    problems.add("unreadable or missing images", str(fault))
-                    continue
-            if image_is_usable(path, size, self.check_images, name in listed, problems):
-                usable.append((name, size))
-        return usable
-
-    def _records_of(self, usable: list[_Named], ids: dict[str, int], rows: SteelRows, instances: Instances) -> list[Record]:
-        masks = instances.masks()
-        chosen = np.flatnonzero(instances.area >= self.min_instance_area)
-        if len(chosen) < len(masks):
-            logger.info(
-                "%s: %d of %d components are smaller than min_instance_area: %d and left out",
-                self._source(),
-                len(masks) - len(chosen),
-                len(masks),
-                self.min_instance_area,
-            )
-        labels = rows.label[instances.row]
-        image = rows.image[instances.row]
-        chosen = chosen[np.argsort(image[chosen], kind="stable")]
-        first = np.searchsorted(image[chosen], np.arange(len(rows.images) + 1))
-        place = {name: i for i, name in enumerate(rows.images)}
-        records = []
-        for name, (height, width) in usable:
-            at = place.get(name)
-            own = chosen[first[at] : first[at + 1]] if at is not None else chosen[:0]
-            records.append(
-                Record(
-                    ids.get(name, len(ids)),
-                    os.path.join(self.image_folder, name),
-                    name,
-                    height,
-                    width,
-                    instances.box[own],
-                    labels[own],
-                    [masks[i] for i in own],
-                    np.zeros(len(own), bool),
-                )
-            )
-        return records
+        self.min_instance_area, self.cache = min_instance_area, cache

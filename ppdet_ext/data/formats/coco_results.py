@@ -8,7 +8,7 @@ from pathlib import Path
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from .rows import ImageResult, Instance
+from .table import ImageResult, Instance
 
 
 def images_of_results(

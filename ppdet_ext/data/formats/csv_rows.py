@@ -1,128 +1,130 @@
-"""Reading the two CSV formats of Kaggle's Severstal competition into rows of image, class, run-length text."""
+"""The rows of a CSV of masks as text, one at a time: such files are far larger than what they say."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
-
+from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError
 
-NEW_COLUMNS = ("ImageId", "ClassId", "EncodedPixels")
-OLD_COLUMNS = ("ImageId_ClassId", "EncodedPixels")
-# Rows parsed at a time; pandas would hold the whole file in memory, twice, otherwise.
-_CHUNK = 2048
-_EXPECTED = f"{','.join(NEW_COLUMNS)} (or the older {','.join(OLD_COLUMNS)})"
+from .rle_csv import RleCsv
+
+# csv takes 128 KiB for a field unless told, less than a ragged mask of 8,000 pixels' height; more than this is a lost quote.
+_LONGEST_FIELD = 1 << 26
 
 
-@dataclass(slots=True)
-class SteelRows:
-    """The rows of a CSV that may describe a mask, in file order, and every image the file names.
+class Row(NamedTuple):
+    """One row's fields without surrounding blanks; those that the layout has not are "".
 
-    images: sorted unique names. image: (n,) int64 positions in `images`. label: (n,) int64 from 0.
-    position: (n,) int64 rows of the file counted from 0 after the header; row i is on line position[i] + 2.
+    line: in the file, counted from 1. name: the image's file name, with the suffix that the CSV leaves out.
+    attributes: None where the layout has no such field.
     """
 
-    images: list[str]
-    image: np.ndarray
-    label: np.ndarray
-    position: np.ndarray
+    line: int
+    name: str
+    rle: str
+    class_text: str
+    height: str
+    width: str
+    attributes: str | None
 
 
-def read_rows(path: str, num_classes: int, problems: Problems) -> SteelRows:
-    """Read the images and classes of a CSV in either format.
+def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
+    """The layout whose columns a CSV has; of several the one with the most.
 
-    A row with neither class nor pixels only says that there is such an image.
-    Rows with an unknown class or repeating an image and class are put into `problems` and left out.
-    Raises: UserError for an empty file, one that is no CSV, or wrong columns; OSError when it cannot be opened.
+    Raises: UserError for an empty file, one that is no CSV, or other columns; OSError when it cannot be read.
     """
-    with _explained(path):
-        columns = _columns(path)
-        frame = pd.concat(_chunks(path, [name for name in columns if name != "EncodedPixels"]))
-    frame = frame[(frame != "").any(axis=1)]
-    if len(frame) == 0:
-        raise UserError(f"{path}: the file has no rows. Expected rows under the columns {_EXPECTED}.")
-    names, classes = _names_and_classes(frame)
-    position = frame.index.to_numpy(np.int64)
-    label = pd.to_numeric(classes, errors="coerce").to_numpy(np.float64) - 1
-    known = np.isin(label, np.arange(num_classes))
-    clean = _clean_rows(path, position, (classes == "").to_numpy())
-    for row in np.flatnonzero(~known & ~clean):
-        problems.add(
-            f"rows of an unknown class (known: 1 to {num_classes})",
-            f"{names.iloc[row]} class '{classes.iloc[row]}' (row {position[row] + 2})",
-            names.iloc[row],
-        )
-    repeated = pd.DataFrame({"name": names, "label": label}).duplicated().to_numpy() & known
-    for row in np.flatnonzero(repeated):
-        problems.add(
-            "duplicate rows of an image and class",
-            f"{names.iloc[row]} class {int(label[row]) + 1} (row {position[row] + 2})",
-            names.iloc[row],
-        )
-    chosen = known & ~repeated
-    codes, images = pd.factorize(names, sort=True)
-    return SteelRows(images.tolist(), codes[chosen].astype(np.int64), label[chosen].astype(np.int64), position[chosen])
+    expected = " or ".join(",".join(layout.header) for layout in layouts)
+    with _opened(path, expected) as reader:
+        header = _header(reader)
+    if not any(header):
+        raise UserError(f"{path}: the file is empty. Expected the columns {expected}.")
+    fitting = [layout for layout in layouts if set(layout.header) <= set(header)]
+    if not fitting:
+        raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.")
+    return max(fitting, key=lambda layout: len(layout.header))
 
 
-def read_pixels(path: str) -> Iterator[str]:
-    """The run-length text of every row of the file, in order; blank means no defect.
+def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems) -> Iterator[Row]:
+    """The rows in order. Those that cannot be told apart into fields, or name no image, become problems.
 
-    A pass of its own, row by row: the text is nearly all of the file, and seldom needed once masks are cached.
+    suffix: of the pictures' files, where names have none of a picture; "" takes names as they are.
+
+    Raises: UserError for a file without rows, or one that is no CSV; OSError when it cannot be read.
     """
-    with _explained(path):
-        for chunk in _chunks(path, ["EncodedPixels"]):
-            yield from chunk["EncodedPixels"]
+    expected = ",".join(layout.header)
+    with _opened(path, expected) as reader:
+        parser = _RowParser(_header(reader), layout, suffix, problems)
+        count = 0
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                count += 1
+                row = parser.row(cells, reader.line_num)
+                if row is not None:
+                    yield row
+        if not count:
+            raise UserError(f"{path}: the file has no rows. Expected rows under the columns {expected}.")
 
 
-def _clean_rows(path: str, position: np.ndarray, classless: np.ndarray) -> np.ndarray:
-    """(n,) bool: rows without a class that have no pixels either. The text is read only if there may be any."""
-    if not classless.any():
-        return classless
-    blank = np.array([not text.strip() for text in read_pixels(path)], bool)
-    return classless & blank[position]
+class _RowParser:
+    """Takes rows apart into fields."""
+
+    def __init__(self, header: list[str], layout: RleCsv, suffix: str, problems: Problems) -> None:
+        self.width, self.layout, self.suffix, self.problems = len(header), layout, suffix, problems
+        bare = {column.fields[0]: header.index(column.header) for column in layout.cells if column.bare}
+        wanted = ("name", "rle", layout.class_field, "height", "width", "attributes")
+        self.places = [bare.get(name) for name in wanted]
+        self.composed = [(header.index(column.header), column) for column in layout.cells if not column.bare]
+        self.slots = {name: slot for slot, name in enumerate(wanted)}
+        self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None]
+
+    def row(self, cells: list[str], line: int) -> Row | None:
+        """The row of the file's line, or None where it is a problem."""
+        if len(cells) != self.width:
+            at = self.places[0] or 0
+            name = cells[at].strip() if len(cells) > at else ""
+            self.problems.add(
+                f"rows with other than {self.width} fields",
+                f"{name[:60]!r} (row {line}) has {len(cells)} fields",
+                self._file_name(name) if name else None,
+            )
+            return None
+        found = [none if place is None else cells[place].strip() for place, none in zip(self.places, self.empty)]
+        for place, column in self.composed:
+            values = column.read(cells[place].strip())
+            if values is None:
+                detail = f"{cells[place].strip()[:60]!r} (row {line})"
+                self.problems.add(f"rows whose {column.header} is not of the form {column.text}", detail)
+                return None
+            for name, value in values.items():
+                if name in self.slots:
+                    found[self.slots[name]] = value.strip()
+        if not found[0]:
+            self.problems.add("rows without an image", f"row {line}")
+            return None
+        found[0] = self._file_name(found[0])
+        return Row(line, *found)
+
+    def _file_name(self, name: str) -> str:
+        return name if not self.suffix or name.lower().endswith(IMAGE_SUFFIXES) else f"{name}{self.suffix}"
 
 
-def _columns(path: str) -> tuple[str, ...]:
-    found = pd.read_csv(path, nrows=0, encoding="utf-8-sig", skipinitialspace=True).columns.tolist()
-    for columns in (NEW_COLUMNS, OLD_COLUMNS):
-        if set(columns) <= set(found):
-            return columns
-    raise UserError(f"{path}: found the columns {','.join(map(str, found))[:200]}; expected {_EXPECTED}.")
-
-
-def _chunks(path: str, columns: list[str]) -> Iterator[pd.DataFrame]:
-    # Blank lines are read too, so that the index tells the line; missing fields come as NaN whatever is asked.
-    chunks = pd.read_csv(
-        path,
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skip_blank_lines=False,
-        skipinitialspace=True,
-        usecols=columns,
-        chunksize=_CHUNK,
-    )
-    for chunk in chunks:
-        if not isinstance(chunk.index, pd.RangeIndex):
-            raise pd.errors.ParserError("rows have more fields than the header")
-        yield chunk.fillna("")
+def _header(reader: Any) -> list[str]:
+    return [cell.strip() for cell in next(reader, [])]
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    try:
-        yield
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path}: the file is empty. Expected the columns {_EXPECTED}.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path}: not a CSV file ({fault}). Expected the columns {_EXPECTED}.") from None
-
-
-def _names_and_classes(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    if "ImageId_ClassId" not in frame.columns:
-        return frame["ImageId"].str.strip(), frame["ClassId"].str.strip()
-    parts = frame["ImageId_ClassId"].str.strip().str.rpartition("_")
-    return parts[0], parts[2]
+def _opened(path: str, expected: str) -> Iterator[Any]:
+    """A csv reader of the file, whose faults are UserErrors."""
+    csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        try:
+            yield reader
+        except csv.Error as fault:
+            where = f"row {reader.line_num}: {fault}"
+            raise UserError(f"{path}: not a CSV file ({where}). Expected the columns {expected}.") from None
+        except UnicodeDecodeError as fault:
+            raise UserError(f"{path}: not a CSV file ({fault}). Expected the columns {expected}.") from None

@@ -1,13 +1,19 @@
-"""Ids and names of iMaterialist's categories and attributes, and the CSV fields that hold such ids."""
+"""Ids and names of classes and attributes, as of iMaterialist's label_descriptions.json, and the CSV fields that hold them."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ppdet_ext.errors import UserError
+
+from .rle_csv import RleCsv
+
+# pandas writes the ids of a column with gaps as floats.
+_NUMBER = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +88,54 @@ def _numbers(text: str, separator: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"{text!r} is not of the form 1{separator}2{separator}3")
     return tuple(map(int, parts))
+
+
+class ClassFault(Exception):
+    """What is wrong with the class of a row: its `kind`, for all such rows, and as text the detail."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class ClassReader:
+    """Tells label and attributes from the fields of a row."""
+
+    def __init__(self, layout: RleCsv, labels: Labels) -> None:
+        self.attribute_names, self.has_attributes = labels.attribute_names, layout.has_attributes
+        self.field = layout.class_field
+        self.headers = [layout.column_of(name) for name in (self.field, "attributes") if name in layout.fields]
+        keys = labels.class_names if self.field == "class_name" else list(map(str, labels.category_ids))
+        self.label_of = {key: label for label, key in enumerate(keys)}
+        ranged = self.field != "class_name" and len(keys) > 1
+        self.known = f"known: {keys[0]} to {keys[-1]}" if ranged else f"known: {', '.join(keys[:20])}"
+
+    def read(self, class_text: str, attributes: str | None) -> tuple[int, tuple[int, ...]]:
+        """(label, attribute ids). Raises: ClassFault."""
+        if self.field is None:
+            return 0, ()
+        if self.has_attributes:
+            return self._attributed(class_text, attributes)
+        number = _NUMBER.fullmatch(class_text) if self.field == "class_id" else None
+        label = self.label_of.get(class_text if number is None else str(int(number[1])))
+        if label is None:
+            raise ClassFault(f"rows of an unknown class ({self.known})", f"class {class_text[:60]!r}")
+        return label, ()
+
+    def _attributed(self, class_text: str, written: str | None) -> tuple[int, tuple[int, ...]]:
+        try:
+            category, attributes = parse_class(class_text, written)
+        except ValueError:
+            cells = [class_text] if written is None else [class_text, written]
+            detail = ", ".join(f"{header} {cell[:60]!r}" for header, cell in zip(self.headers, cells))
+            raise ClassFault("rows whose class cannot be read", detail) from None
+        if len(set(attributes)) < len(attributes):
+            # 13_20_20 would be another class than 13_20 where classes are compared with their attributes.
+            raise ClassFault("rows naming an attribute twice", f"attributes {', '.join(map(str, attributes))}")
+        label = self.label_of.get(str(category))
+        if label is None:
+            raise ClassFault(f"rows of an unknown class ({self.known})", f"class {category}")
+        unknown = [] if self.attribute_names is None else [a for a in attributes if a not in self.attribute_names]
+        if unknown:
+            raise ClassFault("rows with unknown attributes", f"attributes {', '.join(map(str, unknown))}")
+        return label, attributes

@@ -1,165 +1,207 @@
-"""`Format`: what a submission file looks like, from a template such as those in configs/submissions."""
+"""`RleCsv`: what a CSV of run-length encoded masks looks like, for data sets, pseudo-labels, drawn sets and submissions."""
 
+from __future__ import annotations
+
+import re
+import string
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
 
-from .columns import Column
+# What a field's text looks like where it shares its column with others.
+FIELDS = {
+    "name": r".+",
+    "rle": r"[0-9 ]*",
+    "class_id": r"-?[0-9]+",
+    "class_name": r".+",
+    "class_attributes": r"[0-9]+(?:_[0-9]+)*",
+    "height": r"[0-9]+",
+    "width": r"[0-9]+",
+    "score": r"[0-9.]+",
+    "attributes": r"[0-9,]*",
+}
+CLASSES = ("class_id", "class_name", "class_attributes")
+ROWS, ORDERS = ("instance", "class", "image"), ("columns", "rows")
 
-ROWS, OVERLAPS, SUFFIXES = ("class", "instance"), ("keep", "same_class", "all"), ("keep", "drop")
-_LARGEST_SIDE = 1 << 15
 
-
-class Format:
-    """What the rows of a submission are and how they are written.
+class Column:
+    """A column such as "{name}_{class_id}".
 
     Args:
-        columns: header -> text with the fields {name} (image), {rle}, {class_id}, {score}, {attributes}, in order.
-        rows: "instance": a row for each; "class": a row for each class of an image, its instances united.
-        size: of the masks: "full" (the image's), [height, width], or {"longest": pixels of the longer side}, the shorter one
-            in proportion, rounded down.
-        empty: what becomes of that which was not found. "none": no row. "row" (with rows: class): a row with a blank mask for
-            each class. Header -> cell: one row for an image with nothing, of these cells, its name and a blank mask.
-        overlaps: which instances of an image may not share pixels; the higher score keeps them.
-        image_suffix: whether {name} keeps the file's suffix (".jpg").
-        source: name of the template, for messages.
+        header: its name.
+        text: literal text and fields.
+        known: what fields there may be, and what their texts look like.
 
     Raises:
-        UserError: for values that make no submission.
+        UserError: unknown field, a field twice, or two fields with nothing between them.
     """
 
-    def __init__(
-        self,
-        columns: Mapping[str, Any],
-        rows: str = "instance",
-        size: Any = "full",
-        empty: Any = "none",
-        overlaps: str = "keep",
-        image_suffix: str = "keep",
-        source: str = "format",
-    ) -> None:
-        self.source, self.rows, self.overlaps, self.image_suffix = source, rows, overlaps, image_suffix
-        for key, value, allowed in (
-            ("rows", rows, ROWS),
-            ("overlaps", overlaps, OVERLAPS),
-            ("image_suffix", image_suffix, SUFFIXES),
-        ):
+    def __init__(self, header: str, text: str, known: Mapping[str, str]) -> None:
+        self.header, self.text, self.known = header, text, known
+        try:
+            parts = list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise UserError(f"columns.{header}: {text!r} is no text with fields in braces: {error}") from None
+        self.fields = [field for _, field, _, _ in parts if field is not None]
+        # The most frequent kind of column, whose cell is the field: there is nothing to be searched in long texts.
+        self.bare = len(parts) == 1 and not parts[0][0] and bool(self.fields)
+        self._check([(literal, field, spec or conversion) for literal, field, spec, conversion in parts])
+        pieces = [
+            re.escape(literal) + (f"(?P<{field}>{known[field]})" if field is not None else "") for literal, field, _, _ in parts
+        ]
+        self._pattern = re.compile("".join(pieces), re.DOTALL)
+
+    def _check(self, parts: list[tuple[str, str | None, str | None]]) -> None:
+        for position, (literal, name, extra) in enumerate(parts):
+            if name is None:
+                continue
+            if name not in self.known or extra:
+                known = ", ".join(f"{{{one}}}" for one in self.known)
+                raise UserError(f"columns.{self.header}: unknown field in {self.text!r}. There are {known}.")
+            if position and not literal:
+                raise UserError(f"columns.{self.header}: {self.text!r} needs a separator between its fields.")
+        if len(set(self.fields)) < len(self.fields):
+            raise UserError(f"columns.{self.header}: {self.text!r} has a field twice.")
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The cell for these values of the fields."""
+        return self.text.format_map(values)
+
+    def read(self, cell: str) -> dict[str, str] | None:
+        """The fields' values in a cell, or None where it is not of this form."""
+        match = self._pattern.fullmatch(cell)
+        return None if match is None else match.groupdict()
+
+
+@dataclass
+class RleCsv:
+    """The columns of a CSV, what its rows are, and how masks are written in it.
+
+    columns: header -> text with fields, in order. {name} of the image; {rle}; {class_id}, or {class_name}, or
+        {class_attributes} ("13_20_45": a class and its attributes); {attributes} ("20,45"); {height}, {width} of the image.
+        Without a class there is only one; without a size it is told elsewhere.
+    rows: "instance": each is one. "class": all instances of a class in an image. "image": all instances of an image.
+    base: number of the first pixel, 1 or 0.
+    order: of the pixels, down the "columns" or along the "rows".
+    relative: whether a run's start counts from the end of the run before.
+    blank: cells that say that there is no mask, beside blank ones; the first of them is what is written.
+
+    Raises: UserError naming the key whose value makes no such CSV.
+    """
+
+    columns: Mapping[str, Any]
+    rows: str = "instance"
+    base: int = 1
+    order: str = "columns"
+    relative: bool = False
+    blank: tuple[str, ...] = ()
+    cells: tuple[Column, ...] = field(init=False, repr=False)
+
+    # In a column with a name, the last separator stands before the class, be it a class that there is or not.
+    KNOWN: ClassVar[Mapping[str, str]] = {**FIELDS, "class_id": r".*"}
+
+    def __post_init__(self) -> None:
+        for key, value, allowed in (("rows", self.rows, ROWS), ("base", self.base, (0, 1)), ("order", self.order, ORDERS)):
             if value not in allowed:
-                raise UserError(f"{source}: {key} is one of {', '.join(allowed)}, not {value!r}.{nearest(value, allowed)}")
-        self.columns = self._columns(columns)
-        self.size = self._size(size)
-        self.empty = self._empty(empty)
+                raise UserError(f"{key}: {value!r} is not one of {', '.join(map(str, allowed))}.")
+        self.blank = tuple(str(text) for text in self.blank)
+        self.cells = tuple(Column(str(header), str(text), self.KNOWN) for header, text in self.columns.items())
+        self._check_fields()
 
-    @classmethod
-    def from_tree(cls, tree: Any, source: str) -> "Format":
-        """From a template's mapping. Raises: UserError, for an unknown key with the nearest one."""
-        keys = ("columns", "rows", "size", "empty", "overlaps", "image_suffix")
-        if not isinstance(tree, dict) or "columns" not in tree:
-            raise UserError(f"{source}: a submission template needs columns: {{header: text, …}}; see docs/submissions.md.")
-        for key in tree:
-            if key not in keys:
-                raise UserError(f"{source}: unknown key {key!r}.{nearest(key, keys)} There are {', '.join(keys)}.")
-        return cls(**tree, source=source)
-
-    @property
-    def fields(self) -> set[str]:
-        """All that the columns hold."""
-        return {field for column in self.columns for field in column.fields}
+    def _check_fields(self) -> None:
+        found = [name for column in self.cells for name in column.fields]
+        for name in ("name", "rle"):
+            if name not in found:
+                raise UserError(f"columns: one of them must hold {{{name}}}.")
+        if len(set(found)) < len(found) or len(set(CLASSES) & set(found)) > 1:
+            raise UserError(f"columns: {', '.join(found)}; each field stands once, and one says the class.")
+        if self.rows == "class" and self.class_field is None:
+            raise UserError(f"columns: with rows: class one of them must hold {{{'}, {'.join(CLASSES)}}}.")
 
     @property
     def header(self) -> list[str]:
         """Names of the columns."""
-        return [column.header for column in self.columns]
+        return [column.header for column in self.cells]
 
-    def image_name(self, file_name: str) -> str:
-        """How a submission calls an image."""
-        return file_name if self.image_suffix == "keep" else PurePath(file_name).stem
+    @property
+    def fields(self) -> set[str]:
+        """All that the columns hold."""
+        return {name for column in self.cells for name in column.fields}
 
-    def mask_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the masks of an image of that size."""
-        if self.size == "full":
-            return height, width
-        if isinstance(self.size, tuple):
-            return self.size
-        longest = self.size["longest"]
-        scaled = [max(1, side * longest // max(height, width, 1)) for side in (height, width)]
-        return scaled[0], scaled[1]
+    @property
+    def class_field(self) -> str | None:
+        """The field that says the class, if one does."""
+        return next((name for name in CLASSES if name in self.fields), None)
 
-    def check_names(self, file_names: Iterable[str]) -> None:
-        """Raises: UserError for two images that a submission could not tell apart, or a name that no CSV can hold."""
-        seen: dict[str, str] = {}
-        for file_name in file_names:
-            try:
-                file_name.encode()
-            except UnicodeEncodeError:
-                raise UserError(
-                    f"{file_name!a}: the picture's name is not UTF-8, which a submission is written in. Rename the picture."
-                ) from None
-            other = seen.setdefault(self.image_name(file_name), file_name)
-            if other is not file_name:
-                name = self.image_name(file_name)
-                raise UserError(
-                    f"{other} and {file_name}: two images of one name, {name!r}, which submissions tell them by. Rename one."
-                )
+    @property
+    def has_attributes(self) -> bool:
+        return not self.fields.isdisjoint(("attributes", "class_attributes"))
 
-    def _columns(self, columns: Mapping[str, Any]) -> list[Column]:
-        if not isinstance(columns, Mapping) or not columns:
-            raise UserError(f"{self.source}: columns is a mapping of header to text, not {columns!r}.")
-        made = []
-        for header, text in columns.items():
-            if isinstance(text, Mapping | list | None | bool):
-                raise UserError(f'{self.source}: columns.{header} is a text in quotes, such as "{{name}}", not {text!r}.')
-            made.append(Column(str(header), str(text)))
-        fields = {field for column in made for field in column.fields}
-        needed = ("name", "rle", "class_id") if self.rows == "class" else ("name", "rle")
-        for field in needed:
-            if field not in fields:
-                raise UserError(f"{self.source}: with rows: {self.rows} one of the columns must hold {{{field}}}.")
-        for field in ("score", "attributes"):
-            if self.rows == "class" and field in fields:
-                raise UserError(f"{self.source}: {{{field}}} is an instance's; rows: class has several instances in a row.")
-        return made
+    def column_of(self, name: str) -> str:
+        """The header of the column with a field."""
+        return next(column.header for column in self.cells if name in column.fields)
 
-    def _size(self, size: Any) -> Any:
-        if size == "full":
-            return size
-        sides = list(size.values()) if isinstance(size, Mapping) and list(size) == ["longest"] else size
-        known = isinstance(sides, list | tuple) and len(sides) == (1 if isinstance(size, Mapping) else 2)
-        if not known or any(type(side) is not int or not 0 < side <= _LARGEST_SIDE for side in sides):
-            raise UserError(f"{self.source}: size is full, [height, width] or {{longest: pixels}}, not {size!r}.")
-        return dict(size) if isinstance(size, Mapping) else tuple(sides)
+    def is_blank(self, text: str) -> bool:
+        """Whether a cell's text, without blanks around it, says that there is no mask."""
+        return not text or text in self.blank
 
-    def _empty(self, empty: Any) -> str | dict[str, str]:
-        if empty == "none" or (empty == "row" and self.rows == "class"):
-            return empty
-        if empty == "row":
-            raise UserError(
-                f"{self.source}: with rows: instance, an image with nothing has no class for a row; say which cells its row "
-                "has, for example empty: {ClassId: 0}, or empty: none."
-            )
-        if not isinstance(empty, Mapping):
-            raise UserError(f"{self.source}: empty is row, none or a mapping of header to cell, not {empty!r}.")
-        for header, cell in empty.items():
-            if str(header) not in self.header:
-                raise UserError(f"{self.source}: empty: there is no column {header!r}.{nearest(header, self.header)}")
-            if isinstance(cell, Mapping | list | bool):
-                raise UserError(f"{self.source}: empty.{header} is a text or a number, not {cell!r}.")
-        cells = {str(header): "" if cell is None else str(cell) for header, cell in empty.items()}
-        for column in self.columns:
-            self._check_empty(column, given=column.header in cells)
-        return cells
+    def mask_of(self, text: str, height: int, width: int, image: str | None = None, row: int | None = None) -> Rle:
+        """The mask of a cell's text; blank text is an empty one. Raises: UserError, see `Rle.from_kaggle`."""
+        named = {"image": image, "row": row, "base": self.base, "relative": self.relative}
+        if self.order == "columns":
+            return Rle.from_kaggle(text, height, width, **named)
+        return _transposed(Rle.from_kaggle(text, width, height, **named))
 
-    def _check_empty(self, column: Column, given: bool) -> None:
-        where, named = f"{self.source}: empty.{column.header}", "name" in column.fields
-        if "class_id" not in column.fields:
-            if given and named:
-                raise UserError(f"{where}: this column holds {{name}}, which tells the images apart. Leave it out of empty.")
-        elif named:
-            raise UserError(
-                f"{where}: this column holds {{name}} and {{class_id}}, and nothing found has no class. Use empty: none"
-                f"{' or row' if self.rows == 'class' else ''}."
-            )
-        elif not given:
-            raise UserError(f"{self.source}: empty needs a cell for {column.header}: nothing found has no class.")
+    def text_of(self, mask: Rle) -> str:
+        """What is written for a mask."""
+        mask = mask if self.order == "columns" else _transposed(mask)
+        return mask.to_kaggle(self.base, self.relative)
+
+    def line(self, values: Mapping[str, str], given: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """A row's cells: given ones, and others from the fields' values. A column with a field that has none is blank."""
+        given, values = given or {}, {"rle": self.blank[0] if self.blank else "", **values}
+        return tuple(
+            given[column.header]
+            if column.header in given
+            else column.fill(values)
+            if all(name in values for name in column.fields)
+            else ""
+            for column in self.cells
+        )
+
+    def annotation(self, name: str, height: int, width: int, objects: Iterable[tuple[str, Rle]]) -> list[tuple[str, ...]]:
+        """The rows of an image: for each object, or the union of those of a class or of all. One row where there are none.
+
+        objects: what the class field holds of each, in order, and its mask.
+        """
+        values = {"name": name, "height": str(height), "width": str(width)}
+        groups: dict[object, list[tuple[str, Rle]]] = {}
+        for place, (text, mask) in enumerate(objects):
+            key = {"instance": place, "class": text, "image": None}[self.rows]
+            groups.setdefault(key, []).append((text, mask))
+        rows = []
+        for members in groups.values():
+            union = Rle.merge([mask for _, mask in members]) if len(members) > 1 else members[0][1]
+            rows.append(self.line({**values, "rle": self.text_of(union), self.class_field or "": members[0][0]}))
+        return rows or [self.line(values)]
+
+
+def _transposed(mask: Rle) -> Rle:
+    """The mask with its axes swapped, which makes of runs along the rows runs down the columns. Decodes all pixels."""
+    return Rle.from_bitmap(mask.to_bitmap().T)
+
+
+_EARLY = {"ImageId_ClassId": "{name}_{class_id}", "EncodedPixels": "{rle}"}
+_FASHION = {"ImageId": "{name}", "EncodedPixels": "{rle}", "Height": "{height}", "Width": "{width}"}
+# The layouts of a competition; the first is the one to write. Read is the one with the most columns that a file has.
+SEVERSTAL = (
+    RleCsv({"ImageId": "{name}", "ClassId": "{class_id}", "EncodedPixels": "{rle}"}, rows="class"),
+    RleCsv(_EARLY, rows="class"),
+)
+IMATERIALIST = (
+    RleCsv({**_FASHION, "ClassId": "{class_attributes}"}),
+    RleCsv({**_FASHION, "ClassId": "{class_id}", "AttributesIds": "{attributes}"}),
+)

@@ -1,4 +1,4 @@
-"""The CSV file: written row by row, read back and compared."""
+"""The file of a submission: rows of the instances of each image, written one by one, read back and compared."""
 
 import csv
 from collections import Counter
@@ -9,11 +9,99 @@ from pathlib import Path
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from .rle_csv import Format
-from .rows import ImageResult, Row, rows_of
+from .submission_format import Format
 
 # A large mask is longer than the 128 KiB that csv takes for a field.
 _FIELD_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object of an image; `mask` is of the image's size, `attributes` are the data set's ids of them."""
+
+    class_id: int
+    score: float
+    mask: Rle
+    attributes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What counts of an image: its file's name and instances, all of one size."""
+
+    name: str
+    instances: Sequence[Instance]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the file.
+
+    Attributes:
+        cells: in the columns' order.
+        class_id: None in the one row of an image with nothing.
+        mask: as written; None where the mask is blank.
+        instances: how many are united in it.
+    """
+
+    cells: tuple[str, ...]
+    class_id: int | None
+    mask: Rle | None
+    instances: int
+
+
+def rows_of(image: ImageResult, form: Format, class_ids: Sequence[int]) -> list[Row]:
+    """The rows of an image: instances by falling score, or classes in the order of `class_ids`."""
+    name = form.image_name(image.name)
+    instances = sorted((_resized(one, form) for one in image.instances), key=lambda one: -one.score)
+    if form.overlaps != "keep":
+        instances = _apart(instances, same_class=form.overlaps == "same_class")
+    found = [one for one in instances if one.mask]
+    rows = (
+        [_instance_row(name, one, form) for one in found]
+        if form.rows == "instance"
+        else _class_rows(name, found, form, class_ids)
+    )
+    if not found and isinstance(form.empty, dict):
+        rows = [Row(form.line({"name": name}, form.empty), None, None, 0)]
+    return rows
+
+
+def _resized(one: Instance, form: Format) -> Instance:
+    size = form.mask_size(*one.mask.size)
+    if size == one.mask.size:
+        return one
+    return Instance(one.class_id, one.score, one.mask.resize(*size), one.attributes)
+
+
+def _apart(instances: Sequence[Instance], same_class: bool) -> list[Instance]:
+    """Each without the pixels of those before it, of all or of its class."""
+    taken: dict[int | None, Rle] = {}
+    apart = []
+    for one in instances:
+        group = one.class_id if same_class else None
+        before = taken.get(group)
+        mask = one.mask if before is None else one.mask.subtract(before)
+        taken[group] = one.mask if before is None else before.union(one.mask)
+        apart.append(Instance(one.class_id, one.score, mask, one.attributes))
+    return apart
+
+
+def _class_rows(name: str, found: Sequence[Instance], form: Format, class_ids: Sequence[int]) -> list[Row]:
+    rows = []
+    for class_id in class_ids:
+        masks = [one.mask for one in found if one.class_id == class_id]
+        if masks or form.empty == "row":
+            union = Rle.merge(masks) if masks else None
+            rle = form.text_of(union) if union else ""
+            rows.append(Row(form.line({"name": name, "rle": rle, "class_id": str(class_id)}), class_id, union, len(masks)))
+    return rows
+
+
+def _instance_row(name: str, one: Instance, form: Format) -> Row:
+    values = {"name": name, "rle": form.text_of(one.mask), "class_id": str(one.class_id), "score": f"{one.score:.6f}"}
+    cells = form.line({**values, "attributes": ",".join(map(str, sorted(one.attributes)))})
+    return Row(cells, one.class_id, one.mask, 1)
 
 
 @dataclass
@@ -80,11 +168,11 @@ def read_table(path: str | Path, form: Format) -> Iterator[dict[str, str]]:
 
 
 def _fields(cells: Sequence[str], form: Format, where: str) -> dict[str, str]:
-    if len(cells) != len(form.columns):
-        raise UserError(f"{where}: {len(cells)} cells, not {len(form.columns)}.")
+    if len(cells) != len(form.cells):
+        raise UserError(f"{where}: {len(cells)} cells, not {len(form.cells)}.")
     given = form.empty if isinstance(form.empty, dict) else {}
     values: dict[str, str] = {}
-    for cell, column in zip(cells, form.columns):
+    for cell, column in zip(cells, form.cells):
         found = column.read(cell)
         if found is None:
             if cell not in ("", given.get(column.header)):
@@ -123,7 +211,7 @@ def _check_image(found: Iterator[dict[str, str]], image: ImageResult, form: Form
             raise RuntimeError(f"class {values['class_id']} is where {image.name} should have class {row.class_id}")
         if row.class_id not in class_ids:
             raise RuntimeError(f"class {row.class_id} of {image.name} is none of the data set's")
-        mask = Rle.from_kaggle(values["rle"], *row.mask.size) if row.mask is not None else None
+        mask = form.mask_of(values["rle"], *row.mask.size) if row.mask is not None else None
         if mask != row.mask or (mask is None and values["rle"]):
             raise RuntimeError(f"the mask of {image.name}, class {row.class_id}, does not survive the round trip")
         if mask is not None:

@@ -95,7 +95,7 @@ def test_some_annotations_without_segmentation_are_faults(coco, caplog):
         del content["annotations"][1]["segmentation"]
         content["annotations"][1].update(nothing)
         write_coco(coco, content)
-        with pytest.raises(UserError, match=r"1 annotations without a segmentation.*: id 2 \(image 7\)[\s\S]*on_error: skip"):
+        with pytest.raises(UserError, match=r"1 annotation without a segmentation.*: id 2 \(image 7\)[\s\S]*on_error: skip"):
             opened(coco)
         assert opened(coco, on_error="skip").records[0].labels.tolist() == [1, 0]
     assert "id 2 (image 7)" in caplog.text
@@ -155,7 +155,7 @@ def test_incomplete_image_entries_are_named(coco, change, message):
     content["images"][1].update(change)
     content["images"][1] = {key: value for key, value in content["images"][1].items() if value is not None}
     write_coco(coco, content)
-    with pytest.raises(UserError, match=rf"1 image entries that cannot be used: entry 1 .*{message}"):
+    with pytest.raises(UserError, match=rf"1 image of the file that cannot be used: entry 1 .*{message}"):
         opened(coco)
     assert [record.im_id for record in opened(coco, on_error="skip").records] == [7]
 
@@ -173,7 +173,7 @@ def test_faulty_images_are_named(coco):
     write_coco(coco, content)
     with pytest.raises(UserError) as caught:
         opened(coco)
-    assert "1 images listed twice under one id: id 7 (a.jpg)" in str(caught.value)
+    assert "1 image listed twice under one id: id 7 (a.jpg)" in str(caught.value)
     assert "missing on disk: gone.jpg" in str(caught.value)
     write_jpeg(coco / "images" / "gone.jpg", 5, 6)
     assert len(opened(coco, on_error="skip", check_images="exists")) == 3

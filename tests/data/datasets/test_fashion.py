@@ -101,7 +101,7 @@ def test_small_and_attributed_instances_can_be_left_out(fashion, caplog):
     with caplog.at_level(logging.INFO, "ppdet_ext"):
         dataset = opened(fashion, min_instance_area=40)
     assert [len(record.masks) for record in dataset.records] == [2, 3, 0, 0]
-    assert "1 of 6 instances are smaller than min_instance_area: 40" in caplog.text
+    assert "1 of 6 instances is smaller than min_instance_area: 40" in caplog.text
     with caplog.at_level(logging.INFO, "ppdet_ext"):
         dataset = opened(fashion, drop_attributed=True)
     assert [record.masks for record in dataset.records] == [[SHIRT, COLLAR], [SHIRT, COLLAR], [], []]

@@ -17,7 +17,7 @@ def fashion(tmp_path):
 
 
 def forbid_parsing(monkeypatch):
-    monkeypatch.setattr("ppdet_ext.data.datasets.fashion.read_instances", lambda *_: pytest.fail("the cache was not used"))
+    monkeypatch.setattr("ppdet_ext.data.datasets.rle_csv.read_instances", lambda *_: pytest.fail("the cache was not used"))
 
 
 def test_the_second_opening_uses_the_cache(fashion, monkeypatch):
@@ -67,9 +67,9 @@ def test_faults_are_kept_with_what_was_read(fashion, caplog, monkeypatch):
     before = content(opened(fashion, on_error="skip"))
     (said,) = caplog.messages
     for part in (
-        "1 rows of an unknown class (known: 0 to 28): a.jpg class 7 (row 8)",
-        "1 rows that repeat another row: b.jpg (row 10 repeats row 2)",
-        "1 rows without an image: row 11",
+        "1 row of an unknown class (known: 0 to 28): a.jpg class 7 (row 8)",
+        "1 row repeating another row: b.jpg (row 10 repeats row 2)",
+        "1 row without an image: row 11",
         "2 images left out altogether because of faulty rows: a.jpg; c.jpg",
     ):
         assert part in said
@@ -137,6 +137,6 @@ def test_the_order_of_the_rows_is_kept_over_many_images_and_batches(fashion, mon
     rows = [row("b.jpg", SHIRT, "13"), *ROWS_2019]
     write_rows(fashion, rows)
     whole = content(opened(fashion))
-    monkeypatch.setattr("ppdet_ext.data.datasets.instances._BATCH", 2)
+    monkeypatch.setattr("ppdet_ext.data.formats.packed_masks._BATCH", 2)
     assert content(opened(fashion, cache=False)) == whole
     assert [mask.area for record in opened(fashion).records for mask in record.masks] == [600, 40, 600, 600, 360, 40, 25]

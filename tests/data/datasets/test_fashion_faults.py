@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from fashion_data import (
@@ -38,15 +39,15 @@ def names(dataset):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row("a.jpg", COLLAR, "7"), r"1 rows of an unknown class \(known: 0 to 28\): a\.jpg class 7 \(row 3\)"),
-        (row("a.jpg", COLLAR, "13_20_46"), r"1 rows with unknown attributes: a\.jpg attributes 46 \(row 3\)"),
-        (row("a.jpg", COLLAR, "13_20_20"), r"1 rows that name an attribute twice: a\.jpg attributes 20, 20 \(row 3\)"),
-        (row("a.jpg", COLLAR, "x"), r"1 rows whose class cannot be read: a\.jpg ClassId 'x' \(row 3\)"),
+        (row("a.jpg", COLLAR, "7"), r"1 row of an unknown class \(known: 0 to 28\): a\.jpg class 7 \(row 3\)"),
+        (row("a.jpg", COLLAR, "13_20_46"), r"1 row with unknown attributes: a\.jpg attributes 46 \(row 3\)"),
+        (row("a.jpg", COLLAR, "13_20_20"), r"1 row naming an attribute twice: a\.jpg attributes 20, 20 \(row 3\)"),
+        (row("a.jpg", COLLAR, "x"), r"1 row whose class cannot be read: a\.jpg ClassId 'x' \(row 3\)"),
         (row("a.jpg", COLLAR, "13__20"), r"class cannot be read: a\.jpg ClassId '13__20' \(row 3\)"),
         (row("a.jpg", COLLAR, ""), r"class cannot be read: a\.jpg ClassId '' \(row 3\)"),
         (row("a.jpg", COLLAR, "-1"), r"class cannot be read: a\.jpg ClassId '-1' \(row 3\)"),
-        (("a.jpg", "", HEIGHT, WIDTH, "0"), r"1 rows with a class but no pixels: a\.jpg \(row 3\)"),
-        (("a.jpg", "1 2 3", HEIGHT, WIDTH, "0"), r"1 rows whose EncodedPixels are no mask .*image a\.jpg, row 3: .*odd"),
+        (("a.jpg", "", HEIGHT, WIDTH, "0"), r"1 row with a class but no pixels: a\.jpg \(row 3\)"),
+        (("a.jpg", "1 2 3", HEIGHT, WIDTH, "0"), r"1 row whose EncodedPixels are no mask .*image a\.jpg, row 3: .*odd"),
         (("a.jpg", "1 x", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: 'x' in EncodedPixels is not an integer"),
         (("a.jpg", "9 2 4 1", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: .*ascending"),
         (("a.jpg", f"{HEIGHT * WIDTH} 2", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: .*reaches beyond the 2048 pixels"),
@@ -60,8 +61,8 @@ def names(dataset):
         (("a.jpg", TEXT, 10**30, WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '1000"),
         (("a.jpg", TEXT, HEIGHT, 65536, "0"), r"Height or Width is no whole number .*a\.jpg '32', '65536'"),
         (("a.jpg", TEXT, "0" * 5000 + "9", WIDTH, "0"), r"Height or Width is no whole number .*a\.jpg '0000"),
-        (("a.jpg", "1 2", HEIGHT), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 3 fields"),
-        ((*row("a.jpg", COLLAR, "0"), "20"), r"1 rows with other than 5 fields: 'a\.jpg' \(row 3\) has 6 fields"),
+        (("a.jpg", "1 2", HEIGHT), r"1 row with other than 5 fields: 'a\.jpg' \(row 3\) has 3 fields"),
+        ((*row("a.jpg", COLLAR, "0"), "20"), r"1 row with other than 5 fields: 'a\.jpg' \(row 3\) has 6 fields"),
         (("a.jpg", "1 2", WIDTH, HEIGHT, "0"), r"a\.jpg is 32x64, annotated 64x32 \(height x width\) \(row 3\)"),
     ],
 )
@@ -103,7 +104,7 @@ def test_rows_of_an_image_must_agree_on_its_size(fashion, caplog):
 def test_a_repeated_row_is_dropped_but_its_image_is_whole_without_it(fashion, caplog):
     before = content(opened(fashion))
     write_rows(fashion, [*ROWS_2019, ROWS_2019[3]])
-    with pytest.raises(UserError, match=r"1 rows that repeat another row: b\.jpg \(row 8 repeats row 5\)"):
+    with pytest.raises(UserError, match=r"1 row repeating another row: b\.jpg \(row 8 repeats row 5\)"):
         opened(fashion)
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         assert content(opened(fashion, on_error="skip")) == before
@@ -125,26 +126,26 @@ def test_all_faults_are_counted_and_named_at_once(fashion, caplog):
         opened(fashion)
     text = str(caught.value)
     for part in (
-        "1 rows of an unknown class (known: 0 to 28): a.jpg class 7 (row 15)",
-        "1 rows without an image: row 16",
+        "1 row of an unknown class (known: 0 to 28): a.jpg class 7 (row 15)",
+        "1 row without an image: row 16",
         "12 images named by the annotations but missing on disk: gone00.jpg (row 3); gone01.jpg (row 4)",
         f"gone09.jpg (row 12), and 2 more\n    Put them into {fashion}/train, or take them out of the annotations.",
-        "1 images whose size contradicts the annotations: b.jpg is 33x64, annotated 32x64 (height x width) (row 2)\n"
+        "1 image whose size contradicts the annotations: b.jpg is 33x64, annotated 32x64 (height x width) (row 2)\n"
         "    Use pictures of the annotated size, whose pixels the masks count, or correct height and width.",
-        "1 unreadable or missing images",
+        "1 unreadable or missing image",
         "d.jpg",
     ):
         assert part in text
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         dataset = opened(fashion, on_error="skip", check_images="exists")
     assert names(dataset) == ["b.jpg", "c.jpg"]
-    assert "1 images left out altogether because of faulty rows: a.jpg" in caplog.text
+    assert "1 image left out altogether because of faulty rows: a.jpg" in caplog.text
 
 
 def test_truncated_pictures_are_found_unless_only_looked_for(fashion):
     path = fashion / "train" / "c.jpg"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"1 unreadable images: .*c\.jpg: the JPEG is truncated"):
+    with pytest.raises(UserError, match=r"1 unreadable image: .*c\.jpg: the JPEG is truncated"):
         opened(fashion)
     assert len(opened(fashion, check_images="exists")) == 4
     os.remove(path)
@@ -201,10 +202,13 @@ def test_faulty_label_descriptions_are_named(fashion, text, message):
         opened(fashion)
 
 
-def test_missing_files_say_where_to_get_them(tmp_path):
+def test_missing_files_say_where_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("dataset/fashion")
+
     def message(**options):
         with pytest.raises(UserError) as caught:
-            opened(tmp_path / "data", **options)
+            opened(folder, **options)
         text = str(caught.value)
         for part in (
             "kaggle competitions download -c imaterialist-fashion-2019-FGVC6",
@@ -214,14 +218,14 @@ def test_missing_files_say_where_to_get_them(tmp_path):
             assert part in text
         return text.splitlines()[0]
 
-    assert message() == f"Data set folder {tmp_path}/data does not exist."
+    assert message() == "Data set folder dataset/fashion does not exist."
     with pytest.raises(UserError, match=r"Data set folder .* does not exist"):
-        _ = FashionDataSet(str(tmp_path / "data")).num_classes
-    (tmp_path / "data").mkdir()
-    assert message() == f"Image folder {tmp_path}/data/train does not exist."
-    (tmp_path / "data" / "train").mkdir()
-    assert "label_descriptions.json does not exist" in message()
-    assert message(class_names=["hat"]) == f"Annotation file {tmp_path}/data/train.csv does not exist."
+        _ = FashionDataSet(str(folder)).num_classes
+    folder.mkdir(parents=True)
+    assert message() == "Image folder dataset/fashion/train does not exist."
+    (folder / "train").mkdir()
+    assert "label_descriptions.json, which names the classes (or set class_names), does not exist" in message()
+    assert message(class_names=["hat"]) == "Annotation file dataset/fashion/train.csv does not exist."
 
 
 @pytest.mark.parametrize(

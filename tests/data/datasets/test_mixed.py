@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_data import HEIGHT, WIDTH, block, write_coco, write_csv, write_jpeg
 
-from ppdet_ext.checkpoint.compatibility import fingerprint
+from ppdet_ext.checkpoint.compatibility import dataset_fingerprint
 from ppdet_ext.data.datasets import CocoJsonDataSet, ImageFolder, MixedDataSet, SteelDataSet
 from ppdet_ext.errors import UserError
 
@@ -85,9 +85,12 @@ def test_more_than_there_are_is_said(parts, caplog):
 
 def test_content_decides_whether_a_training_goes_on(parts):
     """What resumption compares: the same mix is equal, another ratio or seed is not."""
-    found = [fingerprint(MixedDataSet(*parts, ratio=ratio, seed=seed).load()) for ratio, seed in ((0.5, 0), (0.5, 1), (0.3, 0))]
+    found = [
+        dataset_fingerprint(MixedDataSet(*parts, ratio=ratio, seed=seed).load())
+        for ratio, seed in ((0.5, 0), (0.5, 1), (0.3, 0))
+    ]
     assert len(set(found)) == 3
-    assert fingerprint(MixedDataSet(*parts, ratio=0.5).load()) == found[0]
+    assert dataset_fingerprint(MixedDataSet(*parts, ratio=0.5).load()) == found[0]
 
 
 def test_an_image_in_both_is_named(tmp_path, parts):

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import ppdet.data.source
@@ -55,13 +57,15 @@ def test_construction_reads_nothing_and_yaml_restores_it():
     assert "SteelDataSet" in get_registered_modules()
 
 
-def test_missing_data_says_where_to_get_it(tmp_path):
-    for folder in (tmp_path / "nowhere", tmp_path):
+def test_missing_data_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = Path("dataset/steel")
+    for _ in range(2):
         with pytest.raises(UserError) as caught:
-            opened(folder)
+            SteelDataSet().load()
         text = str(caught.value)
         for part in (
-            str(folder),
+            str(shipped),
             "kaggle.com/c/severstal-steel-defect-detection",
             "dataset/steel/train.csv",
             "configs/htc/steel_sample.yml",
@@ -69,9 +73,28 @@ def test_missing_data_says_where_to_get_it(tmp_path):
         ):
             assert part in text
         assert text.count("\n") < 20
-    (tmp_path / "train_images").mkdir()
-    with pytest.raises(UserError, match=r"train\.csv does not exist"):
-        opened(tmp_path)
+        shipped.mkdir(parents=True, exist_ok=True)
+    (shipped / "train_images").mkdir()
+    with pytest.raises(UserError, match=r"train\.csv does not exist[\s\S]*kaggle"):
+        SteelDataSet(str(shipped.resolve())).load()
+
+
+def test_missing_data_of_ones_own_is_no_reason_to_fetch_severstals(tmp_path):
+    for make, message in (
+        (lambda: None, f"Data set folder {tmp_path}/mine does not exist; dataset_dir names it."),
+        ((tmp_path / "mine").mkdir, f"Image folder {tmp_path}/mine/train_images does not exist; dataset_dir and image_dir"),
+        (
+            (tmp_path / "mine/train_images").mkdir,
+            f"Annotation file {tmp_path}/mine/train.csv does not exist; dataset_dir and anno",
+        ),
+    ):
+        make()
+        with pytest.raises(UserError, match=re.escape(message)) as caught:
+            opened(tmp_path / "mine")
+        assert "aggle" not in str(caught.value)
+    (tmp_path / "mine/labels.csv").write_text("")
+    with pytest.raises(UserError, match=r"there are labels\.csv, train_images\."):
+        opened(tmp_path / "mine")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +103,10 @@ def test_missing_data_says_where_to_get_it(tmp_path):
         ("", "the file is empty"),
         ("ImageId,ClassId,EncodedPixels\n", "no rows"),
         ("image,class,rle\na.jpg,1,1 2\n", "found the columns image,class,rle; expected ImageId,ClassId,EncodedPixels"),
-        ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2,3,4\n", "not a CSV"),
+        (
+            "ImageId,ClassId,EncodedPixels\na.jpg,1,1 2,3,4\n",
+            r"faults\n  1 row with other than 3 fields: 'a.jpg' \(row 2\) has 5",
+        ),
     ],
 )
 def test_a_bad_csv_is_named_with_its_fault(steel, content, message):
@@ -113,7 +139,7 @@ def test_malformed_masks_name_image_and_row(steel, text, caplog):
     assert "b.jpg, row 3" in caplog.text
     # With its defect gone b.jpg would pass for clean steel.
     assert names(dataset) == [f"{c}.jpg" for c in "acdefgh"]
-    assert "1 images left out altogether because of faulty rows: b.jpg" in caplog.text
+    assert "1 image left out altogether because of faulty rows: b.jpg" in caplog.text
 
 
 @pytest.mark.parametrize("blank", ["b.jpg,,", "b.jpg, , ", "b.jpg,2,"])
@@ -126,7 +152,7 @@ def test_a_row_without_class_and_pixels_is_a_clean_sheet(steel, blank):
 
 def test_pixels_without_a_class_are_a_fault(steel):
     write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", "", ""), ("c.jpg", "", "1 3")])
-    with pytest.raises(UserError, match=r"1 rows of an unknown class .*c\.jpg class '' \(row 4\)"):
+    with pytest.raises(UserError, match=r"1 row of an unknown class .*c\.jpg class '' \(row 4\)"):
         opened(steel)
 
 
@@ -144,10 +170,10 @@ def test_all_faults_are_counted_and_named_at_once(steel):
     with pytest.raises(UserError) as caught:
         opened(steel)
     text = str(caught.value)
-    assert "1 duplicate rows of an image and class: a.jpg class 1 (row 3)" in text
+    assert "1 duplicate row of an image and class: a.jpg class 1 (row 3)" in text
     assert "2 rows of an unknown class (known: 1 to 4): a.jpg class '7' (row 4); b.jpg class 'x' (row 5)" in text
     assert "12 images named by the annotations but missing on disk: gone00.jpg" in text
-    assert "gone09.jpg, and 2 more" in text
+    assert "gone09.jpg (row 15), and 2 more" in text
     assert "gone10.jpg" not in text
     assert "c.jpg is 33x64, annotated 32x64 (height x width)" in text
     assert "d.jpg" in text
@@ -216,7 +242,7 @@ def test_small_components_are_left_out_and_counted(steel, caplog):
     with caplog.at_level(logging.INFO, "ppdet_ext"):
         dataset = opened(steel, min_instance_area=10)
     assert [len(record.masks) for record in dataset.records[:2]] == [2, 1]
-    assert "1 of 4 components are smaller than min_instance_area: 10" in caplog.text
+    assert "1 of 4 components is smaller than min_instance_area: 10" in caplog.text
 
 
 def test_images_alone_serve_the_test_set(steel, caplog):

@@ -203,7 +203,7 @@ def test_crowds_are_marked_but_no_targets(coco, load, caplog):
     assert semantic[6, 6] == 2
     assert semantic[6, 32] == 1
     assert batches[0]["gt_bbox"][1].shape == (0, 4)
-    assert "2 objects, 1 crowds" in caplog.text
+    assert "2 objects, 1 crowd" in caplog.text
     [told] = [record for record in caplog.records if record.getMessage().startswith("epoch")]
     assert told.levelno == logging.DEBUG
     assert "1 as crowds" in told.getMessage()
