@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from ppdet_ext.structures import Detections, Record
 
 from .coco_data import ground_truth, predicted
 from .metric import Metric
+
+logger = logging.getLogger("ppdet_ext.engine")
 
 FILE_NAMES = {"bbox": "bbox.json", "segm": "mask.json"}  # ppdet's names
 
@@ -80,6 +83,8 @@ class CocoMetric(Metric):
         self.warn_of_missing()
         records = list(self.records.values())
         truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
+        if not self._asked and self.iou_types == ("bbox",):
+            logger.info("The model gives boxes without masks: box AP only, no mask AP")
         texts = []
         for iou_type in self.iou_types:
             evaluator = COCOeval(truth, predicted(records, self.category_ids, self.detections, iou_type), iou_type)
