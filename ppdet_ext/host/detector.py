@@ -264,6 +264,13 @@ class SingleStageDetector(HostDetector):
 
     def targets(self, batch: Batch) -> dict[str, Any]:
         """Boxes (B, n, 4), classes (B, n, 1) and which of them are real (B, n, 1), n the most of an image."""
+        height, width = batch["image"].shape[2:]
+        stride, wanted = max(self.model.yolo_head.fpn_strides), self.model.yolo_head.static_assigner.topk
+        if (height // stride) * (width // stride) < wanted:
+            raise UserError(
+                f"Pictures of {height}x{width} px have fewer cells of {stride} px than the {wanted} that ATSSAssigner looks at: "
+                f"take larger ones (TrainReader), or a smaller PPYOLOEHead.static_assigner.topk."
+            )
         # ppdet's assigner fails on none at all.
         most = max(1, *(len(labels) for labels in batch["gt_class"]))
         boxes = np.zeros((len(batch["gt_class"]), most, 4), np.float32)

@@ -115,6 +115,12 @@ def test_boxes_far_out_do_not_end_the_process(tmp_path) -> None:
             model.bbox_head.roi_extractor(feats, [paddle.to_tensor([[0.0, 0.0, value, 4.0]])], paddle.to_tensor([1]))
 
 
+def test_pictures_too_small_for_the_assigner_are_named(tmp_path) -> None:
+    model = build_model(load_config(write_config(tmp_path, "ppyoloe_crn_tiny"), ["PPYOLOEHead.static_assigner.topk=13"]))
+    with pytest.raises(UserError, match="64x192 px have fewer cells of 32 px than the 13"):
+        model(batch_of([1]))
+
+
 @pytest.mark.parametrize(("architecture", "words"), [
     ("RetinaNet", ["architecture of ppdet that has no adapter", "MaskRCNN", "HybridTaskCascade"]),
     ("MaskRCN", ["not registered", "Did you mean 'MaskRCNN'?"]),

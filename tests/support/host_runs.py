@@ -14,7 +14,7 @@ NARROW = {
     "mask_rcnn_r18_fpn": "TwoFCHead: {out_channel: 32}\nMaskFeat: {num_convs: 1, out_channel: 16}\n",
     "cascade_mask_rcnn_r18_fpn": "CascadeTwoFCHead: {out_channel: 32}\nMaskFeat: {num_convs: 1, out_channel: 16}\n",
     "ppyoloe_crn_tiny": "CSPResNet: {channels: [16, 32, 64, 128, 256]}\n"
-    "PPYOLOEHead: {static_assigner_epoch: 1, nms: {score_threshold: 0.001}}\n",
+    "PPYOLOEHead: {static_assigner_epoch: 1, static_assigner: {topk: 4}, nms: {score_threshold: 0.001}}\n",
     "solov2_r18_fpn": "SOLOv2Head: {score_threshold: 0.001, num_grids: [8, 8, 6, 4, 4]}\n"
     "MaskMatrixNMS: {update_threshold: 0.001}\n",
 }
