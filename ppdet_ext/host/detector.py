@@ -268,8 +268,8 @@ class SingleStageDetector(HostDetector):
         stride, wanted = max(self.model.yolo_head.fpn_strides), self.model.yolo_head.static_assigner.topk
         if (height // stride) * (width // stride) < wanted:
             raise UserError(
-                f"Pictures of {height}x{width} px have fewer cells of {stride} px than the {wanted} that ATSSAssigner looks at: "
-                f"take larger ones (TrainReader), or a smaller PPYOLOEHead.static_assigner.topk."
+                f"Pictures of {height}x{width} px have fewer cells of {stride} px than the {wanted} that ATSSAssigner "
+                "looks at: take larger ones (TrainReader), or a smaller PPYOLOEHead.static_assigner.topk."
             )
         # ppdet's assigner fails on none at all.
         most = max(1, *(len(labels) for labels in batch["gt_class"]))
