@@ -10,6 +10,7 @@ from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.evaluation import CocoMetric, format_classwise
+from ppdet_ext.evaluation.metric import gain_over_nothing
 from ppdet_ext.evaluation.run import Evaluation, metrics_of, run_evaluation
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
@@ -56,11 +57,23 @@ def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> 
         for path in outcome.write_predictions(folder):
             logger.info("Wrote %s", path)
         return
+    nothing: dict[str, float] = {}
     for metric in outcome.metrics:
         logger.info("%s", metric.summary)
         if classwise and isinstance(metric, CocoMetric):
             logger.info("Per class:\n%s", format_classwise(metric.classwise()))
-    record = {"weights": weights, "images": outcome.images, "seconds": outcome.seconds, **outcome.numbers}
+        name = type(metric).__name__
+        nothing[name] = metric.value_of_nothing()
+        if text := gain_over_nothing(name, outcome.values[name], nothing[name]):
+            logger.info("%s", text)
+    record = {
+        "weights": weights,
+        "images": outcome.images,
+        "seconds": outcome.seconds,
+        **outcome.numbers,
+        "named": outcome.named,
+        "empty_submission": {name: value for name, value in nothing.items() if value > 0},
+    }
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
+from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, coco_results
 from ppdet_ext.structures import Detections
 
 from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
-BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
 
 
 def infer(
@@ -54,9 +54,10 @@ def infer(
             demand_writable(folder / name, "--output_dir")
         if save_results:
             predictor.warn_of_invented_classes()
+        shown = drawable_names(predictor.class_names, predictor.category_ids)
 
         def draw(file: Path, detections: Detections) -> tuple[int, Detections | None]:
-            picture = draw_detections(read_image(str(file), predictor.exif), detections, predictor.class_names, draw_threshold)
+            picture = draw_detections(read_image(str(file), predictor.exif), detections, shown, draw_threshold)
             _write_picture(folder / file.name, picture)
             return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
 
@@ -73,7 +74,7 @@ def _finish(
 ) -> None:
     """Write the result files from (image id, (objects drawn, detections)), and log."""
     if save_results:
-        boxes, masks = _results([(im_id, detections) for im_id, (_, detections) in done], predictor.category_ids)
+        boxes, masks = coco_results([(im_id, own) for im_id, (_, own) in done if own is not None], predictor.category_ids)
         listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
         for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
             text = json.dumps(content)
@@ -90,22 +91,6 @@ def _check_folder(folder: Path, predictor: Predictor) -> None:
             f"--output_dir {folder} holds the images themselves (such as {sources[folder.resolve()]}); "
             "the pictures would be written over them. Choose another --output_dir."
         )
-
-
-def _results(
-    found: Iterable[tuple[int, Detections]], category_ids: list[int]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Boxes and masks as COCO results that JSON can hold."""
-    boxes: list[dict[str, Any]] = []
-    masks: list[dict[str, Any]] = []
-    for im_id, detections in found:
-        box_results, mask_results = detections.to_coco(im_id, category_ids)
-        boxes.extend(box_results)
-        for result in mask_results:
-            counts = result["segmentation"]["counts"]
-            text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-            masks.append({**result, "segmentation": {**result["segmentation"], "counts": text}})
-    return boxes, masks
 
 
 def _write_picture(path: Path, picture: Any) -> None:

@@ -20,6 +20,7 @@ from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.results import IMAGES_FILE, MASK_FILE
 from ppdet_ext.structures import Detections
 from ppdet_ext.submission import Format, ImageResult, Instance, Journal, images_of_results
 from ppdet_ext.submission.header import header_of, sources_of
@@ -27,7 +28,6 @@ from ppdet_ext.submission.write import write_submission
 
 from .cli import config_of
 from .flags import FORMATS, STYLES, known_formats
-from .infer import IMAGES_FILE, MASK_FILE
 
 # Where nothing is asked for.
 DEFAULT_FORMATS: dict[type, str] = {FashionDataSet: "imaterialist_2019"}

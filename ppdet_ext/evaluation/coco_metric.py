@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomically
 from ppdet_ext.host.registry import METRICS
+from ppdet_ext.inference.results import BOX_FILE, MASK_FILE, coco_results
 from ppdet_ext.structures import Detections, Record
 
 from .coco_data import ground_truth, predicted
@@ -21,7 +22,12 @@ from .metric import Metric
 
 logger = logging.getLogger("ppdet_ext.engine")
 
-FILE_NAMES = {"bbox": "bbox.json", "segm": "mask.json"}  # ppdet's names
+FILE_NAMES = {"bbox": BOX_FILE, "segm": MASK_FILE}
+# Of the twelve numbers, in pycocotools' order.
+NUMBER_NAMES = (
+    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
+    "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
+)  # fmt: skip
 
 
 class ClassRow(NamedTuple):
@@ -98,6 +104,9 @@ class CocoMetric(Metric):
         self.summary = "\n".join(texts)
         return {iou_type: self._evaluated[iou_type].stats.tolist() for iou_type in self.iou_types}
 
+    def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        return {iou_type: dict(zip(NUMBER_NAMES, numbers[iou_type])) for iou_type in FILE_NAMES if iou_type in numbers}
+
     def classwise(self, iou_type: str | None = None) -> list[ClassRow]:
         """AP, AP50 and the number of (non-crowd) instances of each class; of masks unless told or not evaluated."""
         if not self._evaluated:
@@ -116,13 +125,7 @@ class CocoMetric(Metric):
 
     def save_json(self, folder: str | Path) -> list[Path]:
         """Write the predictions so far as COCO results, `bbox.json` and `mask.json` as ppdet names them."""
-        results = {"bbox": [], "segm": []}
-        for im_id, detections in self.detections.items():
-            boxes, segments = detections.to_coco(im_id, self.category_ids)
-            results["bbox"] += boxes
-            results["segm"] += [
-                segment | {"segmentation": mask.to_coco(text=True)} for segment, mask in zip(segments, detections.masks or [])
-            ]
+        results = dict(zip(FILE_NAMES, coco_results(self.detections.items(), self.category_ids)))
         paths = []
         for iou_type in self.iou_types:
             paths.append(Path(folder) / FILE_NAMES[iou_type])

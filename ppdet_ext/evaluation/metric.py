@@ -1,6 +1,7 @@
 """What every metric offers, and the kind that is put together from one image's one class at a time."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,6 +78,14 @@ class Metric:
         """Named lists of numbers; of the first list, the first number is the one that counts (higher is better)."""
         raise NotImplementedError
 
+    def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        """The numbers of `compute`, each by name: what it is of, for example a class."""
+        return {key: {str(place): value for place, value in enumerate(values)} for key, values in numbers.items()}
+
+    def value_of_nothing(self) -> float:
+        """The number that counts if nothing were found in any image. More than 0 where empty images are rewarded."""
+        return 0.0
+
     def warn_of_missing(self) -> None:
         """Log how many images have no predictions, and the first ten names."""
         if self.missing:
@@ -141,6 +150,23 @@ class PartialMetric(Metric):
         self.summary = self.table(numbers)
         return numbers
 
+    def value_of_nothing(self) -> float:
+        no_scores, none = np.zeros(0, np.float32), np.zeros(0, np.int64)
+        partials = [
+            [self.partial(self.prepare(record.of_class(label), []), no_scores, none) for label in range(len(self.class_names))]
+            for record in self.records.values()
+        ]
+        return value_of(self.combine(partials))
+
+    def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        """{name: {"all": …, class: …}}; classes of one name have their ids with it."""
+        counts = Counter(self.class_names)
+        classes = [
+            name if counts[name] == 1 else f"{name} ({category_id})"
+            for name, category_id in zip(self.class_names, self.category_ids)
+        ]
+        return {key: dict(zip(["all", *classes], values)) for key, values in numbers.items()}
+
     def table(self, numbers: dict[str, list[float]]) -> str:
         """Numbers of `combine` as text: the metric, then its value for each class."""
         name, (total, *classes) = next(iter(numbers.items()))
@@ -159,6 +185,21 @@ class PartialMetric(Metric):
         own = order[detections.labels[order] == label]
         prepared = self.prepare(record.of_class(label), [detections.masks[i] for i in own])
         return self.partial(prepared, detections.scores[own], np.arange(len(own)))
+
+
+def value_of(numbers: Mapping[str, Sequence[float]]) -> float:
+    """The number that counts, of those a metric has computed."""
+    return float(next(iter(numbers.values()))[0])
+
+
+def gain_over_nothing(name: str, value: float, nothing: float) -> str:
+    """A line that says what an empty submission scores beside the own one; '' where it scores nothing."""
+    if nothing <= 0:
+        return ""
+    gain = value - nothing
+    return f"An empty submission scores {nothing:.4f} by {name}; this one {value:.4f}, which is {gain:+.4f}" + (
+        "" if gain > 0 else ": submitting nothing would be as good"
+    )
 
 
 def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,30 @@ from ppdet_ext.inference.predict import in_order, predict
 from ppdet_ext.structures import Detections
 
 from .coco_metric import CocoMetric
-from .metric import Metric, build_metric
+from .metric import Metric, build_metric, value_of
 
 logger = logging.getLogger("ppdet_ext.engine")
 
 
 @dataclass
 class Evaluation:
-    """Outcome of an evaluation; the same on all ranks but for `metric`.
+    """Outcome of an evaluation; the same on all ranks but for `metrics`.
 
     Attributes:
         images: of all ranks.
         seconds: of predicting, until the last rank was through.
         numbers: see `Metric.compute`, of all metrics, the deciding one first. Empty if not asked for.
+        named: the same numbers by name: {"bbox": {"AP": …, "AP50": …}, "SeverstalDice": {"all": …, class: …}}.
+        values: the number that counts, by the metric's name.
         metrics: hold all predictions on rank 0, none on the others.
     """
 
     images: int
     seconds: float
-    numbers: dict[str, list[float]]
-    metrics: list[Metric]
+    numbers: dict[str, list[float]] = field(default_factory=dict)
+    named: dict[str, dict[str, float]] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
 
     def write_predictions(self, folder: Path) -> list[Path]:
         """Write bbox.json and mask.json to `folder`. UserError when it is not writable."""
@@ -81,25 +85,34 @@ def run_evaluation(
     on_rank_0(lambda: _start(chosen, dataset, with_metrics), "metrics")
     began = time.perf_counter()
     images = loader.images if isinstance(loader, Loader) else len(dataset.records)
-    shards = on_every_rank(lambda: [(im_id, found) for im_id, _, found in predict(model, loader, images, "Eval")], "evaluation")
+    results = predict(model, loader, images, "Eval")
+    shards = on_every_rank(lambda: [(im_id, detections) for im_id, _, detections in results], "evaluation")
 
-    def finish() -> tuple[float, dict[str, list[float]]]:
+    def finish() -> Evaluation:
         distributed.phase("computing metrics")
-        seconds = time.perf_counter() - began
-        predictions = in_order(dataset.records, shards)
-        for metric in chosen:
-            for im_id, detections in predictions:
-                metric.update(im_id, detections)
-        logger.info(
-            "Total sample number: %d, average FPS: %.2f", len(dataset.records), len(dataset.records) / max(seconds, 1e-9)
-        )
-        numbers: dict[str, list[float]] = {}
-        for metric in chosen if with_metrics else ():
-            numbers |= metric.compute()
-        return seconds, numbers
+        outcome = Evaluation(len(dataset.records), time.perf_counter() - began)
+        _take(chosen, in_order(dataset.records, shards or []))
+        logger.info("Total sample number: %d, average FPS: %.2f", outcome.images, outcome.images / max(outcome.seconds, 1e-9))
+        if with_metrics:
+            _compute(chosen, outcome)
+        return outcome
 
-    seconds, numbers = on_rank_0(finish, "metrics")
-    return Evaluation(len(dataset.records), seconds, numbers, chosen if distributed.world()[0] == 0 else [])
+    outcome = on_rank_0(finish, "metrics")
+    return replace(outcome, metrics=chosen if distributed.world()[0] == 0 else [])
+
+
+def _take(metrics: Sequence[Metric], predictions: Sequence[tuple[int, Detections]]) -> None:
+    for metric in metrics:
+        for im_id, detections in predictions:
+            metric.update(im_id, detections)
+
+
+def _compute(metrics: Sequence[Metric], outcome: Evaluation) -> None:
+    for metric in metrics:
+        numbers = metric.compute()
+        outcome.numbers |= numbers
+        outcome.named |= metric.named(numbers)
+        outcome.values[type(metric).__name__] = value_of(numbers)
 
 
 def _start(metrics: Sequence[Metric], dataset: Any, with_metrics: bool) -> None:

@@ -1,15 +1,14 @@
 """Pictures of detections and of annotations: translucent masks, outlines, boxes and legible labels."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ppdet_ext.structures import Detections, Record, Rle
+
+from .fonts import drawable, font_of
 
 # Red, green, blue and amber first, for the four steel classes.
 PALETTE: tuple[tuple[int, int, int], ...] = (
@@ -109,12 +108,6 @@ def _paint_mask(canvas: np.ndarray, mask: Rle, colour: tuple[int, int, int], opa
     cv2.drawContours(canvas, outlines, -1, colour, 1, offset=(x1, y1))
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings: Latin, Greek and Cyrillic; other scripts become empty boxes."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
-
-
 def _write_labels(canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> np.ndarray:
     """Each text on a plate of its class colour above its box (inside it at the image's top edge)."""
     if not len(texts):
@@ -122,10 +115,11 @@ def _write_labels(canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, tex
     height, width = canvas.shape[:2]
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
-    font = _font(int(np.clip(round(height / 42), 11, 40)))
+    size = int(np.clip(round(height / 42), 11, 40))
     for box, label, text in zip(boxes, labels, texts):
         x1, y1, _, _ = _inside(box, canvas.shape)
-        text = " ".join(text.split())
+        text = drawable(text)
+        font = font_of(text, size)
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         plate_w, plate_h = int(right - left) + 4, int(bottom - top) + 4
         x = max(0, min(x1, width - plate_w))

@@ -62,22 +62,15 @@ class Predictor:
     """
 
     def __init__(self, cfg: Config, images: str | None) -> None:
-        if images is None and cfg.get("TestDataset") is None:
-            raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
-        self.exif = reads_exif(cfg)
-        self.class_names, self.category_ids, self.invented = class_list(cfg)
-        self.cfg, self.model = cfg, inference_of(cfg, self.class_names, self.category_ids, "test")
-        if isinstance(cfg.get("TestDataset"), ImageFolder):
-            # Pictures without annotations have no sizes but those that the reader sees.
-            cfg.TestDataset.exif = self.exif
-        if images is None:
-            self.dataset = load_dataset(cfg, "TestDataset")
-        else:
-            self.dataset = ImageFolder(images, self.class_names, self.category_ids, self.exif).load()
-        self.model.check_names(self.dataset)
+        self.cfg, self.exif = cfg, reads_exif(cfg)
+        # A mistyped path is said at once, before annotations and weights are read.
+        self.dataset = _images_of(cfg, images, self.exif)
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")
+        self.class_names, self.category_ids, self.invented = class_list(cfg)
+        self.model = inference_of(cfg, self.class_names, self.category_ids, "test")
+        self.model.check_names(self.dataset)
 
     def warn_of_invented_classes(self) -> None:
         """Say that the category ids of results to be saved are nobody's, if no data set could tell them."""
@@ -112,3 +105,16 @@ class Predictor:
             lambda: [(im_id, use(files[im_id], found)) for im_id, _, found in self.predictions("Infer")], "prediction"
         )
         return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
+
+
+def _images_of(cfg: Config, images: str | None, exif: bool) -> Any:
+    """The images to predict, as a read data set."""
+    if images is not None:
+        return ImageFolder(images, exif=exif).load()
+    dataset = cfg.get("TestDataset")
+    if dataset is None:
+        raise UserError("Nothing to predict: give --infer_img, --infer_dir, or TestDataset in the configuration.")
+    if isinstance(dataset, ImageFolder):
+        # Pictures without annotations have no sizes but those that the reader sees.
+        dataset.exif = exif
+    return load_dataset(cfg, "TestDataset")

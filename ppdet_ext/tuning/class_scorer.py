@@ -38,7 +38,7 @@ class ClassScorer:
         # Thresholds are float64, and numpy 1 and 2 disagree about a float32 array beside a float64 number.
         self._wide_scores = self.scores.astype(np.float64)
         none = np.zeros(0, np.int64)
-        self._blank = [metric.partial(metric.prepare(truth, []), np.zeros(0, np.float32), none) for truth in self.truth]
+        self.blank = [metric.partial(metric.prepare(truth, []), np.zeros(0, np.float32), none) for truth in self.truth]
         self._kept: dict[float, np.ndarray] = {}
         self._prepared: dict[float, list[Prepared]] = {}
         self._areas: dict[float, np.ndarray] = {}
@@ -74,7 +74,7 @@ class ClassScorer:
         return self._partials[thresholds]
 
     def _new_partials(self, thresholds: Thresholds) -> list[Any]:
-        partials = list(self._blank)
+        partials = list(self.blank)
         chosen, threshold = self.chosen(thresholds), thresholds.mask_threshold
         for place, (image, part) in enumerate(zip(self.images, self.parts)):
             own = chosen[part]

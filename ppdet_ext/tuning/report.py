@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from ppdet_ext.evaluation.metric import gain_over_nothing
+
 from .search import FIRST, SearchStage
 from .tuner import Problem, Tuned
 
@@ -29,8 +31,14 @@ def format_ablation(name: str, tuned: Tuned) -> str:
         f"{tuned.settings} settings in {tuned.seconds:.0f} s; {tuned.kept} of {tuned.candidates} candidates remain; "
         f"all steps as they run: {tuned.before:.4f} as configured, {tuned.after:.4f} as written"
     )
-    lines.append(rounding_line(tuned))
+    lines += [*nothing_lines(name, tuned), rounding_line(tuned)]
     return "\n".join(lines)
+
+
+def nothing_lines(name: str, tuned: Tuned) -> list[str]:
+    """What an empty submission scores, where that is anything."""
+    text = gain_over_nothing(name, tuned.after, tuned.nothing)
+    return [text] if text else []
 
 
 def rounding_line(tuned: Tuned) -> str:
@@ -93,7 +101,7 @@ def tuned_yaml(
         "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
         f"Command: {command}",
         f"Metric: {name} on {len(problem.records)} images, {tuned.after:.6f} ({tuned.before:.6f} with the configuration's)",
-        *(line[0].upper() + line[1:] for line in [*cross_lines(tuned), rounding_line(tuned)]),
+        *(line[0].upper() + line[1:] for line in [*cross_lines(tuned), *nothing_lines(name, tuned), rounding_line(tuned)]),
         *tuned.warnings,
     ]
     lines = [f"# {comment}" for comment in comments]

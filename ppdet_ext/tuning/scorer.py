@@ -84,6 +84,10 @@ class Scorer:
         rows = {setting: self._rows(setting) for setting in dict.fromkeys(settings)}
         return self._of([rows[setting][image] for image, setting in enumerate(settings)])
 
+    def value_of_nothing(self) -> float:
+        """The number that counts if nothing is submitted for any image."""
+        return self._of(list(map(list, zip(*(scorer.blank for scorer in self.classes)))))
+
     def kept(self, setting: Setting) -> int:
         """How many candidates remain in all images."""
         self._rows(setting)

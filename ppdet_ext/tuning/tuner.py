@@ -86,6 +86,7 @@ class Tuned:
         cross: None where it was not asked for.
         before, after: the metric by the true pipeline with all steps, of the configuration as it stands and of `chosen`.
         rounding: how far `after` moves when all mask thresholds move by half a level of the stored probabilities.
+        nothing: the metric where nothing is submitted.
         kept, candidates: how many remain with `chosen`, of how many.
         unseen: names of the configured steps that the ablation and the check leave out.
         warnings: for the user.
@@ -96,6 +97,7 @@ class Tuned:
     cross: CrossValidation | None
     before: float
     after: float
+    nothing: float
     rounding: float
     kept: int
     candidates: int
@@ -151,7 +153,21 @@ def tune_candidates(
     kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.candidates)
     warnings += [*_moves(problem), *_doubts(problem, chosen, before, after, kept)]
     seconds, unseen = time.perf_counter() - began, [next(iter(entry)) for entry in problem.others]
-    return Tuned(stages, chosen, cross, before, after, rounding, kept, total, settings, seconds, unseen, warnings), scorer
+    return Tuned(
+        stages,
+        chosen,
+        cross,
+        before,
+        after,
+        scorer.value_of_nothing(),
+        rounding,
+        kept,
+        total,
+        settings,
+        seconds,
+        unseen,
+        warnings,
+    ), scorer
 
 
 def _choose(

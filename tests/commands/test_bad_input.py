@@ -54,6 +54,8 @@ def halved(source: Path, target: Path) -> Path:
     ("eval", ["-c", "{config}", "-o", "weights={tmp}/half"], "missing in the file"),
     ("eval", ["-c", "{config}", "-o", "weights={zero}", "--output_eval", "{tmp}/file/x"], "Cannot write"),
     ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_img", "{tmp}/no.jpg"], "no such picture"),
+    # Before the weights, which a large ensemble reads for minutes.
+    ("infer", ["-c", "{config}", "-o", "weights={tmp}/none", "--infer_img", "{tmp}/no.jpg"], "no such picture"),
     ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_dir", "{tmp}/empty"], "no picture there"),
     ("infer", ["-c", "{config}", "-o", "weights={zero}", "--infer_img", "{tmp}/grey.jpg"], "grey.jpg"),
     ("infer", ["-c", "{config}", "-o", "weights={zero}", "--output_dir", "{tmp}/file"], "Cannot write"),

@@ -30,12 +30,16 @@ def evaluated(tools, config: str, trained: Path, tmp_path: Path):
 def test_metrics_by_flag_and_by_configuration(evaluated) -> None:
     plain = evaluated()
     several = evaluated(flags=("--metric", "IMaterialistMAP", "SeverstalDice", "COCO"))
-    assert list(several)[3:] == ["IMaterialistMAP", "SeverstalDice", "bbox", "segm"]
+    assert list(several)[3:] == ["IMaterialistMAP", "SeverstalDice", "bbox", "segm", "named", "empty_submission"]
+    assert list(several["named"]["segm"])[:3] == ["AP", "AP50", "AP75"]
+    assert list(several["named"]["segm"].values()) == several["segm"]
+    assert several["named"]["SeverstalDice"]["all"] == several["SeverstalDice"][0]
     assert [several[kind] for kind in ("bbox", "segm")] == [plain[kind] for kind in ("bbox", "segm")]
     assert evaluated("metric=[SeverstalDice]")["SeverstalDice"] == several["SeverstalDice"]
     # Whoever predicts nothing is right wherever there is nothing.
     nothing = evaluated("metric=SeverstalDice", "PostProcess=[{DropClasses: {classes: [1, 2, 3, 4]}}]")
     assert nothing["SeverstalDice"][0] > several["SeverstalDice"][0]
+    assert several["empty_submission"]["SeverstalDice"] == nothing["SeverstalDice"][0]
 
 
 def test_options_of_a_metric_are_the_section_of_its_name(evaluated) -> None:

@@ -17,6 +17,7 @@ from ppdet_ext.evaluation import (
     build_metric,
     tuning_metric,
 )
+from ppdet_ext.evaluation.metric import gain_over_nothing
 from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures import Detections, Record, Rle
 
@@ -212,3 +213,18 @@ def test_the_documented_metric_of_your_own(root) -> None:
     exec(code, {"PartialMetric": PartialMetric, "register_metric": own.append, "Rle": Rle, "np": np, "__name__": __name__})
     half = one_image([bar(0, 20), bar(40, 60)], [bar(0, 15), bar(50, 80)])
     assert half.compute(own[0]()) == 0.5
+
+
+@pytest.mark.parametrize("name", ["SeverstalDice", "IMaterialistMAP", "MeanIoU", "CocoMaskAP", "COCO"])
+def test_the_value_of_nothing_is_what_no_predictions_score(name: str) -> None:
+    records = [record_of(1, SIZE, [bar(0, 20)], [0]), record_of(2, SIZE, [], [])]
+    metric = build_metric(name)
+    metric.start(records, ["a", "b"], [1, 2])
+    assert metric.value_of_nothing() == next(iter(metric.compute().values()))[0]
+
+
+def test_an_empty_submission_is_named_where_it_scores() -> None:
+    assert gain_over_nothing("MeanIoU", 0.3, 0.0) == ""
+    better = gain_over_nothing("SeverstalDice", 0.9, 0.8561)
+    assert better == "An empty submission scores 0.8561 by SeverstalDice; this one 0.9000, which is +0.0439"
+    assert gain_over_nothing("SeverstalDice", 0.8, 0.85).endswith("-0.0500: submitting nothing would be as good")

@@ -13,6 +13,7 @@ from ppdet_ext.structures import Record, Rle
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.cross_validation import assign_folds, cross_validate
 from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.report import format_ablation
 from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
 from ppdet_ext.tuning.tuner import Problem, tune_candidates
@@ -232,3 +233,13 @@ def test_processes_find_the_same() -> None:
     several, _ = tune_candidates(problem, SearchBounds(min_instances=1), folds=3, workers=2)
     assert several.cross == alone.cross
     assert several.chosen == alone.chosen
+
+
+def test_an_empty_submission_is_shown_where_it_scores() -> None:
+    drawn = Drawn(images=6).draw(2)
+    tuned, scorer = tune_candidates(problem_of(drawn, "SeverstalDice"), SearchBounds(), folds=0)
+    nothing = scorer.value(Setting.uniform(3, Thresholds(2.0, 0.5, 0.5, 0)))
+    assert 0 < tuned.nothing == nothing < tuned.after
+    assert f"An empty submission scores {nothing:.4f} by SeverstalDice" in format_ablation("SeverstalDice", tuned)
+    tuned, _ = tune_candidates(problem_of(drawn, "MeanIoU"), SearchBounds(), folds=0)
+    assert "empty submission" not in format_ablation("MeanIoU", tuned)
