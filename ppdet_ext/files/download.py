@@ -5,6 +5,7 @@ import http.client
 import logging
 import os
 import re
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from .lock import locked
 BLOCK = 1 << 20
 TIMEOUT = 60
 TRIES = 3
+RANGE_REFUSED = 416
 # Other ranks and other trainings wait for the one that downloads.
 PATIENCE_SECONDS = 6 * 3600.0
 KINDS = {"sha256": "SHA-256", "md5": "MD5"}
@@ -100,8 +102,13 @@ def _download(wanted: _Download) -> None:
             try:
                 _copy(wanted.url, aside, aside.stat().st_size if wanted.digits and aside.is_file() else 0)
                 break
-            except (OSError, http.client.HTTPException):  # URLError is an OSError
-                if not left or not aside.is_file():
+            except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+                if isinstance(error, urllib.error.HTTPError) and error.code == RANGE_REFUSED:
+                    # All of it had come, or more than there is.
+                    aside.unlink(missing_ok=True)
+                elif not aside.is_file():
+                    raise
+                if not left:
                     raise
         wanted.check(aside)
         os.replace(aside, wanted.target)

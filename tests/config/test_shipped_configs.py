@@ -1,5 +1,6 @@
 """The configurations that come with the project: they build, and have the reference's settings."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_shipped_configuration_loads_and_builds(path: Path) -> None:
     assert sum(int(np.prod(v.shape)) for v in state.values()) / 1e6 == pytest.approx(millions, abs=5e-4)
     frozen = [k for k, p in model.named_parameters() if p.stop_gradient and not k.endswith(("_mean", "_variance"))]
     assert len(frozen) == 33
+
+
+@pytest.mark.parametrize("path", COCO, ids=lambda path: path.stem)
+def test_coco_configuration_starts_from_its_backbones_imagenet_weights(path: Path) -> None:
+    """With layers frozen it could not do without; the name's digits are the file's checksum."""
+    kind, rest = re.search(r"_(r|x)(\d+(?:_\d+x4d)?)_", path.stem).groups()
+    backbone = {"r": "resnet", "x": "resnext"}[kind] + rest
+    assert re.search(rf"/{backbone}-[0-9a-f]{{8}}\.pth$", load_config(path).pretrain_weights)
 
 
 @pytest.mark.parametrize("path", COCO, ids=lambda path: path.stem)
