@@ -1,8 +1,6 @@
 """The model, its optimizer and schedule, by ppdet's own builders."""
 
 import logging
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import paddle
@@ -11,6 +9,7 @@ from ppdet.core.workspace import create, global_config
 from ppdet_ext.errors import UserError
 
 from .registry import ADAPTERS
+from .start import check_schedule
 from .workspace import Config, workspace
 
 logger = logging.getLogger("ppdet_ext.engine")
@@ -68,10 +67,5 @@ def build_optimizer(
             optimizer = create("OptimizerBuilder")(schedule, model)
     except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
-    boundaries: Sequence[int] = getattr(schedule, "boundaries", ())
-    if any(later < earlier for earlier, later in pairwise(boundaries)):
-        raise UserError(
-            f"LearningRate: with {steps_per_epoch} steps per epoch the warm-up does not end before the first "
-            "milestone, or milestones are not ascending. Shorten LinearWarmup.steps or move the milestones."
-        )
+    check_schedule(cfg, steps_per_epoch, list(getattr(schedule, "boundaries", ())))
     return schedule, optimizer
