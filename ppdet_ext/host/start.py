@@ -88,7 +88,7 @@ def check_schedule(cfg: Config, steps_per_epoch: int, boundaries: list[int]) -> 
 
 
 def _earlier(at: int, count: int, epochs: int) -> str:
-    """An -o with milestones at two and eleven twelfths of the epochs, as the usual schedules have them; '' where none fit."""
+    """An -o with milestones at two thirds and eleven twelfths of the epochs, as usual; '' where none fit."""
     fitting = sorted({round(epochs * 2 / 3), round(epochs * 11 / 12)})
     if count != 2 or len(fitting) < 2 or not 0 < fitting[0] <= fitting[1] < epochs:
         return ""

@@ -11,15 +11,18 @@ import paddle
 
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
-from ppdet_ext.checkpoint.find import AUTO
+from ppdet_ext.checkpoint.find import AUTO, find_checkpoint
 from ppdet_ext.checkpoint.folder import METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.load import dump_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import interrupt
+from ppdet_ext.distributed.collective import on_rank_0
+from ppdet_ext.errors import UserError
 from ppdet_ext.files.lock import locked
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
+from ppdet_ext.host.start import demand_weights
 from ppdet_ext.weights.files.class_names import Classes
 
 from .evaluation import evaluation_hook
@@ -62,6 +65,7 @@ def train(
     distributed.use_device(cfg.use_gpu)
     distributed.start()
     folder = run_folder(cfg)
+    on_rank_0(lambda: _demand_start(cfg, folder, resume), "looking at what to start from")
     # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
     with (
         paddle.utils.unique_name.guard(),
@@ -80,6 +84,15 @@ def train(
         resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
         _run(cfg, folder, trainer, save)
     return folder
+
+
+def _demand_start(cfg: Config, folder: Path, resume: str | None) -> None:
+    """UserError where the run would start from nothing, but needs weights."""
+    try:
+        demand_weights(cfg)
+    except UserError:
+        if resume is None or (resume == AUTO and find_checkpoint(resume, folder) is None):
+            raise
 
 
 def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:

@@ -171,9 +171,12 @@ def test_schedule_counts_epochs_in_steps_of_the_loader(cfg) -> None:
     assert seen[28] == pytest.approx(0.001)
 
 
-def test_schedule_that_cannot_be_is_refused(cfg) -> None:
-    with pytest.raises(UserError, match="with 4 steps per epoch the warm-up does not end before"):
+def test_schedule_that_cannot_be_is_refused(cfg, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="with 4 steps per epoch the warm-up does not end before") as caught:
         build_optimizer(cfg, paddle.nn.Linear(1, 1), 4)
+    assert str(caught.value).endswith("(epoch 2, step 8). Shorten it: -o LearningRate.schedulers.1.steps=4")
+    fitting = load_config(tmp_path / "small.yml", ["LearningRate.schedulers.1.steps=4"])
+    assert build_optimizer(fitting, paddle.nn.Linear(1, 1), 4)[0].boundaries == [1, 2, 3, 4, 8, 16]
 
 
 def test_schedule_without_warm_up_is_an_error_that_names_the_section(cfg, tmp_path: Path) -> None:
