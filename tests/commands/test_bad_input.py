@@ -36,7 +36,7 @@ def halved(source: Path, target: Path) -> Path:
     ("train", ["-c", "{config}", "-o", "TrainReader.batch_size=16"], "fewer than one batch"),
     ("train", ["-c", "{config}", "-o", "TrainDataset.dataset_dir={tmp}/none"], "kaggle.com/c/severstal"),
     ("train", ["-c", "{config}", "-o", "use_gpu=true"], "Install paddlepaddle-gpu"),
-    ("train", ["-c", "{config}", "-o", "LearningRate.schedulers.1.steps=999"], "Shorten it: -o LearningRate.schedulers.1.steps="),
+    ("train", ["-c", "{config}", "-o", "LearningRate.schedulers.1.steps=999"], "-o LearningRate.schedulers.1.steps="),
     ("train", ["-c", "{config}", "-r", "{run}/model_finale"], "model_final.pdparams"),
     ("train", ["-c", "{config}", "-r", "{tmp}/cut"], "cut.pdopt is missing"),
     ("train", ["-c", "{config}", "-o", "HTCRoIHead.fc_channels=24", "-r", "{zero}", "--allow_change", "config"],
