@@ -1,16 +1,25 @@
 """Shared fixtures: where the optional real data lies."""
 
+import importlib
 import logging
 import os
 from pathlib import Path
 
 import pytest
 
-import ppdet_ext.register  # noqa: F401  before paddle, so that its settings hold in tests too
+import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
 
 # Paddle logs through the root logger; without a handler, logging would bind one to the first test's captured stderr.
 logging.getLogger().addHandler(logging.NullHandler())
 ROOT = Path(__file__).resolve().parents[1]
+# Their tests need neither paddle nor ppdet, which take seconds to import.
+LIGHT = {ROOT / "tests" / name for name in ("structures", "files", "test_house.py")}
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Before a test file is imported: make known what configurations may name, unless its room is a light one."""
+    if isinstance(collector, pytest.Module) and not LIGHT & {collector.path, *collector.path.parents}:
+        importlib.import_module("ppdet_ext.register")
 
 
 @pytest.fixture(scope="session")
