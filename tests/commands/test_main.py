@@ -61,7 +61,7 @@ def test_a_command_runs_under_its_name(tmp_path: Path, capsys) -> None:
     assert main(["make_sample", "--out", str(tmp_path / "set"), "--images", "8", "--height", "64", "--width", "128"]) == 0
     assert "8 sheets 128×64" in capsys.readouterr().out
     assert main(["make_sample", "--out", str(tmp_path / "set"), "--kind", "steal"]) == 1
-    assert "did you mean 'steel'?" in capsys.readouterr().err
+    assert "id you mean 'steel'?" in capsys.readouterr().err
     assert main(["eval", "-c", "no_such.yml"]) == 1
     assert "error: Config file no_such.yml does not exist." in capsys.readouterr().err
 
