@@ -1,9 +1,10 @@
-"""Mask probabilities of boxes -> `Rle` masks of the image, one at a time within a memory budget."""
+"""From masks and pixels: probabilities of boxes -> `Rle` masks of the image, masks of an image -> one map of classes."""
 
 import numpy as np
 
 from .rle import Rle
 
+IGNORED = 255  # in a map of classes: nothing is to be learnt there
 BYTES_PER_PIXEL = 10  # float32 probability, its boolean, and the copies encoding makes
 
 
@@ -66,3 +67,20 @@ def sample_weights(low: float, high: float, samples: int, limit: int) -> tuple[i
     position = ((unit + 1) * samples - 1) / 2
     weights = 1 - np.abs(position[:, None] - np.arange(samples, dtype=np.float32))
     return first, np.maximum(weights, 0, dtype=np.float32)
+
+
+def rasterise(masks: list[Rle], labels: np.ndarray, crowd: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width) uint8: 0 background, label + 1 on instances, 255 on crowds.
+
+    Where masks overlap the smaller one is on top, and any instance covers a crowd, since its class is known.
+    """
+    # Masks run down the columns, so the canvas is filled transposed: one run is one piece of memory.
+    canvas = np.zeros((width, height), np.uint8)
+    flat = canvas.reshape(-1)
+    areas = [mask.area for mask in masks]
+    for i in sorted(range(len(masks)), key=lambda i: (not crowd[i], -areas[i])):
+        value = IGNORED if crowd[i] else int(labels[i]) + 1
+        starts, lengths = masks[i].runs()
+        ends = np.cumsum(lengths)
+        flat[np.arange(areas[i]) + np.repeat(starts - ends + lengths, lengths)] = value
+    return np.ascontiguousarray(canvas.T)

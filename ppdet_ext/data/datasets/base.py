@@ -8,6 +8,7 @@ from ppdet_ext.data.images.check import IMAGE_CHECKS
 from ppdet_ext.data.splits.selection import check_selection, keep_empty, select_images
 from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.errors import UserError, counted
+from ppdet_ext.host.dataset import HostDataSet
 from ppdet_ext.host.registry import one_of
 from ppdet_ext.structures import Record
 
@@ -16,7 +17,7 @@ ON_ERROR = ("error", "skip")
 logger = logging.getLogger("ppdet_ext")
 
 
-class InstanceDataSet:
+class InstanceDataSet(HostDataSet):
     """A list of `Record`s that is read once, on `load()`.
 
     Subclasses take explicit arguments, keep each under its own name (ppdet writes them back to YAML), do no work in

@@ -7,28 +7,11 @@ import numpy as np
 from ppdet_ext.data.images.decode import read_label_map
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_transform
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures.paste import IGNORED, rasterise
 
 from .sample import Sample
 
-IGNORED = 255
-
-
-def rasterise(masks: list[Rle], labels: np.ndarray, crowd: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width) uint8: 0 background, label + 1 on instances, 255 on crowds.
-
-    Where masks overlap the smaller one is on top, and any instance covers a crowd, since its class is known.
-    """
-    # Masks run down the columns, so the canvas is filled transposed: one run is one piece of memory.
-    canvas = np.zeros((width, height), np.uint8)
-    flat = canvas.reshape(-1)
-    areas = [mask.area for mask in masks]
-    for i in sorted(range(len(masks)), key=lambda i: (not crowd[i], -areas[i])):
-        value = IGNORED if crowd[i] else int(labels[i]) + 1
-        starts, lengths = masks[i].runs()
-        ends = np.cumsum(lengths)
-        flat[np.arange(areas[i]) + np.repeat(starts - ends + lengths, lengths)] = value
-    return np.ascontiguousarray(canvas.T)
+__all__ = ["IGNORED", "SemanticFromMap", "SemanticFromMasks", "rasterise"]
 
 
 @register_transform

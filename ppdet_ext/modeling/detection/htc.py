@@ -7,6 +7,7 @@ from ppdet.core.workspace import create, register
 from ppdet.modeling.architectures.meta_arch import BaseArch
 
 from ppdet_ext.errors import DivergenceError
+from ppdet_ext.host.dataset import host_outputs, our_batch
 from ppdet_ext.modeling.ops.layers import speed_up
 from ppdet_ext.structures import Candidates, Detections, ProposalSettings, TestSettings
 
@@ -71,7 +72,7 @@ class HybridTaskCascade(BaseArch):
             DivergenceError: an output is NaN or infinite, on this rank or on another.
         """
         try:
-            losses = self._losses(self.inputs)
+            losses = self._losses(our_batch(self.inputs))
         except DivergenceError:
             withdraw()
             raise
@@ -144,14 +145,17 @@ class HybridTaskCascade(BaseArch):
         """Whether a region has one box for all classes."""
         return self.roi_head.box_heads[-1].class_agnostic
 
-    def get_pred(self) -> list[Detections]:
-        """Detections of the batch `self.inputs`, in the pixels of the original images, with the model's own settings.
+    def get_pred(self) -> list[Detections] | dict[str, np.ndarray]:
+        """Find the objects of the batch `self.inputs` with the model's own settings, in the pixels of the original images.
+
+        A batch of ppdet's readers gets what ppdet's metrics take (see `host_outputs`).
 
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        settings = self.settings
-        return [found.detections(settings.mask_threshold) for found in self.candidates(self.inputs, settings)]
+        settings, batch = self.settings, our_batch(self.inputs)
+        found = [one.detections(settings.mask_threshold) for one in self.candidates(batch, settings)]
+        return found if batch is self.inputs else host_outputs(found)
 
     @paddle.no_grad()
     def candidates(self, batch: dict, settings: TestSettings) -> list[Candidates]:
