@@ -10,36 +10,40 @@ from pathlib import Path
 
 import numpy as np
 
-from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
+from ppdet_ext.data.datasets import MixedDataSet
+from ppdet_ext.data.datasets.rle_csv import CsvDataSet
+from ppdet_ext.data.formats.rle_csv import RleCsv
 from ppdet_ext.data.problems import SHOWN
 from ppdet_ext.distributed.group import among_ranks
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.predictor import Predictor
 from ppdet_ext.postprocess import per_class
-from ppdet_ext.structures import Detections, Rle
+from ppdet_ext.structures import Detections
 
 from .cli import config_of
 from .flags import DEFAULT_SCORE
 
 logger = logging.getLogger("ppdet_ext.engine")
-STEEL, FASHION = ("ImageId", "ClassId", "EncodedPixels"), ("ImageId", "EncodedPixels", "Height", "Width", "ClassId")
 
 
 @dataclass(frozen=True)
-class Labels:
+class Confident:
     """What is taken of one image.
 
-    name: of the file. size: (height, width). labels: (n,) int64. masks: n masks. doubtful: whether something was found that
-    is neither confident nor unlikely.
+    name: of the file. objects: those that are confident. doubtful: whether something was found that is neither confident nor
+    unlikely.
     """
 
     name: str
-    size: tuple[int, int]
-    labels: np.ndarray
-    masks: list[Rle]
+    objects: Detections
     doubtful: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.objects.height, self.objects.width
 
 
 def parse_scores(texts: Sequence[str]) -> dict[str, float]:
@@ -81,55 +85,60 @@ def pseudo_label(
     Raises:
         UserError: for what the user can mend, and where not a single image is left.
     """
-    columns, size = _format(cfg)
+    form, size = _format(cfg)
     if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
         raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
     demand_writable(Path(output), "--output")
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = Predictor(cfg, images)
-        if predictor.invented:
-            raise UserError(
-                "No data set tells the classes, so what their ids are in annotations is unknown. Provide the annotations of "
-                "TrainDataset or EvalDataset (dataset_dir, anno_path)."
-            )
-        thresholds = per_class(
-            scores or {}, predictor.class_names, predictor.category_ids, "--score", DEFAULT_SCORE, low=0, high=1
-        )
-        if reject_from is not None and reject_from >= thresholds.max():
-            raise UserError(f"--reject_from {reject_from:g} is not below any --score, so it would leave out nothing.")
+        thresholds = _thresholds(predictor, scores or {}, reject_from)
 
-        def finish(found: list[tuple[int, Labels]]) -> int:
+        def finish(found: list[tuple[int, Confident]]) -> int:
             fitting = [one for _, one in found if _fits(one, size)]
             _warn_of_unfit([one for _, one in found if not _fits(one, size)], size)
-            taken = [one for one in fitting if not one.doubtful and (keep_empty or one.masks)]
+            taken = [one for one in fitting if not one.doubtful and (keep_empty or len(one.objects))]
             logger.info("%s", _report(fitting, taken, predictor.class_names, thresholds, keep_empty))
             if not taken:
                 raise UserError(_why_none(fitting, reject_from))
-            rows = steel_rows if columns is STEEL else fashion_rows
-            _write(Path(output), columns, rows(taken, predictor.category_ids))
+            named = form.class_field == "class_name"
+            texts = predictor.class_names if named else list(map(str, predictor.category_ids))
+            _write(Path(output), form, [row for one in taken for row in rows_of(one, form, texts)])
             path, folder = Path(output).resolve(), Path(predictor.dataset.records[0].file).resolve().parent
-            logger.info("%s: %d images. A data set of them: {dataset_dir: …, anno_path: %s, split: %s, image_dir: %s}",
-                        output, len(taken), path, path, folder)  # fmt: skip
+            what = f"{{dataset_dir: …, anno_path: {path}, split: {path}, image_dir: {folder}}}"
+            logger.info("%s: %s. A data set of them: %s", output, counted(len(taken), "images"), what)
             return len(taken)
 
         return predictor.run(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
 
 
-def _format(cfg: Config) -> tuple[tuple[str, ...], tuple[int, int] | None]:
-    """Columns of TrainDataset's CSV, and (height, width) where all of its pictures have that size."""
+def _thresholds(predictor: Predictor, scores: dict[str, float], reject_from: float | None) -> np.ndarray:
+    """The lowest confident score (classes,) float64. Raises: UserError for classes that nobody knows, or a useless score."""
+    if predictor.invented:
+        raise UserError(
+            "No data set tells the classes, so what their ids are in annotations is unknown. Provide the annotations of "
+            "TrainDataset or EvalDataset (dataset_dir, anno_path)."
+        )
+    thresholds = per_class(scores, predictor.class_names, predictor.category_ids, "--score", DEFAULT_SCORE, low=0, high=1)
+    if reject_from is not None and reject_from >= thresholds.max():
+        raise UserError(f"--reject_from {reject_from:g} is not below any --score, so it would leave out nothing.")
+    return thresholds
+
+
+def _format(cfg: Config) -> tuple[RleCsv, tuple[int, int] | None]:
+    """The layout of TrainDataset's CSV, and (height, width) where all of its pictures have that size."""
     dataset = cfg.get("TrainDataset")
     dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
-    for kind, columns in ((SteelDataSet, STEEL), (FashionDataSet, FASHION)):
-        if isinstance(dataset, kind):
-            fixed = kind is SteelDataSet and dataset.height is not None
-            return columns, (dataset.height, dataset.width) if fixed else None
+    if isinstance(dataset, CsvDataSet):
+        fixed = dataset.height is not None and dataset.width is not None
+        return dataset.layouts[0], (dataset.height, dataset.width) if fixed else None
     found = "not configured" if dataset is None else f"a {type(dataset).__name__}"
     raise UserError(
-        f"TrainDataset is {found}; annotations are written for SteelDataSet and FashionDataSet, whose format is a CSV."
+        f"TrainDataset is {found}; annotations are written for SteelDataSet, FashionDataSet and RleCsvDataSet, whose format "
+        "is a CSV."
     )
 
 
-def confident(name: str, found: Detections, thresholds: np.ndarray, min_area: int, reject_from: float | None) -> Labels:
+def confident(name: str, found: Detections, thresholds: np.ndarray, min_area: int, reject_from: float | None) -> Confident:
     """What is taken of an image: objects of at least `min_area` pixels that score their class's threshold or more.
 
     Args:
@@ -146,11 +155,10 @@ def confident(name: str, found: Detections, thresholds: np.ndarray, min_area: in
     # The same object twice would be a repeated row, which data sets refuse.
     first = {(label, mask.counts): i for i, (label, mask) in reversed(list(enumerate(zip(found.labels, found.masks))))}
     once = np.isin(np.arange(len(found)), list(first.values()))
-    taken = found.select(large & sure & once)
-    return Labels(name, (found.height, found.width), taken.labels, taken.masks, doubtful)
+    return Confident(name, found.select(large & sure & once), doubtful)
 
 
-def _fits(one: Labels, size: tuple[int, int] | None) -> bool:
+def _fits(one: Confident, size: tuple[int, int] | None) -> bool:
     """Whether a data set of that size, if it has one, can read the image's row."""
     return size in (None, one.size) and _is_utf8(one.name)
 
@@ -163,79 +171,68 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _warn_of_unfit(left_out: Sequence[Labels], size: tuple[int, int] | None) -> None:
+def _warn_of_unfit(left_out: Sequence[Confident], size: tuple[int, int] | None) -> None:
     odd = [ascii(one.name) for one in left_out if not _is_utf8(one.name)]
     other = [f"{one.name} ({one.size[0]}x{one.size[1]})" for one in left_out if _is_utf8(one.name)]
-    reasons = [(odd, "their names are no UTF-8, as a CSV is")]
+    reasons = [(odd, "a CSV is UTF-8, and names are not")]
     if size is not None:
-        reasons.append((other, f"they are not {size[0]}x{size[1]} (height x width) as TrainDataset's are"))
+        reasons.append((other, f"TrainDataset's images are {size[0]}x{size[1]} (height x width)"))
     for names, reason in reasons:
         if names:
             more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            logger.warning("%d images are left out, since %s: %s%s", len(names), reason, ", ".join(names[:SHOWN]), more)
+            what = f"{counted(len(names), 'images')} {'is' if len(names) == 1 else 'are'} left out"
+            logger.warning("%s, since %s: %s%s", what, reason, ", ".join(names[:SHOWN]), more)
 
 
-def steel_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[tuple]:
-    """One row for each image and class, with the union of its objects; images without any get one without class and mask."""
-    rows: list[tuple] = []
-    for one in taken:
-        for label in np.unique(one.labels).tolist():
-            union = Rle.merge([mask for mask, own in zip(one.masks, one.labels) if own == label])
-            rows.append((one.name, category_ids[label], union.to_kaggle()))
-        if not one.masks:
-            rows.append((one.name, "", ""))
-    return rows
+def rows_of(one: Confident, form: RleCsv, class_texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The image's rows in that form; an image without objects gets one without class and mask.
+
+    class_texts: by label, how the form writes a class.
+    """
+    found = one.objects
+    order = range(len(found)) if form.rows == "instance" else np.argsort(found.labels, kind="stable").tolist()
+    objects = ((class_texts[found.labels[i]], found.masks[i]) for i in order) if found.masks else ()
+    return form.annotation(one.name, *one.size, objects, class_texts)
 
 
-def fashion_rows(taken: Sequence[Labels], category_ids: Sequence[int]) -> list[tuple]:
-    """One row for each object; images without any get one without class and mask."""
-    rows: list[tuple] = []
-    for one in taken:
-        for label, mask in zip(one.labels.tolist(), one.masks):
-            rows.append((one.name, mask.to_kaggle(), *one.size, category_ids[label]))
-        if not one.masks:
-            rows.append((one.name, "", *one.size, ""))
-    return rows
-
-
-def _why_none(fitting: Sequence[Labels], reject_from: float | None) -> str:
+def _why_none(fitting: Sequence[Confident], reject_from: float | None) -> str:
     """Why no image is taken of those that have the right size."""
     if not fitting:
         return "No image can be taken, so nothing is written. Give images of the training data's size."
-    doubtful = sum(bool(one.doubtful and one.masks) for one in fitting)
+    doubtful = sum(one.doubtful and len(one.objects) > 0 for one in fitting)
     if doubtful:
         return (
-            f"No image is left, so nothing is written: {doubtful} have confident objects, but also others that score from "
-            f"{reject_from:g}, which --reject_from takes for missed ones. Raise --reject_from, or leave it out."
+            f"No image is left, so nothing is written. Images with confident objects, but also others that score from "
+            f"{reject_from:g}, which --reject_from takes for missed ones: {doubtful}. Raise --reject_from, or leave it out."
         )
     return "No image has a confident object, so nothing is written. Lower --score, or train longer."
 
 
-def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:
+def _write(path: Path, form: RleCsv, rows: Sequence[tuple[str, ...]]) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(form.header)
     writer.writerows(rows)
     content = stream.getvalue().encode()
     write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
 
 
 def _report(
-    found: Sequence[Labels], taken: Sequence[Labels], class_names: Sequence[str], thresholds: np.ndarray, keep_empty: bool
+    found: Sequence[Confident], taken: Sequence[Confident], class_names: Sequence[str], thresholds: np.ndarray, keep_empty: bool
 ) -> str:
     """What became of the images, and a line for each class."""
     doubtful = sum(one.doubtful for one in found)
-    empty = sum(not one.doubtful and not one.masks for one in found)
+    empty = sum(not one.doubtful and not len(one.objects) for one in found)
     share = 100 / max(len(found), 1)
     lines = [
-        f"of {len(found)} images {len(taken)} are taken ({len(taken) * share:.1f} %); {doubtful} left out as doubtful "
+        f"{len(taken)} of {counted(len(found), 'images')} taken ({len(taken) * share:.1f} %); {doubtful} left out as doubtful "
         f"({doubtful * share:.1f} %); {empty} without a confident object ({empty * share:.1f} %), "
         + ("listed as having none" if keep_empty else "left out")
     ]
-    objects = sum(len(one.masks) for one in taken)
+    objects = sum(len(one.objects) for one in taken)
     width = max(map(len, class_names))
     for label, name in enumerate(class_names):
-        own = [int((one.labels == label).sum()) for one in taken]
+        own = [int((one.objects.labels == label).sum()) for one in taken]
         images = sum(number > 0 for number in own)
         lines.append(
             f"  {name.ljust(width)}  score {thresholds[label]:g}: {sum(own)} objects "

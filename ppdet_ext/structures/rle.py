@@ -54,18 +54,19 @@ class Rle:
     @classmethod
     def from_kaggle(
         cls, text: str, height: int, width: int, *, image: str | None = None, row: int | None = None,
-        base: int = 1, relative: bool = False,
+        base: int = 1, relative: bool = False, column: str = "EncodedPixels",
     ) -> "Rle":  # fmt: skip
         """From "start length start length …", column-major; blank text is an empty mask, touching runs are joined.
 
         base: number of the first pixel. relative: starts count from the end of the run before.
 
-        Raises: UserError naming `image`, `row` and the fault: odd count, non-integer, zero or negative run, start before
-            `base`, unsorted, overlapping, beyond height · width.
+        Raises: UserError naming `image`, `row`, `column` and the fault: odd count, non-integer, zero or negative run, start
+            before `base`, unsorted, overlapping, beyond height · width.
         """
         names = [f"image {image}" if image is not None else "", f"row {row}" if row is not None else ""]
         where = ", ".join(filter(None, names)) or "mask"
-        return cls.from_counts(rle_codec.parse_kaggle(text, height * width, where, base, relative), height, width)
+        counts = rle_codec.parse_kaggle(text, height * width, where, base, relative, column)
+        return cls.from_counts(counts, height, width)
 
     @classmethod
     def from_coco(cls, obj: dict) -> "Rle":

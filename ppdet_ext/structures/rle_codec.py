@@ -134,23 +134,23 @@ def edges_from_counts(counts: np.ndarray) -> np.ndarray:
     return edges if counts.size % 2 == 0 else edges[:-1]
 
 
-def parse_kaggle(text: str, size: int, where: str, base: int = 1, relative: bool = False) -> np.ndarray:
+def parse_kaggle(
+    text: str, size: int, where: str, base: int = 1, relative: bool = False, column: str = "EncodedPixels"
+) -> np.ndarray:
     """Kaggle's "start length start length …", column-major and ascending -> canonical counts.
 
-    base: number of the first pixel. relative: starts count from the end of the run before.
+    base: number of the first pixel. relative: starts count from the end of the run before. column: named in messages.
 
     Raises: UserError beginning with `where` unless the runs are positive, sorted, disjoint and inside `size`.
     """
     raw = text.encode("utf-8", "replace")
     if raw.translate(None, _DIGITS_AND_SPACE):
-        raise UserError(f"{where}: {_foreign_token(text)}")
+        raise UserError(f"{where}: {_foreign_token(text, column)}")
     if not raw or raw.isspace():
         return np.array([size], np.int64)
     edges = np.fromstring(text, np.int64, sep=" ")
     if edges.size % 2:
-        raise UserError(
-            f"{where}: EncodedPixels has an odd number of values ({edges.size}); every run needs a start and a length"
-        )
+        raise UserError(f"{where}: {column} has an odd number of values ({edges.size}); every run needs a start and a length")
     if relative:
         edges = np.cumsum(edges) - base
     else:
@@ -160,7 +160,7 @@ def parse_kaggle(text: str, size: int, where: str, base: int = 1, relative: bool
     # Sums that overflowed leave a count outside 0…size, so these two tests cover them too.
     low = counts.min()
     if low < 0 or counts.max() > size or (low == 0 and not counts[1::2].all()):
-        raise UserError(f"{where}: {_run_fault(text, size, base, relative)}")
+        raise UserError(f"{where}: {_run_fault(text, size, base, relative, column)}")
     return counts if low else counts_from_edges(edges, size)
 
 
@@ -172,13 +172,13 @@ def _differences(edges: np.ndarray, size: int) -> np.ndarray:
     return counts
 
 
-def _foreign_token(text: str) -> str:
+def _foreign_token(text: str, column: str) -> str:
     bad = next((token for token in text.split() if not (token.isascii() and token.isdigit())), text)
     fault = "negative" if bad[:1] == "-" and bad[1:].isdigit() else "not an integer"
-    return f"{bad[:20]!r} in EncodedPixels is {fault}; it reads 'start length start length …'"
+    return f"{bad[:20]!r} in {column} is {fault}; it reads 'start length start length …'"
 
 
-def _run_fault(text: str, size: int, base: int, relative: bool) -> str:
+def _run_fault(text: str, size: int, base: int, relative: bool, column: str) -> str:
     """What is wrong with the first bad run, in exact integers."""
     values = list(map(int, text.split()))
     previous_start = previous_end = 0
@@ -197,7 +197,7 @@ def _run_fault(text: str, size: int, base: int, relative: bool) -> str:
         else:
             previous_start, previous_end = start, start + length - 1
             continue
-        return f"run {i + 1} of EncodedPixels ('{written} {length}') {fault}"
+        return f"run {i + 1} of {column} ('{written} {length}') {fault}"
     raise AssertionError("every run is valid")
 
 

@@ -127,7 +127,7 @@ def test_rows_are_the_confident_predictions(
     }
     assert {name for name, number, text in rows if not text and not number} == (empty if keep_empty else set())
     assert len(rows) == len(unions) + (len(empty) if keep_empty else 0)
-    assert f"of 8 images {len(taken)} are taken ({12.5 * len(taken):.1f} %); {len(doubtful)} left out as doubtful" in out
+    assert f"{len(taken)} of 8 images taken ({12.5 * len(taken):.1f} %); {len(doubtful)} left out as doubtful" in out
     assert f"; {len(empty)} without a confident object" in out
     per_class = Counter(number for _, number in unions)
     for number, name in enumerate(["defect_1", "defect_2", "defect_3", "defect_4"], start=1):
@@ -186,10 +186,10 @@ def test_sheets_of_another_size_are_left_out(tool, given, unlabelled, tmp_path, 
     arguments[arguments.index("--infer_dir") + 1] = str(folder)
     assert tool([*arguments, "--score", "0", "--keep_empty", "--output", str(path)]) == 0
     out = capfd.readouterr().out
-    assert "1 images are left out, since their names are no UTF-8, as a CSV is: '\\udce9.jpg'" in out
-    said = "2 images are left out, since they are not 64x128 (height x width) as TrainDataset's are: "
+    assert "1 image is left out, since a CSV is UTF-8, and names are not: '\\udce9.jpg'" in out
+    said = "2 images are left out, since TrainDataset's images are 64x128 (height x width): "
     assert f"{said}flat.jpg (1x300), turned.jpg (128x64)" in out
-    assert "of 2 images 2 are taken" in out
+    assert "2 of 2 images taken" in out
     assert sorted({name for name, _, _ in read(path)[1]}) == same
     options = {"anno_path": "pseudo.csv", "image_dir": str(folder), "split": "pseudo.csv", "height": 64, "width": 128}
     assert len(SteelDataSet(str(tmp_path), **options).load()) == 2

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.problems import Problems
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
 from .rle_csv import RleCsv
 
@@ -87,7 +87,7 @@ class _RowParser:
             name = cells[at].strip() if len(cells) > at else ""
             self.problems.add(
                 f"rows with other than {self.width} fields",
-                f"{name[:60]!r} (row {line}) has {len(cells)} fields",
+                f"{name[:60]!r} (row {line}) has {counted(len(cells), 'fields')}",
                 self._file_name(name) if name else None,
             )
             return None

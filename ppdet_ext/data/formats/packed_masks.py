@@ -222,7 +222,7 @@ class _Collector:
         try:
             mask = self.layout.mask_of(row.rle, *size, image=row.name, row=row.line)
         except UserError as fault:
-            self.problems.add(f"rows whose {self.pixels} are no mask of the image's height x width", str(fault), row.name)
+            self.problems.add(f"rows whose {self.pixels} is no mask of the image's height x width", str(fault), row.name)
             return
         label, attributes = meaning
         image, kind = self.place[row.name], self.kinds.setdefault(attributes, len(self.kinds))

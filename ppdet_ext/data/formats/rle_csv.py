@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -98,7 +98,8 @@ class RleCsv:
     order: str = "columns"
     relative: bool = False
     blank: tuple[str, ...] = ()
-    cells: tuple[Column, ...] = field(init=False, repr=False)
+    cells: tuple[Column, ...] = field(init=False, repr=False, compare=False)
+    _mask_column: str = field(init=False, repr=False, compare=False)
 
     # In a column with a name, the last separator stands before the class, be it a class that there is or not.
     KNOWN: ClassVar[Mapping[str, str]] = {**FIELDS, "class_id": r".*"}
@@ -110,6 +111,7 @@ class RleCsv:
         self.blank = tuple(str(text) for text in self.blank)
         self.cells = tuple(Column(str(header), str(text), self.KNOWN) for header, text in self.columns.items())
         self._check_fields()
+        self._mask_column = self.column_of("rle")
 
     def _check_fields(self) -> None:
         found = [name for column in self.cells for name in column.fields]
@@ -118,6 +120,8 @@ class RleCsv:
                 raise UserError(f"columns: one of them must hold {{{name}}}.")
         if len(set(found)) < len(found) or len(set(CLASSES) & set(found)) > 1:
             raise UserError(f"columns: {', '.join(found)}; each field stands once, and one says the class.")
+        if ("height" in found) != ("width" in found):
+            raise UserError("columns: {height} and {width} go together, or the size is told elsewhere.")
         if self.rows == "class" and self.class_field is None:
             raise UserError(f"columns: with rows: class one of them must hold {{{'}, {'.join(CLASSES)}}}.")
 
@@ -150,7 +154,7 @@ class RleCsv:
 
     def mask_of(self, text: str, height: int, width: int, image: str | None = None, row: int | None = None) -> Rle:
         """The mask of a cell's text; blank text is an empty one. Raises: UserError, see `Rle.from_kaggle`."""
-        named = {"image": image, "row": row, "base": self.base, "relative": self.relative}
+        named = {"image": image, "row": row, "base": self.base, "relative": self.relative, "column": self._mask_column}
         if self.order == "columns":
             return Rle.from_kaggle(text, height, width, **named)
         return _transposed(Rle.from_kaggle(text, width, height, **named))
@@ -172,10 +176,14 @@ class RleCsv:
             for column in self.cells
         )
 
-    def annotation(self, name: str, height: int, width: int, objects: Iterable[tuple[str, Rle]]) -> list[tuple[str, ...]]:
-        """The rows of an image: for each object, or the union of those of a class or of all. One row where there are none.
+    def annotation(
+        self, name: str, height: int, width: int, objects: Iterable[tuple[str, Rle]], classes: Sequence[str]
+    ) -> list[tuple[str, ...]]:
+        """The rows of an image: for each object, or the union of those of a class or of all.
 
-        objects: what the class field holds of each, in order, and its mask.
+        Where there are none, a row without class and mask, or without a mask for each class if names stand beside classes.
+
+        objects: what the class field holds of each, in order, and its mask. classes: all that it can hold.
         """
         values = {"name": name, "height": str(height), "width": str(width)}
         groups: dict[object, list[tuple[str, Rle]]] = {}
@@ -186,6 +194,8 @@ class RleCsv:
         for members in groups.values():
             union = Rle.merge([mask for _, mask in members]) if len(members) > 1 else members[0][1]
             rows.append(self.line({**values, "rle": self.text_of(union), self.class_field or "": members[0][0]}))
+        if not rows and any({"name", self.class_field} <= set(column.fields) for column in self.cells):
+            return [self.line({**values, self.class_field or "": text}) for text in classes]
         return rows or [self.line(values)]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ppdet_ext.data.formats.rle_csv import RleCsv
+
 # Each fourth picture of any kind is held out.
 PERIOD = 4
 
@@ -21,14 +23,14 @@ class Kind(ABC):
     """A kind of pictures: its layout on disk, the defaults of its parameters, and how one is drawn.
 
     version: raised when the same parameters give other pixels than before, so that an older set is refused.
-    noun: what one picture is called. folder: where pictures lie. columns: header of train.csv after ImageId.
+    noun: what one picture is called. folder: where pictures lie. form: of train.csv, whose first column is the name.
     class_ids: all classes. block: so many pictures have all classes in both parts. images, height, width: defaults.
     """
 
     version: int
     noun: str
     folder: str
-    columns: tuple[str, ...]
+    form: RleCsv
     class_ids: tuple[int, ...]
     block: int
     images: int

@@ -128,7 +128,7 @@ def _finish(out: Path, spec: SampleSpec, kind: Kind, rows: list[list[Row]]) -> N
     """Write the lists and, last, the parameters; warn of classes that a part lacks."""
     masks = [",".join((kind.name(i), *row)) + "\n" for i, found in enumerate(rows) for row in found]
     parts = [f"{kind.name(i)},{part_of(i)}\n" for i in range(spec.images)]
-    write_atomically(out / "train.csv", (",".join(("ImageId", *kind.columns)) + "\n" + "".join(masks)).encode())
+    write_atomically(out / "train.csv", (",".join(kind.form.header) + "\n" + "".join(masks)).encode())
     write_atomically(out / "split.csv", ("ImageId,part\n" + "".join(parts)).encode())
     for part in ("train", "val"):
         names = [kind.name(i) + "\n" for i in range(spec.images) if part_of(i) == part]

@@ -47,7 +47,7 @@ def names(dataset):
         (row("a.jpg", COLLAR, ""), r"class cannot be read: a\.jpg ClassId '' \(row 3\)"),
         (row("a.jpg", COLLAR, "-1"), r"class cannot be read: a\.jpg ClassId '-1' \(row 3\)"),
         (("a.jpg", "", HEIGHT, WIDTH, "0"), r"1 row with a class but no pixels: a\.jpg \(row 3\)"),
-        (("a.jpg", "1 2 3", HEIGHT, WIDTH, "0"), r"1 row whose EncodedPixels are no mask .*image a\.jpg, row 3: .*odd"),
+        (("a.jpg", "1 2 3", HEIGHT, WIDTH, "0"), r"1 row whose EncodedPixels is no mask .*image a\.jpg, row 3: .*odd"),
         (("a.jpg", "1 x", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: 'x' in EncodedPixels is not an integer"),
         (("a.jpg", "9 2 4 1", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: .*ascending"),
         (("a.jpg", f"{HEIGHT * WIDTH} 2", HEIGHT, WIDTH, "0"), r"image a\.jpg, row 3: .*reaches beyond the 2048 pixels"),

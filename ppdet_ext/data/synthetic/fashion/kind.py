@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ppdet_ext.data.formats.rle_csv import IMATERIALIST
 from ppdet_ext.data.synthetic.base import Kind, Row
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
@@ -17,7 +18,7 @@ class FashionKind(Kind):
     version = 1
     noun = "look"
     folder = "train"
-    columns = ("EncodedPixels", "Height", "Width", "ClassId")
+    form = IMATERIALIST[0]
     class_ids = tuple(range(len(CATEGORIES)))
     block = 2 * BLOCK
     images, height, width = 160, 256, 192
@@ -28,11 +29,10 @@ class FashionKind(Kind):
 
     def draw(self, seed: int, index: int, height: int, width: int) -> tuple[np.ndarray, list[Row]]:
         picture = make_picture(seed, index, height, width)
-        size = [str(side) for side in picture.image.shape[:2]]
-        rows = [
-            (Rle.from_bitmap(item.mask).to_kaggle(), *size, "_".join(map(str, (item.class_id, *item.attributes))))
-            for item in picture.instances
+        objects = [
+            ("_".join(map(str, (item.class_id, *item.attributes))), Rle.from_bitmap(item.mask)) for item in picture.instances
         ]
+        rows = [row[1:] for row in self.form.annotation("", *picture.image.shape[:2], objects, ())] if objects else []
         return np.ascontiguousarray(picture.image[..., ::-1]), rows
 
     def class_of(self, row: Row) -> int:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from ppdet_ext.data.formats.rle_csv import SEVERSTAL
 from ppdet_ext.data.synthetic.base import Kind, Row
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
@@ -18,7 +19,7 @@ class SteelKind(Kind):
     version = 1
     noun = "sheet"
     folder = "train_images"
-    columns = ("ClassId", "EncodedPixels")
+    form = SEVERSTAL[0]
     class_ids = tuple(CLASS_IDS)
     block = BLOCK
     images, height, width = 96, 256, 1600
@@ -37,4 +38,5 @@ class SteelKind(Kind):
 
 def class_rows(labels: np.ndarray) -> list[Row]:
     """The CSV rows of one label map (h, w) uint8: (class id, Kaggle RLE), classes in order."""
-    return [(str(k), Rle.from_bitmap(labels == k).to_kaggle()) for k in CLASS_IDS if (labels == k).any()]
+    masks = [(str(k), Rle.from_bitmap(labels == k)) for k in CLASS_IDS if (labels == k).any()]
+    return [row[1:] for row in SEVERSTAL[0].annotation("", *labels.shape, masks, ())] if masks else []
