@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import csv
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,9 +30,10 @@ from ppdet_ext.submission.write import write_submission
 from .cli import config_of
 from .flags import FORMATS, STYLES, known_formats
 
-# Where nothing is asked for.
-DEFAULT_FORMATS: dict[type, str] = {FashionDataSet: "imaterialist_2019"}
-DEFAULT_FORMAT = "severstal_stage1"
+# Where nothing is asked for, and no sample tells it.
+BY_DATASET: tuple[tuple[type, str], ...] = ((FashionDataSet, "imaterialist_2019"),)
+DEFAULT_FORMAT = "severstal_stage2"
+SAMPLE = "sample_submission.csv"  # Kaggle's name
 PROGRESS = ".progress"
 logger = logging.getLogger("ppdet_ext.engine")
 
@@ -49,12 +51,33 @@ def find_format(name: str | Path) -> Format:
     return Format.from_tree(tree, str(name))
 
 
-def _usual_format(cfg: Config) -> str:
-    """That of the competition whose data set is configured, said in the log."""
-    kinds = [type(cfg.get(key)) for key in ("TestDataset", "EvalDataset", "TrainDataset")]
-    name = next((DEFAULT_FORMATS[kind] for kind in kinds if kind in DEFAULT_FORMATS), DEFAULT_FORMAT)
-    logger.info("No --format given: using %s", name)
-    return name
+def usual_format(cfg: Mapping[str, Any]) -> str:
+    """The format that fits the configured data set, which the log says.
+
+    That with the columns of the sample submission beside the data, or of the annotations; else the data set's competition's.
+    """
+    datasets = [cfg[key] for key in ("TestDataset", "EvalDataset", "TrainDataset") if cfg.get(key) is not None]
+    usual = next((name for dataset in datasets for kind, name in BY_DATASET if isinstance(dataset, kind)), DEFAULT_FORMAT)
+    # Competitions share columns; the data set's own comes first.
+    headers = {name: find_format(name).header for name in (usual, *known_formats())}
+    for dataset in datasets:
+        for file in (SAMPLE, getattr(dataset, "anno_path", None)):
+            path = Path(getattr(dataset, "dataset_dir", None) or "", file or "")
+            name = next((name for name, header in headers.items() if header == _header(path)), None)
+            if name is not None:
+                logger.info("No --format given: using %s, which has the columns of %s", name, path)
+                return name
+    logger.info("No --format given: using %s (columns %s)", usual, ", ".join(headers[usual]))
+    return usual
+
+
+def _header(path: Path) -> list[str]:
+    """The column names of a CSV; none of what is no readable file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return next(csv.reader(stream), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
 
 
 def submit(
@@ -77,12 +100,12 @@ def submit(
         images: a picture, a folder, or None for TestDataset's; with `results`, what these must be of.
         output: CSV file.
         threshold: lowest score that counts, see `lowest_score`.
-        form: name of a format or file of a template, see `find_format`; None takes that of the data set's competition.
+        form: name of a format or file of a template, see `find_format`; None takes `usual_format`.
 
     Raises:
         UserError: for what the user can mend.
     """
-    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form or _usual_format(cfg)), Path(output)
+    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form or usual_format(cfg)), Path(output)
     demand_writable(output, "--output")
     if results is None:
         with among_ranks(cfg.use_gpu, cfg.stall_timeout):

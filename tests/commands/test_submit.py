@@ -92,8 +92,10 @@ def test_style_is_another_name_and_the_threshold_depends_on_steps(arguments, too
         assert tools["submit"]([*arguments, *flags]) == 0
         written[" ".join(flags)] = (tmp_path / "s.csv").read_text()
     assert written["--style classid"] == written["--format severstal_stage2"]
-    assert written["--style imageid_classid"] == written[""]
-    assert written[""].startswith("ImageId_ClassId,EncodedPixels\nsheet_00000.jpg_1,")
+    assert written["--style imageid_classid"].startswith("ImageId_ClassId,EncodedPixels\nsheet_00000.jpg_1,")
+    # As the annotations of the drawn sheets: a column with the class.
+    assert written["--style classid"] == written[""]
+    assert written[""].startswith("ImageId,EncodedPixels,ClassId\nsheet_00000.jpg,")
     with pytest.raises(SystemExit):
         tools["submit"]([*arguments, "--style", "classid", "--format", "severstal_stage2"])
 
@@ -186,8 +188,32 @@ def test_two_at_once_are_refused(arguments, tools, tmp_path, monkeypatch, capfd)
 @pytest.mark.parametrize(("sets", "name"), [
     ({"TestDataset": FashionDataSet()}, "imaterialist_2019"),
     ({"TestDataset": ImageFolder("x"), "EvalDataset": FashionDataSet()}, "imaterialist_2019"),
-    ({"TestDataset": SteelDataSet()}, "severstal_stage1"),
-    ({}, "severstal_stage1"),
+    ({"TestDataset": SteelDataSet(dataset_dir="none")}, "severstal_stage2"),
+    ({}, "severstal_stage2"),
 ])  # fmt: skip
 def test_the_format_not_asked_for_is_that_of_the_competition(sets: dict, name: str) -> None:
-    assert submit._usual_format(sets) == name
+    assert submit.usual_format(sets) == name
+
+
+LATE, EARLY = "ImageId,EncodedPixels,ClassId\n", "ImageId_ClassId,EncodedPixels\n"
+ANNOTATIONS = "ImageId,ClassId,EncodedPixels\n"
+
+
+@pytest.mark.parametrize(("files", "name"), [
+    ({"train.csv": ANNOTATIONS}, "severstal_stage2"),
+    ({"train.csv": EARLY}, "severstal_stage1"),
+    ({"train.csv": ANNOTATIONS, "sample_submission.csv": EARLY}, "severstal_stage1"),
+    ({"train.csv": EARLY, "sample_submission.csv": LATE}, "severstal_stage2"),
+    ({"sample_submission.csv": "ImageId,EncodedPixels,ClassId,AttributesIds\n"}, "imaterialist_2020"),
+    ({"sample_submission.csv": "id,mask\n"}, "severstal_stage2"),
+])  # fmt: skip
+def test_the_contests_own_sample_decides_the_format(files: dict[str, str], name: str, tmp_path) -> None:
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    assert submit.usual_format({"EvalDataset": SteelDataSet(dataset_dir=str(tmp_path))}) == name
+
+
+def test_columns_of_two_contests_are_told_apart_by_the_data_set(tmp_path) -> None:
+    (tmp_path / "sample_submission.csv").write_text(LATE)
+    assert submit.usual_format({"TestDataset": FashionDataSet(dataset_dir=str(tmp_path))}) == "imaterialist_2019"
+    assert submit.usual_format({"TestDataset": SteelDataSet(dataset_dir=str(tmp_path))}) == "severstal_stage2"

@@ -147,7 +147,7 @@ def test_infer_then_submit(trained: Path, config: str, workspace: Path, tools, t
     assert tools["submit"]([*common, "--output", str(files[1]), *weights]) == 0
     assert files[0].read_text() == files[1].read_text()
     rows = list(csv.DictReader(files[0].open()))
-    assert [row["ImageId_ClassId"] for row in rows] == [f"{name}_{k}" for name in pictures for k in range(1, 5)]
+    assert [(row["ImageId"], row["ClassId"]) for row in rows] == [(name, str(k)) for name in pictures for k in range(1, 5)]
 
 
 def test_infer_one_image_under_its_own_name(trained: Path, config: str, workspace: Path, tools, tmp_path: Path) -> None:
