@@ -34,7 +34,7 @@ def halved(source: Path, target: Path) -> Path:
     ("train", ["-c", "{config}", "-o", "num_classes=5"], "num_classes is 5, but TrainDataset has 4 classes"),
     ("train", ["-c", "{config}", "-o", "save_dir={tmp}/file"], "Cannot write"),
     ("train", ["-c", "{config}", "-o", "TrainReader.batch_size=16"], "fewer than one batch"),
-    ("train", ["-c", "{config}", "-o", "TrainDataset.dataset_dir={tmp}/none"], "kaggle.com/c/severstal"),
+    ("train", ["-c", "{config}", "-o", "TrainDataset.dataset_dir={tmp}/none"], "none does not exist; dataset_dir names it"),
     ("train", ["-c", "{config}", "-o", "use_gpu=true"], "Install paddlepaddle-gpu"),
     ("train", ["-c", "{config}", "-o", "LearningRate.schedulers.1.steps=999"], "-o LearningRate.schedulers.1.steps="),
     ("train", ["-c", "{config}", "-r", "{run}/model_finale"], "model_final.pdparams"),

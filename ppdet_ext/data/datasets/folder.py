@@ -1,9 +1,10 @@
 """`ImageFolder`: pictures without annotations, for inference."""
 
+import logging
 import os
 from collections.abc import Sequence
 
-from ppdet_ext.data.images.check import IMAGE_SUFFIXES, list_images
+from ppdet_ext.data.images.check import IMAGE_SUFFIXES, describe_below, images_below, list_images
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_dataset
@@ -11,10 +12,12 @@ from ppdet_ext.structures import Record
 
 from .base import InstanceDataSet
 
+logger = logging.getLogger("ppdet_ext")
+
 
 @register_dataset
 class ImageFolder(InstanceDataSet):
-    """The pictures of a folder in order of their names, or an explicit list of files.
+    """The pictures of a folder in order of their names, or an explicit list of files. A warning counts those in sub-folders.
 
     Args:
         images: a folder, a single file, or a list of files.
@@ -44,7 +47,8 @@ class ImageFolder(InstanceDataSet):
         """Raises: UserError when a file is missing or no picture, or when there is none at all."""
         files = self._files()
         if not files:
-            raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).")
+            found = describe_below(images_below(os.fspath(self.images))) if isinstance(self.images, str | os.PathLike) else ""
+            raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).{f' {found}' if found else ''}")
         return [Record(i, file, os.path.basename(file), *image_size(file, self.exif)) for i, file in enumerate(files)]
 
     def _files(self) -> list[str]:
@@ -52,7 +56,10 @@ class ImageFolder(InstanceDataSet):
             return [os.fspath(file) for file in self.images]
         path = os.fspath(self.images)
         if os.path.isdir(path):
-            return [os.path.join(path, name) for name in list_images(path)]
+            files = [os.path.join(path, name) for name in list_images(path)]
+            if files and (others := images_below(path)):
+                logger.warning("%s: %s", path, describe_below(others))
+            return files
         if os.path.isfile(path):
             return [path]
         raise UserError(f"{path}: no such picture or folder.")

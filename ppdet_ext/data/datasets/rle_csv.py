@@ -11,7 +11,7 @@ from ppdet_ext.data.formats.csv_rows import layout_of, read_rows
 from ppdet_ext.data.formats.label_descriptions import Labels
 from ppdet_ext.data.formats.packed_masks import VERSION, Instances, Size, read_instances
 from ppdet_ext.data.formats.rle_csv import RleCsv
-from ppdet_ext.data.images.check import image_is_usable, list_images
+from ppdet_ext.data.images.check import describe_below, image_is_usable, images_below, list_images
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
@@ -77,12 +77,21 @@ class CsvDataSet(SelectedDataSet):
         listed = self._listed_images()
         problems = Problems(self._source())
         instances = self._instances(listed, problems)
+        listed += self._named_below(set(instances.names.tolist()))
         universe = sorted({*instances.names.tolist(), *listed})
         names = self._select(universe, instances)
         sizes = self._usable(names, set(listed), instances, problems)
         problems.settle(self.on_error)
         records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
         return self._without_surplus(records, self.annotated)
+
+    def _named_below(self, named: set[str]) -> list[str]:
+        """Pictures in sub-folders, of those that the CSV names by their path; a warning counts the others."""
+        below = images_below(self.image_folder)
+        others = [name for name in below if name not in named]
+        if others:
+            logger.warning("%s: %s", self.image_folder, describe_below(others))
+        return [name for name in below if name in named]
 
     def _instances(self, listed: list[str], problems: Problems) -> Instances:
         # Asked first: a data set without its list of classes is told so, be there a CSV or not.

@@ -1,9 +1,10 @@
 """Which pictures there are, and whether each can be used."""
 
 import os
+from collections.abc import Sequence
 
 from ppdet_ext.data.problems import Problems
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
 from .decode import check_end, image_size
 
@@ -15,6 +16,25 @@ def list_images(folder: str) -> list[str]:
     """Names of the picture files directly in `folder`, sorted."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES))
+
+
+def images_below(folder: str) -> list[str]:
+    """Names, relative to `folder`, of the picture files in its sub-folders, sorted; hidden folders are passed over."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if place != folder:
+            here = os.path.relpath(place, folder)
+            found += [os.path.join(here, name) for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(found)
+
+
+def describe_below(names: Sequence[str]) -> str:
+    """What to know of pictures in sub-folders that are not used, as of `images_below`."""
+    folders = sorted({os.path.dirname(name) for name in names})
+    shown = ", ".join(folders[:5]) + (", …" if len(folders) > 5 else "")
+    verb = "is" if len(names) == 1 else "are"
+    return f"{counted(len(names), 'pictures')} in {counted(len(folders), 'sub-folders')} {verb} not used ({shown})."
 
 
 def image_is_usable(

@@ -270,3 +270,17 @@ def test_image_folder_without_pictures(tmp_path):
     (tmp_path / "bad.jpg").write_text("[]")
     with pytest.raises(UserError, match=r"bad\.jpg"):
         ImageFolder(str(tmp_path)).load()
+
+
+def test_pictures_in_sub_folders_are_counted_never_silently_passed_over(tmp_path, caplog):
+    for folder in ("one", "two/three", ".hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_jpeg(tmp_path / folder / "a.jpg")
+    with pytest.raises(
+        UserError, match=r"no picture there \(.*\)\. 2 pictures in 2 sub-folders are not used \(one, two/three\)\."
+    ):
+        ImageFolder(str(tmp_path)).load()
+    write_jpeg(tmp_path / "b.jpg")
+    assert [record.name for record in ImageFolder(str(tmp_path)).records] == ["b.jpg"]
+    assert "2 pictures in 2 sub-folders are not used (one, two/three)" in caplog.text
+    assert len(ImageFolder(str(tmp_path / "one")).records) == 1

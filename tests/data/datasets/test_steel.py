@@ -189,6 +189,18 @@ def test_skipping_leaves_the_faulty_out_and_says_so(steel, caplog):
         assert part in caplog.text
 
 
+def test_pictures_in_sub_folders_are_those_that_rows_name_by_their_path(steel, caplog):
+    (steel / "train_images/more/old").mkdir(parents=True)
+    for name in ("more/i.jpg", "more/old/j.jpg"):
+        write_jpeg(steel / "train_images" / name, HEIGHT, WIDTH)
+    assert len(opened(steel)) == 8
+    assert "2 pictures in 2 sub-folders are not used (more, more/old)" in caplog.text
+    caplog.clear()
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("more/i.jpg", 1, "1 3")])
+    assert names(opened(steel)) == [*(f"{c}.jpg" for c in "abcdefgh"), "more/i.jpg"]
+    assert "1 picture in 1 sub-folder is not used (more/old)" in caplog.text
+
+
 def test_header_checks_can_be_weaker(steel):
     write_jpeg(steel / "train_images" / "c.jpg", HEIGHT, WIDTH + 8)
     with pytest.raises(UserError, match="contradicts"):
