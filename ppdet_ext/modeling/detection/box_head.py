@@ -7,7 +7,7 @@ from paddle import nn
 
 from ppdet_ext.modeling.ops.boxes import decode, encode
 from ppdet_ext.modeling.ops.layers import linear
-from ppdet_ext.modeling.ops.loss_functions import cross_entropy, smooth_l1, zero_loss
+from ppdet_ext.modeling.ops.loss_functions import Loss, cross_entropy, smooth_l1, zero_loss
 
 from .assignment import RoISample
 from .ground_truth import GroundTruth
@@ -29,6 +29,7 @@ class BoxHead(nn.Layer):
         class_agnostic: one box for all classes.
         stds: the deltas are in these units.
         beta: of the smooth L1 loss of the deltas; 0 is the L1 loss.
+        class_loss: see `HTCRoIHead`.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class BoxHead(nn.Layer):
         class_agnostic: bool = True,
         stds: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2),
         beta: float = 1.0,
+        class_loss: Loss | None = None,
     ):
         super().__init__()
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
-        self.stds, self.beta = np.asarray(stds, np.float32), beta
+        self.stds, self.beta, self.class_loss = np.asarray(stds, np.float32), beta, class_loss or cross_entropy
         widths = [channels * size * size] + [fc_channels] * num_fcs
         self.fcs = nn.LayerList([linear(i, o) for i, o in zip(widths, widths[1:])])
         self.classify = linear(widths[-1], num_classes + 1, std=0.01)
@@ -75,7 +77,7 @@ class BoxHead(nn.Layer):
         if sum(counts):
             background = [np.full(n - len(own), self.num_classes, np.int64) for n, own in zip(counts, labels)]
             every = np.concatenate([part for pair in zip(labels, background) for part in pair])
-            loss_cls = cross_entropy(cls, paddle.to_tensor(every)).sum() / total
+            loss_cls = self.class_loss(cls, paddle.to_tensor(every)).sum() / total
         else:
             loss_cls = zero_loss(self)
         if len(positive) == 0:

@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.modeling.ops.boxes import select_objects
-from ppdet_ext.modeling.ops.loss_functions import zero_loss
+from ppdet_ext.modeling.ops.loss_functions import Loss, zero_loss
 from ppdet_ext.modeling.ops.roi_align import Pyramid
 from ppdet_ext.structures import TestSettings
 
@@ -39,6 +39,7 @@ class RegionCascade(nn.Layer):
         sizes: cells along each side of a pooled region, for boxes and for masks, which have twice as many.
         interleaved, mask_info_flow: HTC's ideas.
         mask_ensemble: "mean" of the stages' probabilities or "last".
+        mask_loss: of logits and targets (n, S, S), gives their mean; the binary cross-entropy by default.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RegionCascade(nn.Layer):
         interleaved: bool = True,
         mask_info_flow: bool = True,
         mask_ensemble: str = "mean",
+        mask_loss: Loss | None = None,
     ):
         super().__init__()
         if mask_ensemble not in ("mean", "last"):
@@ -62,7 +64,7 @@ class RegionCascade(nn.Layer):
         if self.with_mask:
             self.mask_heads = nn.LayerList(mask_heads)
         self.samplers, self.loss_weights, self.strides = list(samplers), list(loss_weights), list(strides)
-        self.box_size, self.mask_size = sizes
+        self.box_size, self.mask_size, self.mask_loss = *sizes, mask_loss
         self.interleaved, self.mask_info_flow, self.mask_ensemble = interleaved, mask_info_flow, mask_ensemble
 
     def features(self, feats: list[paddle.Tensor], with_logits: bool = False) -> tuple[Features, paddle.Tensor | None]:
@@ -154,7 +156,8 @@ class RegionCascade(nn.Layer):
         regions = features.pool(stack(positive), self.mask_size, 1)
         head = self.mask_heads[stage]
         logits = head.predict_own(head.features(regions, self._mask_chain(stage, regions)), labels)
-        loss = F.binary_cross_entropy_with_logits(logits, paddle.to_tensor(np.concatenate(targets)))
+        measure = self.mask_loss or F.binary_cross_entropy_with_logits
+        loss = measure(logits, paddle.to_tensor(np.concatenate(targets)))
         return loss * self.loss_weights[stage]
 
     def _mask_chain(self, stage: int, regions: paddle.Tensor) -> paddle.Tensor | None:

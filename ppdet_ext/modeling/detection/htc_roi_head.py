@@ -2,6 +2,8 @@
 
 from ppdet.core.workspace import create, register
 
+from ppdet_ext.modeling.ops.loss_functions import Loss
+
 from .assignment import IoUAssigner, RoISampler
 from .box_head import BoxHead
 from .cascade import RegionCascade
@@ -34,9 +36,12 @@ class HTCRoIHead(RegionCascade):
         interleaved, mask_info_flow: switch off either idea of the paper, for ablations.
         score_threshold, nms_iou, max_detections, mask_ensemble: of inference. `mask_ensemble` is "mean" of the stages'
             probabilities (the paper; mmdetection 2) or "last" (mmdetection 3).
+        class_loss: of logits (n, num_classes + 1) and labels (n,), gives (n,); the cross-entropy by default.
+        mask_loss: of logits and targets (n, S, S), gives their mean; the binary cross-entropy by default.
     """
 
     __shared__ = ["num_classes"]
+    __inject__ = ["class_loss", "mask_loss"]
 
     def __init__(
         self,
@@ -65,17 +70,21 @@ class HTCRoIHead(RegionCascade):
         nms_iou: float = 0.5,
         max_detections: int = 100,
         mask_ensemble: str = "mean",
+        class_loss: Loss | None = None,
+        mask_loss: Loss | None = None,
     ):
         _check_stages(stage_ious, stage_box_stds, stage_loss_weights, class_agnostic, interleaved)
         _check_semantic(semantic_head, channels)
         box = (channels, num_classes, fc_channels, num_fcs, box_size, class_agnostic)
-        boxes = [BoxHead(*box, stds, smooth_l1_beta) for stds in stage_box_stds]
+        boxes = [BoxHead(*box, stds, smooth_l1_beta, class_loss) for stds in stage_box_stds]
         flows = [mask_info_flow and s > 0 for s in range(len(stage_ious) if with_mask else 0)]
         masks = [HTCMaskHead(channels, num_classes, num_mask_convs, flow, mask_channels) for flow in flows]
         assigners = [IoUAssigner(iou, iou, iou, low_quality_match) for iou in stage_ious]
         samplers = [RoISampler(assigner, num_samples, positive_fraction) for assigner in assigners]
         sizes, ideas = (box_size, mask_size), (interleaved, mask_info_flow)
-        super().__init__(boxes, masks, semantic_head, samplers, stage_loss_weights, strides, sizes, *ideas, mask_ensemble)
+        super().__init__(
+            boxes, masks, semantic_head, samplers, stage_loss_weights, strides, sizes, *ideas, mask_ensemble, mask_loss
+        )
         self.num_classes = num_classes
         self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
 

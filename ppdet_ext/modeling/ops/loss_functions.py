@@ -1,8 +1,13 @@
 """Losses of predictions, and the zero loss of a head that saw nothing."""
 
+from collections.abc import Callable
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+
+# Of predictions and targets.
+Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
 
 _LARGEST_GAP = 64.0  # Paddle's softmax on a CPU takes a logit that is farther below the largest one as this far below it
 
