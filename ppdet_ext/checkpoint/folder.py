@@ -14,7 +14,7 @@ from .position import Position
 
 # In the run's folder.
 CHECKPOINTS, FINAL, BEST = "checkpoints", "model_final.pdparams", "best_model.pdparams"
-METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE = "metrics.jsonl", "config.yml", "environment.json"
+METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE, CURVES = "metrics.jsonl", "config.yml", "environment.json", "vdl"
 # In a checkpoint's.
 WEIGHTS, OPTIMIZER, OWN_WEIGHTS = "model.pdparams", "model.pdopt", "model.pdema"
 STATE, CONFIG = "state.json", "config.yml"

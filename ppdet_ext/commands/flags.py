@@ -18,7 +18,7 @@ TUNED_FILE = "tuned.yml"
 
 
 def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Parser with the flags every tool has: -c, -o, --debug."""
+    """Parser with the flags every tool has: -c, -o, --traceback."""
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("-c", "--config", help=f"configuration file (default: {DEFAULT_CONFIG})")
     parser.add_argument(
@@ -30,7 +30,9 @@ def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="override keys of the configuration, e.g. -o epoch=3 TrainReader.batch_size=4",
     )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
+    # Its former name.
+    parser.add_argument("--debug", action="store_true", dest="traceback", help=argparse.SUPPRESS)
     return parser
 
 
@@ -70,7 +72,7 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
-    parser.add_argument("--vdl_log_dir", default="vdl_log_dir/scalar", metavar="DIR", help="where (%(default)s)")
+    parser.add_argument("--vdl_log_dir", metavar="DIR", help="where (default: vdl in the run's folder)")
     return parser
 
 

@@ -101,7 +101,7 @@ def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -
     """Parse flags, run the command; returns the exit code.
 
     0: done, or stopped by SIGUSR1. 1: said in one message. 3: training diverged. 130, 143: stopped by SIGINT or SIGTERM,
-    the command says how to go on. With --debug, exceptions come through with their traceback.
+    the command says how to go on. With --traceback, exceptions come through with their traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = COMMANDS[name].parser(prog or f"{name}.py").parse_args(words)
@@ -116,7 +116,7 @@ def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -
         module.run(args)
         return 0
     except (UserError, DivergenceError, RankError, WorkerDied) as error:
-        if getattr(args, "debug", False):
+        if getattr(args, "traceback", False):
             raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR

@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> Path:
         evaluate=args.eval,
         resume=args.resume,
         amp=args.amp,
-        vdl_log_dir=args.vdl_log_dir if args.use_vdl else None,
+        use_vdl=args.use_vdl,
+        vdl_log_dir=args.vdl_log_dir,
         allow_change=args.allow_change,
     )
 

@@ -1,5 +1,6 @@
 """Showing how far a loop over images is: a bar on a terminal, now and then a log line elsewhere."""
 
+import contextlib
 import datetime
 import logging
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from .environment import world
 
@@ -46,3 +48,10 @@ def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item],
             speed = done / (time.perf_counter() - began)
             eta = datetime.timedelta(seconds=int((total - done) / speed))
             logger.info("%s: [%d/%d] eta: %s ips: %.2f images/s", title, done, total, eta, speed)
+
+
+@contextlib.contextmanager
+def log_above_bars() -> Iterator[None]:
+    """Within the block, on a terminal, log lines are written above a bar that is shown, not into it."""
+    with logging_redirect_tqdm([logging.getLogger("ppdet_ext")]) if sys.stderr.isatty() else contextlib.nullcontext():
+        yield

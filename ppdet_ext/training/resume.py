@@ -27,8 +27,8 @@ def resume_or_start(
     resume: str | None,
     allow_change: Sequence[str] = (),
     pretrain_weights: str | None = None,
-) -> None:
-    """Put the trainer where the run starts; rank 0 decides for all.
+) -> str:
+    """Put the trainer where the run starts; rank 0 decides for all. Says where the weights come from.
 
     Args:
         trainer: freshly built.
@@ -49,8 +49,9 @@ def resume_or_start(
     found = distributed.share(found, "checkpoint to resume from")
     if found is None:
         _start_anew(trainer, folder, resume, pretrain_weights)
-    else:
-        _go_on(trainer, folder, *found)
+        return f"from {pretrain_weights}" if pretrain_weights else "from scratch"
+    _go_on(trainer, folder, *found)
+    return f"from {found[0].path}"
 
 
 def _start_anew(trainer: Trainer, folder: Path, resume: str | None, pretrain_weights: str | None) -> None:

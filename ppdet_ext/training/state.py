@@ -13,6 +13,9 @@ import paddle
 from ppdet_ext.checkpoint import Position
 
 Weights = dict[str, paddle.Tensor]
+# Metric -> its numbers, the one that counts first; metric -> name -> the same number.
+Numbers = dict[str, list[float]]
+Named = dict[str, dict[str, float]]
 
 
 class WeightAverage(Protocol):
@@ -24,7 +27,7 @@ class WeightAverage(Protocol):
 
 @dataclass
 class TrainState:
-    """The trainer keeps it up to date and hands it to hooks; of these only an evaluation changes it, by leaving `metrics`.
+    """The trainer keeps it up to date and hands it to hooks; of these only an evaluation changes it: `metrics`, `named`.
 
     Attributes:
         model: without its DataParallel wrapper.
@@ -41,7 +44,8 @@ class TrainState:
         learning_rate: of this step.
         batch_cost: seconds of this step, waiting for data included.
         data_cost: seconds of waiting for its data.
-        metrics: metric -> its numbers, of this epoch's evaluation; None where there was none.
+        metrics: numbers of this epoch's evaluation; None where there was none.
+        named: the same by name, as far as they have names.
         average: keeps averaged weights, if the run has any.
     """
 
@@ -59,7 +63,8 @@ class TrainState:
     learning_rate: float = 0.0
     batch_cost: float = 0.0
     data_cost: float = 0.0
-    metrics: dict[str, list[float]] | None = None
+    metrics: Numbers | None = None
+    named: Named = field(default_factory=dict)
     average: WeightAverage | None = None
 
     @property

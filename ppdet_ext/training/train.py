@@ -1,4 +1,4 @@
-"""Training from a configuration."""
+"""Training from a configuration: this is where it ends; what is built here takes values."""
 
 import contextlib
 import logging
@@ -12,21 +12,26 @@ import paddle
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
 from ppdet_ext.checkpoint.find import AUTO, find_checkpoint
-from ppdet_ext.checkpoint.folder import METRICS_FILE
+from ppdet_ext.checkpoint.folder import CURVES, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
+from ppdet_ext.config.keys import ENSEMBLE, VIEWS
 from ppdet_ext.config.load import dump_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.collective import on_rank_0
-from ppdet_ext.errors import UserError
+from ppdet_ext.distributed.progress import log_above_bars
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.evaluation.run import metrics_of
 from ppdet_ext.files.lock import locked
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
+from ppdet_ext.host.registry import build_entries
 from ppdet_ext.host.start import demand_weights
+from ppdet_ext.inference.build import steps_of
 from ppdet_ext.weights.files.class_names import Classes
 
-from .evaluation import evaluation_hook
-from .hooks import AverageWeights, Hook, LogLine, MetricsFile, SaveCheckpoints, VisualDL
+from .evaluation import evaluation_hook, warn_of_data
+from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, ProgressBar, SaveCheckpoints, VisualDL
 from .loss_guard import LossGuard
 from .resume import belongs_to, resume_or_start
 from .trainer import Trainer
@@ -40,6 +45,7 @@ def train(
     evaluate: bool = False,
     resume: str | None = None,
     amp: bool = False,
+    use_vdl: bool = False,
     vdl_log_dir: str | Path | None = None,
     allow_change: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
@@ -52,9 +58,9 @@ def train(
         resume: 'auto' for the newest complete checkpoint of the run's folder (anew if there is none), an epoch's number, or
             a path; see `find_checkpoint`.
         amp: mixed precision; of effect on GPUs only.
-        vdl_log_dir: write VisualDL scalars there.
+        use_vdl: write curves for VisualDL, to `vdl_log_dir` or `vdl` in the run's folder.
         allow_change: what may differ from the run that is resumed; keys of `checkpoint.CHANGES`.
-        hooks: further ones, called on every rank before the one that saves.
+        hooks: further ones, beside those of the configuration; called on every rank (see `Hook`).
 
     Raises:
         UserError: for what the user can mend.
@@ -66,23 +72,15 @@ def train(
     distributed.start()
     folder = run_folder(cfg)
     on_rank_0(lambda: _demand_start(cfg, folder, resume), "looking at what to start from")
-    # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
-    with (
-        paddle.utils.unique_name.guard(),
-        distributed.monitored(cfg.stall_timeout),
-        _interruptible(folder) as trainers,
-        contextlib.nullcontext() if distributed.world()[0] else locked(folder),
-    ):
+    curves = Path(vdl_log_dir or folder / CURVES) if use_vdl else None
+    save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
+    with _supervised(cfg, folder, save):
         dataset = load_dataset(cfg, "TrainDataset")
-        amp = amp and _amp_works(cfg)
-        save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
-        trainer = _build_trainer(
-            cfg, dataset, folder, [*_hooks(cfg, dataset, folder, evaluate, vdl_log_dir), *hooks, save], amp
-        )
-        trainers.append(trainer)
+        parts = [*_hooks(cfg, dataset, folder, evaluate, curves), *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
+        trainer = _build_trainer(cfg, dataset, folder, [*parts, *hooks, save], amp and _amp_works(cfg))
         interrupt.check()
-        resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
-        _run(cfg, folder, trainer, save)
+        origin = resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
+        _run(cfg, folder, trainer, save, [*_plan(cfg, dataset, trainer), f"Weights {origin}", *_places(folder, curves)])
     return folder
 
 
@@ -95,28 +93,62 @@ def _demand_start(cfg: Config, folder: Path, resume: str | None) -> None:
             raise
 
 
-def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints) -> None:
+def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints, lines: Sequence[str]) -> None:
+    """Train what is left to be trained, after `lines` for the log."""
     if trainer.state.rank == 0:
         describe_run(folder, cfg)
-    if trainer.state.start.epoch < cfg.epoch:
-        trainer.train()
-    else:
+    if trainer.state.start.epoch >= cfg.epoch:
         save.before_train(trainer.state)
         logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
+        return
+    if trainer.state.rank == 0:
+        for line in lines:
+            logger.info("%s", line)
+    trainer.train()
+
+
+def _plan(cfg: Config, dataset: Any, trainer: Trainer) -> list[str]:
+    """What is trained, on what: lines for the log."""
+    state, ranks = trainer.state, distributed.world()[1]
+    parameters = sum(int(np.prod(one.shape)) for one in state.model.parameters())
+    device = f"{ranks} × {paddle.device.get_device()}" if ranks > 1 else paddle.device.get_device()
+    images = state.batch_size * ranks
+    return [
+        f"Training {cfg.architecture}, {parameters:,} parameters, on {device}",
+        f"{counted(len(dataset), 'images')} × {counted(state.epochs, 'epochs')}, {counted(state.steps_per_epoch, 'steps')} of "
+        f"{counted(images, 'images')} in each",
+    ]
+
+
+def _places(folder: Path, curves: Path | None) -> list[str]:
+    """Where results go: lines for the log."""
+    return [f"Results go to {folder}", *([f"See curves with: visualdl --logdir {curves}"] if curves else [])]
 
 
 @contextlib.contextmanager
-def _interruptible(folder: Path) -> Iterator[list[Trainer]]:
+def _supervised(cfg: Config, folder: Path, save: SaveCheckpoints) -> Iterator[None]:
+    """The block is a run of its own: its ranks watch each other, signals stop it in order, and no other is in its folder."""
+    # Optimizer state is filed under generated layer names; the guard makes them the same in every run.
+    with (
+        paddle.utils.unique_name.guard(),
+        distributed.monitored(cfg.stall_timeout),
+        _interruptible(folder, save),
+        log_above_bars(),
+        contextlib.nullcontext() if distributed.world()[0] else locked(folder),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _interruptible(folder: Path, save: SaveCheckpoints) -> Iterator[None]:
     """Signals stop the training in order; the interruption says what there is to go on from (`Interrupted`)."""
-    trainers: list[Trainer] = []
     try:
         with interrupt.deferred():
-            yield trainers
+            yield
     except interrupt.Stop as stop:
-        saved = trainers[0].hooks[-1].saved if trainers else None
         # After -r PATH of another run its checkpoint is what this one goes on from until it has saved one itself.
-        auto = saved is None or belongs_to(saved, folder)
-        raise interrupt.Interrupted(stop.signum, saved, AUTO if auto else str(saved)) from stop
+        auto = save.saved is None or belongs_to(save.saved, folder)
+        raise interrupt.Interrupted(stop.signum, save.saved, AUTO if auto else str(save.saved)) from stop
 
 
 def _amp_works(cfg: Config) -> bool:
@@ -133,16 +165,11 @@ def _fingerprint(cfg: Config, dataset: Any, amp: bool) -> RunFingerprint:
 
 def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], amp: bool) -> Trainer:
     loader = make_loader(cfg, dataset, "train")
-    # The seed of the weights a model starts from.
-    paddle.seed(cfg.seed)
-    np.random.seed(cfg.seed)
-    model = build_model(cfg)
-    model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
-    model.classes = Classes.of(dataset)
+    model = _build_model(cfg, dataset)
     rank, ranks = distributed.world()
     accumulation = cfg.gradient_accumulation_steps
-    images = cfg.TrainReader.get("batch_size", 1) * ranks * accumulation
-    rate = scaled_rate(cfg.LearningRate["base_lr"], cfg.base_batch_size, images)
+    batch_size = cfg.TrainReader.get("batch_size", 1) * accumulation
+    rate = scaled_rate(cfg.LearningRate["base_lr"], cfg.base_batch_size, batch_size * ranks)
     schedule, optimizer = build_optimizer(cfg, model, -(-len(loader) // accumulation), rate)
     return Trainer(
         distributed.parallel(model, cfg.find_unused_parameters, apart=not cfg.use_gpu),
@@ -151,7 +178,7 @@ def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], a
         loader,
         _fingerprint(cfg, dataset, amp),
         epochs=cfg.epoch,
-        batch_size=cfg.TrainReader.get("batch_size", 1) * accumulation,
+        batch_size=batch_size,
         seed=cfg.seed,
         amp=amp,
         accumulation=accumulation,
@@ -161,16 +188,35 @@ def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], a
     )
 
 
-def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, vdl_log_dir: str | Path | None) -> list[Hook]:
+def _build_model(cfg: Config, dataset: Any) -> paddle.nn.Layer:
+    """The model with the weights that a run from scratch starts from."""
+    paddle.seed(cfg.seed)
+    np.random.seed(cfg.seed)
+    model = build_model(cfg)
+    model = distributed.synchronize_norms(model, getattr(getattr(model, "backbone", None), "norm_type", None))
+    model.classes = Classes.of(dataset)
+    return model
+
+
+def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path | None) -> list[Hook]:
     """Averaging and evaluation are on every rank, records on the first."""
-    first = distributed.world()[0] == 0
-    hooks: list[Hook] = [LogLine(cfg.log_iter)] if first else []
-    if cfg.use_ema:
-        hooks.append(AverageWeights(cfg.ema_decay))
+    hooks: list[Hook] = [AverageWeights(cfg.ema_decay)] if cfg.use_ema else []
     if evaluate:
-        hooks.append(evaluation_hook(cfg, dataset))
-    if first:
-        hooks.append(MetricsFile(folder / METRICS_FILE, cfg.log_iter))
-    if first and vdl_log_dir is not None:
-        hooks.append(VisualDL(Path(vdl_log_dir), cfg.log_iter))
+        hooks.append(_evaluation_hook(cfg, dataset))
+    if distributed.world()[0] == 0:
+        hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
+        hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter)]
     return hooks
+
+
+def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
+    """Evaluates one view of the model as it is, with the configured steps and metrics, on EvalDataset."""
+    dataset = load_dataset(cfg, "EvalDataset")
+    steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
+    hook = evaluation_hook(dataset, make_loader(cfg, dataset, "eval"), steps, lambda: metrics_of(cfg), cfg.snapshot_epoch)
+    if distributed.world()[0] == 0:
+        warn_of_data(trained_on, dataset)
+        for key in (VIEWS, ENSEMBLE):
+            if cfg.get(key):
+                logger.warning("%s is for tools/eval.py and the others; in training one view of this model is evaluated", key)
+    return hook

@@ -105,7 +105,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, first: int) -> None:
         state = self.state
-        state.epoch, state.step, state.metrics = epoch, first, None
+        state.epoch, state.step, state.metrics, state.named = epoch, first, None, {}
         # The last step of an epoch may have fewer batches.
         self.loader.set_epoch(epoch, min(first * self.accumulation, len(self.loader)))
         self._stop_if_asked(Position(epoch, first))

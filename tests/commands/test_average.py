@@ -12,7 +12,15 @@ from ppdet_ext.commands.flags import average_parser
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from tests.commands.conftest import ROOT
 
-FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "": None, "--output": None, "--update_bn": 0}
+FLAGS = {
+    "-c/--config": None,
+    "-o/--opt": [],
+    "--traceback": False,
+    "--debug": False,
+    "": None,
+    "--output": None,
+    "--update_bn": 0,
+}
 
 
 @pytest.fixture(scope="module")

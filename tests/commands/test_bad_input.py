@@ -97,9 +97,10 @@ def test_divergence_stops_with_its_own_code_and_names_images(config: str, tools,
     assert "Traceback" not in error
 
 
-def test_debug_lets_the_exception_through(tools, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--traceback", "--debug"])
+def test_traceback_lets_the_exception_through(flag: str, tools, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
-        tools["train"](["--debug", "-c", str(tmp_path / "none.yml")])
+        tools["train"]([flag, "-c", str(tmp_path / "none.yml")])
 
 
 def test_unknown_flag_is_argparses_error(tools, capfd) -> None:

@@ -33,18 +33,18 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
 
 
 @pytest.mark.parametrize(("tool", "flags"), [
-    ("train", "-h --help -c --config -o --opt --debug --eval -r --resume --allow_change --amp --use_vdl --vdl_log_dir"),
-    ("eval", "-h --help -c --config -o --opt --debug --classwise --save_prediction_only --output_eval --metric "
+    ("train", "-h --help -c --config -o --opt --traceback --eval -r --resume --allow_change --amp --use_vdl --vdl_log_dir"),
+    ("eval", "-h --help -c --config -o --opt --traceback --classwise --save_prediction_only --output_eval --metric "
      "--postprocess"),
-    ("infer", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output_dir --draw_threshold "
+    ("infer", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output_dir --draw_threshold "
      "--save_results --postprocess"),
-    ("submit", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --results --output "
+    ("submit", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --results --output "
      "--draw_threshold --format --style --postprocess"),
-    ("split", "-h --help -c --config -o --opt --debug --folds --holdout --seed --no-duplicates --output --force"),
-    ("pseudo_label", "-h --help -c --config -o --opt --debug --infer_img --infer_dir --output --score --min_area "
+    ("split", "-h --help -c --config -o --opt --traceback --folds --holdout --seed --no-duplicates --output --force"),
+    ("pseudo_label", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output --score --min_area "
      "--reject_from --keep_empty --postprocess"),
-    ("average", "-h --help -c --config -o --opt --debug --output --update_bn"),
-    ("convert_mmdet", "-h --help -c --config -o --opt --debug --num-classes-from-config --to-mmdet"),
+    ("average", "-h --help -c --config -o --opt --traceback --output --update_bn"),
+    ("convert_mmdet", "-h --help -c --config -o --opt --traceback --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip
 def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:
     code, out, error = run(tool, "--help")

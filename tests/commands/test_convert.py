@@ -15,7 +15,8 @@ from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from tests.commands.conftest import ROOT
 
-FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "": None, "--num-classes-from-config": False,
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
+         "": None, "--num-classes-from-config": False,
          "--to-mmdet": False}  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.structures import Rle
 from tests.commands.conftest import ROOT
 
-FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None,
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False, "--infer_img": None, "--infer_dir": None,
          "--output": "output/pseudo_labels.csv", "--score": [], "--min_area": 0, "--reject_from": None,
          "--keep_empty": False, "--postprocess": None}  # fmt: skip
 

@@ -21,7 +21,8 @@ from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
 from ppdet_ext.errors import UserError
 from tests.commands.conftest import ROOT
 
-FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--folds": None, "--holdout": None, "--seed": 0,
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
+         "--folds": None, "--holdout": None, "--seed": 0,
          "--no-duplicates": True, "--output": None, "--force": False}  # fmt: skip
 
 

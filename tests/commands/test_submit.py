@@ -43,7 +43,8 @@ def append_and_die(self, content):
 journal.JournalWriter._append = append_and_die
 submit.main()
 """
-FLAGS = {"-c/--config": None, "-o/--opt": [], "--debug": False, "--infer_img": None, "--infer_dir": None, "--results": None,
+FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
+         "--infer_img": None, "--infer_dir": None, "--results": None,
          "--output": "output/submission.csv", "--draw_threshold": None, "--format": None, "--style": None,
          "--postprocess": None}  # fmt: skip
 

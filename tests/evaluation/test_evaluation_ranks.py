@@ -120,7 +120,7 @@ def test_an_error_in_the_metrics_ends_both(ranks) -> None:
 
 
 def test_batch_norm_is_evaluated_with_the_statistics_of_rank_0(ranks) -> None:
-    assert [rank["statistics"] for rank in ranks] == [{"mean": 10.0}] * 2
+    assert [rank["statistics"] for rank in ranks] == [{"mean": [10.0]}] * 2
 
 
 def test_results_come_into_the_order_of_the_data_set() -> None:

@@ -204,7 +204,7 @@ def statistics_of_rank_0(rank: int) -> tuple[float, dict]:
     model = paddle.nn.BatchNorm1D(1)
     model._mean.set_value(np.array([10.0 + rank], np.float32))
     state = TrainState(model, None, epochs=1, steps_per_epoch=1, batch_size=1, saver=lambda *args: None)
-    Evaluate(lambda evaluated: {"mean": float(evaluated._mean.numpy()[0])}, 1).after_epoch(state)
+    Evaluate(lambda evaluated: ({"mean": [float(evaluated._mean.numpy()[0])]}, {}), 1).after_epoch(state)
     return state.metrics
 
 

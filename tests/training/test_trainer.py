@@ -1,5 +1,6 @@
 """The loop and its hooks: exact resumption, the log line, records."""
 
+import io
 import json
 import logging
 import re
@@ -13,7 +14,8 @@ import pytest
 
 from ppdet_ext.checkpoint import Position
 from ppdet_ext.errors import UserError
-from ppdet_ext.training.hooks import AverageWeights, Hook, Kind, LogLine, VisualDL
+from ppdet_ext.training.hooks import AverageWeights, Hook, Kind, LogLine, ProgressBar, VisualDL
+from ppdet_ext.training.hooks.log_line import grouped
 from ppdet_ext.training.state import TrainState
 from ppdet_ext.training.trainer import seed_step
 from tests.support.engine_fakes import TinyLoader, assert_same_file, make_trainer, run_tiny
@@ -180,8 +182,8 @@ def test_log_line_is_ppdets(tmp_path: Path, caplog: pytest.LogCaptureFixture, mo
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Epoch:")]
     assert len(lines) == 3
     pattern = (
-        r"Epoch: \[0\] \[ 5/11\] learning_rate: 0\.050000 loss_fit: \d+\.\d{6} loss_size: \d+\.\d{6} "
-        r"loss: \d+\.\d{6} eta: 0:00:\d\d batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} ips: \d+\.\d{4} images/s"
+        r"Epoch: \[0\] \[ 5/11\] learning_rate: 0\.050000 loss: \d+\.\d{4} \(fit \d+\.\d{3} size \d+\.\d{3}\) "
+        r"eta: 0:00:\d\d batch_cost: \d+\.\d{3} data_cost: \d+\.\d{3} ips: \d+\.\d{2} images/s"
     )
     assert re.fullmatch(pattern, lines[1]), lines[1]
     assert lines[2].startswith("Epoch: [0] [10/11] learning_rate: 0.010000")
@@ -194,8 +196,67 @@ def test_log_line_shows_the_median_of_the_window(tmp_path: Path) -> None:
     for value in (100.0, 1.0, 3.0, 2.0):
         trainer.state.losses, trainer.state.batch_cost, trainer.state.data_cost = {"loss": value}, 0.5, 0.1
         hook.after_step(trainer.state)
-    assert "loss: 2.000000" in hook.line(trainer.state)
-    assert "batch_cost: 0.5000 data_cost: 0.1000 ips: 10.0000 images/s" in hook.line(trainer.state)
+    assert "loss: 2.0000" in hook.line(trainer.state)
+    assert "batch_cost: 0.500 data_cost: 0.100 ips: 10.00 images/s" in hook.line(trainer.state)
+
+
+HTC_LOSSES = {
+    "loss_rpn_cls": 0.5,
+    "loss_rpn_reg": 0.25,
+    "loss_semantic": 2.0,
+    **{f"loss_{kind}_stage{stage}": 10.0 for kind in ("bbox_cls", "bbox_reg", "mask") for stage in range(3)},
+    "loss": 92.75,
+}
+
+
+def test_log_line_shows_the_total_and_the_parts_of_the_model(tmp_path: Path) -> None:
+    assert grouped(HTC_LOSSES) == {"loss": 92.75, "rpn": 0.75, "semantic": 2.0, "bbox": 60.0, "mask": 30.0}
+    with paddle.utils.unique_name.guard():
+        state = make_trainer(tmp_path, epochs=120).state
+    state.epoch, state.step, state.steps_per_epoch = 100, 12345, 99999
+    state.losses, state.batch_cost, state.learning_rate, state.batch_size = HTC_LOSSES, 1.0, 0.0123456, 1024
+    hook = LogLine(20)
+    hook.after_step(state)
+    assert len(hook.line(state)) <= 200
+    assert "loss: 92.7500 (rpn 0.750 semantic 2.000 bbox 60.000 mask 30.000) eta: 23 days" in hook.line(state)
+
+
+def test_a_bar_is_shown_on_a_terminal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        shown = io.StringIO()
+        monkeypatch.setattr(shown, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr(sys, "stderr", shown)
+        run(tmp_path / str(terminal), epochs=2, loader=TinyLoader(4), extra=(ProgressBar(),))
+        assert all(text in shown.getvalue() for text in ("Epoch 0 of 2:", "Epoch 1 of 2:", "/20")) == terminal
+        assert terminal or not shown.getvalue()
+
+
+def test_numbers_of_an_evaluation_have_names(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["named"] == {"segm": {"AP": line["segm"][0]}}
+    assert line["bbox"] == [0.5] + [0.0] * 11
+
+
+class Curves:
+    """Stands in for VisualDL's LogWriter: leaves a file."""
+
+    def __init__(self, folder: str) -> None:
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder, "vdlrecords.1.log").touch()
+
+    def add_scalar(self, *arguments: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_curves_of_an_earlier_run_are_moved_aside_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=Curves))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    for _ in range(2):
+        run(tmp_path, epochs=1, extra=(VisualDL(tmp_path / "vdl", 2),))
+    assert (tmp_path / "earlier_1" / "vdl" / "vdlrecords.1.log").is_file()
+    assert (tmp_path / "vdl" / "vdlrecords.1.log").is_file()
 
 
 def test_files_have_ppdets_names_and_best_follows_mask_ap(tmp_path: Path) -> None:
@@ -242,6 +303,7 @@ def test_visualdl_gets_ppdets_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             written.append(("closed", 0))
 
     monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=LogWriter))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     run(tmp_path, epochs=2, extra=(VisualDL(tmp_path / "vdl", 2),))
     names = {name for name, _ in written}
     assert names == {"loss_fit", "loss_size", "loss", "learning_rate", "bbox-mAP", "mask-mAP", "closed"}
@@ -249,7 +311,7 @@ def test_visualdl_gets_ppdets_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_visualdl_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "visualdl", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install visualdl"):
         VisualDL(tmp_path, 1)
 

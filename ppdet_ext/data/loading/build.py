@@ -34,7 +34,7 @@ def _naming(section: str) -> Iterator[None]:
         raise
     except (TypeError, ValueError) as error:
         text = f"{section} does not work with its configured values: {type(error).__name__}: {error}"
-        raise UserError(f"{text} (--debug shows where).") from error
+        raise UserError(f"{text} (--traceback shows where).") from error
 
 
 def load_dataset(cfg: Config, key: str) -> Any:

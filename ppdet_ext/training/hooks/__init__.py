@@ -3,9 +3,9 @@
 from .base import Hook, Kind
 from .ema import AverageWeights
 from .evaluate import Evaluate
-from .log_line import LogLine
+from .log_line import LogLine, ProgressBar
 from .metrics_file import MetricsFile
 from .save import SaveCheckpoints
 from .visualdl import VisualDL
 
-__all__ = ["AverageWeights", "Evaluate", "Hook", "Kind", "LogLine", "MetricsFile", "SaveCheckpoints", "VisualDL"]
+__all__ = ["AverageWeights", "Evaluate", "Hook", "Kind", "LogLine", "MetricsFile", "ProgressBar", "SaveCheckpoints", "VisualDL"]

@@ -1,21 +1,42 @@
-"""The line per `log_iter` steps that ppdet's users know."""
+"""What a training says while it runs: ppdet's line each `log_iter` steps, and on a terminal a bar."""
 
 from __future__ import annotations
 
 import datetime
 import logging
+import re
+import sys
+from collections.abc import Mapping
 
 from ppdet.utils.stats import SmoothedValue
+from tqdm import tqdm
 
+from ppdet_ext.checkpoint import Position
 from ppdet_ext.training.state import TrainState
 
 from .base import Hook
 
+TOTAL = "loss"
+# Of 'loss_bbox_cls_stage1' the part it belongs to: 'bbox'.
+_PART = re.compile(r"(?:loss_)?([^_\d]+)")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
+def grouped(losses: Mapping[str, float]) -> dict[str, float]:
+    """Sums of the losses of one part of a model ('rpn', 'bbox', 'mask', …), after the total, 'loss'."""
+    sums: dict[str, float] = {TOTAL: losses[TOTAL]} if TOTAL in losses else {}
+    for name, value in losses.items():
+        match = _PART.match(name)
+        if name != TOTAL:
+            part = match[1] if match else name
+            sums[part] = sums.get(part, 0.0) + value
+    return sums
+
+
 class LogLine(Hook):
-    """Logs ppdet's training line; losses are medians and costs are means of the last `log_iter` steps.
+    """Logs ppdet's training line, with the losses summed by parts of the model; all of them are in `metrics.jsonl`.
+
+    Losses are medians and costs are means of the last `log_iter` steps.
 
     Args:
         log_iter: steps between lines, and size of the window.
@@ -28,7 +49,7 @@ class LogLine(Hook):
         self.data_cost = SmoothedValue(log_iter)
 
     def after_step(self, state: TrainState) -> None:
-        for name, value in state.losses.items():
+        for name, value in grouped(state.losses).items():
             self.losses.setdefault(name, SmoothedValue(self.log_iter)).update(value)
         self.batch_cost.update(state.batch_cost)
         self.data_cost.update(state.data_cost)
@@ -36,14 +57,46 @@ class LogLine(Hook):
             logger.info(self.line(state))
 
     def line(self, state: TrainState) -> str:
-        """Line for the present step."""
+        """Line for the present step, of at most 200 characters for up to five parts."""
         steps = state.steps_per_epoch
         left = (state.epochs - state.epoch) * steps - state.step
         eta = datetime.timedelta(seconds=int(left * self.batch_cost.global_avg))
-        losses = " ".join(f"{name}: {meter.median:.6f}" for name, meter in self.losses.items())
+        medians = {name: meter.median for name, meter in self.losses.items()}
+        total = f"{TOTAL}: {medians.pop(TOTAL):.4f} " if TOTAL in medians else ""
+        parts = " ".join(f"{name} {value:.3f}" for name, value in medians.items())
         return (
             f"Epoch: [{state.epoch}] [{state.step:{len(str(steps))}d}/{steps}] "
-            f"learning_rate: {state.learning_rate:.6f} {losses} eta: {eta} "
-            f"batch_cost: {self.batch_cost.avg:.4f} data_cost: {self.data_cost.avg:.4f} "
-            f"ips: {state.batch_size / self.batch_cost.avg:.4f} images/s"
+            f"learning_rate: {state.learning_rate:.6f} {total}({parts}) eta: {eta} "
+            f"batch_cost: {self.batch_cost.avg:.3f} data_cost: {self.data_cost.avg:.3f} "
+            f"ips: {state.batch_size / self.batch_cost.avg:.2f} images/s"
         )
+
+
+class ProgressBar(Hook):
+    """Shows a bar for each epoch, with images a second and the time that is left of it; only on a terminal."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+
+    def before_epoch(self, state: TrainState) -> None:
+        if not sys.stderr.isatty():
+            return
+        size, title = state.batch_size, f"Epoch {state.epoch} of {state.epochs}"
+        total, done = size * state.steps_per_epoch, size * state.step
+        self.bar = tqdm(total=total, initial=done, desc=title, unit="image", leave=False)
+
+    def after_step(self, state: TrainState) -> None:
+        if self.bar is not None:
+            if TOTAL in state.losses:
+                self.bar.set_postfix_str(f"{TOTAL} {state.losses[TOTAL]:.4f}", refresh=False)
+            self.bar.update(state.batch_size)
+            if state.step == state.steps_per_epoch - 1:
+                self._close()
+
+    def on_stop(self, state: TrainState, position: Position) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -21,8 +21,13 @@ class MetricsFile(Hook):
     """Writes `metrics.jsonl`: one JSON object per line, nothing in it depends on the clock.
 
     `{"kind": "train", "epoch", "step", "iteration", "learning_rate", "losses": {name: mean since the last line}}`
-    each `log_iter` steps and at the end of an epoch, `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm": […]}`
-    after an evaluation. A resumed run first drops the lines of steps it will repeat. For rank 0.
+    each `log_iter` steps and at the end of an epoch; after an evaluation
+    `{"kind": "eval", "epoch", "bbox": [12 numbers], "segm": […], "named": {"bbox": {"AP": …, "AP50": …}, "segm": {…}}}`.
+    A resumed run first drops the lines of steps it will repeat. For rank 0.
+
+    Args:
+        path: of the file.
+        log_iter: steps between lines.
     """
 
     def __init__(self, path: Path, log_iter: int) -> None:
@@ -84,7 +89,8 @@ class MetricsFile(Hook):
 
     def after_epoch(self, state: TrainState) -> None:
         if state.metrics is not None:
-            self._append({"kind": "eval", "epoch": state.epoch, **state.metrics})
+            named = {"named": state.named} if state.named else {}
+            self._append({"kind": "eval", "epoch": state.epoch, **state.metrics, **named})
 
     def _append(self, entry: dict[str, Any]) -> None:
         try:

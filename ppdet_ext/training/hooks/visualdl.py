@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.training.state import TrainState
 
 from .base import Hook
@@ -23,15 +25,16 @@ class VisualDL(Hook):
     """
 
     def __init__(self, folder: Path, log_iter: int) -> None:
-        try:
-            from visualdl import LogWriter
-        except ImportError as error:
-            raise UserError("--use_vdl needs the package visualdl: pip install visualdl") from error
-        try:
-            self.writer = LogWriter(str(folder))
-        except OSError as error:
-            raise UserError(f"Cannot write {folder}: {error.strerror or error}. Choose another --vdl_log_dir.") from error
-        self.log_iter = log_iter
+        if importlib.util.find_spec("visualdl") is None:
+            raise UserError("--use_vdl needs the package visualdl: pip install visualdl")
+        demand_writable(folder / "vdlrecords", "--vdl_log_dir")
+        self.folder, self.log_iter = folder, log_iter
+
+    def before_train(self, state: TrainState) -> None:
+        from visualdl import LogWriter
+
+        # Not before: what an earlier run left here is moved aside first.
+        self.writer = LogWriter(str(self.folder))
 
     def after_step(self, state: TrainState) -> None:
         if state.step % self.log_iter == 0:
