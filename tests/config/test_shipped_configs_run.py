@@ -16,14 +16,15 @@ from ppdet_ext.config.files import ROOT
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.loading.build import make_loader
+from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model, build_optimizer
+from ppdet_ext.host.start import demand_weights
 from ppdet_ext.structures import Record, Rle
 
 PARTS = ("_base_", "postprocess", "submissions")  # folders without models
 HEIGHT = WIDTH = 96
-# With weights, stem and statistics stay as they are; from random ones that diverges.
-FROM_SCRATCH = ["pretrain_weights=null", "HTCResNet.freeze_at=-1", "HTCResNet.norm_eval=false"]
+FROM_SCRATCH = ["pretrain_weights=null"]
 FEWER_REGIONS = ["HTCRPNHead.train_pre_nms=100", "HTCRPNHead.train_proposals=50", "HTCRoIHead.num_samples=32"]
 SIZES = {
     "ResizeShortEdge": {"short_edges": [HEIGHT], "long_limit": WIDTH},
@@ -72,10 +73,19 @@ class TinyPictures(InstanceDataSet):
         )
 
 
+def cure(path: Path) -> list[str]:
+    """What must be set to train without weights, in the words of the error that says so; nothing where nothing is frozen."""
+    try:
+        demand_weights(load_config(path, FROM_SCRATCH))
+    except UserError as error:
+        return str(error).rpartition("-o ")[2].split()
+    return []
+
+
 def tiny(path: Path) -> Config:
-    """The configuration with small pictures, one a step; of ours also with few regions, and nothing frozen."""
-    own = "HTCResNet" in load_config(path).resolved
-    cfg = load_config(path, FROM_SCRATCH + FEWER_REGIONS if own else [])
+    """The configuration with small pictures, one a step, and without weights; of ours also with few regions."""
+    own = "HTCRoIHead" in load_config(path).resolved
+    cfg = load_config(path, [*FROM_SCRATCH, *cure(path), *(FEWER_REGIONS if own else [])])
     transforms = [
         {name: {**(arguments or {}), **SIZES.get(name, {})}}
         for entry in cfg.TrainReader["sample_transforms"]
@@ -92,6 +102,13 @@ def chance(cfg: Config) -> float:
     if head.get("semantic_head"):
         loss += 0.2 * math.log(cfg.FusedSemanticHead.get("num_semantic_classes") or cfg.num_classes + 1)
     return loss
+
+
+def test_what_the_error_says_cures_a_model_with_frozen_layers() -> None:
+    frozen = ROOT / "configs" / "htc" / "htc_r50_fpn_1x_coco.yml"
+    assert cure(frozen) == ["HTCResNet.freeze_at=-1", "HTCResNet.norm_eval=false"]
+    demand_weights(load_config(frozen, FROM_SCRATCH + cure(frozen)))
+    assert cure(ROOT / "configs" / "htc" / "steel_sample.yml") == []
 
 
 @pytest.mark.parametrize("path", models())
