@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ppdet_ext import distributed
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder
@@ -23,7 +25,7 @@ from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.inference.results import IMAGES_FILE, MASK_FILE
 from ppdet_ext.structures import Detections
-from ppdet_ext.submission import Format, ImageResult, Instance, Journal, images_of_results
+from ppdet_ext.submission import Format, Journal, images_of_results
 from ppdet_ext.submission.header import header_of, sources_of
 from ppdet_ext.submission.write import write_submission
 
@@ -155,7 +157,7 @@ def _predicted(cfg: Config, images: str | None, output: Path, threshold: float, 
     for record in records:
         # Better now than after hours.
         check_end(record.file)
-    journal = Journal(Path(f"{output}{PROGRESS}"), {}, sources_of(records))
+    journal = Journal(Path(f"{output}{PROGRESS}"), {}, sources_of(records), class_ids)
 
     def begin() -> tuple[Mapping[str, Any], set[str]]:
         held.enter_context(locked(journal.folder, PATIENCE_SECONDS, "predicting for", "--output"))
@@ -203,16 +205,15 @@ def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], thresh
     with journal.writer(distributed.world()[0]) as writer:
         for _, name, found in predictor.predictions("Submit", skip):
             if name not in done:
-                writer.add(_counted(name, found, predictor.category_ids, threshold))
+                writer.add(name, _counted(found, threshold))
 
 
-def _counted(name: str, found: Detections, category_ids: Sequence[int], threshold: float) -> ImageResult:
+def _counted(detections: Detections, threshold: float) -> Detections:
     """What scores enough and has a pixel."""
-    if found.masks is None:
+    if detections.masks is None:
         raise UserError("The model has no masks to submit (HTCRoIHead.with_mask is false, perhaps).")
-    instances = zip(found.labels.tolist(), found.scores.tolist(), found.masks)
-    kept = [Instance(category_ids[label], score, mask) for label, score, mask in instances if score >= threshold and mask]
-    return ImageResult(name, kept)
+    enough = [score >= threshold and bool(mask) for score, mask in zip(detections.scores.tolist(), detections.masks)]
+    return detections.select(np.array(enough, bool))
 
 
 def _demand_all(journal: Journal, names: Sequence[str]) -> None:

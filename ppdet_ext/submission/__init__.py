@@ -2,15 +2,14 @@
 
 from ppdet_ext.data.formats.coco_results import images_of_results
 from ppdet_ext.data.formats.submission_format import Format
-from ppdet_ext.data.formats.table import ImageResult, Instance, Row, Summary, check_table, read_table, rows_of, write_table
+from ppdet_ext.data.formats.table import NamedDetections, Row, Summary, check_table, read_table, rows_of, write_table
 
 from .journal import Journal, Source
 
 __all__ = [
     "Format",
-    "ImageResult",
-    "Instance",
     "Journal",
+    "NamedDetections",
     "Row",
     "Source",
     "Summary",

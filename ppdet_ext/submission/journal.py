@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ppdet_ext.data.formats.table import ImageResult, Instance
+from ppdet_ext.data.formats.table import NamedDetections
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Detections, Rle
 
 Header = Mapping[str, Any]
 # What tells whether an image's file is the one that was predicted: height, width, bytes.
@@ -30,10 +30,11 @@ class Journal:
         folder: of this journal; nothing else is in it.
         header: JSON-able; all that determines the results but for the images' content. Files of another header do not count.
         sources: of all images, by name. Lines of another source do not count.
+        class_ids: by label; lines hold them.
     """
 
-    def __init__(self, folder: Path, header: Header, sources: Mapping[str, Source]) -> None:
-        self.folder, self.header, self.sources = folder, header, sources
+    def __init__(self, folder: Path, header: Header, sources: Mapping[str, Source], class_ids: Sequence[int]) -> None:
+        self.folder, self.header, self.sources, self.class_ids = folder, header, sources, list(class_ids)
 
     def differences(self) -> list[str]:
         """Keys in which the headers of files that are there differ from this one's."""
@@ -62,7 +63,7 @@ class Journal:
         if self.index():
             return None
         for _, folder in sorted(self._earlier().items(), reverse=True):
-            earlier = Journal(folder, self.header, self.sources)
+            earlier = Journal(folder, self.header, self.sources, self.class_ids)
             if not earlier.differences() and earlier.index():
                 with _writing(self.folder):
                     for path in earlier._files():
@@ -84,7 +85,7 @@ class Journal:
         done = self.index()
         return sorted({name for _, _, name, _ in self._images() if name not in done})
 
-    def read(self, names: Sequence[str]) -> Iterator[ImageResult]:
+    def read(self, names: Sequence[str]) -> Iterator[NamedDetections]:
         """The results of these images, one at a time. KeyError for one that is not done."""
         places = self.index()
         opened: dict[Path, BinaryIO] = {}
@@ -94,14 +95,14 @@ class Journal:
                 if path not in opened:
                     opened[path] = path.open("rb")
                 opened[path].seek(offset)
-                yield _decode(json.loads(opened[path].readline()))
+                yield _decode(json.loads(opened[path].readline()), self.class_ids)
         finally:
             for stream in opened.values():
                 stream.close()
 
     def writer(self, rank: int) -> "JournalWriter":
         """For appending to the file of a rank."""
-        return JournalWriter(self.folder / f"rank_{rank}.jsonl", self.header, self.sources)
+        return JournalWriter(self.folder / f"rank_{rank}.jsonl", self.header, self.sources, self.class_ids)
 
     def remove(self) -> None:
         """Delete it. What cannot be deleted, or is not its own, stays and is named in the log: it does no harm."""
@@ -135,8 +136,8 @@ class Journal:
 class JournalWriter:
     """Appends to one file of a journal; a context manager. Raises: UserError when it cannot be written."""
 
-    def __init__(self, path: Path, header: Header, sources: Mapping[str, Source]) -> None:
-        self._path, self._sources = path, sources
+    def __init__(self, path: Path, header: Header, sources: Mapping[str, Source], class_ids: Sequence[int]) -> None:
+        self._path, self._sources, self._class_ids = path, sources, class_ids
         with _writing(path):
             # Without a buffer nothing is left to be written, and to fail again, when the file is closed.
             self._stream = path.open("ab", buffering=0)
@@ -154,9 +155,9 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def add(self, image: ImageResult) -> None:
+    def add(self, name: str, detections: Detections) -> None:
         """Note an image that is done."""
-        self._append(_encode(image, self._sources[image.name]))
+        self._append(_encode(name, detections, self._sources[name], self._class_ids))
 
     def _append(self, content: Mapping[str, Any]) -> None:
         left = memoryview(json.dumps(content, separators=(",", ":")).encode() + b"\n")
@@ -193,15 +194,21 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(text)
 
 
-def _encode(image: ImageResult, source: Source) -> dict[str, Any]:
-    size = image.instances[0].mask.size if image.instances else None
-    found = [[one.class_id, one.score, one.mask.counts.decode(), list(one.attributes)] for one in image.instances]
-    return {"image": image.name, "file": source, "size": size, "instances": found}
-
-
-def _decode(line: Mapping[str, Any]) -> ImageResult:
-    found = [
-        Instance(class_id, score, Rle(*line["size"], counts.encode()), tuple(attributes))
-        for class_id, score, counts, attributes in line["instances"]
+def _encode(name: str, detections: Detections, source: Source, class_ids: Sequence[int]) -> dict[str, Any]:
+    size = (detections.height, detections.width) if len(detections) else None
+    values = zip(detections.labels.tolist(), detections.scores.tolist(), detections.masks or [])
+    attributes = detections.attributes or [()] * len(detections)
+    instances = [
+        [class_ids[label], score, mask.counts.decode(), list(own)] for (label, score, mask), own in zip(values, attributes)
     ]
-    return ImageResult(line["image"], found)
+    return {"image": name, "file": source, "size": size, "instances": instances}
+
+
+def _decode(line: Mapping[str, Any], class_ids: Sequence[int]) -> NamedDetections:
+    # Of an image with nothing no size is written; its file's is the same.
+    size = line["size"] or line["file"][:2]
+    labels = [class_ids.index(class_id) for class_id, *_ in line["instances"]]
+    masks = [Rle(*size, counts.encode()) for _, _, counts, _ in line["instances"]]
+    scores = [score for _, score, *_ in line["instances"]]
+    attributes = [tuple(own) for *_, own in line["instances"]]
+    return line["image"], Detections.of_masks(*size, masks, labels, scores, attributes)

@@ -8,7 +8,7 @@ from ppdet_ext import distributed
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.files.atomic import write_atomic
 
-from . import Format, ImageResult, Summary, check_table, write_table
+from . import Format, NamedDetections, Summary, check_table, write_table
 
 # Images whose writing takes more than some seconds.
 MANY = 500
@@ -18,7 +18,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 def write_submission(
     output: Path,
     form: Format,
-    images: Callable[[], Iterator[ImageResult]],
+    images: Callable[[], Iterator[NamedDetections]],
     count: int,
     class_names: Sequence[str],
     class_ids: Sequence[int],
@@ -51,7 +51,7 @@ def write_submission(
     return summaries[0]
 
 
-def _shown(images: Iterator[ImageResult], count: int, title: str) -> Iterator[ImageResult]:
+def _shown(images: Iterator[NamedDetections], count: int, title: str) -> Iterator[NamedDetections]:
     """With progress to be seen by the user, where that many take long, and by the other ranks, which wait."""
     for number, image in enumerate(track(images, count, title) if count >= MANY else images):
         distributed.phase(f"{title}, image {number}")

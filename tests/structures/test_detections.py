@@ -69,3 +69,14 @@ def test_parts_that_disagree_are_refused(change: dict) -> None:
     fields = {name: getattr(good, name) for name in ("boxes", "scores", "labels", "masks")} | change
     with pytest.raises(ValueError):
         Detections(4, 5, **fields)
+
+
+def test_attributes_stay_with_their_objects():
+    masks = [Rle.full(4, 5), Rle.empty(4, 5), Rle.full(4, 5)]
+    own = Detections.of_masks(4, 5, masks, [0, 1, 2], [0.3, 0.9, 0.5], [(1,), (), (2, 3)])
+    assert own.boxes.tolist() == [[0, 0, 5, 4], [0, 0, 0, 0], [0, 0, 5, 4]]
+    best = own.select(np.argsort(-own.scores))
+    assert (best.labels.tolist(), best.attributes) == ([1, 2, 0], [(), (2, 3), (1,)])
+    assert best.select(best.scores > 0.4).attributes == [(), (2, 3)]
+    with pytest.raises(ValueError, match="attributes of 1 objects for 3 boxes"):
+        Detections.of_masks(4, 5, masks, [0, 1, 2], [0.3, 0.9, 0.5], [(1,)])

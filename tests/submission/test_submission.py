@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from submission_cases import found, plain
 
 from ppdet_ext.commands.submit import find_format, known_formats
 from ppdet_ext.data.formats import table as table_module
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Detections, Rle
 from ppdet_ext.submission import (
     Format,
-    ImageResult,
-    Instance,
+    NamedDetections,
     Summary,
     check_table,
     images_of_results,
@@ -26,6 +26,7 @@ from ppdet_ext.submission import (
 )
 
 IMAGES = {7: "a.jpg", 9: "b_2.jpg"}
+CLASSES = list(range(46))  # of iMaterialist
 
 
 def mask(seed: int, height: int = 20, width: int = 30) -> Rle:
@@ -43,7 +44,7 @@ def box(y1: int, x1: int, y2: int, x2: int, height: int = 8, width: int = 8) -> 
     return Rle.from_bitmap(bitmap)
 
 
-def lines_of(path: Path, name: str | Format, images: list[ImageResult], class_ids: list[int]) -> list[str]:
+def lines_of(path: Path, name: str | Format, images: list[NamedDetections], class_ids: list[int]) -> list[str]:
     """What is written, which must read back."""
     form = name if isinstance(name, Format) else find_format(name)
     write_table(path / "s.csv", form, images, class_ids)
@@ -94,12 +95,12 @@ def test_imaterialist_2019_rows(tmp_path):
     """Masks at 512 x 512; in a class the higher score keeps shared pixels, other classes may share them; dummy rows."""
     left, right, all_ = box(0, 0, 8, 5), box(0, 3, 8, 8), Rle.full(8, 8)
     images = [
-        ImageResult("a.jpg", [Instance(0, 0.6, left), Instance(0, 0.9, right), Instance(10, 0.7, all_)]),
-        ImageResult("b.jpg", []),
-        ImageResult("c.jpg", [Instance(45, 0.9, box(2, 2, 4, 4)), Instance(45, 0.8, box(2, 2, 4, 4))]),
+        found("a.jpg", [(0, 0.6, left), (0, 0.9, right), (10, 0.7, all_)], CLASSES),
+        found("b.jpg", [], CLASSES),
+        found("c.jpg", [(45, 0.9, box(2, 2, 4, 4)), (45, 0.8, box(2, 2, 4, 4))], CLASSES),
     ]
     inner = " ".join(f"{x * 512 + 129} 128" for x in range(128, 256))
-    assert lines_of(tmp_path, "imaterialist_2019", images, list(range(46))) == [
+    assert lines_of(tmp_path, "imaterialist_2019", images, CLASSES) == [
         "ImageId,EncodedPixels,ClassId",
         f"a.jpg,{3 * 64 * 512 + 1} {5 * 64 * 512},0",
         f"a.jpg,1 {512 * 512},10",
@@ -112,11 +113,11 @@ def test_imaterialist_2019_rows(tmp_path):
 def test_imaterialist_2020_rows(tmp_path):
     """The longest edge is 1024, of small images too; no masks overlap; names without suffix; attributes sorted."""
     images = [
-        ImageResult("a.jpg", [Instance(1, 0.6, Rle.full(4, 3), (9, 4)), Instance(0, 0.9, box(0, 0, 4, 1, 4, 3))]),
-        ImageResult("b.v2.jpg", []),
-        ImageResult("c.jpg", [Instance(5, 0.5, Rle.full(2000, 3000))]),
+        found("a.jpg", [(1, 0.6, Rle.full(4, 3), (9, 4)), (0, 0.9, box(0, 0, 4, 1, 4, 3))], CLASSES),
+        found("b.v2.jpg", [], CLASSES),
+        found("c.jpg", [(5, 0.5, Rle.full(2000, 3000))], CLASSES),
     ]
-    assert lines_of(tmp_path, "imaterialist_2020", images, list(range(46))) == [
+    assert lines_of(tmp_path, "imaterialist_2020", images, CLASSES) == [
         "ImageId,EncodedPixels,ClassId,AttributesIds",
         f"a,1 {256 * 1024},0,",
         f'a,{256 * 1024 + 1} {512 * 1024},1,"4,9"',
@@ -128,19 +129,20 @@ def test_imaterialist_2020_rows(tmp_path):
 def test_a_format_of_ones_own(tmp_path):
     """Airbus' ship contest: one row a ship, one class that is not written."""
     (tmp_path / "ships.yml").write_text('columns: {ImageId: "{name}", EncodedPixels: "{rle}"}\nempty: {EncodedPixels: ""}\n')
-    images = [ImageResult("a.jpg", [Instance(1, 0.5, box(1, 1, 3, 2))] * 2), ImageResult("b.jpg", [])]
+    ship = (1, 0.5, box(1, 1, 3, 2))
+    images = [found("a.jpg", [ship] * 2, [1]), found("b.jpg", [], [1])]
     lines = lines_of(tmp_path, find_format(tmp_path / "ships.yml"), images, [1])
     assert lines == ["ImageId,EncodedPixels", "a.jpg,10 2", "a.jpg,10 2", "b.jpg,"]
     form = Format({"id": "img {name}", "rle": "{rle}", "s": "{score}", "by": "us"}, empty={"rle": -1})
-    lines = lines_of(tmp_path, form, [*images[1:], ImageResult("a.jpg", images[0].instances[:1])], [1])
+    lines = lines_of(tmp_path, form, [*images[1:], found("a.jpg", [ship], [1])], [1])
     assert lines == ["id,rle,s,by", "img b.jpg,-1,,us", "img a.jpg,10 2,0.500000,us"]
 
 
 def test_nothing_found_without_a_row(tmp_path):
-    lines = lines_of(tmp_path, Format({"i": "{name}", "r": "{rle}"}), [ImageResult("a.jpg", [])], [1])
+    lines = lines_of(tmp_path, Format({"i": "{name}", "r": "{rle}"}), [found("a.jpg", [], [1])], [1])
     assert lines == ["i,r"]
     form = Format({"i": "{name}", "c": "{class_id}", "r": "{rle}"}, rows="class")
-    lines = lines_of(tmp_path, form, [ImageResult("a.jpg", [Instance(4, 0.5, box(0, 0, 1, 1))])], [2, 4])
+    lines = lines_of(tmp_path, form, [found("a.jpg", [(4, 0.5, box(0, 0, 1, 1))], [2, 4])], [2, 4])
     assert lines == ["i,c,r", "a.jpg,4,1 1"]
 
 
@@ -161,34 +163,33 @@ def test_random_detections_read_back_as_pixels_say(tmp_path_factory, images, nam
     """Against bitmaps: resized, without what better ones cover, united by class."""
     form, path = find_format(name), tmp_path_factory.mktemp("s") / "s.csv"
     results = [
-        ImageResult(f"{i}.jpg", [Instance(label, score, mask(seed)) for label, seed, score in found])
-        for i, found in enumerate(images)
+        found(f"{i}.jpg", [(label, score, mask(seed)) for label, seed, score in objects], [0, 1, 2], (20, 30))
+        for i, objects in enumerate(images)
     ]
     summary = write_table(path, form, results, [0, 1, 2])
     check_table(path, form, results, [0, 1, 2])
     size = form.mask_size(20, 30)
-    read: dict[str, list[tuple[str, np.ndarray]]] = {form.image_name(image.name): [] for image in results}
+    read: dict[str, list[tuple[str, np.ndarray]]] = {form.image_name(name): [] for name, _ in results}
     for row in read_table(path, form):
         if row["rle"]:
             read[row["name"]].append((row["class_id"], Rle.from_kaggle(row["rle"], *size).to_bitmap() > 0))
-    for image in results:
-        expected = _expected(image, form, size)
-        found = read[form.image_name(image.name)]
-        assert [class_id for class_id, _ in found] == [class_id for class_id, _ in expected]
-        assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(found, expected))
+    for name, objects in results:
+        expected, own = _expected(objects, form, size), read[form.image_name(name)]
+        assert [class_id for class_id, _ in own] == [class_id for class_id, _ in expected]
+        assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(own, expected))
     assert summary.masks == sum(map(len, read.values()))
     assert summary.instances.total() + summary.lost == sum(map(len, images))
 
 
-def _expected(image: ImageResult, form: Format, size: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
+def _expected(objects: Detections, form: Format, size: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
     kept: list[tuple[int, np.ndarray]] = []
     taken: dict[int, np.ndarray] = {}
-    for one in sorted(image.instances, key=lambda one: -one.score):
-        bitmap = one.mask.resize(*size).to_bitmap() > 0
-        group = one.class_id if form.overlaps == "same_class" else -1
+    for i in sorted(range(len(objects)), key=lambda i: -objects.scores[i]):
+        bitmap, class_id = objects.masks[i].resize(*size).to_bitmap() > 0, int(objects.labels[i])
+        group = class_id if form.overlaps == "same_class" else -1
         before = taken.get(group, np.zeros(size, bool))
         taken[group] = before | bitmap
-        kept.append((one.class_id, bitmap if form.overlaps == "keep" else bitmap & ~before))
+        kept.append((class_id, bitmap if form.overlaps == "keep" else bitmap & ~before))
     if form.rows == "class":
         united = {k: [bitmap for class_id, bitmap in kept if class_id == k] for k in (0, 1, 2)}
         kept = [(k, np.any(bitmaps, axis=0)) for k, bitmaps in united.items() if bitmaps]
@@ -204,9 +205,9 @@ def test_low_scores_and_empty_masks_leave_blanks(tmp_path):
 def test_from_a_json_file(tmp_path):
     path = tmp_path / "mask.json"
     path.write_text(json.dumps([{**result(7, 1, mask(0)), "attributes": [5, 2]}]))
-    assert images_of_results(path, IMAGES, [1], 0.5) == [
-        ImageResult("a.jpg", [Instance(1, 0.9, mask(0), (5, 2))]),
-        ImageResult("b_2.jpg", []),
+    assert [plain(image) for image in images_of_results(path, IMAGES, [1], 0.5)] == [
+        plain(found("a.jpg", [(1, 0.9, mask(0), (5, 2))], [1])),
+        plain(found("b_2.jpg", [], [1])),
     ]
 
 
@@ -220,13 +221,13 @@ def test_a_very_large_mask_survives(tmp_path):
 def test_names_with_commas_quotes_and_line_breaks_survive(tmp_path):
     names = {1: 'a,"b".jpg', 2: "c_1\n.jpg"}
     severstal(tmp_path, [result(1, 1, mask(0))], names, 1, "severstal_stage2")
-    found = read_table(tmp_path / "s.csv", find_format("severstal_stage2"))
-    assert [row["name"] for row in found] == ['a,"b".jpg', "c_1\n.jpg"]
+    rows = read_table(tmp_path / "s.csv", find_format("severstal_stage2"))
+    assert [row["name"] for row in rows] == ['a,"b".jpg', "c_1\n.jpg"]
 
 
 def test_summary_counts(tmp_path):
-    twice = [Instance(3, 0.9, box(0, 0, 4, 4)), Instance(3, 0.8, box(0, 0, 4, 4)), Instance(1, 0.7, box(0, 0, 8, 8))]
-    images = [ImageResult("a.jpg", twice), ImageResult("b.jpg", [])]
+    twice = [(3, 0.9, box(0, 0, 4, 4)), (3, 0.8, box(0, 0, 4, 4)), (1, 0.7, box(0, 0, 8, 8))]
+    images = [found("a.jpg", twice, [1, 2, 3]), found("b.jpg", [], [1, 2, 3])]
     apart = write_table(tmp_path / "s.csv", find_format("imaterialist_2019"), images, [1, 2, 3])
     assert apart == Summary(rows=3, masks=2, images=2, empty=1, instances={1: 1, 3: 1}, lost=1)
     united = write_table(tmp_path / "s.csv", find_format("severstal_stage1"), images, [1, 2, 3])
@@ -280,8 +281,8 @@ def test_bad_json_files(tmp_path, text, message):
         images_of_results(tmp_path / "none.json", IMAGES, [1], 0.5)
 
 
-def _one_image() -> list[ImageResult]:
-    return [ImageResult("a.jpg", [Instance(1, 0.9, box(0, 0, 8, 4)), Instance(2, 0.8, box(0, 4, 8, 8))])]
+def _one_image() -> list[NamedDetections]:
+    return [found("a.jpg", [(1, 0.9, box(0, 0, 8, 4)), (2, 0.8, box(0, 4, 8, 8))], [1, 2])]
 
 
 STAGE_2 = "ImageId,EncodedPixels,ClassId\n"
@@ -307,13 +308,13 @@ def test_what_is_not_the_submission_is_noticed(tmp_path, text, message):
 
 
 def test_overlaps_and_unknown_classes_are_noticed(tmp_path, monkeypatch):
-    images = [ImageResult("a.jpg", [Instance(1, 0.9, box(0, 0, 8, 5)), Instance(1, 0.8, box(0, 4, 8, 8))])]
+    images = [found("a.jpg", [(1, 0.9, box(0, 0, 8, 5)), (1, 0.8, box(0, 4, 8, 8))], [0, 1])]
     form = find_format("imaterialist_2019")
-    with pytest.raises(RuntimeError, match=r"class 1 of a\.jpg is none"):
-        lines_of(tmp_path, form, images, [2, 3])
+    with pytest.raises(RuntimeError, match=r"class number 2 of a\.jpg is none of the data set's 1"):
+        lines_of(tmp_path, form, images, [1])
     form.overlaps = "keep"
-    overlapping = rows_of(images[0], form, [1])
+    overlapping = rows_of(*images[0], form, [0, 1])
     form.overlaps = "same_class"
     monkeypatch.setattr(table_module, "rows_of", lambda *_: overlapping)
     with pytest.raises(RuntimeError, match=r"masks of a\.jpg overlap"):
-        lines_of(tmp_path, form, images, [1])
+        lines_of(tmp_path, form, images, [0, 1])

@@ -4,17 +4,18 @@ import logging
 from pathlib import Path
 
 import pytest
+from submission_cases import found
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
-from ppdet_ext.submission import Format, ImageResult, Instance
+from ppdet_ext.submission import Format
 from ppdet_ext.submission import write as submit_file
 from ppdet_ext.submission.write import MANY, write_submission
 
 FORM = Format({"i": "{name}", "r": "{rle}", "c": "{class_id}"}, overlaps="all", empty={"c": 0})
 IMAGES = [
-    ImageResult("a.jpg", [Instance(4, 0.9, Rle.full(2, 2)), Instance(2, 0.8, Rle.full(2, 2))]),
-    ImageResult("b.jpg", []),
+    found("a.jpg", [(4, 0.9, Rle.full(2, 2)), (2, 0.8, Rle.full(2, 2))], [2, 4]),
+    found("b.jpg", [], [2, 4]),
 ]
 
 
@@ -45,7 +46,7 @@ def test_any_cell_may_say_that_nothing_was_found(tmp_path: Path, cell: str) -> N
 
 
 def test_many_images_show_progress(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
-    images = [ImageResult(f"{number}.jpg", []) for number in range(MANY)]
+    images = [found(f"{number}.jpg", [], [2]) for number in range(MANY)]
     write_submission(tmp_path / "s.csv", FORM, lambda: iter(images), MANY, ["skirt"], [2])
     for title in ("Write", "Check"):
         assert any(message.startswith(f"{title}: [") and "eta" in message for message in log.messages)

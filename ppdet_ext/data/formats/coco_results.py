@@ -4,23 +4,31 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Detections, Rle
 
-from .table import ImageResult, Instance
+from .table import NamedDetections
+
+
+class _Entry(NamedTuple):
+    label: int
+    score: float
+    mask: Rle
+    attributes: tuple[int, ...]
 
 
 def images_of_results(
-    results: Sequence[dict] | str | Path, image_names: Mapping[int, str], class_ids: Collection[int], threshold: float
-) -> list[ImageResult]:
-    """What counts of each image, in the order of `image_names`.
+    results: Sequence[dict] | str | Path, image_names: Mapping[int, str], class_ids: Sequence[int], threshold: float
+) -> list[NamedDetections]:
+    """Name and what counts of each image, in the order of `image_names`. The size of an image with nothing is not known: 0, 0.
 
     Args:
         results: COCO segm results {image_id, category_id, segmentation: RLE, score} and, if known, attributes: [ids]; or the
             path of their JSON file.
         image_names: file name by image id, of all images.
-        class_ids: that there are.
+        class_ids: by label.
         threshold: lowest score that counts.
 
     Raises:
@@ -28,19 +36,24 @@ def images_of_results(
             differ in size.
     """
     source, entries = _load(results)
-    found: dict[int, list[Instance]] = {image_id: [] for image_id in image_names}
+    found: dict[int, list[_Entry]] = {image_id: [] for image_id in image_names}
     sizes: dict[int, tuple[int, int]] = {}
     for number, entry in enumerate(entries):
         try:
-            image_id, instance = _parse(entry, image_names, class_ids)
-            size = instance.mask.size
+            image_id, own = _parse(entry, image_names, class_ids)
+            size = own.mask.size
             if sizes.setdefault(image_id, size) != size:
                 raise UserError(f"mask of {size}, others of {image_names[image_id]} have {sizes[image_id]}")
         except UserError as error:
             raise UserError(f"{source}, entry {number}: {error}") from None
-        if instance.score >= threshold and instance.mask:
-            found[image_id].append(instance)
-    return [ImageResult(name, found[image_id]) for image_id, name in image_names.items()]
+        if own.score >= threshold and own.mask:
+            found[image_id].append(own)
+    return [(name, _joined(found[image_id], sizes.get(image_id, (0, 0)))) for image_id, name in image_names.items()]
+
+
+def _joined(entries: Sequence[_Entry], size: tuple[int, int]) -> Detections:
+    labels, scores, masks, attributes = zip(*entries) if entries else ((), (), (), ())
+    return Detections.of_masks(*size, masks, labels, scores, attributes)
 
 
 def _load(results: Sequence[dict] | str | Path) -> tuple[str, Sequence[dict]]:
@@ -58,8 +71,8 @@ def _load(results: Sequence[dict] | str | Path) -> tuple[str, Sequence[dict]]:
     return str(results), entries
 
 
-def _parse(entry: dict, image_names: Mapping[int, str], class_ids: Collection[int]) -> tuple[int, Instance]:
-    """(image id, instance) of one COCO result; UserError for what is wrong with it."""
+def _parse(entry: dict, image_names: Mapping[int, str], class_ids: Sequence[int]) -> tuple[int, _Entry]:
+    """(image id, its object) of one COCO result; UserError for what is wrong with it."""
     try:
         image_id, class_id, score = entry["image_id"], entry["category_id"], float(entry["score"])
         coded, attributes = entry["segmentation"], tuple(map(int, entry.get("attributes") or ()))
@@ -75,7 +88,7 @@ def _parse(entry: dict, image_names: Mapping[int, str], class_ids: Collection[in
         raise UserError(f"category_id {class_id!r} is not one of the classes {_listed(class_ids)}")
     if not math.isfinite(score):
         raise UserError(f"score {score} is not a number")
-    return image_id, Instance(class_id, score, Rle.from_coco(coded), attributes)
+    return image_id, _Entry(class_ids.index(class_id), score, Rle.from_coco(coded), attributes)
 
 
 def _listed(ids: Collection[int]) -> str:

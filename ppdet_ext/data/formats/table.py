@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Detections, Rle
 
 from .submission_format import Format
 
@@ -15,22 +17,8 @@ from .submission_format import Format
 _FIELD_LIMIT = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One object of an image; `mask` is of the image's size, `attributes` are the data set's ids of them."""
-
-    class_id: int
-    score: float
-    mask: Rle
-    attributes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ImageResult:
-    """What counts of an image: its file's name and instances, all of one size."""
-
-    name: str
-    instances: Sequence[Instance]
+# An image's file name, and what counts of it: with masks, best or not first.
+NamedDetections = tuple[str, Detections]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +38,60 @@ class Row:
     instances: int
 
 
-def rows_of(image: ImageResult, form: Format, class_ids: Sequence[int]) -> list[Row]:
-    """The rows of an image: instances by falling score, or classes in the order of `class_ids`."""
-    name = form.image_name(image.name)
-    instances = sorted((_resized(one, form) for one in image.instances), key=lambda one: -one.score)
-    if form.overlaps != "keep":
-        instances = _apart(instances, same_class=form.overlaps == "same_class")
-    found = [one for one in instances if one.mask]
-    rows = (
-        [_instance_row(name, one, form) for one in found]
-        if form.rows == "instance"
-        else _class_rows(name, found, form, class_ids)
-    )
-    if not found and isinstance(form.empty, dict):
-        rows = [Row(form.line({"name": name}, form.empty), None, None, 0)]
+def rows_of(name: str, detections: Detections, form: Format, class_ids: Sequence[int]) -> list[Row]:
+    """The rows of an image: instances by falling score, or classes in the order of `class_ids`, which are by label.
+
+    RuntimeError for a label beyond them, which would be our fault.
+    """
+    if len(detections) and detections.labels.max() >= len(class_ids):
+        raise RuntimeError(f"class number {detections.labels.max() + 1} of {name} is none of the data set's {len(class_ids)}")
+    shown = form.image_name(name)
+    ordered = detections.select(np.argsort(-detections.scores, kind="stable"))
+    masks = _masks_of(ordered, form)
+    # What others cover, or is too small for the masks' size, is not there.
+    kept = [place for place, mask in enumerate(masks) if mask]
+    if form.rows == "instance":
+        rows = [_instance_row(shown, ordered, place, masks[place], form, class_ids) for place in kept]
+    else:
+        rows = _class_rows(shown, ordered.labels[kept], [masks[place] for place in kept], form, class_ids)
+    if not kept and isinstance(form.empty, dict):
+        rows = [Row(form.line({"name": shown}, form.empty), None, None, 0)]
     return rows
 
 
-def _resized(one: Instance, form: Format) -> Instance:
-    size = form.mask_size(*one.mask.size)
-    if size == one.mask.size:
-        return one
-    return Instance(one.class_id, one.score, one.mask.resize(*size), one.attributes)
-
-
-def _apart(instances: Sequence[Instance], same_class: bool) -> list[Instance]:
-    """Each without the pixels of those before it, of all or of its class."""
-    taken: dict[int | None, Rle] = {}
+def _masks_of(ordered: Detections, form: Format) -> list[Rle]:
+    """The masks at the format's size; where they may not overlap each without the pixels of those before it (of its class)."""
+    size = form.mask_size(ordered.height, ordered.width)
+    masks = [mask if mask.size == size else mask.resize(*size) for mask in ordered.masks or []]
+    if form.overlaps == "keep":
+        return masks
+    taken: dict[int, Rle] = {}
     apart = []
-    for one in instances:
-        group = one.class_id if same_class else None
+    for label, mask in zip(ordered.labels.tolist(), masks):
+        group = label if form.overlaps == "same_class" else 0
         before = taken.get(group)
-        mask = one.mask if before is None else one.mask.subtract(before)
-        taken[group] = one.mask if before is None else before.union(one.mask)
-        apart.append(Instance(one.class_id, one.score, mask, one.attributes))
+        apart.append(mask if before is None else mask.subtract(before))
+        taken[group] = mask if before is None else before.union(mask)
     return apart
 
 
-def _class_rows(name: str, found: Sequence[Instance], form: Format, class_ids: Sequence[int]) -> list[Row]:
+def _class_rows(name: str, labels: np.ndarray, masks: Sequence[Rle], form: Format, class_ids: Sequence[int]) -> list[Row]:
     rows = []
-    for class_id in class_ids:
-        masks = [one.mask for one in found if one.class_id == class_id]
-        if masks or form.empty == "row":
-            union = Rle.merge(masks) if masks else None
+    for label, class_id in enumerate(class_ids):
+        own = [masks[i] for i in np.flatnonzero(labels == label)]
+        if own or form.empty == "row":
+            union = Rle.merge(own) if own else None
             rle = form.text_of(union) if union else ""
-            rows.append(Row(form.line({"name": name, "rle": rle, "class_id": str(class_id)}), class_id, union, len(masks)))
+            rows.append(Row(form.line({"name": name, "rle": rle, "class_id": str(class_id)}), class_id, union, len(own)))
     return rows
 
 
-def _instance_row(name: str, one: Instance, form: Format) -> Row:
-    values = {"name": name, "rle": form.text_of(one.mask), "class_id": str(one.class_id), "score": f"{one.score:.6f}"}
-    cells = form.line({**values, "attributes": ",".join(map(str, sorted(one.attributes)))})
-    return Row(cells, one.class_id, one.mask, 1)
+def _instance_row(name: str, ordered: Detections, place: int, mask: Rle, form: Format, class_ids: Sequence[int]) -> Row:
+    class_id = class_ids[ordered.labels[place]]
+    attributes = ordered.attributes[place] if ordered.attributes is not None else ()
+    values = {"name": name, "rle": form.text_of(mask), "class_id": str(class_id), "score": f"{ordered.scores[place]:.6f}"}
+    cells = form.line({**values, "attributes": ",".join(map(str, sorted(attributes)))})
+    return Row(cells, class_id, mask, 1)
 
 
 @dataclass
@@ -123,7 +113,8 @@ class Summary:
     instances: Counter = field(default_factory=Counter)
     lost: int = 0
 
-    def add(self, image: ImageResult, rows: Sequence[Row]) -> None:
+    def add(self, objects: int, rows: Sequence[Row]) -> None:
+        """Count an image with that many objects, whose rows these are."""
         kept = sum(row.instances for row in rows)
         self.rows += len(rows)
         self.masks += sum(row.mask is not None for row in rows)
@@ -132,19 +123,19 @@ class Summary:
         for row in rows:
             if row.instances:
                 self.instances[row.class_id] += row.instances
-        self.lost += len(image.instances) - kept
+        self.lost += objects - kept
 
 
-def write_table(path: Path, form: Format, images: Iterable[ImageResult], class_ids: Sequence[int]) -> Summary:
+def write_table(path: Path, form: Format, images: Iterable[NamedDetections], class_ids: Sequence[int]) -> Summary:
     """Write the submission of `images`, in their order, to `path`. OSError when it is not writable."""
     summary = Summary()
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(form.header)
-        for image in images:
-            rows = rows_of(image, form, class_ids)
+        for name, detections in images:
+            rows = rows_of(name, detections, form, class_ids)
             writer.writerows(row.cells for row in rows)
-            summary.add(image, rows)
+            summary.add(len(detections), rows)
     return summary
 
 
@@ -182,42 +173,40 @@ def _fields(cells: Sequence[str], form: Format, where: str) -> dict[str, str]:
     return values
 
 
-def check_table(path: Path, form: Format, images: Iterable[ImageResult], class_ids: Sequence[int]) -> None:
+def check_table(path: Path, form: Format, images: Iterable[NamedDetections], class_ids: Sequence[int]) -> None:
     """Read the file back: every row in its place, every mask exact, of its size, apart where the format wants it.
 
     A failure is ours, not the user's: RuntimeError, not UserError.
     """
     try:
         found = read_table(path, form)
-        for image in images:
-            _check_image(found, image, form, class_ids)
+        for name, detections in images:
+            _check_image(found, name, rows_of(name, detections, form, class_ids), form)
         if (extra := next(found, None)) is not None:
             raise RuntimeError(f"{path} has a row too many: {extra['name']}")
     except UserError as error:
         raise RuntimeError(f"the submission does not read back: {error}") from error
 
 
-def _check_image(found: Iterator[dict[str, str]], image: ImageResult, form: Format, class_ids: Sequence[int]) -> None:
+def _check_image(found: Iterator[dict[str, str]], name: str, rows: Sequence[Row], form: Format) -> None:
     masks: dict[int | None, list[Rle]] = {}
-    for row in rows_of(image, form, class_ids):
+    for row in rows:
         values = next(found, None)
-        if values is None or values["name"] != form.image_name(image.name):
-            raise RuntimeError(f"{values and values['name']} is where the submission should have a row of {image.name}")
+        if values is None or values["name"] != form.image_name(name):
+            raise RuntimeError(f"{values and values['name']} is where the submission should have a row of {name}")
         if row.class_id is None:
-            if values != _fields(row.cells, form, image.name):
-                raise RuntimeError(f"the row of {image.name}, where nothing was found, does not survive the round trip")
+            if values != _fields(row.cells, form, name):
+                raise RuntimeError(f"the row of {name}, where nothing was found, does not survive the round trip")
             continue
         if values.get("class_id", str(row.class_id)) != str(row.class_id):
-            raise RuntimeError(f"class {values['class_id']} is where {image.name} should have class {row.class_id}")
-        if row.class_id not in class_ids:
-            raise RuntimeError(f"class {row.class_id} of {image.name} is none of the data set's")
+            raise RuntimeError(f"class {values['class_id']} is where {name} should have class {row.class_id}")
         mask = form.mask_of(values["rle"], *row.mask.size) if row.mask is not None else None
         if mask != row.mask or (mask is None and values["rle"]):
-            raise RuntimeError(f"the mask of {image.name}, class {row.class_id}, does not survive the round trip")
+            raise RuntimeError(f"the mask of {name}, class {row.class_id}, does not survive the round trip")
         if mask is not None:
             masks.setdefault(row.class_id if form.overlaps == "same_class" else None, []).append(mask)
     if form.overlaps == "keep" or (form.rows == "class" and form.overlaps == "same_class"):
         return
     for group in masks.values():
         if Rle.merge(group).area != sum(mask.area for mask in group):
-            raise RuntimeError(f"masks of {image.name} overlap")
+            raise RuntimeError(f"masks of {name} overlap")
