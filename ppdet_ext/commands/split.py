@@ -8,11 +8,13 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ppdet_ext.config.files import dump_tree, find_config
 from ppdet_ext.config.parse import parse
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.datasets.mixed import MixedDataSet
@@ -27,7 +29,7 @@ from ppdet_ext.host import Config
 from ppdet_ext.structures import Record
 
 from .cli import config_of
-from .flags import FOLDS, is_holdout
+from .flags import DEFAULT_CONFIG, FOLDS, is_holdout
 
 logger = logging.getLogger("ppdet_ext.engine")
 # What a data set is asked for where all of its images are wanted.
@@ -45,8 +47,11 @@ def make_split(
     duplicates: bool = True,
     output: str | Path | None = None,
     force: bool = False,
+    config: str | Path | None = None,
 ) -> Path:
-    """Write a split file of all images of TrainDataset and log the balance of its classes; returns the file.
+    """Write a split file of all images of TrainDataset, and a configuration with it, and log the balance of its classes.
+
+    Returns the split file.
 
     Args:
         cfg: from `load_config`.
@@ -55,7 +60,8 @@ def make_split(
         seed: of the choice, 0 to 2^32 - 1.
         duplicates: look for images that are the same picture and keep them on one side.
         output: the file; by default split.csv in the data set's folder.
-        force: replace a file that says something else.
+        force: replace files that say something else.
+        config: the file that `cfg` is from; without one no configuration is written.
 
     Raises:
         UserError: for what the user can mend.
@@ -86,7 +92,10 @@ def make_split(
     logger.info("Balance of the classes:\n%s", format_balance(records, dataset.class_names, present, side, titles, shares))
     _write(path, column, names, [sides[number] for number in side], force)
     mixed = isinstance(cfg.TrainDataset, MixedDataSet)
-    logger.info("To train with it: -o %s", _options(dataset.dataset_dir, path, column, len(sides), mixed))
+    chosen = _choice(dataset.dataset_dir, path, column, len(sides), mixed)
+    logger.info("To train with it: -o %s", _options(chosen))
+    if config is not None:
+        _write_config(Path(config), path, chosen, force)
     return path
 
 
@@ -172,13 +181,37 @@ def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str],
     logger.info("%s: %d images, column %s", path, len(names), column)
 
 
-def _options(folder: str, path: Path, column: str, sides: int, mixed: bool = False) -> str:
-    """Overrides, as a shell takes them, that train on the first side (of a mix's labelled part) and evaluate on the rest."""
+def _choice(folder: str, path: Path, column: str, sides: int, mixed: bool = False) -> dict[str, dict[str, Any]]:
+    """Keys of data sets that train on the first side (of a mix's labelled part) and evaluate on the rest."""
     inside = path.resolve().is_relative_to(Path(folder).resolve())
     name = os.path.relpath(path, folder) if inside else str(path.resolve())
-    common = [f"split={_value(name)}", *([f"num_folds={sides}", "fold=0"] if column == "fold" else [])]
-    pairs = (("TrainDataset.labelled" if mixed else "TrainDataset", "train"), ("EvalDataset", "val"))
-    return shlex.join(f"{key}.{option}" for key, part in pairs for option in (*common, f"part={part}"))
+    common = {"split": name, **({"num_folds": sides, "fold": 0} if column == "fold" else {})}
+    train = "TrainDataset.labelled" if mixed else "TrainDataset"
+    return {train: {**common, "part": "train"}, "EvalDataset": {**common, "part": "val"}}
+
+
+def _options(chosen: Mapping[str, Mapping[str, Any]]) -> str:
+    """The keys as overrides, as a shell takes them."""
+    pairs = ((f"{section}.{key}", value) for section, keys in chosen.items() for key, value in keys.items())
+    return shlex.join(f"{key}={_value(value) if isinstance(value, str) else value}" for key, value in pairs)
+
+
+def _write_config(config: Path, path: Path, chosen: Mapping[str, Mapping[str, Any]], force: bool) -> None:
+    """A configuration over `config` that uses the split file, beside it; one that says something else stays unless forced."""
+    target = path.with_name(f"{config.stem}_{path.stem}.yml")
+    tree: dict[str, Any] = {"_BASE_": [os.path.relpath(config.resolve(), target.resolve().parent)]}
+    for section, keys in chosen.items():
+        outer, *inner = section.split(".")
+        tree[outer] = {inner[0]: dict(keys)} if inner else dict(keys)
+    text = (
+        f"# {config.name} with the split of {path.name}, for -c or _BASE_. Other folds: another `fold`, in both.\n"
+        + dump_tree(tree)
+    )
+    if target.exists() and target.read_text(encoding="utf-8") != text and not force:
+        logger.warning("%s exists and says something else; it stays as it is (--force replaces it)", target)
+        return
+    write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
+    logger.info("Or keep it as a configuration: -c %s", shlex.quote(str(target)))
 
 
 def _value(name: str) -> str:
@@ -194,6 +227,7 @@ def run(args: argparse.Namespace) -> Path:
     """`make_split` with the flags of `split_parser`."""
     return make_split(
         config_of(args),
+        config=find_config(args.config or DEFAULT_CONFIG),
         folds=args.folds,
         holdout=args.holdout,
         seed=args.seed,

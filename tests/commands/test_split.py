@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -12,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ppdet_ext.commands.flags import split_parser
-from ppdet_ext.commands.split import _options, make_split
+from ppdet_ext.commands.split import _choice, _options, _write_config, make_split
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
@@ -125,7 +127,7 @@ def test_the_same_again_is_the_same_file_and_another_is_not_overwritten(tool, se
     assert path.read_bytes() == before[0]
     assert tool([*arguments, "--seed", "1", "--force"]) == 0
     assert path.read_bytes() != before[0]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["folds.csv"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folds.csv", "split_folds.yml"]
 
 
 @pytest.mark.parametrize(("asked", "count"), [("9", 9), ("0.25", 12), ("45", 45)])
@@ -198,9 +200,46 @@ def test_the_options_can_be_pasted_whatever_the_file_is_called(tool, settings, n
     assert (cfg["EvalDataset"].part, cfg["EvalDataset"].fold, cfg["EvalDataset"].num_folds) == ("val", 0, 3)
 
 
+@pytest.mark.parametrize("name", ["folds.csv", "it's: $HOME #1.csv"])
+def test_the_split_is_kept_as_a_configuration(tool, settings, name, tmp_path, capfd) -> None:
+    path = tmp_path / name
+    arguments = ["-c", settings, "--folds", "3", "--no-duplicates", "--output", str(path)]
+    assert tool(arguments) == 0
+    said = capfd.readouterr().out
+    (kept,) = shlex.split(re.search(r"Or keep it as a configuration: -c (.*)$", said, re.M)[1])
+    base = tmp_path / "mine.yml"
+    base.write_text(f"_BASE_: [{json.dumps(Path(kept).name)}]\nepoch: 3\n")
+    options = shlex.split(re.search(r"To train with it: -o (.*)$", said, re.M)[1])
+    by_hand = load_config(settings, options).resolved
+    assert load_config(kept).resolved == by_hand
+    assert load_config(base).resolved == {**by_hand, "epoch": 3}
+    # What was changed in it stays, unless it is asked for.
+    text = Path(kept).read_text()
+    Path(kept).write_text(text.replace("fold: 0", "fold: 1"))
+    assert tool(arguments) == 0
+    assert f"{kept} exists and says something else; it stays as it is" in capfd.readouterr().out
+    assert "fold: 1" in Path(kept).read_text()
+    assert tool([*arguments, "--force"]) == 0
+    assert Path(kept).read_text() == text
+
+
+def test_the_configuration_of_a_mix_changes_its_labelled_part(sheets, tmp_path) -> None:
+    chosen = _choice(str(sheets), sheets / "split.csv", "part", 2, mixed=True)
+    assert _options(chosen) == (
+        "TrainDataset.labelled.split=split.csv TrainDataset.labelled.part=train EvalDataset.split=split.csv EvalDataset.part=val"
+    )
+    _write_config(tmp_path / "mix.yml", tmp_path / "split.csv", chosen, force=False)
+    tree = yaml.safe_load((tmp_path / "mix_split.yml").read_text())
+    assert tree == {
+        "_BASE_": ["mix.yml"],
+        "TrainDataset": {"labelled": {"split": "split.csv", "part": "train"}},
+        "EvalDataset": {"split": "split.csv", "part": "val"},
+    }
+
+
 @pytest.mark.parametrize("name", ["2019", "true", "a: b", "s p.csv", "#1"])
 def test_a_file_in_the_data_sets_folder(name, settings, sheets) -> None:
-    options = shlex.split(_options(str(sheets), sheets / name, "part", 2))
+    options = shlex.split(_options(_choice(str(sheets), sheets / name, "part", 2)))
     assert load_config(settings, options)["TrainDataset"].split == name
 
 
