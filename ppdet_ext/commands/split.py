@@ -203,10 +203,8 @@ def _write_config(config: Path, path: Path, chosen: Mapping[str, Mapping[str, An
     for section, keys in chosen.items():
         outer, *inner = section.split(".")
         tree[outer] = {inner[0]: dict(keys)} if inner else dict(keys)
-    text = (
-        f"# {config.name} with the split of {path.name}, for -c or _BASE_. Other folds: another `fold`, in both.\n"
-        + dump_tree(tree)
-    )
+    head = f"# {config.name} with the split of {path.name}, for -c or _BASE_. Other folds: another `fold`, in both data sets."
+    text = f"{head}\n{dump_tree(tree)}"
     if target.exists() and target.read_text(encoding="utf-8") != text and not force:
         logger.warning("%s exists and says something else; it stays as it is (--force replaces it)", target)
         return

@@ -225,9 +225,12 @@ def test_the_split_is_kept_as_a_configuration(tool, settings, name, tmp_path, ca
 
 def test_the_configuration_of_a_mix_changes_its_labelled_part(sheets, tmp_path) -> None:
     chosen = _choice(str(sheets), sheets / "split.csv", "part", 2, mixed=True)
-    assert _options(chosen) == (
-        "TrainDataset.labelled.split=split.csv TrainDataset.labelled.part=train EvalDataset.split=split.csv EvalDataset.part=val"
-    )
+    assert _options(chosen).split() == [
+        "TrainDataset.labelled.split=split.csv",
+        "TrainDataset.labelled.part=train",
+        "EvalDataset.split=split.csv",
+        "EvalDataset.part=val",
+    ]
     _write_config(tmp_path / "mix.yml", tmp_path / "split.csv", chosen, force=False)
     tree = yaml.safe_load((tmp_path / "mix_split.yml").read_text())
     assert tree == {

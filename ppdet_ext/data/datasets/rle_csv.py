@@ -149,14 +149,14 @@ class CsvDataSet(SelectedDataSet):
     def _usable(self, names: list[str], listed: set[str], instances: Instances, problems: Problems) -> dict[str, Size]:
         """(height, width) of the images that can be used."""
         annotated = dict(zip(instances.names.tolist(), zip(map(tuple, instances.sizes.tolist()), instances.row.tolist())))
-        usable = {}
+        usable, folder = {}, self.image_folder
         for name in names:
             if name in problems.images:
                 # Their rows are named already, which is all that matters where faults are errors.
                 if self.on_error == "skip":
                     problems.add("images left out altogether because of faulty rows", name)
                 continue
-            path = os.path.join(self.image_folder, name)
+            path = os.path.join(folder, name)
             size, row = annotated.get(name, ((0, 0), None))
             if self.height is not None and self.width is not None:
                 size = self.height, self.width
@@ -176,14 +176,14 @@ class CsvDataSet(SelectedDataSet):
         first = np.searchsorted(instances.image[chosen], np.arange(len(instances.names) + 1)).tolist()
         place = {name: i for i, name in enumerate(instances.names.tolist())}
         attributes = instances.attribute_sets() if self.layouts[0].has_attributes else None
-        records = []
+        records, folder = [], self.image_folder
         for name, (height, width) in sizes.items():
             at = place.get(name)
             own = chosen[:0] if at is None else chosen[first[at] : first[at + 1]]
             records.append(
                 Record(
                     ids[name],
-                    os.path.join(self.image_folder, name),
+                    os.path.join(folder, name),
                     name,
                     height,
                     width,
