@@ -40,6 +40,7 @@ class IoUAssigner:
             best[better], owner[better] = iou[better], k
             peak = iou.max()
             ties.append(np.flatnonzero(iou == peak) if self.low_quality and peak >= self.min_positive else None)
+        # The order of the three rules is the reference's: the last one overrules the others, and a later object an earlier.
         assigned[best < self.negative] = NEGATIVE
         sure = best >= self.positive
         assigned[sure] = owner[sure]
@@ -55,7 +56,7 @@ def choose(index: np.ndarray, count: int, rng: np.random.Generator | None) -> np
         return index
     if rng is None:
         return index[:count]
-    return np.sort(rng.choice(index, count, replace=False))
+    return np.sort(rng.choice(index, count, replace=False))  # ascending, as without a generator
 
 
 def sample_balanced(

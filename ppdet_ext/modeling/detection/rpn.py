@@ -129,6 +129,7 @@ class HTCRPNHead(nn.Layer):
         for level, (score, delta, size) in enumerate(zip(scores, deltas, sizes)):
             top = np.argsort(-score, kind="stable")[: settings.pre_nms]
             box = decode(self.grid.level(level, *size)[top], delta[top], UNIT, height, width)
+            # Clipped to the image, boxes outside have no extent left.
             real = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
             box, score = box[real], score[top][real]
             keep = nms(box, score, settings.nms_iou, settings.count)
@@ -173,6 +174,7 @@ class HTCRPNHead(nn.Layer):
         parts = [self.targets(sizes, objects[b], *im_shape[b], rngs[b]) for b in range(len(objects))]
         sampled = np.concatenate([np.concatenate([p, n]) + b * total for b, (p, n, _) in enumerate(parts)])
         labels = np.concatenate([np.repeat([1.0, 0.0], [len(p), len(n)]) for p, n, _ in parts]).astype(np.float32)
+        # Indices run over all levels of all images, as the flattened outputs do.
         positive = np.concatenate([p + b * total for b, (p, _, _) in enumerate(parts)])
         flat = paddle.concat([_flatten(x, 1) for x in logits], axis=1).reshape([-1])
         moves = paddle.concat([_flatten(x, 4) for x in deltas], axis=1).reshape([-1, 4])

@@ -14,6 +14,7 @@ def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     size = np.clip(right_bottom - left_top, 0, None)
     inter = size[..., 0] * size[..., 1]
     union = area(a)[:, None] + area(b)[None, :] - inter
+    # Two empty boxes have no union; the bound is the reference's.
     return inter / np.maximum(union, np.float32(1e-6))
 
 
@@ -58,7 +59,9 @@ def nms(
     Stops after `max_keep` boxes, which saves nearly all work when few of many boxes are wanted. With `source` (n,), boxes of
     the same source let each other be.
     """
+    # Stable, so that equal scores keep the caller's order and a run is the same everywhere.
     order = np.argsort(-scores, kind="stable")
+    # Columns that lie together: the loop below reads one coordinate of all boxes at a time.
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
     areas = (x2 - x1) * (y2 - y1)
     alive = np.arange(len(order))
@@ -70,6 +73,7 @@ def nms(
         w = np.minimum(x2[alive], x2[best]) - np.maximum(x1[alive], x1[best])
         h = np.minimum(y2[alive], y2[best]) - np.maximum(y1[alive], y1[best])
         inter = np.maximum(w, 0) * np.maximum(h, 0)
+        # Multiplied out: no division by the union of two empty boxes.
         stays = inter <= threshold * (areas[alive] + areas[best] - inter)
         if source is not None:
             stays |= source[order[alive]] == source[order[best]]

@@ -106,6 +106,7 @@ class _SparseDeformConv(PyLayer):
         x, offset, weight, mask = ctx.saved_tensor()
         groups, kernels = ctx.groups, _grouped(weight, ctx.groups)
         d_kernels, d_x, d_offset, d_mask = paddle.zeros_like(kernels), [], [], []
+        # The samples are made again: kept, they would take nine times the memory of the input.
         for b in range(x.shape[0]):
             place, cells = _Samples(offset[b].numpy(), x.shape[2:], *ctx.geometry), _cells(x[b])
             factor = None if mask is None else mask[b]
@@ -146,8 +147,9 @@ class _Samples:
         inside, self.low, self.share = True, [], []
         for start, move, step, length in zip((rows, columns), moved, np.indices((kernel, kernel)), shape):
             at = move + (start.reshape(-1, 1) + step.reshape(-1)).astype(np.float32)
+            # Up to one cell outside a sample still sees the border's cells, as the operator has it.
             inside = inside & (at > -1) & (at < length)
-            at = np.clip(at, -1, length)
+            at = np.clip(at, -1, length)  # far offsets must not overflow int32 below
             low = np.floor(at)
             self.low.append(low.astype(np.int32).ravel())
             self.share.append((at - low).ravel())
@@ -159,6 +161,7 @@ class _Samples:
         for axis, share in enumerate(self.share, start=1):
             change = (np.full_like(share, -1), np.ones_like(share))
             weights.append(change if axis == derivative else (1 - share, share))
+        # Four entries in every row, zeros included: the pointers are then a plain range.
         data, cells = np.empty((len(self.inside), 4), np.float32), np.empty((len(self.inside), 4), np.int32)
         for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
             y, x = self.low[0] + i, self.low[1] + j

@@ -10,6 +10,7 @@ from ppdet_ext.errors import DivergenceError
 
 from .bilinear import bin_weights
 
+# Regions are pooled together whose bins reach over up to so many cells: few groups, little padding.
 _SPANS = np.array([2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024])
 
 
@@ -71,6 +72,7 @@ class Pyramid:
         )
         rows = _SparseProduct.apply(self.matrix, operator)
         rows = rows.reshape([len(rois), size * size, -1])
+        # The operator's rows stand by extent; regions go back to the caller's order.
         if not np.array_equal(order, np.arange(len(rois))):
             rows = paddle.gather(rows, paddle.to_tensor(np.argsort(order)))
         return rows.transpose([0, 2, 1]).reshape([len(rois), -1, size, size])
@@ -142,6 +144,7 @@ def pooling_operator(
                 counts.append(np.full(len(rows) * size * size, block[0].shape[1] // (size * size)))
                 order.append(index[rows])
         base += batch * height * width
+    # Built as CSR at once, row after row: from coordinates scipy would have to sort.
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     operator = csr_matrix(
         (np.concatenate(data), np.concatenate(cells).astype(np.int32), indptr.astype(np.int32)),
@@ -155,6 +158,7 @@ def _axis(ends: np.ndarray, stride: int, length: int, size: int, merge: int) -> 
     scale = np.float32(1.0 / stride)
     start = ends[:, 0] * scale - np.float32(0.5)
     extent = ends[:, 1] * scale - np.float32(0.5) - start
+    # A bin of the merged size holds `merge` bins of the fine one, each with its own samples.
     samples = merge * np.ceil(extent / np.float32(size * merge)).astype(np.int64)
     return bin_weights(start, extent, size, np.maximum(samples, 0), length)
 
@@ -162,7 +166,7 @@ def _axis(ends: np.ndarray, stride: int, length: int, size: int, merge: int) -> 
 def _groups(wy: np.ndarray, wx: np.ndarray) -> list[np.ndarray]:
     """Rows of regions whose bins reach over a like number of cells, so that each group is one dense outer product."""
     spans = [np.minimum(_SPANS[np.searchsorted(_SPANS, _reach(w))], w.shape[2]) for w in (wy, wx)]
-    key = spans[0] * 4096 + spans[1]
+    key = spans[0] * 4096 + spans[1]  # a pair as one number; spans end at 1024
     return [np.flatnonzero(key == k) for k in np.unique(key)]
 
 
@@ -184,6 +188,7 @@ def _outer(
     reach = [int(_reach(w[rows]).max()) for w in weight]
     reach = [min(int(_SPANS[np.searchsorted(_SPANS, r)]), w.shape[2]) for r, w in zip(reach, weight)]
     wy, wx = (w[rows, :, :r] for w, r in zip(weight, reach))
+    # Cells beyond the map have weight 0, but must be cells all the same.
     y, x = (np.minimum(f[rows, :, None] + np.arange(r), limit - 1) for f, r, limit in zip(first, reach, (height, width)))
     data = wy[:, :, None, :, None] * wx[:, None, :, None, :]
     cells = (base[:, None, None] + y * width)[:, :, None, :, None] + x[:, None, :, None, :]

@@ -102,6 +102,7 @@ def _tiles(cells: np.ndarray, size: int, down: int, across: int) -> np.ndarray:
 def transform_inputs(canvas: Canvas, x: np.ndarray) -> np.ndarray:
     """The canvas's tiles of x (n, C, H, W), transformed: (36, tiles, C)."""
     (down, across), cells = canvas.tiles, canvas.read(canvas.window(x, 1), 1)
+    # A copy: the overlapping view is no matrix that a product could read.
     tiles = np.ascontiguousarray(_tiles(cells, TILE, down, across))
     return (_INPUT_2D @ tiles.reshape(36, -1)).reshape(36, -1, x.shape[1])
 
