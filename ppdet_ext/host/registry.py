@@ -127,7 +127,9 @@ def register_adapter(*architectures: str) -> Callable[[Part], Part]:
 def usable_architectures() -> list[str]:
     """Names that `architecture` may have: those that predict `candidates`, and those of ppdet with an adapter."""
     modules = get_registered_modules().items()
-    return sorted({name for name, schema in modules if hasattr(getattr(schema.pymodule, name), "candidates")} | set(ADAPTERS))
+    return sorted(
+        {name for name, schema in modules if hasattr(getattr(schema.pymodule, name, 0), "candidates")} | set(ADAPTERS)
+    )
 
 
 def tags() -> dict[str, type]:

@@ -1,0 +1,177 @@
+"""Parts of one's own: every block of docs/plugins.md runs, and a plugin that fails is named."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ppdet_ext.config.load import dump_config, load_config
+from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import STEPS, register_module, register_step, register_transform
+
+TINY = """
+_BASE_: [{root}/configs/_base_/models/htc_r50_fpn.yml]
+epoch: 1
+log_iter: 1
+worker_num: 2
+save_dir: out
+EvalReader: {{sample_transforms: [ReadImage: {{}}, NormalizeToCHW: {{}}], batch_size: 2}}
+HTCResNet: {{depth: 18, base_channels: 4}}
+FPN: {{out_channel: 8}}
+HTCRPNHead: {{train_pre_nms: 50, train_proposals: 30, test_pre_nms: 50, test_proposals: 20}}
+HTCRoIHead: {{fc_channels: 16, num_mask_convs: 1, num_samples: 16}}
+LearningRate: {{base_lr: 0.001, schedulers: [!PiecewiseDecay {{milestones: [1]}}, !LinearWarmup {{steps: 2}}]}}
+"""
+HEAD = "architecture: HybridTaskCascade\nnum_classes: 4\n"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
+
+
+def write_data(folder: Path) -> None:
+    """Four pictures with a bright rectangle of class 1 and a dark one of class 2."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number in range(4):
+        picture, mask = rng.integers(100, 140, (64, 96, 3)).astype(np.uint8), np.zeros((64, 96), np.uint8)
+        for class_id, grey in ((1, 250), (2, 5)):
+            y, x = rng.integers(0, 30), rng.integers(48 * (class_id - 1), 48 * class_id - 30)
+            picture[y : y + 24, x : x + 24], mask[y : y + 24, x : x + 24] = grey, class_id
+        cv2.imwrite(str(folder / "images" / f"{number}.jpg"), picture)
+        cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
+
+
+@pytest.fixture
+def page(root: Path) -> str:
+    return (root / "docs" / "plugins.md").read_text()
+
+
+def test_all_parts_of_the_page_train_and_evaluate_together(page: str, root: Path, tmp_path: Path) -> None:
+    """By the command line, in a process of its own: what plugins register stays as long as the process."""
+    programs = blocks(page, "python")
+    assert len(programs) == 7
+    (tmp_path / "parts").mkdir()
+    for text in programs:
+        (tmp_path / re.match(r"# (parts/\w+\.py)\n", text)[1]).write_text(text)
+    (configuration,) = blocks(page, "yaml")
+    (tmp_path / "tiny.yml").write_text(TINY.format(root=root))
+    (tmp_path / "own.yml").write_text(f"_BASE_: [tiny.yml]\n{configuration}")
+    write_data(tmp_path / "parts_data")
+    command = [sys.executable, str(root / "tools" / "train.py"), "-c", "own.yml", "--eval"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Recall50 +\d\.\d{4}", done.stdout)
+    assert (tmp_path / "best.txt").read_text().endswith("after epoch 1\n")
+    # The run's own configuration finds the plugins from anywhere.
+    again = [*command[:3], "out/own/config.yml", "--eval", "-o", f"save_dir={tmp_path}/again"]
+    done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "section DiceLoss is not used" not in done.stdout
+
+
+def configured(tmp_path: Path, text: str, options: tuple[str, ...] = (), **settings: bool) -> str:
+    """The message of the refusal."""
+    (tmp_path / "x.yml").write_text(HEAD + text)
+    with pytest.raises(UserError) as caught:
+        load_config(tmp_path / "x.yml", options, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("program", "said"), [
+    ("x = 1\nraise RuntimeError('no licence')\n", "plugin {file}, line 2: RuntimeError: no licence"),
+    ("import no_such_module_at_all\n", "plugin {file}, line 1: ModuleNotFoundError: No module named"),
+    ("def f(:\n", "SyntaxError: "),
+    ("from ppdet_ext.host.registry import register_step\n@register_step\nclass BoxNMS: pass\n",
+     "line 2: ValueError: there is a step named BoxNMS already; choose another name"),
+    ("from ppdet_ext.host.registry import register_transform\n@register_transform\nclass Decode: pass\n",
+     "line 2: ValueError: ppdet has an operator named Decode already"),
+])  # fmt: skip
+def test_a_plugin_that_fails_is_named_with_line_and_cause(tmp_path: Path, program: str, said: str) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(program)
+    message = configured(tmp_path, "plugins: [broken.py]\n")
+    assert message.startswith(f"{tmp_path}/x.yml:3: plugin {file}")
+    assert said.format(file=file) in message
+    assert STEPS["BoxNMS"].__module__.startswith("ppdet_ext.")
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("plugins: [nowhere.py]", "FileNotFoundError"),
+    ("plugins: [no.such.module]", "plugin no.such.module: ModuleNotFoundError"),
+    ("plugins: own.py", "plugins is 'own.py'; expected a list of files (.py) or modules"),
+    ("plugins: [3]", "expected a list of files"),
+    ("plugins: {a: b}", "expected a list of files"),
+    ('plugins: ["\\e[2J.py"]', "expected a list of files"),
+])  # fmt: skip
+def test_what_is_no_plugin_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    message = configured(tmp_path, text)
+    assert said in message
+    assert message.startswith(f"{tmp_path}/x.yml:3: ")
+    assert message.isprintable()
+
+
+def test_only_what_is_named_is_imported_once_and_relative_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "deep" / f"{name}.py").write_text(f"open(__file__ + '.ran', 'a').write('x')\nNAME = '{name}'\n")
+    (tmp_path / "deep" / "base.yml").write_text(f"{HEAD}plugins: [one.py]\n")
+    (tmp_path / "leaf.yml").write_text("_BASE_: [deep/base.yml]\n")
+    cfg = load_config(tmp_path / "leaf.yml")
+    load_config(tmp_path / "leaf.yml", ["plugins=[]"])
+    (tmp_path / "elsewhere.yml").write_text(dump_config(cfg))
+    load_config(tmp_path / "elsewhere.yml")
+    assert [path.name for path in sorted((tmp_path / "deep").glob("*.ran"))] == ["one.py.ran"]
+    assert (tmp_path / "deep" / "one.py.ran").read_text() == "x"
+
+
+def test_without_permission_no_plugin_runs(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("open(__file__ + '.ran', 'w')\n")
+    message = configured(tmp_path, "plugins: [own.py]", plugins=False)
+    assert "is not allowed here; remove plugins from the file" in message
+    assert not list(tmp_path.glob("*.ran"))
+    load_config(tmp_path / "x.yml", ["plugins=null"], plugins=False)
+
+
+def test_hooks_are_checked_like_other_parts(tmp_path: Path) -> None:
+    assert "hook 'Nothing' is not registered" in configured(tmp_path, "hooks: [Nothing: {}]\n")
+    assert "TopK is a step, no hook" in configured(tmp_path, "hooks: [TopK: {}]\n")
+    assert "expected a list of '- Name: {…}'" in configured(tmp_path, "hooks: 3\n")
+
+
+class OwnBlur:
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+
+def test_a_transform_from_outside_is_configured_like_ours(tmp_path: Path) -> None:
+    """It was refused as an operator of ppdet, once."""
+    register_transform(OwnBlur)
+    reader = "TrainReader: {{sample_transforms: [ReadImage: {{}}, OwnBlur: {{{}}}]}}"
+    assert "expected float" in configured(tmp_path, reader.format("sigma: a"))
+    (tmp_path / "x.yml").write_text(HEAD + reader.format("sigma: 0.5"))
+    assert load_config(tmp_path / "x.yml").TrainReader["sample_transforms"][1] == {"OwnBlur": {"sigma": 0.5}}
+
+
+def test_registering_anew_replaces_and_other_classes_of_the_name_are_refused() -> None:
+    def make(module: str) -> type:
+        return type("OwnStep", (), {"__module__": module, "__init__": lambda self, k=1: None})
+
+    first = make(__name__)
+    globals()["OwnStep"] = first
+    assert register_step(first) is first
+    again = make(__name__)
+    globals()["OwnStep"] = again
+    assert STEPS[register_step(again).__name__] is again
+    with pytest.raises(ValueError, match="there is a step named OwnStep already"):
+        register_step(make("os"))
+    with pytest.raises(ValueError, match="already registered: FPN"):
+        register_module(type("FPN", (), {"__module__": __name__}))
+    del STEPS["OwnStep"]
