@@ -58,8 +58,13 @@ def _check_key(key: str, value: Any, problems: Problems) -> None:
         check_section(key, value, problems)
     elif key in DATASET_KEYS:
         _check_dataset(key, value, problems)
-    elif key in (POSTPROCESS, "hooks"):
-        check_entries((key,), value, "step" if key == POSTPROCESS else "hook", problems)
+    elif key == POSTPROCESS:
+        check_entries((key,), value, "step", problems)
+    elif key == "hooks":
+        check_entries((key,), value, "hook", problems)
+        names = [str(name) for entry in value for name in entry] if isinstance(value, list) else []
+        for name in {name for name in names if names.count(name) > 1}:
+            problems.add((key,), f"hooks: {name} is there twice; a checkpoint keeps one state for each class.")
     elif key == VIEWS:
         check_views(value, problems)
     elif key == ENSEMBLE:

@@ -126,10 +126,8 @@ def register_adapter(*architectures: str) -> Callable[[Part], Part]:
 
 def usable_architectures() -> list[str]:
     """Names that `architecture` may have: those that predict `candidates`, and those of ppdet with an adapter."""
-    modules = get_registered_modules().items()
-    return sorted(
-        {name for name, schema in modules if hasattr(getattr(schema.pymodule, name, 0), "candidates")} | set(ADAPTERS)
-    )
+    classes = {name: getattr(schema.pymodule, name, None) for name, schema in get_registered_modules().items()}
+    return sorted({name for name, cls in classes.items() if hasattr(cls, "candidates")} | set(ADAPTERS))
 
 
 def tags() -> dict[str, type]:

@@ -199,14 +199,14 @@ def _build_model(cfg: Config, dataset: Any) -> paddle.nn.Layer:
 
 
 def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path | None) -> list[Hook]:
-    """Averaging, evaluation and those of the key `hooks` are on every rank, our records on the first."""
+    """Averaging and evaluation are on every rank, records on the first."""
     hooks: list[Hook] = [AverageWeights(cfg.ema_decay)] if cfg.use_ema else []
     if evaluate:
         hooks.append(_evaluation_hook(cfg, dataset))
     if distributed.world()[0] == 0:
         hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
         hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter)]
-    return hooks + build_entries(cfg.get("hooks") or (), "hook", "hooks")
+    return hooks
 
 
 def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:

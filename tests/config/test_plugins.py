@@ -144,6 +144,7 @@ def test_hooks_are_checked_like_other_parts(tmp_path: Path) -> None:
     assert "hook 'Nothing' is not registered" in configured(tmp_path, "hooks: [Nothing: {}]\n")
     assert "TopK is a step, no hook" in configured(tmp_path, "hooks: [TopK: {}]\n")
     assert "expected a list of '- Name: {…}'" in configured(tmp_path, "hooks: 3\n")
+    assert "hooks: Own is there twice" in configured(tmp_path, "hooks: [Own: {}, Own: {}]\n")
 
 
 class OwnBlur:
