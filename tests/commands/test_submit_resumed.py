@@ -17,9 +17,9 @@ def stop_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-C."""
     add, added = JournalWriter.add, []
 
-    def add_some(self: JournalWriter, image: object) -> None:
-        add(self, image)
-        added.append(image)
+    def add_some(self: JournalWriter, name: str, detections: object) -> None:
+        add(self, name, detections)
+        added.append(name)
         if len(added) == images:
             raise KeyboardInterrupt
 
