@@ -16,6 +16,7 @@ from .files import ROOT, Tagged, apply_override, dump_tree, find_config, merge, 
 from .keys import DEFAULTS
 from .plugins import load_plugins
 from .problems import Problems
+from .stock import translate
 
 PATH_KEYS = ("dataset_dir", "images")
 logger = logging.getLogger("ppdet_ext.engine")
@@ -56,6 +57,8 @@ def load_config(
         apply_override(tree, origins, override)
     problems = Problems(str(file), origins)
     load_plugins(tree, problems, plugins)
+    if without_effect := translate(tree, problems):
+        logger.warning("%s: keys of ppdet that change nothing here: %s", file, ", ".join(without_effect))
     check_tags(tree, problems)
     problems.settle()
     check_tree(tree, problems, training)

@@ -15,9 +15,17 @@ from ppdet_ext.host.registry import one_of, register_transform
 
 from .sample import Sample
 
+INTERPOLATIONS = {
+    "nearest": cv2.INTER_NEAREST,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
 
-def resize_sample(sample: Sample, height: int, width: int) -> Sample:
-    """The sample at height x width; unchanged when it has that size."""
+
+def resize_sample(sample: Sample, height: int, width: int, interpolation: str = "linear") -> Sample:
+    """The sample at height x width, the image by one of `INTERPOLATIONS`; unchanged when it has that size."""
     old_height, old_width = sample.size
     if (old_height, old_width) == (height, width):
         return sample
@@ -30,7 +38,7 @@ def resize_sample(sample: Sample, height: int, width: int) -> Sample:
         semantic = cv2.resize(semantic, (width, height), interpolation=cv2.INTER_NEAREST)
     resized = replace(
         sample,
-        image=cv2.resize(sample.image, (width, height), interpolation=cv2.INTER_LINEAR),
+        image=cv2.resize(sample.image, (width, height), interpolation=INTERPOLATIONS[interpolation]),
         boxes=boxes,
         masks=masks,
         semantic=semantic,
@@ -46,17 +54,19 @@ class ResizeFixed:
     Args:
         height, width: the new size in pixels.
         keep_ratio: keep the aspect ratio, as large as fits into that size.
+        interpolation: of the image: nearest, linear, cubic, area or lanczos, as OpenCV does them.
     """
 
-    def __init__(self, height: int, width: int, keep_ratio: bool = False):
+    def __init__(self, height: int, width: int, keep_ratio: bool = False, interpolation: str = "linear"):
         self.height, self.width, self.keep_ratio = height, width, keep_ratio
+        self.interpolation = one_of(interpolation, INTERPOLATIONS, "ResizeFixed.interpolation")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if not self.keep_ratio:
-            return resize_sample(sample, self.height, self.width)
+            return resize_sample(sample, self.height, self.width, self.interpolation)
         height, width = sample.size
         scale = min(self.height / height, self.width / width)
-        return resize_sample(sample, *scaled(height, width, scale))
+        return resize_sample(sample, *scaled(height, width, scale), self.interpolation)
 
 
 @register_transform
@@ -67,22 +77,26 @@ class ResizeShortEdge:
         short_edges: lengths in pixels. "choice" draws one of them, "range" a length from the smallest to the largest.
         long_limit: longest allowed long edge; None for no limit.
         mode: "choice" or "range".
+        interpolation: as of `ResizeFixed`.
     """
 
-    def __init__(self, short_edges: list[int], long_limit: int | None = 1333, mode: str = "choice"):
+    def __init__(
+        self, short_edges: list[int], long_limit: int | None = 1333, mode: str = "choice", interpolation: str = "linear"
+    ):
         if not short_edges or min(short_edges) < 1:
             raise UserError(
                 f"ResizeShortEdge.short_edges is {list(short_edges)}; give lengths of 1 px or more, for example [800]."
             )
         self.short_edges, self.long_limit = list(short_edges), long_limit
         self.mode = one_of(mode, ("choice", "range"), "ResizeShortEdge.mode")
+        self.interpolation = one_of(interpolation, INTERPOLATIONS, "ResizeShortEdge.interpolation")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = sample.size
         scale = self._draw(rng) / min(height, width)
         if self.long_limit is not None:
             scale = min(scale, self.long_limit / max(height, width))
-        return resize_sample(sample, *scaled(height, width, scale))
+        return resize_sample(sample, *scaled(height, width, scale), self.interpolation)
 
     def _draw(self, rng: np.random.Generator) -> int:
         if self.mode == "range":
