@@ -36,15 +36,14 @@ def load_legacy(stream: BinaryIO, size: int) -> Any:
     known = type(keys) is list and len(keys) == len(storages.found) and all(type(key) is str for key in keys)
     if not known or sorted(keys) != sorted(storages.found):
         raise Malformed("the storages it lists are not those its tensors lie in")
-    offsets = {}
     for key in keys:
         storage = storages.found[key]
         (count,) = struct.unpack("<q", source.read(8))
         if count != storage.count:
             raise Malformed(f"storage {key} has {count} elements where {storage.count} are announced")
-        offsets[key] = size - source.left
+        storage.offset = size - source.left
         source.skip(storage.nbytes)
     if source.left:
         raise Malformed(f"{source.left} bytes follow its last storage")
-    storages.place(offsets, {})
+    storages.place_views()
     return value

@@ -243,9 +243,7 @@ class Storages:
         made = (Storage(f"{root.key}/{key}", root.dtype, count), root, start)
         return self._views.setdefault((root.key, key), made)[0]
 
-    def place(self, offsets: dict[str, int], crcs: dict[str, int]) -> None:
-        """Note where in the file each storage begins, and its checksum if it has one."""
-        for key, storage in self.found.items():
-            storage.offset, storage.crc = offsets[key], crcs.get(key)
+    def place_views(self) -> None:
+        """Note where in the file each view begins, once its storage's place is known."""
         for view, root, start in self._views.values():
             view.offset = root.offset + start * root.itemsize

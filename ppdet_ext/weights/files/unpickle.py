@@ -50,6 +50,11 @@ class Inert:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def append(self, items: Any) -> None:
+        """Forget items of the list or set that it stands for."""
+
+    extend = add = append
+
 
 class Source:
     """The next `left` bytes of a stream. What a file announces beyond them is Malformed, before memory is taken for it."""
@@ -147,7 +152,7 @@ class DataUnpickler(pickle._Unpickler):
             raise Malformed(text) from error
         except UnicodeDecodeError as error:
             raise Malformed("it is damaged: a text in its pickle is no UTF-8; copy it again") from error
-        except (pickle.UnpicklingError, OverflowError, ValueError) as error:
+        except (pickle.UnpicklingError, AttributeError, OverflowError, ValueError) as error:
             raise Malformed(f"it is damaged: {error}; copy it again") from error
         if self.stack or self.metastack:
             raise Malformed("its pickle ends before its value is complete")
@@ -190,15 +195,7 @@ class DataUnpickler(pickle._Unpickler):
         """Items of a dictionary."""
         self._set(self.pop_mark())
 
-    def load_append(self) -> None:
-        """One item of a list."""
-        self._extend([self.stack.pop()])
-
-    def load_appends(self) -> None:
-        """Items of a list."""
-        self._extend(self.pop_mark())
-
-    load_newobj, load_additems = load_reduce, load_appends
+    load_newobj = load_reduce
 
     def load_empty_set(self) -> None:
         """A set, which needs hashes: it is none of a state_dict's values."""
@@ -214,23 +211,13 @@ class DataUnpickler(pickle._Unpickler):
         self.load_binbytes8()
 
     def _set(self, items: list[Any]) -> None:
-        target = self._target(dict, OrderedDict)
+        target = self.stack[-1]
+        if type(target) not in (dict, OrderedDict, Inert):
+            raise Refused(f"it gives items to a {type(target).__name__}; refused")
         if len(items) % 2:
             raise Malformed("a dictionary has a key without a value")
-        if target is not None:
+        if type(target) is not Inert:
             fill(target, zip(items[::2], items[1::2]))
-
-    def _extend(self, items: list[Any]) -> None:
-        target = self._target(list)
-        if target is not None:
-            target.extend(items)
-
-    def _target(self, *types: type) -> Any:
-        """Top of the stack, which is to be given items, if it is of these types; None for an inert object."""
-        target = self.stack[-1]
-        if type(target) not in (*types, Inert):
-            raise Refused(f"it gives items to a {type(target).__name__}; refused")
-        return None if type(target) is Inert else target
 
 
 def _handler(code: int) -> Callable[[Any], None]:

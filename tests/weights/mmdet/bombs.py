@@ -54,8 +54,6 @@ def optimizer(parameters: int) -> bytes:
 
 def bombs() -> dict[str, bytes]:
     """What the bomb is -> the file."""
-    directory = (b"PK\x01\x02" + bytes(42)) * 800_000
-    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 65535, 65535, len(directory), 0, 0)
     header = struct.pack("<Q", 1 << 40)
     pickles = {
         "marks": b"\x80\x02" + b"(" * OPCODES,
@@ -88,7 +86,6 @@ def bombs() -> dict[str, bytes]:
     files = {what: zipped(pickled) for what, pickled in pickles.items()}
     return files | {
         "legacy marks": legacy(b"\x80\x02" + b"(" * OPCODES),
-        "directory": zipped(GOOD) + directory + end,
         "safetensors header": header + bytes(1000),
         "safetensors header of text": struct.pack("<Q", 15 << 20) + b"{" * (15 << 20),
         "safetensors offsets": save({"w": np.zeros(4, "f4")}).replace(b"[0,16]", b"[0,99]"),

