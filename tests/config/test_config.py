@@ -246,15 +246,15 @@ def test_folds_that_are_cut_in_another_way_are_refused(base: Path, key: str, val
 def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> None:
     cfg = load_config(base, ["TestDataset=!ImageFolder {images: [a.jpg]}"])
     assert type(cfg.TestDataset).__module__ == "ppdet_ext.data.datasets.folder"
-    message = problems_of(base, "TestDataset=!COCODataSet {dataset_dir: x}")[0]
-    assert "COCODataSet is a data set of ppdet, made for its own samples; here CocoJsonDataSet does that." in message
+    message = problems_of(base, "TestDataset=!VOCDataSet {dataset_dir: x}")[0]
+    assert "VOCDataSet is a data set of ppdet, made for its own samples; here there are " in message
 
 
 @pytest.mark.parametrize(("transforms", "message"), [
-    ("sample_transforms=[Decode: {}]", "Decode is an operator of ppdet, made for its own samples; here ReadImage does that."),
-    ("sample_transforms=[RandomFlip: {}]", "here FlipImage does that."),
-    ("sample_transforms=[Poly2Mask: {}]", "Poly2Mask is an operator of ppdet, made for its own samples; here there are "),
-    ("batch_transforms=[PadBatch: {pad_to_stride: 32}]", "here PadToStride does that."),
+    ("sample_transforms=[RandomCrop: {}]", "RandomCrop is an operator of ppdet, made for its own samples; here CropAroundDefect"),
+    ("sample_transforms=[RandomDistort: {}]", "here JitterColor does that."),
+    ("sample_transforms=[Mosaic: {}]", "Mosaic is an operator of ppdet, made for its own samples; here there are "),
+    ("batch_transforms=[BatchPadding: {}]", "here PadToStride does that."),
     ("batch_transforms=[BatchRandomResize: {}]", "here ResizeShortEdge with several short_edges does that."),
     ("sample_transforms=[PadToStride: {}]", "PadToStride is a batch transform, no transform."),
     ("sample_transforms=[TopK: {}]", "TopK is a step, no transform."),
