@@ -251,7 +251,7 @@ def test_image_folder_is_ours_and_data_sets_of_ppdet_are_refused(base: Path) -> 
 
 
 @pytest.mark.parametrize(("transforms", "message"), [
-    ("sample_transforms=[RandomCrop: {}]", "RandomCrop is an operator of ppdet, made for its own samples; here CropAroundDefect"),
+    ("sample_transforms=[RandomCrop: {}]", "RandomCrop is an operator of ppdet, made for its own samples; here Crop"),
     ("sample_transforms=[RandomDistort: {}]", "here JitterColor does that."),
     ("sample_transforms=[Mosaic: {}]", "Mosaic is an operator of ppdet, made for its own samples; here there are "),
     ("batch_transforms=[BatchPadding: {}]", "here PadToStride does that."),
