@@ -4,9 +4,8 @@ from ppdet_ext.files.atomic import demand_writable, write_atomic
 
 from .compatibility import CHANGES, RunFingerprint, fingerprint_of
 from .find import find_checkpoint, newest_checkpoint
-from .folder import Checkpoint, read_checkpoint
+from .folder import Checkpoint, Position, read_checkpoint
 from .load import load_checkpoint
-from .position import Position
 from .save import export_weights, save_checkpoint
 
 __all__ = [

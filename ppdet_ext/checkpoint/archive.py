@@ -4,8 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from .folder import BEST, CHECKPOINTS, CONFIG_FILE, CURVES, ENVIRONMENT_FILE, FINAL, METRICS_FILE, list_folders
-from .position import Position
+from .folder import BEST, CHECKPOINTS, CONFIG_FILE, CURVES, ENVIRONMENT_FILE, FINAL, METRICS_FILE, Position, list_folders
 
 # A resumed run goes on with these.
 _SHARED = (METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE)

@@ -11,7 +11,7 @@ from ppdet_ext.config.files import Tagged
 from ppdet_ext.config.keys import Decides, key_of
 from ppdet_ext.errors import UserError
 
-from .position import Position
+from .folder import Position
 
 # Kinds of change that --allow_change takes, each with what it does to a resumed run.
 CHANGES = {

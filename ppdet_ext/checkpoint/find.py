@@ -11,8 +11,7 @@ from ppdet_ext.files.atomic import digest
 from ppdet_ext.files.manifest import MANIFEST
 from ppdet_ext.weights.find import find_weights
 
-from .folder import CHECKPOINTS, STATE, WEIGHTS, Checkpoint, list_folders, read_checkpoint
-from .position import Position
+from .folder import CHECKPOINTS, STATE, WEIGHTS, Checkpoint, Position, list_folders, read_checkpoint
 from .ppdet_pair import read_pair
 
 AUTO = "auto"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.manifest import read_manifest
-
-from .position import Position
 
 # In the run's folder.
 CHECKPOINTS, FINAL, BEST = "checkpoints", "model_final.pdparams", "best_model.pdparams"
@@ -18,6 +17,32 @@ METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE, CURVES = "metrics.jsonl", "config.y
 # In a checkpoint's.
 WEIGHTS, OPTIMIZER, OWN_WEIGHTS = "model.pdparams", "model.pdopt", "model.pdema"
 STATE, CONFIG = "state.json", "config.yml"
+
+
+_NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?")
+
+
+class Position(NamedTuple):
+    """`step` steps of epoch `epoch` are done, and all of the epochs before; both count from 0. Later positions are greater."""
+
+    epoch: int
+    step: int
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint's folder: `epoch_3` once epoch 3 is complete, else `epoch_3_step_120`."""
+        return f"epoch_{self.epoch}_step_{self.step}" if self.step or not self.epoch else f"epoch_{self.epoch - 1}"
+
+    @classmethod
+    def parse(cls, name: str) -> Position | None:
+        """The position that `name` stands for; None if it is no such name."""
+        match = _NAME.fullmatch(name)
+        if not match:
+            return None
+        return cls(int(match[1]) + 1, 0) if match[2] is None else cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, {self.step} steps done" if self.step else f"{self.epoch} epochs done"
 
 
 @dataclass

@@ -12,8 +12,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files import NAME_TABLE
 from ppdet_ext.weights.files.paddle_file import read_data_file
 
-from .folder import Checkpoint
-from .position import Position
+from .folder import Checkpoint, Position
 
 logger = logging.getLogger("ppdet_ext.engine")
 

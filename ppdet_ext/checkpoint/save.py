@@ -15,8 +15,7 @@ from ppdet_ext.files.manifest import write_manifest
 from ppdet_ext.weights.load import with_classes
 
 from .compatibility import RunFingerprint
-from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS
-from .position import Position
+from .folder import CONFIG, OPTIMIZER, OWN_WEIGHTS, STATE, WEIGHTS, Position
 
 
 def save_checkpoint(

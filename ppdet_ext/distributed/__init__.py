@@ -6,8 +6,7 @@ from ppdet_ext.environment import import_paddle
 import_paddle()
 
 from .environment import launched, world
-from .gradients import average_gradients
-from .group import parallel, share_buffers, start, synchronize_norms, use_device
+from .group import average_gradients, parallel, running_statistics, share_buffers, start, synchronize_norms, use_device
 from .session import barrier, explain, gather, monitored, phase, report_failure, share, sum_over_ranks
 
 __all__ = [
@@ -20,6 +19,7 @@ __all__ = [
     "parallel",
     "phase",
     "report_failure",
+    "running_statistics",
     "share",
     "share_buffers",
     "start",

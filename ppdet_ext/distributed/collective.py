@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ppdet_ext import distributed
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied
 
+from .environment import world
 from .interrupt import Stop
+from .session import gather, share
 
 Result = TypeVar("Result")
 _KINDS = {kind.__name__: kind for kind in (DivergenceError, UserError, WorkerDied)}
@@ -63,26 +64,26 @@ def on_every_rank(work: Callable[[], Result], what: str) -> list[Result] | None:
         Exception: what was raised here, or another rank's with that rank in the message (`Failure.exception`).
         RankError: a rank is gone.
     """
-    rank, size = distributed.world()
+    rank, size = world()
     if size == 1:
         return [work()]
     result, own = _attempt(work)
     if own is not None:
         level = logging.INFO if isinstance(own, KeyboardInterrupt) else logging.ERROR
         logger.log(level, "%s; the other ranks finish their part first", Failure.of(rank, own))
-    parts = distributed.gather((result, own and Failure.of(rank, own)), what)
+    parts = gather((result, own and Failure.of(rank, own)), what)
     failures = [failure for _, failure in parts or () if failure is not None]
-    _raise_first(distributed.share(sorted(failures, key=lambda failure: failure.signum is None), f"outcome of {what}"), own)
+    _raise_first(share(sorted(failures, key=lambda failure: failure.signum is None), f"outcome of {what}"), own)
     return None if parts is None else [value for value, _ in parts]
 
 
 def on_rank_0(work: Callable[[], Result], what: str) -> Result:
     """Run `work` on rank 0 alone; its picklable result on every rank. Raises as `on_every_rank` does."""
-    rank, size = distributed.world()
+    rank, size = world()
     if size == 1:
         return work()
     result, own = _attempt(work) if rank == 0 else (None, None)
-    result, failure = distributed.share((result, own and Failure.of(rank, own)), what)
+    result, failure = share((result, own and Failure.of(rank, own)), what)
     _raise_first([failure] if failure is not None else [], own)
     return result
 
@@ -103,6 +104,6 @@ def _raise_first(failures: Sequence[Failure], own: BaseException | None) -> None
     first, *others = failures
     for failure in others:
         logger.warning("And %s", failure)
-    if own is not None and first.rank == distributed.world()[0] and first.signum is None:
+    if own is not None and first.rank == world()[0] and first.signum is None:
         raise own
     raise first.exception() from own

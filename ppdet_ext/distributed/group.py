@@ -5,15 +5,15 @@ import logging
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import paddle
+from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients_with_group
 
 from ppdet_ext.errors import UserError
 
-from . import session
+from . import phases, session
 from .connections import Address, Links, connect, serve
 from .environment import host, log_name, world
-from .gradients import keep_gradients_apart
-from .statistics import running_statistics
 
 _KEY = "ppdet_ext/channel"
 logger = logging.getLogger("ppdet_ext.engine")
@@ -66,7 +66,10 @@ def parallel(model: paddle.nn.Layer, find_unused_parameters: bool, *, apart: boo
         return model
     session.barrier("parallel model")
     wrapped = paddle.DataParallel(model, find_unused_parameters=find_unused_parameters)
-    return keep_gradients_apart(wrapped) if apart else wrapped
+    # Averaging during the backward pass, an error of gloo, such as a rank that is gone, aborts the process from C++, and a rank
+    # more than 30 s behind is such an error. In `average_gradients` all ranks come together first, however long that takes.
+    wrapped.grad_need_sync = not apart
+    return wrapped
 
 
 def synchronize_norms(model: paddle.nn.Layer, norm_type: str | None) -> paddle.nn.Layer:
@@ -98,3 +101,33 @@ def among_ranks(use_gpu: bool, stall_timeout: float) -> Iterator[None]:
     start()
     with session.monitored(stall_timeout):
         yield
+
+
+def average_gradients(model: paddle.nn.Layer) -> None:
+    """Give each parameter of a model that keeps its gradients apart their mean over ranks; any other is left alone.
+
+    Every rank calls it after its last backward pass of a step. A parameter without gradient on this rank, but not on
+    all, counts as zero here.
+
+    Raises:
+        RankError: a rank is gone, has failed or is elsewhere in the program.
+        RuntimeError: an error of paddle's communication; `monitored` and `explain` turn it into a RankError.
+    """
+    if not isinstance(model, paddle.DataParallel) or model.grad_need_sync:
+        return
+    parameters = [parameter for parameter in model.parameters() if parameter.trainable]
+    used = session.sum_over_ranks(np.array([parameter.grad is not None for parameter in parameters], np.float64))
+    for parameter, ranks in zip(parameters, used):
+        if ranks and parameter.grad is None:
+            parameter.grad = paddle.zeros_like(parameter)
+    with phases.waiting("averaging gradients"):
+        fused_allreduce_gradients_with_group(parameters, None)
+
+
+def running_statistics(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """Name -> tensor of the buffers and of the batch norms' running means and variances, which paddle files as parameters."""
+    names = {name for name, _ in model.named_buffers()}
+    for prefix, layer in model.named_sublayers(include_self=True):
+        own = [name for name in ("_mean", "_variance") if isinstance(getattr(layer, name, None), paddle.Tensor)]
+        names.update(f"{prefix}.{name}" if prefix else name for name in own)
+    return {name: tensor for name, tensor in model.state_dict().items() if name in names}

@@ -12,7 +12,8 @@ from types import FrameType
 
 import numpy as np
 
-from ppdet_ext import distributed
+from .environment import launched
+from .session import sum_over_ranks
 
 logger = logging.getLogger("ppdet_ext.engine")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -90,7 +91,7 @@ def check() -> None:
 
 def agreed() -> int | None:
     """The signal that any rank has noted; the same answer on every rank, each of which must ask."""
-    heard = distributed.sum_over_ranks(np.array([requested() == number for number in SIGNALS], np.float64))
+    heard = sum_over_ranks(np.array([requested() == number for number in SIGNALS], np.float64))
     return next((int(number) for number, count in zip(SIGNALS, heard) if count), None)
 
 
@@ -118,7 +119,7 @@ def _second_signal_exits() -> Iterator[None]:
 
 def _listen(reader: int) -> None:
     """Until `_END` comes; each other byte is a signal's number."""
-    ignored = LAUNCHER_SECONDS if distributed.launched() else 0.0
+    ignored = LAUNCHER_SECONDS if launched() else 0.0
     first: float | None = None
     while (byte := os.read(reader, 1)) not in (_END, b""):
         number = byte[0]

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 
 from . import phases
 from .connections import Links, limit_io
-from .stalls import State, find_stalled, find_suspects
+from .phases import State, find_stalled, find_suspects
 
 _STDERR = 2
 # Seconds between heartbeats; that the training thread has to end; after which a thread without Python's lock gives up.

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,31 @@ from ppdet_ext.errors import UserError
 
 # What a save is writing, what it replaces, what is being deleted.
 PART, OLD, GONE = ".part", ".old", ".gone"
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Gives the path of a file to write; at the end of the block it gets the name `path`, in the place of one that is there.
+
+    It is in the same folder, so that the rename is atomic. When the block raises, nothing is left of it.
+
+    Args:
+        durable: the content is on the disk by then, whatever happens to the machine. False for what can be made again:
+            several processes may do so at a time, each writes a file of its own.
+    """
+    own = "" if durable else f".{uuid.uuid4().hex}"
+    aside = path.with_name(f".{path.name}{own}{PART}")
+    try:
+        yield aside
+        if durable:
+            sync(aside)
+        os.replace(aside, path)
+        if durable:
+            sync(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir") -> None:
@@ -23,16 +49,11 @@ def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "sa
     Raises:
         UserError: the folder is not writable or the disk is full; the old file is left as it was.
     """
-    aside = path.with_name(f".{path.name}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        sync(aside)
-        os.replace(aside, path)
-        sync(path.parent)
+        with replacing(path) as aside:
+            write(aside)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {setting}.") from error
 
 
@@ -146,11 +167,6 @@ def _room(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` aside, in the same folder so that the rename is atomic; OSError leaves no trace."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write `content`, which can be made again, completely or not at all; OSError leaves no trace."""
+    with replacing(path, durable=False) as aside:
         aside.write_bytes(content)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_ext.data.problems import Problems
+
+from .atomic import replacing
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -57,7 +58,7 @@ class ArrayCache:
     $PPDET_EXT_CACHE names another place instead. Without a writable folder nothing is kept; a damaged file counts as absent.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppdet_ext"
         chosen = os.environ.get("PPDET_EXT_CACHE")
         self.own = None if chosen else folder
@@ -98,16 +99,8 @@ class ArrayCache:
 
 def _write(folder: Path, key: str, arrays: dict[str, np.ndarray]) -> Path:
     path = folder / f"{key}.npz"
-    # Not mkstemp: its files are for one user alone, and others of a shared folder would have to build theirs.
-    aside = folder / f"{key}.{uuid.uuid4().hex}.part"
-    try:
-        with aside.open("xb") as file:
-            np.savez(file, **arrays)
-        os.replace(aside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
+    with replacing(path, durable=False) as aside, aside.open("xb") as file:
+        np.savez(file, **arrays)
     return path
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import paddle
 
 from ppdet_ext import distributed
-from ppdet_ext.distributed.statistics import running_statistics
 from ppdet_ext.errors import DivergenceError, UserError
 
 from .state import TrainState
@@ -50,7 +49,7 @@ class LossGuard:
     def start_step(self, model: paddle.nn.Layer) -> None:
         """Keep the batch-norm statistics of `model` (not wrapped), before the first batch of a step."""
         # The forward of a bad batch would leave NaN in the batch-norm statistics.
-        self._statistics = self._statistics or list(running_statistics(model).values())
+        self._statistics = self._statistics or list(distributed.running_statistics(model).values())
         self._before = [tensor.clone() for tensor in self._statistics]
         self._sums, self.skipping = [], False
 

@@ -55,8 +55,7 @@ def train(
     Args:
         cfg: from `load_config`.
         evaluate: at each snapshot epoch, and keep the best model by mask AP.
-        resume: 'auto' for the newest complete checkpoint of the run's folder (anew if there is none), an epoch's number, or
-            a path; see `find_checkpoint`.
+        resume: what `find_checkpoint` takes; with 'auto' the run starts anew where there is no checkpoint.
         amp: mixed precision; of effect on GPUs only.
         use_vdl: write curves for VisualDL, to `vdl_log_dir` or `vdl` in the run's folder.
         allow_change: what may differ from the run that is resumed; keys of `checkpoint.CHANGES`.
@@ -68,19 +67,25 @@ def train(
         Interrupted: a signal came; what is needed to go on has been saved.
         RankError: another rank failed.
     """
-    distributed.use_device(cfg.use_gpu)
-    distributed.start()
-    folder = run_folder(cfg)
-    on_rank_0(lambda: _demand_start(cfg, folder, resume), "looking at what to start from")
+    folder = _join_ranks(cfg, resume)
     curves = Path(vdl_log_dir or folder / CURVES) if use_vdl else None
     save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
     with _supervised(cfg, folder, save):
         dataset = load_dataset(cfg, "TrainDataset")
-        parts = [*_hooks(cfg, dataset, folder, evaluate, curves), *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
-        trainer = _build_trainer(cfg, dataset, folder, [*parts, *hooks, save], amp and _amp_works(cfg))
+        parts = [*_hooks(cfg, dataset, folder, evaluate, curves), *hooks, save]
+        trainer = _build_trainer(cfg, dataset, folder, parts, amp and _amp_works(cfg))
         interrupt.check()
         origin = resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
         _run(cfg, folder, trainer, save, [*_plan(cfg, dataset, trainer), f"Weights {origin}", *_places(folder, curves)])
+    return folder
+
+
+def _join_ranks(cfg: Config, resume: str | None) -> Path:
+    """The run's folder, on ranks that have met and know that there is something to start from."""
+    distributed.use_device(cfg.use_gpu)
+    distributed.start()
+    folder = run_folder(cfg)
+    on_rank_0(lambda: _demand_start(cfg, folder, resume), "looking at what to start from")
     return folder
 
 
@@ -199,14 +204,14 @@ def _build_model(cfg: Config, dataset: Any) -> paddle.nn.Layer:
 
 
 def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path | None) -> list[Hook]:
-    """Averaging and evaluation are on every rank, records on the first."""
+    """Averaging, evaluation and what the configuration names are on every rank, records on the first."""
     hooks: list[Hook] = [AverageWeights(cfg.ema_decay)] if cfg.use_ema else []
     if evaluate:
         hooks.append(_evaluation_hook(cfg, dataset))
     if distributed.world()[0] == 0:
         hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
         hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter)]
-    return hooks
+    return [*hooks, *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
 
 
 def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:

@@ -1,6 +1,6 @@
 """Who is at fault, from what is known of the ranks."""
 
-from ppdet_ext.distributed.stalls import State, find_stalled, find_suspects
+from ppdet_ext.distributed.phases import State, find_stalled, find_suspects
 
 HINT = "; if that is no fault, raise stall_timeout"
 
