@@ -15,7 +15,7 @@ from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, VIEWS
 from ppdet_ext.data.loading.build import load_dataset
-from ppdet_ext.data.splits.same_bytes import same_bytes
+from ppdet_ext.data.splits.duplicates import same_bytes
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError

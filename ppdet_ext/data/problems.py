@@ -1,11 +1,16 @@
-"""Faults found in a data set: collected, counted, named, and then raised or reported together."""
+"""Faults found in a data set: collected, counted, named, raised or reported together, and kept with what was read."""
 
+import hashlib
 import json
 import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ppdet_ext.errors import UserError, counted
+from ppdet_ext.files.cache import ArrayCache, content_key
 
 SHOWN = 10
 
@@ -73,3 +78,29 @@ class Problems:
             logger.warning("%s: skipped, as on_error: skip says\n%s", self.source, self.text())
             return
         raise UserError(f"{self.source} has faults\n{self.text()}\n  Mend them, or set `on_error: skip` to go on without them.")
+
+
+def cached_arrays(
+    file: str, folder: str, parts: Sequence[object], read: Callable[[Problems], dict[str, np.ndarray]], problems: Problems
+) -> dict[str, np.ndarray]:
+    """What `read` makes of an annotation file, and the faults it finds: read once, then from `folder`/.cache.
+
+    What an earlier content of the file has left in `folder`/.cache goes. A common cache folder, as of $PPDET_EXT_CACHE, may
+    hold that of other data sets with files of the same name, so there it stays.
+
+    Args:
+        file: in `folder` or elsewhere.
+        parts: what else the arrays and faults depend on.
+        read: puts faults into the `Problems` that it is given.
+        problems: gets the faults, new or stored ones.
+    """
+    source = hashlib.sha256(repr((os.path.relpath(file, folder), *parts)).encode()).hexdigest()[:16]
+    key = f"{source}-{content_key(file, *parts)}"
+    store = ArrayCache(Path(folder) / ".cache")
+    arrays = store.load(key)
+    if arrays is None:
+        own = Problems(file)
+        arrays = {**read(own), "problems": own.packed()}
+        store.store(key, arrays, instead_of=f"{source}-*.npz")
+    problems.include(arrays.pop("problems"))
+    return arrays

@@ -5,12 +5,10 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-
-from ppdet_ext.data.problems import Problems
 
 from .atomic import replacing
 
@@ -24,32 +22,6 @@ def content_key(file: str, *parts: object) -> str:
         while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:32]
-
-
-def cached_arrays(
-    file: str, folder: str, parts: Sequence[object], read: Callable[[Problems], dict[str, np.ndarray]], problems: Problems
-) -> dict[str, np.ndarray]:
-    """What `read` makes of an annotation file, and the faults it finds: read once, then from `folder`/.cache.
-
-    What an earlier content of the file has left in `folder`/.cache goes. A common cache folder, as of $PPDET_EXT_CACHE, may
-    hold that of other data sets with files of the same name, so there it stays.
-
-    Args:
-        file: in `folder` or elsewhere.
-        parts: what else the arrays and faults depend on.
-        read: puts faults into the `Problems` that it is given.
-        problems: gets the faults, new or stored ones.
-    """
-    source = hashlib.sha256(repr((os.path.relpath(file, folder), *parts)).encode()).hexdigest()[:16]
-    key = f"{source}-{content_key(file, *parts)}"
-    store = ArrayCache(Path(folder) / ".cache")
-    arrays = store.load(key)
-    if arrays is None:
-        own = Problems(file)
-        arrays = {**read(own), "problems": own.packed()}
-        store.store(key, arrays, instead_of=f"{source}-*.npz")
-    problems.include(arrays.pop("problems"))
-    return arrays
 
 
 class ArrayCache:

@@ -1,6 +1,8 @@
 """The parts that configurations name, by kind; registering a class makes it known to ppdet too."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import ppdet.data.source
@@ -161,6 +163,24 @@ def one_of(value: str, allowed: Iterable[str], key: str) -> str:
     if value not in tuple(allowed):
         raise UserError(f"{key}: {value!r} is not one of {', '.join(allowed)}.{nearest(value, allowed)}")
     return value
+
+
+def number_in(value: float, key: str, low: float, high: float = math.inf) -> float:
+    """`value` if it is a finite number from `low` to `high`. Raises: UserError beginning with `key`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or not low <= value <= high:
+        raise UserError(f"{key}: {value!r} is no number {_range(low, high)}.")
+    return value
+
+
+def whole_number_in(value: int, key: str, low: int, high: float = math.inf) -> int:
+    """`value` if it is a whole number from `low` to `high`. Raises: UserError beginning with `key`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        raise UserError(f"{key}: {value!r} is no whole number {_range(low, high)}.")
+    return value
+
+
+def _range(low: float, high: float) -> str:
+    return f"of {low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
 
 
 def build_entries(entries: Sequence[Mapping], kind: str, key: str) -> list[Any]:

@@ -13,9 +13,8 @@ from ppdet_ext.data.formats.packed_masks import VERSION, Instances, Size, read_i
 from ppdet_ext.data.formats.rle_csv import RleCsv
 from ppdet_ext.data.images.check import describe_below, image_is_usable, images_below, list_images
 from ppdet_ext.data.images.decode import image_size
-from ppdet_ext.data.problems import Problems
+from ppdet_ext.data.problems import Problems, cached_arrays
 from ppdet_ext.errors import UserError, counted
-from ppdet_ext.files.cache import cached_arrays
 from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
@@ -271,6 +270,9 @@ class RleCsvDataSet(CsvDataSet):
         self.min_instance_area, self.cache = min_instance_area, cache
         self.layouts = (RleCsv(columns, rows, base, order, relative, tuple(self.blank)),)
         check_size(height, width)
+        self._check_classes()
+
+    def _check_classes(self) -> None:
         if len(self.category_ids) != len(self.class_names):
             raise UserError("category_ids and class_names: one for each class, in the same order.")
         if self.layouts[0].class_field is None and len(self.class_names) != 1:

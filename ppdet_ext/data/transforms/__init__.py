@@ -9,8 +9,7 @@ from .crop import CropAroundDefect
 from .cutout import Cutout
 from .flip import FlipImage
 from .jpeg_compression import JpegCompression
-from .normalize import NormalizeToCHW
-from .read import ReadImage
+from .read import NormalizeToCHW, ReadImage
 from .resize import ResizeFixed, ResizeShortEdge
 from .semantic import SemanticFromMap, SemanticFromMasks
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform
 
-from .arguments import number_in
 from .sample import Sample
 
 

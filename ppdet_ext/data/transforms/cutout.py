@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
 
-from .arguments import number_in, whole_number_in
 from .sample import Sample
 
 

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
 
-from .arguments import number_in, whole_number_in
 from .sample import Sample
 
 LONGEST = 65_500  # px that libjpeg takes

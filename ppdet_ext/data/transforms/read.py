@@ -1,7 +1,8 @@
-"""The first transform: from a file to pixels."""
+"""The first and the last transform: from a file to pixels, and from pixels to what the network takes."""
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from ppdet_ext.data.images.decode import read_image
@@ -9,6 +10,9 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_transform
 
 from .sample import Sample
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @register_transform
@@ -33,3 +37,24 @@ class ReadImage:
                 "Correct the annotations; if the file carries an EXIF rotation they ignore, set `ReadImage: {exif: false}`."
             )
         return replace(sample, image=image, original_size=(height, width))
+
+
+@register_transform
+class NormalizeToCHW:
+    """(pixel / 255 - mean) / std per channel, then (3, H, W) float32.
+
+    Args:
+        mean, std: of R, G, B on the scale 0 to 1; ImageNet's by default, which pretrained backbones expect.
+    """
+
+    def __init__(self, mean: list[float] | None = None, std: list[float] | None = None):
+        self.mean = list(mean if mean is not None else IMAGENET_MEAN)
+        self.std = list(std if std is not None else IMAGENET_STD)
+        # An 8-bit pixel has 256 values: a table replaces the arithmetic and three passes over the floats.
+        self.tables = [((np.arange(256) / 255 - m) / s).astype(np.float32) for m, s in zip(self.mean, self.std)]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image = np.empty((3, *sample.size), np.float32)
+        for channel, table, out in zip(cv2.split(sample.image), self.tables, image):
+            cv2.LUT(channel, table, dst=out)
+        return replace(sample, image=image)

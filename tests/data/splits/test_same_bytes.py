@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ppdet_ext.data.splits import same_bytes as module
-from ppdet_ext.data.splits.same_bytes import same_bytes
+from ppdet_ext.data.splits import duplicates as module
+from ppdet_ext.data.splits.duplicates import same_bytes
 from ppdet_ext.errors import UserError
 
 

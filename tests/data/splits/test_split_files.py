@@ -159,7 +159,7 @@ def test_names_that_are_no_utf8(steel):
     path.write_bytes(b"ImageId,fold\n\xe9.jpg,1\na.jpg,0\n")
     assert names(opened(steel, split="names.csv", num_folds=2, fold=1, part="val")) == [odd]
     (steel / "train_images" / odd).write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"1 unreadable images: .*\\udce9\.jpg") as caught:
+    with pytest.raises(UserError, match=r"1 unreadable image: .*\\udce9\.jpg") as caught:
         opened(steel, cache=False)
     assert str(caught.value).encode()
 
