@@ -12,7 +12,7 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.host.build import build_model
 
 # The other folders hold parts of configurations.
-MODELS = ("cascade_mask_rcnn", "htc", "mask_rcnn")
+MODELS = ("cascade_mask_rcnn", "htc", "mask_rcnn", "ppdet")
 SHIPPED = sorted(path for path in (ROOT / "configs").glob("*/*.yml") if path.parent.name in MODELS)
 COCO = [path for path in SHIPPED if path.stem.endswith("_coco")]
 EPOCHS = {"1x": (12, [8, 11]), "20e": (20, [16, 19]), "2x": (24, [16, 22])}
