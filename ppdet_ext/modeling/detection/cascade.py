@@ -83,7 +83,7 @@ class RegionCascade(nn.Layer):
         proposals: list[np.ndarray],
         truth: list[GroundTruth],
         semantic_target: paddle.Tensor | None = None,
-        rngs: list[np.random.Generator | None] | None = None,
+        rngs: Sequence[np.random.Generator | None] | None = None,
     ) -> Losses:
         """All weighted losses of all stages.
 
@@ -114,11 +114,13 @@ class RegionCascade(nn.Layer):
 
     def _semantic_losses(self, logits: paddle.Tensor | None, target: paddle.Tensor | None) -> Losses:
         losses, head = Losses(), self.semantic_head
+        if head is None:
+            return losses
         if logits is not None:
             # Where there is no region at all, nothing pools the semantic feature.
             loss = head.loss(logits, target) + zero_loss(head.embedding)
             losses.add("loss_semantic", loss, logits.shape[0] * logits.shape[2] * logits.shape[3])
-        elif head is not None:
+        else:
             losses.add("loss_semantic", zero_loss(head.logits, head.embedding), 0)
         return losses
 
@@ -133,7 +135,7 @@ class RegionCascade(nn.Layer):
         losses.add(f"loss_bbox_reg_stage{stage}", loss_reg * weight, count)
         return finite(reg.detach().numpy(), f"box deltas of stage {stage}")
 
-    def _sample(self, stage: int, proposals: list, truth: list[GroundTruth], rngs: list) -> list[RoISample]:
+    def _sample(self, stage: int, proposals: list, truth: list[GroundTruth], rngs: Sequence) -> list[RoISample]:
         return [self.samplers[stage](p, t.boxes, rng) for p, t, rng in zip(proposals, truth, rngs)]
 
     def _refine(self, stage: int, samples: list[RoISample], deltas: np.ndarray, truth: list[GroundTruth]) -> list[np.ndarray]:
@@ -185,13 +187,13 @@ class RegionCascade(nn.Layer):
         self, features: Features, proposals: list[np.ndarray], im_shape: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Final boxes (n, 4), or (n, classes, 4), and class scores (n, classes) of each image: logits are stages' means."""
-        counts, total = [len(p) for p in proposals], 0.0
+        counts, logits = [len(p) for p in proposals], []
         for s, head in enumerate(self.box_heads):
             cls, reg = head(features.pool(stack(proposals), self.box_size, 2))
-            total = total + finite(cls.numpy(), f"class logits of stage {s}")
+            logits.append(finite(cls.numpy(), f"class logits of stage {s}"))
             deltas = split(finite(reg.numpy(), f"box deltas of stage {s}"), counts)
             proposals = [head.decode(p, d, *shape) for p, d, shape in zip(proposals, deltas, im_shape)]
-        mean = paddle.to_tensor(total / np.float32(len(self.box_heads)))
+        mean = paddle.to_tensor(sum(logits[1:], logits[0]) / np.float32(len(logits)))
         return proposals, split(F.softmax(mean, axis=1).numpy()[:, :-1], counts)
 
     def mask_probabilities(self, features: Features, rois: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The objects of one training image, as the heads take them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,7 @@ class GroundTruth:
     width: float
 
     @classmethod
-    def of_batch(cls, batch: dict) -> list["GroundTruth"]:
+    def of_batch(cls, batch: Mapping[str, Any]) -> list["GroundTruth"]:
         """One for each image of a training batch."""
         shapes = np.asarray(batch["im_shape"])
         masks = batch.get("gt_mask", [None] * len(shapes))
@@ -35,5 +37,7 @@ class GroundTruth:
         ]
 
     def bitmap(self, index: int) -> np.ndarray:
-        """Object `index` as a (height, width) bitmap of 0 and 1."""
+        """Object `index` as a (height, width) bitmap of 0 and 1. Raises: ValueError where there are no masks."""
+        if self.masks is None:
+            raise ValueError("these objects have no masks")
         return self.masks[index].to_bitmap()

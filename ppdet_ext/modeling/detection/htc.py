@@ -1,5 +1,8 @@
 """The Hybrid Task Cascade detector."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -41,8 +44,8 @@ class HybridTaskCascade(BaseArch):
         self,
         backbone: nn.Layer = "ResNet",
         neck: nn.Layer = "FPN",
-        rpn_head: HTCRPNHead = "HTCRPNHead",
-        roi_head: HTCRoIHead = "HTCRoIHead",
+        rpn_head: HTCRPNHead = "HTCRPNHead",  # type: ignore[assignment]  # ppdet's defaults are names
+        roi_head: HTCRoIHead = "HTCRoIHead",  # type: ignore[assignment]
         mask_threshold: float = 0.5,
         seed: int = 0,
     ):
@@ -52,7 +55,7 @@ class HybridTaskCascade(BaseArch):
         self.seed = seed
 
     @classmethod
-    def from_config(cls, cfg: dict) -> dict:
+    def from_config(cls, cfg: Mapping[str, Any]) -> dict:
         """ppdet's wiring: each part takes the shapes of the part before it."""
         backbone = create(cfg["backbone"])
         neck = create(cfg["neck"], input_shape=backbone.out_shape)
@@ -76,11 +79,11 @@ class HybridTaskCascade(BaseArch):
         except DivergenceError:
             withdraw()
             raise
-        losses = dict(losses.over_ranks())
-        losses["loss"] = paddle.add_n([x.reshape([]) for x in losses.values()])
-        return losses
+        out: dict[str, paddle.Tensor] = dict(losses.over_ranks())
+        out["loss"] = paddle.add_n([x.reshape([]) for x in out.values()])
+        return out
 
-    def _losses(self, batch: dict) -> Losses:
+    def _losses(self, batch: Mapping[str, Any]) -> Losses:
         truth = GroundTruth.of_batch(batch)
         shapes = np.array([(t.height, t.width) for t in truth], np.float32)
         rngs = self.sampling_rngs(batch)
@@ -91,11 +94,11 @@ class HybridTaskCascade(BaseArch):
         losses.update(self.roi_head.losses(feats, proposals, truth, batch.get("semantic"), rngs))
         return losses
 
-    def feature_maps(self, batch: dict) -> list[paddle.Tensor]:
+    def feature_maps(self, batch: Mapping[str, Any]) -> list[paddle.Tensor]:
         """Feature maps of the batch's images, finest first, per level (B, channels, H, W)."""
         return self.neck(self.backbone(batch))
 
-    def sampling_rngs(self, batch: dict) -> list[np.random.Generator]:
+    def sampling_rngs(self, batch: Mapping[str, Any]) -> list[np.random.Generator]:
         """One generator an image, so that a resumed run samples what the uninterrupted one would have."""
         epoch = int(batch.get("epoch", 0))
         return [np.random.default_rng([self.seed, epoch, int(i)]) for i in np.asarray(batch["im_id"]).reshape(-1)]
@@ -103,7 +106,7 @@ class HybridTaskCascade(BaseArch):
     # inference: the protocols of `ppdet_ext.inference.protocol`
 
     @classmethod
-    def settings_from(cls, cfg: dict) -> TestSettings:
+    def settings_from(cls, cfg: Mapping[str, Any]) -> TestSettings:
         """Read the settings of a configuration, whose model need not be built."""
         roi, rpn = cfg["HTCRoIHead"], cfg["HTCRPNHead"]
         return TestSettings(
@@ -120,7 +123,7 @@ class HybridTaskCascade(BaseArch):
         return {"HTCRoIHead": thresholds}
 
     @staticmethod
-    def has_masks(cfg: dict) -> bool:
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
         """Whether the model of a configuration gives masks."""
         return bool(cfg["HTCRoIHead"]["with_mask"])
 
@@ -165,8 +168,8 @@ class HybridTaskCascade(BaseArch):
             DivergenceError: an output is NaN or infinite.
         """
         features = self.pyramid(batch)
-        outputs = self.rpn_head(features.maps)
-        proposals = self.rpn_head.proposals(*outputs, features.im_shape, settings.proposals)
+        logits, deltas = self.rpn_head(features.maps)
+        proposals = self.rpn_head.proposals(logits, deltas, features.im_shape, settings.proposals)
         found = self.roi_head.detect(features.regions, proposals, features.im_shape, settings)
         scales, sizes = np.asarray(batch["scale_factor"], np.float32), np.asarray(batch["origin_shape"])
         return [
@@ -174,14 +177,15 @@ class HybridTaskCascade(BaseArch):
             for (boxes, scores, labels, probs), scale, (h, w) in zip(found, scales, sizes)
         ]
 
-    def pyramid(self, batch: dict) -> ImageFeatures:
+    def pyramid(self, batch: Mapping[str, Any]) -> ImageFeatures:
         """Compute the features of a batch's images."""
         shapes = np.asarray(batch["im_shape"], np.float32)
         return ImageFeatures(self.feature_maps(batch), shapes, lambda maps: self.roi_head.features(maps)[0])
 
     def proposals(self, features: ImageFeatures, settings: TestSettings) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (n, 4) in network px and objectness (n,) of each image, best first."""
-        return self.rpn_head.scored_proposals(*self.rpn_head(features.maps), features.im_shape, settings.proposals)
+        logits, deltas = self.rpn_head(features.maps)
+        return self.rpn_head.scored_proposals(logits, deltas, features.im_shape, settings.proposals)
 
     def cascade(self, features: ImageFeatures, proposals: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Final boxes (n, 4), or (n, classes, 4), and class scores (n, classes) of each image's regions."""

@@ -17,7 +17,7 @@ class Losses(dict[str, paddle.Tensor]):
         counts: by name, the number of samples; 0 where the loss is 0 for want of any.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.counts: dict[str, int] = {}
 
@@ -25,7 +25,7 @@ class Losses(dict[str, paddle.Tensor]):
         """Put in a loss that is the mean over `count` samples."""
         self[name], self.counts[name] = mean, count
 
-    def update(self, other: "Losses") -> None:
+    def update(self, other: "Losses") -> None:  # type: ignore[override]  # only losses bring their counts
         """Put in the other's losses."""
         super().update(other)
         self.counts.update(other.counts)

@@ -1,5 +1,7 @@
 """Region proposal network with the reference's rules for targets, losses and proposals."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -147,7 +149,7 @@ class HTCRPNHead(nn.Layer):
         if self.inside_only:
             known = (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
         else:
-            known = np.concatenate([self._of_image(k, *size, height, width) for k, size in enumerate(sizes)])
+            known = np.concatenate([self._of_image(k, rows, columns, height, width) for k, (rows, columns) in enumerate(sizes)])
         known = np.flatnonzero(known)
         assigned = self.assigner(anchors[known], objects)
         positive, negative = sample_balanced(assigned, self.num_samples, self.positive_fraction, rng)
@@ -166,12 +168,12 @@ class HTCRPNHead(nn.Layer):
         deltas: list[paddle.Tensor],
         objects: list[np.ndarray],
         im_shape: np.ndarray,
-        rngs: list[np.random.Generator | None],
+        rngs: Sequence[np.random.Generator | None],
     ) -> Losses:
         """Both losses, summed over the sampled anchors of the batch and divided by their number."""
         sizes = [tuple(x.shape[2:]) for x in logits]
         total = sum(h * w for h, w in sizes) * self.grid.per_cell
-        parts = [self.targets(sizes, objects[b], *im_shape[b], rngs[b]) for b in range(len(objects))]
+        parts = [self.targets(sizes, own, h, w, rng) for own, (h, w), rng in zip(objects, im_shape, rngs)]
         sampled = np.concatenate([np.concatenate([p, n]) + b * total for b, (p, n, _) in enumerate(parts)])
         labels = np.concatenate([np.repeat([1.0, 0.0], [len(p), len(n)]) for p, n, _ in parts]).astype(np.float32)
         # Indices run over all levels of all images, as the flattened outputs do.

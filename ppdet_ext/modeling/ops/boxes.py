@@ -64,7 +64,7 @@ def nms(
     # Columns that lie together: the loop below reads one coordinate of all boxes at a time.
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
     areas = (x2 - x1) * (y2 - y1)
-    alive = np.arange(len(order))
+    alive: np.ndarray = np.arange(len(order))
     keep: list[int] = []
     limit = len(order) if max_keep is None else max_keep
     while alive.size and len(keep) < limit:

@@ -5,6 +5,8 @@ ResNeXt-101 (256 × 1600 px) it takes 15 to 60 times as long as that of a plain 
 (`benchmarks/bench_deform_conv.py`). With one set of offsets for all channels, sampling is one sparse matrix.
 """
 
+from typing import Any
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -86,7 +88,17 @@ class _SparseDeformConv(PyLayer):
     """Image by image: samples = sampling matrix @ cells, then a matrix product a group; made again for backward."""
 
     @staticmethod
-    def forward(ctx, x, offset, weight, mask=None, *, stride, padding, groups):
+    def forward(
+        ctx: Any,
+        x: paddle.Tensor,
+        offset: paddle.Tensor,
+        weight: paddle.Tensor,
+        mask: paddle.Tensor | None = None,
+        *,
+        stride: int,
+        padding: int,
+        groups: int,
+    ) -> paddle.Tensor:
         ctx.save_for_backward(x, offset, weight, mask)
         ctx.learns = [not t.stop_gradient for t in (x, offset, weight, mask) if t is not None]
         ctx.geometry = (weight.shape[2], stride, padding)
@@ -102,7 +114,7 @@ class _SparseDeformConv(PyLayer):
         return paddle.stack(out)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, offset, weight, mask = ctx.saved_tensor()
         groups, kernels = ctx.groups, _grouped(weight, ctx.groups)
         d_kernels, d_x, d_offset, d_mask = paddle.zeros_like(kernels), [], [], []
@@ -144,7 +156,8 @@ class _Samples:
         self.shape = tuple(shape)
         rows, columns = np.indices(offset.shape[1:]) * stride - padding
         moved = offset.reshape(kernel * kernel, 2, -1).transpose(1, 2, 0)
-        inside, self.low, self.share = True, [], []
+        inside: np.ndarray = np.ones(1, bool)
+        self.low, self.share = [], []
         for start, move, step, length in zip((rows, columns), moved, np.indices((kernel, kernel)), shape):
             at = move + (start.reshape(-1, 1) + step.reshape(-1)).astype(np.float32)
             # Up to one cell outside a sample still sees the border's cells, as the operator has it.

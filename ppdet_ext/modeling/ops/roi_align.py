@@ -1,5 +1,7 @@
 """RoIAlign over a feature pyramid: on the CPU as one sparse matrix product, elsewhere by Paddle's operator."""
 
+from typing import Any
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -199,10 +201,10 @@ class _SparseProduct(PyLayer):
     """operator @ matrix, differentiable in the matrix."""
 
     @staticmethod
-    def forward(ctx, matrix: paddle.Tensor, operator: csr_matrix) -> paddle.Tensor:
+    def forward(ctx: Any, matrix: paddle.Tensor, operator: csr_matrix) -> paddle.Tensor:
         ctx.operator = operator
         return paddle.to_tensor(operator @ matrix.numpy())
 
     @staticmethod
-    def backward(ctx, grad: paddle.Tensor) -> paddle.Tensor:
+    def backward(ctx: Any, grad: paddle.Tensor) -> paddle.Tensor:
         return paddle.to_tensor(ctx.operator.T @ grad.numpy())

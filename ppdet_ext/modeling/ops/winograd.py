@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, wraps
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import paddle
@@ -145,7 +146,7 @@ def _without_threads_of_the_library(function: Callable) -> Callable:
     """Limit numpy's matrix library to the calling thread: its own threads go on spinning where ours want to run."""
 
     @wraps(function)
-    def limited(*args):
+    def limited(*args: Any) -> Any:
         with _controller().limit(limits=1, user_api="blas"):
             return function(*args)
 
@@ -168,7 +169,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive 
 class _Convolution(PyLayer):
     @staticmethod
     @_without_threads_of_the_library
-    def forward(ctx, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, relu: bool) -> paddle.Tensor:
+    def forward(ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, relu: bool) -> paddle.Tensor:
         data, shift = _array(x), _array(bias)
         filters = np.ascontiguousarray(transform_filters(_array(weight)).transpose(0, 2, 1))
         out = np.empty((len(data), len(shift), *data.shape[2:]), np.float32)
@@ -184,7 +185,7 @@ class _Convolution(PyLayer):
 
     @staticmethod
     @_without_threads_of_the_library
-    def backward(ctx, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
+    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
         data, upstream = _array(x), _array(grad)
         learns_x, learns_weight, learns_bias = ctx.learns
@@ -193,7 +194,7 @@ class _Convolution(PyLayer):
 
         def job(canvas: Canvas) -> list[np.ndarray]:
             products, db = write_outputs_adjoint(canvas, upstream, ctx.out)
-            if learns_x:
+            if dx is not None:
                 transform_inputs_adjoint(canvas, dx, products @ filters, lock)
             terms = [products.transpose(0, 2, 1) @ transform_inputs(canvas, data)] if learns_weight else []
             return [*terms, db] if learns_bias else terms
