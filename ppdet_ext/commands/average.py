@@ -71,7 +71,9 @@ def _weights_files(checkpoints: Sequence[str], run: Path) -> list[Path]:
     for wanted in checkpoints:
         name = f"epoch_{wanted}" if wanted.isascii() and wanted.isdigit() else wanted
         if Position.parse(name) and not resolve_path(wanted).is_dir():
-            files.append(find_checkpoint(wanted, run).weights)
+            checkpoint = find_checkpoint(wanted, run)
+            assert checkpoint is not None, "only 'auto' finds none"
+            files.append(checkpoint.weights)
         else:
             files.append(find_weights(wanted, theirs=True))
     seen: dict[Path, str] = {}

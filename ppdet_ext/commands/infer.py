@@ -61,7 +61,7 @@ def infer(
             _write_picture(folder / file.name, picture)
             return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
 
-        predictor.run(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results))
+        predictor.over_all(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results))
     return len(predictor.names)
 
 
@@ -77,10 +77,13 @@ def _finish(
         boxes, masks = coco_results([(im_id, own) for im_id, (_, own) in done if own is not None], predictor.category_ids)
         listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
         for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
-            text = json.dumps(content)
-            write_atomic(folder / name, lambda aside, text=text: aside.write_text(text), "--output_dir")
+            _write_json(folder / name, content)
     drawn = sum(count for _, (count, _) in done)
     logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
+
+
+def _write_json(path: Path, content: list[dict[str, Any]]) -> None:
+    write_atomic(path, lambda aside: aside.write_text(json.dumps(content)), "--output_dir")
 
 
 def _check_folder(folder: Path, predictor: Predictor) -> None:

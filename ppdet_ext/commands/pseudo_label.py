@@ -108,7 +108,7 @@ def pseudo_label(
             logger.info("%s: %s. A data set of them: %s", output, counted(len(taken), "images"), what)
             return len(taken)
 
-        return predictor.run(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
+        return predictor.over_all(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
 
 
 def _thresholds(predictor: Predictor, scores: dict[str, float], reject_from: float | None) -> np.ndarray:

@@ -4,7 +4,7 @@ import argparse
 import functools
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,7 @@ def tune(
     plot: str | Path | None = None,
     command: Sequence[str] = (),
 ) -> Tuned | None:
-    """Search thresholds, log what they gain, write them; returns the outcome on rank 0.
-
-    All ranks predict; rank 0 searches.
+    """Search thresholds, log what they gain, write them; all ranks predict, rank 0 searches and returns the outcome.
 
     Args:
         cfg: from `load_config`; its (first) `metric` is raised.
@@ -60,28 +58,27 @@ def tune(
         plot: PNG file for the score threshold's curves.
         command: words after the script's name, for the file.
 
-    Raises:
-        UserError: for what the user can mend.
+    Raises: UserError for what the user can mend.
     """
     predicting.check()
     searching.check()
     make_metric = _metric_of(cfg)
     target = Path(output) if output else run_folder(cfg) / TUNED_FILE
-    outcome: Tuned | None = None
+    outcomes: list[Tuned] = []
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
         settings = _with_thresholds(settings_of(cfg), predicting)
         problem = _problem(cfg, settings, make_metric)
 
         def search() -> None:
-            nonlocal outcome
             outcome, scorer, bounds = _search(problem, settings, searching, cfg.worker_num)
             _write(target, problem, outcome, _sections(cfg, settings), command_line("tools/tune.py", command))
             if plot:
                 _plot(Path(plot), scorer, outcome, problem, bounds)
+            outcomes.append(outcome)
 
         on_rank_0(search, "searching thresholds")
-    return outcome
+    return outcomes[0] if outcomes else None
 
 
 def _with_thresholds(configured: TestSettings, predicting: Predicting) -> TestSettings:
@@ -120,7 +117,7 @@ def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], Part
     start = Thresholds(
         max(configured.score_threshold, settings.score_threshold), configured.nms_iou, float(configured.mask_threshold), 0
     )
-    model_steps = [
+    model_steps: list[Mapping[str, Any]] = [
         {"BoxNMS": {"iou": start.nms_iou}},
         {"ScoreThreshold": {"score": start.score}},
         {"TopK": {"k": configured.max_detections}},

@@ -66,8 +66,9 @@ class IMaterialistMAP(PartialMetric):
         kept = [i for i, mask in enumerate(annotated) if mask]
         unmatchable: set[tuple[int, ...]] = set()
         if self.match == "classid":
-            unmatchable = {tuple(sorted(truth.attributes[i])) for i in kept if truth.attributes[i]}
-            kept = [i for i in kept if not truth.attributes[i]]
+            attributes = truth.attributes or [()] * len(annotated)
+            unmatchable = {tuple(sorted(attributes[i])) for i in kept if attributes[i]}
+            kept = [i for i in kept if not attributes[i]]
         return Overlaps(Rle.iou_matrix(predicted, [annotated[i] for i in kept]), usable, len(unmatchable))
 
     def partial(self, prepared: Overlaps, scores: np.ndarray, chosen: np.ndarray) -> tuple[float, ...]:

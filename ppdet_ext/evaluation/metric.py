@@ -182,8 +182,8 @@ class PartialMetric(Metric):
 
     def _partial_of(self, record: Record, detections: Detections, label: int) -> Any:
         order = np.argsort(-detections.scores, kind="stable")
-        own = order[detections.labels[order] == label]
-        prepared = self.prepare(record.of_class(label), [detections.masks[i] for i in own])
+        own, masks = order[detections.labels[order] == label], detections.masks or []
+        prepared = self.prepare(record.of_class(label), [masks[i] for i in own])
         return self.partial(prepared, detections.scores[own], np.arange(len(own)))
 
 
@@ -215,4 +215,6 @@ def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
 def tuning_metric(name: str, options: Mapping[str, Any] | None = None) -> PartialMetric:
     """A metric made of partial results for searching thresholds; for COCO its mask AP, `CocoMaskAP`, which has no options."""
     metric = build_metric(name, options)
-    return metric if isinstance(metric, PartialMetric) else build_metric("CocoMaskAP")
+    metric = metric if isinstance(metric, PartialMetric) else build_metric("CocoMaskAP")
+    assert isinstance(metric, PartialMetric)
+    return metric

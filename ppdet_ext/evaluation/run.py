@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ppdet_ext import distributed
 from ppdet_ext.data.loading.loader import Loader
@@ -13,13 +13,19 @@ from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.registry import METRICS
-from ppdet_ext.inference.predict import in_order, predict
+from ppdet_ext.inference.predict import Switchable, in_order, predict
 from ppdet_ext.structures import Detections
 
 from .coco_metric import CocoMetric
 from .metric import Metric, build_metric, value_of
 
 logger = logging.getLogger("ppdet_ext.engine")
+
+
+class Predicting(Switchable, Protocol):
+    """A model: a batch -> the detections of each image."""
+
+    def __call__(self, batch: Any) -> list[Detections]: ...
 
 
 @dataclass
@@ -58,7 +64,7 @@ def metrics_of(cfg: Config) -> list[Metric]:
 
 
 def run_evaluation(
-    model: Callable[[dict[str, Any]], list[Detections]],
+    model: Predicting,
     dataset: Any,
     loader: Iterable[dict[str, Any]],
     metrics: Sequence[Metric] | None = None,
@@ -70,7 +76,7 @@ def run_evaluation(
     Called by all ranks: each predicts the batches of its loader, rank 0 gets the results and computes.
 
     Args:
-        model: see `predict`; the same on all ranks.
+        model: the same on all ranks.
         dataset: has records, class_names and category_ids; the same on all ranks.
         loader: over that data set, or this rank's part of it, in eval mode.
         metrics: not started yet; COCO's by default.
@@ -80,39 +86,38 @@ def run_evaluation(
         UserError: an image was not predicted, or more than once; predictions do not fit the data set.
         Exception: as `on_every_rank` and `predict`.
     """
-    chosen = list(metrics or [CocoMetric()]) if with_metrics else [CocoMetric()]
+    chosen: list[Metric] = list(metrics or ()) if with_metrics else []
+    chosen = chosen or [CocoMetric()]
     # Before hours of predicting: options, annotations.
     on_rank_0(lambda: _start(chosen, dataset, with_metrics), "metrics")
     began = time.perf_counter()
     images = loader.images if isinstance(loader, Loader) else len(dataset.records)
-    results = predict(model, loader, images, "Eval")
+    results = predict(model, loader, images, "Eval", model)
     shards = on_every_rank(lambda: [(im_id, detections) for im_id, _, detections in results], "evaluation")
 
     def finish() -> Evaluation:
-        distributed.phase("computing metrics")
         outcome = Evaluation(len(dataset.records), time.perf_counter() - began)
-        _take(chosen, in_order(dataset.records, shards or []))
-        logger.info("Total sample number: %d, average FPS: %.2f", outcome.images, outcome.images / max(outcome.seconds, 1e-9))
-        if with_metrics:
-            _compute(chosen, outcome)
+        _compute(chosen, in_order(dataset.records, shards), outcome, with_metrics)
         return outcome
 
     outcome = on_rank_0(finish, "metrics")
     return replace(outcome, metrics=chosen if distributed.world()[0] == 0 else [])
 
 
-def _take(metrics: Sequence[Metric], predictions: Sequence[tuple[int, Detections]]) -> None:
+def _compute(
+    metrics: Sequence[Metric], predictions: Sequence[tuple[int, Detections]], outcome: Evaluation, with_metrics: bool
+) -> None:
+    """Give the predictions to the metrics, and their numbers to the outcome if they are asked for."""
+    distributed.phase("computing metrics")
+    logger.info("Total sample number: %d, average FPS: %.2f", outcome.images, outcome.images / max(outcome.seconds, 1e-9))
     for metric in metrics:
         for im_id, detections in predictions:
             metric.update(im_id, detections)
-
-
-def _compute(metrics: Sequence[Metric], outcome: Evaluation) -> None:
-    for metric in metrics:
-        numbers = metric.compute()
-        outcome.numbers |= numbers
-        outcome.named |= metric.named(numbers)
-        outcome.values[type(metric).__name__] = value_of(numbers)
+        if with_metrics:
+            numbers = metric.compute()
+            outcome.numbers |= numbers
+            outcome.named |= metric.named(numbers)
+            outcome.values[type(metric).__name__] = value_of(numbers)
 
 
 def _start(metrics: Sequence[Metric], dataset: Any, with_metrics: bool) -> None:

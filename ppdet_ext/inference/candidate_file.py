@@ -15,35 +15,35 @@ ARRAYS = ("im_ids", "sizes", "counts", "boxes", "scores", "labels", "probs")
 logger = logging.getLogger("ppdet_ext.engine")
 
 
-def quantised(found: Candidates) -> Candidates:
+def quantised(candidates: Candidates) -> Candidates:
     """With probabilities as uint8, round(p · 255): off by at most 1/510. UserError for a model without masks."""
-    if found.probs is None:
+    if candidates.probs is None:
         raise UserError("The model has no masks (HTCRoIHead.with_mask: false), so there is nothing to tune mask metrics on.")
-    probs = np.rint(np.asarray(found.probs, np.float32) * LEVELS).astype(np.uint8)
-    boxes, scores = found.boxes.astype(np.float32), found.scores.astype(np.float32)
-    return Candidates(found.height, found.width, boxes, scores, found.labels.astype(np.int64), probs)
+    probs = np.rint(np.asarray(candidates.probs, np.float32) * LEVELS).astype(np.uint8)
+    boxes, scores = candidates.boxes.astype(np.float32), candidates.scores.astype(np.float32)
+    return Candidates(candidates.height, candidates.width, boxes, scores, candidates.labels.astype(np.int64), probs)
 
 
-def restored(found: Candidates) -> Candidates:
+def restored(candidates: Candidates) -> Candidates:
     """With probabilities of `quantised` as float32 again."""
-    probs = found.probs.astype(np.float32) / np.float32(LEVELS)
-    return Candidates(found.height, found.width, found.boxes, found.scores, found.labels, probs)
+    probs = np.asarray(candidates.probs, np.uint8).astype(np.float32) / np.float32(LEVELS)
+    return Candidates(candidates.height, candidates.width, candidates.boxes, candidates.scores, candidates.labels, probs)
 
 
-def pack(found: Sequence[tuple[int, Candidates]]) -> dict[str, np.ndarray]:
+def pack(candidates: Sequence[tuple[int, Candidates]]) -> dict[str, np.ndarray]:
     """Arrays of (image id, quantised candidates): one row an image in `im_ids`, `sizes` (h, w) and `counts`, then one a box."""
-    sides = {one.probs.shape[1:] for _, one in found if len(one)}
+    sides = {one.probs.shape[1:] for _, one in candidates if one.probs is not None and len(one)}
     if len(sides) > 1:
         raise ValueError(f"mask probabilities of different sizes: {sorted(sides)}")
     side = sides.pop() if sides else (1, 1)
     return {
-        "im_ids": np.array([im_id for im_id, _ in found], np.int64),
-        "sizes": np.array([(one.height, one.width) for _, one in found], np.int64).reshape(-1, 2),
-        "counts": np.array([len(one) for _, one in found], np.int64),
-        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for _, one in found)]),
-        "scores": np.concatenate([np.zeros(0, np.float32), *(one.scores for _, one in found)]),
-        "labels": np.concatenate([np.zeros(0, np.int64), *(one.labels for _, one in found)]),
-        "probs": np.concatenate([np.zeros((0, *side), np.uint8), *(one.probs for _, one in found if len(one))]),
+        "im_ids": np.array([im_id for im_id, _ in candidates], np.int64),
+        "sizes": np.array([(one.height, one.width) for _, one in candidates], np.int64).reshape(-1, 2),
+        "counts": np.array([len(one) for _, one in candidates], np.int64),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for _, one in candidates)]),
+        "scores": np.concatenate([np.zeros(0, np.float32), *(one.scores for _, one in candidates)]),
+        "labels": np.concatenate([np.zeros(0, np.int64), *(one.labels for _, one in candidates)]),
+        "probs": np.concatenate([np.zeros((0, *side), np.uint8), *(one.probs for _, one in candidates if len(one))]),
     }
 
 
@@ -52,18 +52,19 @@ def unpack(arrays: dict[str, np.ndarray]) -> list[tuple[int, Candidates]]:
     ends = np.cumsum(arrays["counts"])
     if len(arrays["im_ids"]) != len(ends) or (ends[-1] if len(ends) else 0) != len(arrays["scores"]):
         raise ValueError("its counts do not add up")
-    found = []
+    unpacked = []
     for im_id, (height, width), end, count in zip(arrays["im_ids"], arrays["sizes"], ends, arrays["counts"]):
         part = slice(end - count, end)
         values = [arrays[name][part] for name in ("boxes", "scores", "labels", "probs")]
-        found.append((int(im_id), Candidates(int(height), int(width), *values)))
-    return found
+        unpacked.append((int(im_id), Candidates(int(height), int(width), *values)))
+    return unpacked
 
 
-def save(path: Path, found: Sequence[tuple[int, Candidates]]) -> None:
+def save(path: Path, candidates: Sequence[tuple[int, Candidates]]) -> None:
     """Write (image id, quantised candidates) to `path`; OSError where that fails."""
     with open(path, "wb") as file:
-        np.savez_compressed(file, **pack(found))
+        # mypy takes the arrays for the flag allow_pickle.
+        np.savez_compressed(file, **pack(candidates))  # type: ignore[arg-type]
 
 
 def load(path: Path) -> list[tuple[int, Candidates]] | None:

@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 class Switchable(Protocol):
     """What has a training and an evaluation mode."""
 
-    training: bool
+    @property
+    def training(self) -> bool: ...
 
     def eval(self) -> None: ...
 
@@ -64,33 +65,33 @@ def predict(
             model.train()
 
 
-def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Result]]]) -> list[tuple[int, Result]]:
+def in_order(records: Sequence[Record], shards: Sequence[Sequence[tuple[int, Result]]] | None) -> list[tuple[int, Result]]:
     """The (image id, result) pairs of all ranks in the order of the data set.
 
     Args:
         records: of the data set.
-        shards: the pairs of each rank.
+        shards: the pairs of each rank, as rank 0 has them.
 
     Raises:
         UserError: an image of the data set is missing, or has several results.
     """
-    found: dict[int, list[tuple[int, Result]]] = {record.im_id: [] for record in records}
-    for rank, shard in enumerate(shards):
+    by_image: dict[int, list[tuple[int, Result]]] = {record.im_id: [] for record in records}
+    for rank, shard in enumerate(shards or ()):
         for im_id, result in shard:
-            found.setdefault(im_id, []).append((rank, result))
+            by_image.setdefault(im_id, []).append((rank, result))
     names = {record.im_id: record.name for record in records}
     faults = [
         f"{names.get(im_id, 'unknown')} (id {im_id}) {_by(results)}"
-        for im_id, results in found.items()
+        for im_id, results in by_image.items()
         if len(results) != 1 or im_id not in names
     ]
     if faults:
         raise UserError(
             f"Of {len(records)} images, {len(faults)} were not predicted once: {'; '.join(faults[:10])}. "
-            f"The ranks ({len(shards)}) predicted {', '.join(str(len(shard)) for shard in shards)} images; "
+            f"The ranks ({len(shards or ())}) predicted {', '.join(str(len(shard)) for shard in shards or ())} images; "
             "all of them must read the same data set."
         )
-    return [(im_id, results[0][1]) for im_id, results in found.items()]
+    return [(im_id, results[0][1]) for im_id, results in by_image.items()]
 
 
 def _by(results: Sequence[tuple[int, Any]]) -> str:

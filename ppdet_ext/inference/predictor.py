@@ -91,19 +91,20 @@ class Predictor:
             skip: ids of images that need not be predicted; some of them come all the same, with others of their batch.
         """
         loader = inference_loader(self.cfg, self.dataset, "test", skip)
-        return predict(self.model, loader, loader.images, title)
+        return predict(self.model, loader, loader.images, title, self.model)
 
-    def run(self, use: Callable[[Path, Detections], Result], finish: Callable[[list[tuple[int, Result]]], Outcome]) -> Outcome:
+    def over_all(
+        self, treat: Callable[[Path, Detections], Result], finish: Callable[[list[tuple[int, Result]]], Outcome]
+    ) -> Outcome:
         """Predict: every rank its part; returns on all ranks what `finish` gives on rank 0.
 
         Args:
-            use: called on the image's file and what was found there, by the rank that predicted it; picklable result.
-            finish: called on rank 0 with (image id, result of `use`) of all images in the data set's order.
+            treat: called on the image's file and what was found there, by the rank that predicted it; picklable result.
+            finish: called on rank 0 with (image id, result of `treat`) of all images in the data set's order.
         """
         files = {record.im_id: Path(record.file) for record in self.dataset.records}
-        shards = on_every_rank(
-            lambda: [(im_id, use(files[im_id], found)) for im_id, _, found in self.predictions("Infer")], "prediction"
-        )
+        results = ((im_id, treat(files[im_id], detections)) for im_id, _, detections in self.predictions("Infer"))
+        shards = on_every_rank(lambda: list(results), "prediction")
         return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
 
 

@@ -25,7 +25,8 @@ class Detector(Protocol):
         settings_sections(score_threshold=…, nms_iou=…, max_detections=…) -> {"HTCRoIHead": {"score_threshold": …, …}}
     """
 
-    training: bool
+    @property
+    def training(self) -> bool: ...
 
     @property
     def settings(self) -> TestSettings: ...
@@ -53,9 +54,14 @@ class AveragedDetector(Detector, Protocol):
         class_agnostic: whether a region has one box for all classes.
     """
 
-    num_classes: int
-    mask_cells: int | None
-    class_agnostic: bool
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def mask_cells(self) -> int | None: ...
+
+    @property
+    def class_agnostic(self) -> bool: ...
 
     def pyramid(self, batch: Batch) -> Features:
         """Compute what the other methods take."""

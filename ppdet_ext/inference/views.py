@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class Views:
         """The first transform; `render` takes what it returns."""
         return self._makers[0].transforms[0]
 
-    def render(self, sample: Sample, index: int) -> tuple[dict[str, object], ViewTransform]:
+    def render(self, sample: Sample, index: int) -> tuple[dict[str, Any], ViewTransform]:
         """View `index` of a decoded sample: a batch of one image (see `PadToStride`), and where it lies on the picture.
 
         All flips of the first size come first. The sample is left as it is.
@@ -128,7 +129,8 @@ def _with_resize(entries: Sequence[Mapping], resize: Mapping) -> list[Mapping]:
 
 def _maker(sample_transforms: Sequence[Mapping], batch_transforms: Sequence[Mapping]) -> BatchMaker:
     """The transforms, built and checked; data set and seed take no part in rendering."""
-    maker = BatchMaker(None, sample_transforms, batch_transforms, targets=False, seed=0)
+    no_dataset: Any = None
+    maker = BatchMaker(no_dataset, sample_transforms, batch_transforms, targets=False, seed=0)
     if not isinstance(maker.transforms[0], ReadImage) or not isinstance(maker.transforms[-1], NormalizeToCHW):
         raise UserError("sample_transforms begin with ReadImage and end with NormalizeToCHW.")
     for transform in maker.transforms[1:-1]:

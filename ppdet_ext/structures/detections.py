@@ -71,7 +71,7 @@ class Detections:
         own = self.boxes[positions], self.scores[positions], self.labels[positions]
         return Detections(self.height, self.width, *own, masks, attributes)
 
-    def to_coco(self, im_id: int, category_ids: list[int]) -> tuple[list[dict], list[dict]]:
+    def to_coco(self, im_id: int, category_ids: Sequence[int]) -> tuple[list[dict], list[dict]]:
         """COCO results of this image: (boxes as x, y, w, h; masks as RLE with counts in bytes, [] if none).
 
         `category_ids[label]` is the data set's own id of a label; IndexError for a label beyond it.

@@ -206,9 +206,9 @@ def _encode(name: str, detections: Detections, source: Source, class_ids: Sequen
 
 def _decode(line: Mapping[str, Any], class_ids: Sequence[int]) -> NamedDetections:
     # Of an image with nothing no size is written; its file's is the same.
-    size = line["size"] or line["file"][:2]
+    height, width = line["size"] or line["file"][:2]
     labels = [class_ids.index(class_id) for class_id, *_ in line["instances"]]
-    masks = [Rle(*size, counts.encode()) for _, _, counts, _ in line["instances"]]
+    masks = [Rle(height, width, counts.encode()) for _, _, counts, _ in line["instances"]]
     scores = [score for _, score, *_ in line["instances"]]
     attributes = [tuple(own) for *_, own in line["instances"]]
-    return line["image"], Detections.of_masks(*size, masks, labels, scores, attributes)
+    return line["image"], Detections.of_masks(height, width, masks, labels, scores, attributes)

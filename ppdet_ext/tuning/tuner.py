@@ -88,6 +88,7 @@ class Tuned:
         rounding: how far `after` moves when all mask thresholds move by half a level of the stored probabilities.
         nothing: the metric where nothing is submitted.
         kept, candidates: how many remain with `chosen`, of how many.
+        settings, seconds: how many were scored, in what time.
         unseen: names of the configured steps that the ablation and the check leave out.
         warnings: for the user.
     """
@@ -101,8 +102,8 @@ class Tuned:
     rounding: float
     kept: int
     candidates: int
-    settings: int
-    seconds: float
+    settings: int = 0
+    seconds: float = 0.0
     unseen: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -139,35 +140,51 @@ def tune_candidates(
     search = Search(scorer, bounds, report_phase=report_phase)
     stages = search.global_stages(problem.start)
     stages.append(search.per_class(stages[-1].setting))
-    cross, settings = None, scorer.settings
-    folds = min(folds, len(problem.records) if groups is None else len(np.unique(groups)))
-    if folds >= 2:
-        assigned = assign_folds(problem.records, folds, groups)
-        cross = cross_validate(scorer, problem.start, bounds, assigned, workers, report_phase)
-        settings += cross.settings
+    settings, cross = scorer.settings, _checked(problem, scorer, bounds, folds, groups, workers, report_phase)
     chosen, warnings = _choose(stages, cross, bounds, keep_per_class)
     report_phase("running the steps as they will be")
+    outcome = _outcome(problem, scorer, stages, chosen, cross)
+    outcome.warnings += [*warnings, *_moves(problem), *_doubts(problem, outcome)]
+    outcome.settings = settings + (cross.settings if cross else 0)
+    outcome.seconds = time.perf_counter() - began
+    return outcome, scorer
+
+
+def _checked(
+    problem: Problem,
+    scorer: Scorer,
+    bounds: SearchBounds,
+    folds: int,
+    groups: np.ndarray | None,
+    workers: int,
+    report_phase: Callable[[str], None],
+) -> CrossValidation | None:
+    """The check on at most that many folds; None where there would be fewer than two."""
+    folds = min(folds, len(problem.records) if groups is None else len(np.unique(groups)))
+    if folds < 2:
+        return None
+    assigned = assign_folds(problem.records, folds, groups)
+    return cross_validate(scorer, problem.start, bounds, assigned, workers, report_phase)
+
+
+def _outcome(
+    problem: Problem, scorer: Scorer, stages: list[SearchStage], chosen: SearchStage, cross: CrossValidation | None
+) -> Tuned:
+    """What the steps give as they will run, beside what the search found."""
     before, after = problem.value_as_configured(), problem.value(chosen.setting)
     moved = [problem.value(chosen.setting.with_added("mask_threshold", sign * 0.5 / LEVELS)) for sign in (-1, 1)]
-    rounding = max(abs(value - after) for value in moved)
-    kept, total = scorer.kept(chosen.setting), sum(len(one) for one in problem.candidates)
-    warnings += [*_moves(problem), *_doubts(problem, chosen, before, after, kept)]
-    seconds, unseen = time.perf_counter() - began, [next(iter(entry)) for entry in problem.others]
     return Tuned(
-        stages,
-        chosen,
-        cross,
-        before,
-        after,
-        scorer.value_of_nothing(),
-        rounding,
-        kept,
-        total,
-        settings,
-        seconds,
-        unseen,
-        warnings,
-    ), scorer
+        stages=stages,
+        chosen=chosen,
+        cross=cross,
+        before=before,
+        after=after,
+        nothing=scorer.value_of_nothing(),
+        rounding=max(abs(value - after) for value in moved),
+        kept=scorer.kept(chosen.setting),
+        candidates=sum(len(one) for one in problem.candidates),
+        unseen=[next(iter(entry)) for entry in problem.others],
+    )
 
 
 def _choose(
@@ -208,9 +225,9 @@ def _moves(problem: Problem) -> list[str]:
     ]
 
 
-def _doubts(problem: Problem, chosen: SearchStage, before: float, after: float, kept: int) -> list[str]:
-    warnings = []
-    if not kept:
+def _doubts(problem: Problem, outcome: Tuned) -> list[str]:
+    warnings, before, after = [], outcome.before, outcome.after
+    if not outcome.kept:
         warnings.append(
             "The best thresholds leave nothing in any image: the metric rewards empty predictions more than this model's. "
             "Train it longer, or tune on images with more objects."
@@ -221,8 +238,8 @@ def _doubts(problem: Problem, chosen: SearchStage, before: float, after: float, 
             f"With the configuration's other steps ({names}) the metric falls from {before:.4f} to {after:.4f}; "
             "the search does not see them. Leave them out (-o PostProcess=[]) and compare."
         )
-    if not problem.others and abs(after - chosen.value) > 1e-9:
-        warnings.append(f"The steps give {after!r} where the search found {chosen.value!r}; please report this.")
+    if not problem.others and abs(after - outcome.chosen.value) > 1e-9:
+        warnings.append(f"The steps give {after!r} where the search found {outcome.chosen.value!r}; please report this.")
     return warnings
 
 

@@ -54,7 +54,7 @@ def test_what_is_done_is_not_predicted_again(arguments, tools, tmp_path: Path, m
 
 @pytest.mark.parametrize(("change", "told"), [
     (["--draw_threshold", "0.4"], "other threshold;"),
-    (["--format", "severstal_stage2"], "other format;"),
+    (["--format", "severstal_stage1"], "other format;"),
     (["-o", "HTCRoIHead.max_detections=5"], "other configuration;"),
     (["--infer_dir", "{tmp}/fewer"], "other images;"),
     (["-o", "weights={tmp}/other"], "other weights;"),
