@@ -1,5 +1,5 @@
 # `make demo` and `make test` need nothing but Python 3.10, 3.11 or 3.12: they make .venv and install into it once.
-.PHONY: demo test lint install install-dev clean
+.PHONY: demo test test-fast lint install install-dev clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,12 +12,21 @@ demo: export DEMO_STARTED := $(shell date +%s)
 demo: $(VENV)/.installed
 	@$(RUN) tools/demo.py
 
+# Two processes with a thread each; tests of a file stay together, for they share what they have trained.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+
+test test-fast: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
 test: $(VENV)/.installed-dev
-	@$(RUN) -m pytest
+	@$(PYTEST)
+
+test-fast: $(VENV)/.installed-dev
+	@$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	@$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q tests/test_house.py
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
