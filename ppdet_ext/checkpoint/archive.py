@@ -18,7 +18,7 @@ def set_aside(run: Path, after: Position | None = None) -> Path | None:
         run: the run's folder.
         after: checkpoints up to this position stay; None moves all.
     """
-    folders = [folder for folder in list_folders(run) if after is None or Position.parse(folder.name) > after]
+    folders = [folder for folder in list_folders(run) if after is None or (Position.parse(folder.name) or after) > after]
     files = [run / name for name in (FINAL, BEST) if (run / name).is_file()]
     if not folders and (after is not None or not files):
         return None

@@ -88,5 +88,5 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def list_folders(run: Path) -> list[Path]:
     """Checkpoint folders of a run, complete or not, the newest first."""
-    folders = [path for path in (run / CHECKPOINTS).glob("epoch_*") if Position.parse(path.name) and path.is_dir()]
-    return sorted(folders, key=lambda path: Position.parse(path.name), reverse=True)
+    found = [(Position.parse(path.name), path) for path in (run / CHECKPOINTS).glob("epoch_*") if path.is_dir()]
+    return [path for _, path in sorted(((position, path) for position, path in found if position), reverse=True)]

@@ -16,7 +16,7 @@ LONGEST_TAG = 80
 
 def parameters_of(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
     """Named constructor parameters of a class, and whether it takes any further keyword."""
-    found = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    found = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
     named = {p.name: p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return named, any(p.kind is p.VAR_KEYWORD for p in found)
 
@@ -62,7 +62,7 @@ def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) ->
     if not isinstance(given, dict):
         problems.add(path, f"{'.'.join(path)} is {given!r}; expected keys {', '.join(named)}.")
         return
-    types = annotations_of(cls.__init__)
+    types = annotations_of(cls.__init__)  # type: ignore[misc]
     for key, value in given.items():
         if key not in named and not takes_any:
             problems.unknown((*path, str(key)), named, cls.__name__)

@@ -82,16 +82,16 @@ def _check_dataset(key: str, value: Any, problems: Problems) -> None:
 
 def _check_folds(tree: Mapping[str, Any], problems: Problems) -> None:
     """Training on the rest of other folds than those of the evaluation would train on evaluated images."""
-    found = [tree.get(key) for key in ("TrainDataset", "EvalDataset")]
-    if isinstance(found[0], Tagged) and isinstance(found[0].get("labelled"), Tagged):
-        found[0] = found[0]["labelled"]
-    if not all(isinstance(item, Tagged) for item in found) or found[0].tag != found[1].tag:
+    first, second = (tree.get(key) for key in ("TrainDataset", "EvalDataset"))
+    if isinstance(first, Tagged) and isinstance(first.get("labelled"), Tagged):
+        first = first["labelled"]
+    if not isinstance(first, Tagged) or not isinstance(second, Tagged) or first.tag != second.tag:
         return
-    known = parameters_of(tags()[found[0].tag])[0]
+    known = parameters_of(tags()[first.tag])[0]
     if not {"split", "fold", "num_folds", "part"} <= set(known):
         return
     defaults = {name: parameter.default for name, parameter in known.items()}
-    train, evaluation = ({**defaults, **item} for item in found)
+    train, evaluation = ({**defaults, **item} for item in (first, second))
     same = all(_normal(train[key]) == _normal(evaluation[key]) for key in ("dataset_dir", "anno_path"))
     if not same or (train["part"], evaluation["part"]) != ("train", "val"):
         return

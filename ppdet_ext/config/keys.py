@@ -63,7 +63,7 @@ class Key:
         return f"{self.least} or more" + ("" if self.below is None else f", less than {self.below}")
 
 
-_READER = {
+_READER: dict[str, dict[str, Any]] = {
     "sample_transforms": {},
     "batch_transforms": {},
     "batch_size": {"kind": int, "least": 1},

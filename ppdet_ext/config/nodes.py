@@ -1,5 +1,6 @@
 """What a parsed YAML document may hold before anything is made of it: text, numbers, lists and sections, of bounded size."""
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -95,4 +96,4 @@ class NodeCheck:
             if key.value in seen:
                 raise self._fault(key, f"key {key.value!r} is given twice; keep one of them.")
             seen.add(key.value)
-            self.pair(key.value, value, lambda text, key=key: self._fault(key, text))
+            self.pair(key.value, value, functools.partial(self._fault, key))

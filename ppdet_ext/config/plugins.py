@@ -54,6 +54,8 @@ def _import_file(file: Path) -> None:
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

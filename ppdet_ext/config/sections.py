@@ -18,7 +18,7 @@ from .types import annotations_of, expected
 
 # Types of ppdet's own parameters, which it does not annotate.
 OURS = {"LearningRate": {"base_lr": float}}
-MEMBER_KEYS = {"weights": str, "config": str, "weight": (int, float)}
+MEMBER_KEYS: dict[str, Any] = {"weights": str, "config": str, "weight": (int, float)}
 
 
 def check_reader(key: str, value: Any, problems: Problems) -> None:
@@ -136,7 +136,8 @@ def _check_optimizer(path: KeyPath, value: Any, problems: Problems) -> None:
         return
     known, _ = parameters_of(getattr(paddle.optimizer, value["type"]))
     # The learning rate, clipping and parameters have their own places in the configuration.
-    known = {name for name in known if name not in ("learning_rate", "parameters", "grad_clip", "name")}
+    taken = ("learning_rate", "parameters", "grad_clip", "name")
+    known = {name: parameter for name, parameter in known.items() if name not in taken}
     for key in value:
         if key not in {*known, "type", "param_groups"}:
             problems.unknown((*path, str(key)), known, value["type"])

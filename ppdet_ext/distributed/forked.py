@@ -8,9 +8,9 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ppdet_ext.errors import WorkerDied
 
@@ -42,7 +42,7 @@ def forked(function: Callable[[Item], Result], items: Sequence[Item], workers: i
     with ProcessPoolExecutor(min(workers, len(items)), context, _start_process) as pool:
         with warnings.catch_warnings(), held_back():
             warnings.simplefilter("ignore", DeprecationWarning)
-            futures = [pool.submit(_apply, item) for item in items]
+            futures: list[Future[Result]] = [pool.submit(_apply, item) for item in items]
         try:
             return [future.result() for future in futures]
         except BrokenProcessPool:
@@ -62,7 +62,7 @@ def _start_process() -> None:
     end_with_parent()
 
 
-def _apply(item: Item) -> Result:
+def _apply(item: Any) -> Any:
     assert _function is not None
     return _function(item)
 

@@ -72,7 +72,7 @@ class ArrayCache:
 def _write(folder: Path, key: str, arrays: dict[str, np.ndarray]) -> Path:
     path = folder / f"{key}.npz"
     with replacing(path, durable=False) as aside, aside.open("xb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
 
 

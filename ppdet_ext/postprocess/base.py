@@ -9,6 +9,7 @@ PostProcess:
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Step:
     def check_names(self, names: Sequence[str]) -> None:
         """Told before predicting which images will come. Raises: UserError for one that the step does not know."""
 
-    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
+    def __call__(self, detections: Any, name: str) -> Candidates | Detections:
         """The predictions of the image of that file name, changed."""
         raise NotImplementedError
 
@@ -96,7 +97,8 @@ def per_class(
 
 
 def _by_name(value: Mapping, class_names: Sequence[str], category_ids: Sequence[int], key: str, default: float) -> list:
-    values, given = [value.get(DEFAULT, default)] * len(class_names), {}
+    given: dict[int, object] = {}
+    values = [value.get(DEFAULT, default)] * len(class_names)
     for name, item in value.items():
         if name == DEFAULT:
             continue
@@ -171,8 +173,9 @@ class PostProcess:
             raise UserError(
                 f"{name}: the model predicts class number {detections.labels.max() + 1} of {self.classes} in the data set."
             )
+        found: Candidates | Detections = detections
         for step in self.steps:
-            if step.takes_masks and isinstance(detections, Candidates):
-                detections = detections.detections(self.mask_threshold)
-            detections = step(detections, name)
-        return detections.detections(self.mask_threshold) if isinstance(detections, Candidates) else detections
+            if step.takes_masks and isinstance(found, Candidates):
+                found = found.detections(self.mask_threshold)
+            found = step(found, name)
+        return found.detections(self.mask_threshold) if isinstance(found, Candidates) else found

@@ -98,7 +98,9 @@ class ClassifierGate(Step):
 
     def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
         self.check_names([name])
-        return detections.select(self._row(name)[detections.labels])
+        row = self._row(name)
+        assert row is not None
+        return detections.select(row[detections.labels])
 
     def _row(self, name: str) -> np.ndarray | None:
         return self._passing.get(name, self._passing.get(os.path.splitext(name)[0]))

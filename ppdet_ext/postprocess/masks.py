@@ -83,7 +83,7 @@ def with_masks(detections: Detections, masks: Sequence[Rle]) -> Detections:
 
     A mask that stays as it is keeps the box the model predicted, which is finer than a pixel.
     """
-    changed = np.array([before != after for before, after in zip(detections.masks, masks)], bool)
+    changed = np.array([before != after for before, after in zip(detections.masks or [], masks)], np.bool_)
     kept = np.array([not lost or bool(mask) for lost, mask in zip(changed, masks)], bool)
     boxes = detections.boxes.copy()
     for i in np.flatnonzero(changed & kept):

@@ -82,6 +82,6 @@ class Detections:
             {"image_id": int(im_id), "category_id": category_ids[label], "score": score}
             for label, score in zip(self.labels.tolist(), self.scores.tolist())
         ]
-        boxes = [head | {"bbox": box} for head, box in zip(heads, xywh.tolist())]
+        boxes = [head | {"bbox": box.tolist()} for head, box in zip(heads, xywh)]
         segments = [head | {"segmentation": mask.to_coco()} for head, mask in zip(heads, self.masks or [])]
         return boxes, segments

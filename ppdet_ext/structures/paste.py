@@ -55,7 +55,7 @@ def sample_weights(low: float, high: float, samples: int, limit: int) -> tuple[i
     `samples` values span low…high; pixels lie in 0…limit and are sampled at their centres. Pixels more than
     half a sample outside the span get nothing from it and are left out. No pixels where high <= low.
     """
-    low, high = np.float32(low), np.float32(high)
+    low, high = np.float32(low), np.float32(high)  # type: ignore[assignment]
     if high <= low:
         return 0, np.zeros((0, samples), np.float32)
     margin = (high - low) / samples / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,7 +42,7 @@ class Record:
     width: int
     boxes: np.ndarray = field(default_factory=no_boxes)
     labels: np.ndarray = field(default_factory=no_labels)
-    masks: list[Rle] = field(default_factory=list)
+    masks: Sequence[Rle] = field(default_factory=list)
     crowd: np.ndarray = field(default_factory=no_flags)
     semantic_file: str | None = None
     areas: np.ndarray | None = None

@@ -102,7 +102,8 @@ class Rle:
             return cls.empty(*bitmap.shape)
         pixels = bitmap if bitmap.dtype == bool else bitmap != 0
         coded = mask_utils.encode(np.asfortranarray(pixels).view(np.uint8))
-        return cls(*bitmap.shape, coded["counts"])
+        height, width = bitmap.shape
+        return cls(height, width, coded["counts"])
 
     @classmethod
     def from_polygons(cls, polygons: list[list[float]], height: int, width: int) -> "Rle":

@@ -47,7 +47,7 @@ class ClassScorer:
 
     def prepare(self, image: int, mask_threshold: float) -> Prepared:
         """Cut this class's masks of one image and show them to the metric."""
-        masks = restored(self.own[image]).detections(mask_threshold).masks
+        masks = restored(self.own[image]).detections(mask_threshold).masks or []
         areas = np.array([mask.area for mask in masks], np.int64)
         return self.metric.prepare(self.truth[image], masks), areas
 

@@ -66,9 +66,9 @@ class Scorer:
         done: dict[float, dict[tuple[int, int], Prepared]] = {t: {} for t in wanted}
         for (threshold, chunk), prepared in zip(chunks, forked(self._prepare, chunks, self.workers)):
             done[threshold].update(zip(chunk, prepared))
-        for threshold, prepared in done.items():
+        for threshold, cut in done.items():
             for label, scorer in enumerate(self.classes):
-                scorer.accept(threshold, [prepared[label, image] for image in scorer.images])
+                scorer.accept(threshold, [cut[label, image] for image in scorer.images])
 
     def _prepare(self, task: tuple[float, Sequence[tuple[int, int]]]) -> list[Prepared]:
         return [self.classes[label].prepare(image, task[0]) for label, image in task[1]]

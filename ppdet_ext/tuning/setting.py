@@ -1,7 +1,7 @@
 """`Setting`: what is searched, four thresholds of each class; and the steps of a configuration that apply it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,13 @@ TUNED_STEPS = {
     "MinArea": ("area", "area"),
 }
 # For classes that a step's mapping does not name.
+# Of two values of one step, what both together do.
+_COMBINED: dict[str, Callable[[float, float], float]] = {
+    "score": max,
+    "nms_iou": min,
+    "mask_threshold": lambda _, last: last,
+    "area": max,
+}
 NEUTRAL = {"score": 0.0, "nms_iou": 1.0, "mask_threshold": 0.5, "area": 0.0}
 
 
@@ -113,6 +120,5 @@ def from_steps(
         values = per_class(getattr(step, argument), class_names, category_ids, f"{kind}.{argument}", NEUTRAL[field])
         for label, value in enumerate(values.tolist()):
             before = getattr(setting.classes[label], field)
-            together = {"score": max, "nms_iou": min, "mask_threshold": lambda _, last: last, "area": max}[field]
-            setting = setting.moved(field, together(before, value), label)
+            setting = setting.moved(field, _COMBINED[field](before, value), label)
     return setting, others

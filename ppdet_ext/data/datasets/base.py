@@ -39,7 +39,7 @@ class InstanceDataSet(HostDataSet):
     parse_dataset = load
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[Record]:  # type: ignore[override]
         if self._records is None:
             self.load()
         return self._records or []

@@ -71,12 +71,12 @@ class CocoJsonDataSet(SelectedDataSet):
         return self._annotated
 
     @property
-    def class_names(self) -> list[str]:
+    def class_names(self) -> list[str]:  # type: ignore[override]
         self.load()
         return self._class_names
 
     @property
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> list[int]:  # type: ignore[override]
         self.load()
         return self._category_ids
 

@@ -95,11 +95,11 @@ class FashionDataSet(CsvDataSet):
         return self._labels
 
     @property
-    def class_names(self) -> list[str]:
+    def class_names(self) -> list[str]:  # type: ignore[override]
         return self.labels.class_names
 
     @property
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> list[int]:  # type: ignore[override]
         return self.labels.category_ids
 
     @property

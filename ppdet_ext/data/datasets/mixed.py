@@ -41,11 +41,11 @@ class MixedDataSet(InstanceDataSet):
         return self.labelled.annotated and self.pseudo.annotated
 
     @property
-    def class_names(self) -> list[str]:
+    def class_names(self) -> list[str]:  # type: ignore[override]
         return self.labelled.class_names
 
     @property
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> list[int]:  # type: ignore[override]
         return self.labelled.category_ids
 
     def _read(self) -> list[Record]:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def checked_images(images: list[dict], problems: Problems) -> list[dict]:
 
 def checked_categories(path: str, categories: list[dict]) -> list[tuple[int, str]]:
     """(id, name) of the categories by id. Raises: UserError for one without either, or an id used twice."""
-    found = {}
+    found: dict[int, str] = {}
     for position, category in enumerate(categories):
         try:
             number, name = int(category["id"]), str(category["name"])
@@ -137,7 +138,7 @@ def group_by_image(content: dict, category_ids: list[int], problems: Problems) -
     return grouped
 
 
-def segmentation_mask(segmentation: object, height: int, width: int) -> Rle:
+def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
     """The mask of a COCO segmentation: a list of polygons, or a run-length dict. None or [] is an empty mask.
 
     Raises: UserError for anything else, and for a run-length mask of another size.

@@ -75,7 +75,7 @@ class _RowParser:
         self.width, self.layout, self.suffix, self.problems = len(header), layout, suffix, problems
         bare = {column.fields[0]: header.index(column.header) for column in layout.cells if column.bare}
         wanted = ("name", "rle", layout.class_field, "height", "width", "attributes")
-        self.places = [bare.get(name) for name in wanted]
+        self.places = [None if name is None else bare.get(name) for name in wanted]
         self.composed = [(header.index(column.header), column) for column in layout.cells if not column.bare]
         self.slots = {name: slot for slot, name in enumerate(wanted)}
         self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None]
@@ -105,7 +105,7 @@ class _RowParser:
             self.problems.add("rows without an image", f"row {line}")
             return None
         found[0] = self._file_name(found[0])
-        return Row(line, *found)
+        return Row(line, *found)  # type: ignore[arg-type]  # only attributes may be None
 
     def _file_name(self, name: str) -> str:
         return name if not self.suffix or name.lower().endswith(IMAGE_SUFFIXES) else f"{name}{self.suffix}"

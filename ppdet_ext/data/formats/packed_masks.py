@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -51,6 +52,12 @@ class StoredMasks(Sequence):
     def __len__(self) -> int:
         return len(self._start)
 
+    @overload
+    def __getitem__(self, index: int) -> Rle: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Rle]: ...
+
     def __getitem__(self, index: int | slice) -> Rle | list[Rle]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -61,7 +68,7 @@ class StoredMasks(Sequence):
             return NotImplemented
         return len(self) == len(other) and all(mine == its for mine, its in zip(self, other))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __add__(self, other: Iterable[Rle]) -> list[Rle]:
         return [*self, *other]

@@ -1,6 +1,7 @@
 """Just enough of JPEG (ITU-T T.81, annex B) and EXIF to read size and orientation, and to tell whether a file is complete."""
 
 import re
+from typing import Literal
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -8,7 +9,7 @@ _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _EXIF = b"Exif\0\0"
-_BYTE_ORDERS = {b"II*\0": "little", b"MM\0*": "big"}
+_BYTE_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 _ORIENTATION = 0x0112
 _ENTRY = 12
 # Inside entropy-coded data FF00 is a stuffed FF, FFD0-FFD7 are restarts, and FFFF is fill: none of them ends the scan.

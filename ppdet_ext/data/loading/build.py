@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
-from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.synthetic import KINDS, SampleSpec, write_sample_set
 from ppdet_ext.data.synthetic.writer import META, PROGRESS
 from ppdet_ext.distributed import world
@@ -19,7 +18,7 @@ from ppdet_ext.host.registry import SECTIONS
 from .loader import build_loader
 
 # Who reads the layout of each kind of sample.
-READ_BY: dict[str, type[InstanceDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
+READ_BY: dict[str, type[SteelDataSet] | type[FashionDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
 
 SECTIONS["SampleData"] = SampleSpec
 logger = logging.getLogger("ppdet_ext.engine")

@@ -1,6 +1,7 @@
 """Putting the samples of a batch together."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class PadToStride:
         crowds; semantic (B, H, W) uint8 if the samples have it; dropped, the number of instances transforms left out.
         """
         height, width = (self._padded(max(sample.size[axis] for sample in samples)) for axis in (0, 1))
-        batch = {
+        batch: dict[str, Any] = {
             "image": allocate((len(samples), 3, height, width), np.dtype(np.float32)),
             "im_id": np.array([sample.im_id for sample in samples], np.int64),
             "im_shape": np.array([sample.size for sample in samples], np.float32),
@@ -52,7 +53,7 @@ class PadToStride:
         return -(-side // self.stride) * self.stride
 
 
-def _fill(out: np.ndarray, content: np.ndarray, border: int) -> None:
+def _fill(out: np.ndarray, content: Any, border: int) -> None:
     height, width = content.shape[-2:]
     out[..., :height, :width] = content
     out[..., height:, :] = border

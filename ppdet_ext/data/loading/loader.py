@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from multiprocessing.util import Finalize
+from typing import Any
 
 import numpy as np
 import paddle
@@ -28,7 +29,7 @@ logger = logging.getLogger("ppdet_ext")
 
 def build_loader(
     dataset: InstanceDataSet,
-    reader: Mapping[str, object],
+    reader: Mapping[str, Any],
     *,
     mode: str,
     worker_num: int = 0,
@@ -118,7 +119,7 @@ class Loader:
             crowds,
         )
 
-    def arrays(self) -> Iterator[dict[str, object]]:
+    def arrays(self) -> Iterator[dict[str, Any]]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""
         tasks = self._tasks()[self.start :]
         self.start = 0

@@ -86,11 +86,11 @@ def select_images(
             "Make the file anew for this data set, or take the rows out."
         )
     if file.folds is not None and (fold is not None or file.parts is None):
-        return _of_fold(file, fold, num_folds, part)
+        return _of_fold(file, file.folds, fold, num_folds, part)
     if file.parts is not None:
         if fold is not None:
             logger.info("split file %s has no folds but parts: part %s is used, and fold: %d is not", split, part, fold)
-        return _of_part(file, part)
+        return _of_part(file, file.parts, part)
     if fold is not None:
         listed = file.rows.keys()
         return [name for name in _dealt(names, classes_of, fold, num_folds, part, seed) if name in listed]
@@ -99,30 +99,30 @@ def select_images(
     return list(file.rows)
 
 
-def _of_fold(file: SplitFile, fold: int | None, num_folds: int, part: str) -> list[str]:
-    beyond = next((name for name, number in file.folds.items() if number >= num_folds), None)
+def _of_fold(file: SplitFile, folds: dict[str, int], fold: int | None, num_folds: int, part: str) -> list[str]:
+    beyond = next((name for name, number in folds.items() if number >= num_folds), None)
     if beyond is not None:
         raise UserError(
-            f"split file {file.path}, row {file.rows[beyond]}: {beyond} is in fold {file.folds[beyond]}, but num_folds is "
-            f"{num_folds} (folds count from 0). Set num_folds: {max(file.folds.values()) + 1}, or make the file anew."
+            f"split file {file.path}, row {file.rows[beyond]}: {beyond} is in fold {folds[beyond]}, but num_folds is "
+            f"{num_folds} (folds count from 0). Set num_folds: {max(folds.values()) + 1}, or make the file anew."
         )
     _check_part(part)
     if part == "all":
         return list(file.rows)
     if fold is None:
         raise UserError(f"part: {part} needs a fold, as in `fold: 0`; the split file {file.path} has a column `fold`.")
-    chosen = [name for name, number in file.folds.items() if (number == fold) == (part == "val")]
+    chosen = [name for name, number in folds.items() if (number == fold) == (part == "val")]
     if not chosen:
         raise UserError(f"split file {file.path}: no image is left with part: {part}, fold: {fold}.")
     return chosen
 
 
-def _of_part(file: SplitFile, part: str) -> list[str]:
+def _of_part(file: SplitFile, parts: dict[str, str], part: str) -> list[str]:
     if part == "all":
         return list(file.rows)
-    chosen = [name for name, value in file.parts.items() if value == part]
+    chosen = [name for name, value in parts.items() if value == part]
     if not chosen:
-        found = ", ".join(sorted(set(file.parts.values())))
+        found = ", ".join(sorted(set(parts.values())))
         raise UserError(f"part: {part!r} is no part in the split file {file.path}; there are {found}, and `all`.")
     return chosen
 
@@ -227,8 +227,8 @@ def fold_of(names: Sequence[str], strata: Sequence[frozenset[int]], num_folds: i
         groups[tuple(sorted(classes))].append(position)
     folds = np.empty(len(names), np.int64)
     dealt = 0
-    for classes in sorted(groups):
-        for position in sorted(groups[classes], key=lambda i: hashed(names[i], seed)):
+    for key in sorted(groups):
+        for position in sorted(groups[key], key=lambda i: hashed(names[i], seed)):
             folds[position] = dealt % num_folds
             dealt += 1
     return folds

@@ -26,10 +26,11 @@ class SampleSpec:
     None is the kind's default. Fashion pictures vary around `height` × `width`; steel sheets have exactly that size.
     """
 
-    images: int | None = None
+    # None does not outlive the constructor.
+    images: int = None  # type: ignore[assignment]
     seed: int = 0
-    height: int | None = None
-    width: int | None = None
+    height: int = None  # type: ignore[assignment]
+    width: int = None  # type: ignore[assignment]
     quality: int = 90
     kind: str = "steel"
 

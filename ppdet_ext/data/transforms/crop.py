@@ -61,10 +61,10 @@ class CropAroundDefect:
         height, width = min(self.height, full_height), min(self.width, full_width)
         aimed = rng.random() < self.probability
         candidates = np.flatnonzero(~sample.crowd)
+        y: int | None = None
+        x: int | None = None
         if aimed and len(candidates):
             y, x = random_pixel(sample.masks[candidates[rng.integers(len(candidates))]], rng)
-        else:
-            y = x = None
         top = _draw_start(rng, full_height, height, y)
         left = _draw_start(rng, full_width, width, x)
         return crop_sample(sample, top, left, height, width, self.min_area)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,10 +22,10 @@ class Sample:
     dropped: how many instances that are in the picture transforms have removed so far, so that the loader can report them.
     """
 
-    image: np.ndarray | None
+    image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
-    masks: list[Rle]
+    masks: Sequence[Rle]
     crowd: np.ndarray
     semantic: np.ndarray | None
     im_id: int
@@ -59,7 +60,7 @@ class Sample:
 def sample_of(record: Record, targets: bool = True) -> Sample:
     """The undecoded sample of a record; `targets=False` leaves the annotations out (evaluation, inference)."""
     return Sample(
-        image=None,
+        image=None,  # type: ignore[arg-type]  # ReadImage, the first transform, reads it
         boxes=record.boxes if targets else no_boxes(),
         labels=record.labels if targets else no_labels(),
         masks=record.masks if targets else [],

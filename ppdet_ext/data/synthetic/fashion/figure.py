@@ -98,7 +98,8 @@ def paint_head(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> None
     top = mirrored([(0.0, -0.006), (0.038, 0.004), (0.06, 0.05), (0.053, 0.1), (0.046, 0.08), (0.036, low), (0.0, low - 0.012)])
     canvas.paint([figure(smooth(top))], figure.hair, shadow=0.2)
     dark = figure.skin * 0.35
-    eyes = [ellipse(*figure([(side * 0.019, 0.083)])[0], 0.006 * figure.size, 0.005 * figure.size) for side in SIDES]
+    centres = [figure([(side * 0.019, 0.083)])[0] for side in SIDES]
+    eyes = [ellipse(x, y, 0.006 * figure.size, 0.005 * figure.size) for x, y in centres]
     canvas.paint(eyes, dark, shadow=0, relief=0)
     mouth = tube(figure([(-0.014, 0.122), (0, 0.127), (0.014, 0.122)]), [0.006 * figure.size] * 3)
     canvas.paint([mouth], np.array([0.7, 0.25, 0.25]) * figure.skin.mean() * 1.3, shadow=0, relief=0)

@@ -25,7 +25,8 @@ class Tailor:
     def cloth(self, vivid: bool = True) -> tuple[Cloth, np.ndarray]:
         """A new cloth, and it over the whole picture (h, w, 3)."""
         cloth = make_cloth(self.rng, self.canvas.unit * max(0.8, self.figure.size / (220 * self.canvas.unit)))
-        return cloth, render(self.rng, cloth, *self.canvas.image.shape[:2], self.canvas.unit, 1.0 if vivid else 0.5)
+        height, width = self.canvas.image.shape[:2]
+        return cloth, render(self.rng, cloth, height, width, self.canvas.unit, 1.0 if vivid else 0.5)
 
     def tube(self, joints: np.ndarray, widths: tuple[float, ...]) -> np.ndarray:
         """The outline around joints, its widths in the figure's measure."""
@@ -125,7 +126,7 @@ def _buttons(tailor: Tailor, hem: float) -> None:
     if tailor.rng.random() < 0.4:
         colour = np.full(3, tailor.rng.choice([0.1, 0.95]))
         for y in np.arange(0.26, hem - 0.02, 0.045):
-            x, y = tailor.figure([(0, y)])[0]
+            x, y = tailor.figure([(0, float(y))])[0]
             tailor.canvas.dot(x, y, 0.0055 * tailor.figure.size, colour)
 
 

@@ -32,7 +32,8 @@ class FashionKind(Kind):
         objects = [
             ("_".join(map(str, (item.class_id, *item.attributes))), Rle.from_bitmap(item.mask)) for item in picture.instances
         ]
-        rows = [row[1:] for row in self.form.annotation("", *picture.image.shape[:2], objects, ())] if objects else []
+        height, width = picture.image.shape[:2]
+        rows: list[Row] = [row[1:] for row in self.form.annotation("", height, width, objects, ())] if objects else []
         return np.ascontiguousarray(picture.image[..., ::-1]), rows
 
     def class_of(self, row: Row) -> int:

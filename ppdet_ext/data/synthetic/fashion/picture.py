@@ -55,7 +55,7 @@ def dress_up(canvas: Canvas, rng: np.random.Generator, foot: tuple[float, float]
     coat, coat_cloth = garments.jacket(tailor) if outfit.jacket else (None, None)
     for side in SIDES:
         paint_arm(canvas, figure, side)
-        if coat is not None:
+        if coat is not None and coat_cloth is not None:
             garments.sleeve(tailor, side, coat_cloth, coat, 0.95, 0.074)
         elif outfit.sleeves:
             garments.sleeve(tailor, side, cloth, top, 0.93 if outfit.sleeves == "long" else 0.4, 0.066)
@@ -100,6 +100,7 @@ def _outlined(canvas: Canvas) -> list[Instance]:
 def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """What the camera stores: a little blur and grain."""
     soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.7))
-    noise = np.stack([grain(rng, *image.shape[:2], 0.6) for _ in range(3)], 2)
+    height, width = image.shape[:2]
+    noise = np.stack([grain(rng, height, width, 0.6) for _ in range(3)], 2)
     stored = 255 * soft * rng.uniform(0.85, 1.1) + rng.uniform(1.5, 4) * noise
     return np.clip(np.rint(stored), 0, 255).astype(np.uint8)

@@ -39,7 +39,8 @@ def furnish(canvas: Canvas, rng: np.random.Generator, line: float, count: int) -
 
 
 def _cloth(canvas: Canvas, rng: np.random.Generator, folds: float) -> np.ndarray:
-    return render(rng, make_cloth(rng, canvas.unit), *canvas.image.shape[:2], canvas.unit, folds)
+    height, width = canvas.image.shape[:2]
+    return render(rng, make_cloth(rng, canvas.unit), height, width, canvas.unit, folds)
 
 
 def _aside(canvas: Canvas, rng: np.random.Generator) -> float:

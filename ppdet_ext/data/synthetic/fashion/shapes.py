@@ -21,7 +21,7 @@ def smooth(points: Points, closed: bool = True, steps: int = 6) -> np.ndarray:
     return curve if closed else np.concatenate((curve, knots[-1:]))
 
 
-def tube(points: Points, widths: Sequence[float]) -> np.ndarray:
+def tube(points: Points, widths: Sequence[float] | np.ndarray) -> np.ndarray:
     """The outline around a smooth line through `points`, as wide (diameter) as `widths` says at each of them."""
     line = smooth(points, closed=False)
     half = np.interp(np.linspace(0, len(widths) - 1, len(line)), np.arange(len(widths)), widths) / 2

@@ -39,4 +39,5 @@ class SteelKind(Kind):
 def class_rows(labels: np.ndarray) -> list[Row]:
     """The CSV rows of one label map (h, w) uint8: (class id, Kaggle RLE), classes in order."""
     masks = [(str(k), Rle.from_bitmap(labels == k)) for k in CLASS_IDS if (labels == k).any()]
-    return [row[1:] for row in SEVERSTAL[0].annotation("", *labels.shape, masks, ())] if masks else []
+    height, width = labels.shape
+    return [row[1:] for row in SEVERSTAL[0].annotation("", height, width, masks, ())] if masks else []
