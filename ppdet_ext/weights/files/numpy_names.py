@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from .opening import Malformed, Refused, shown
-from .unpickle import Name, ordered_dict
+from .unpickle import Name, ordered_dict, whole_numbers
 
 TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 MAX_DIMENSIONS = 9  # as paddle
-MAX_EXTENT = 1 << 40
 _TYPE_STATE = (None, None, None, -1, -1, 0)
 _ODD_ARRAY = "an array is described by other values than numpy writes"
 
@@ -54,10 +53,7 @@ def _numbers(data: Any, dtype: Any, shape: Any, by_columns: Any = False) -> np.n
     """The array of these bytes, as numpy itself makes it of a pickle: it may be written to, long ones are not copied."""
     if not isinstance(dtype, np.dtype):
         raise Malformed("an array has no type")
-    if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
-        raise Malformed("an array's shape is not a short tuple")
-    if any(type(extent) is not int or not 0 <= extent <= MAX_EXTENT for extent in shape):
-        raise Malformed("an array's shape holds something else than whole numbers from 0 to 2^40")
+    whole_numbers(shape, "an array's shape", MAX_DIMENSIONS)
     raw = _encode((data, "latin1")) if type(data) is str else data  # Python 2 wrote bytes as text
     if type(raw) is not bytes:
         raise Refused(f"an array is made of a {type(data).__name__} in place of numbers; refused, nothing of it was run")

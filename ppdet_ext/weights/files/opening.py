@@ -15,6 +15,7 @@ LEGACY_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_MAGIC = b"\x8a\x0a" + LEGACY_NUMBER.to_bytes(10, "little")
 READABLE = "(.pdparams, .pth, .safetensors)"
 START = 64
+LONGEST_NAME = 300
 
 
 class Malformed(Exception):
@@ -29,6 +30,15 @@ def shown(value: object, limit: int = 80) -> str:
     """A value of a file in a message: short, and without what a terminal would obey."""
     text = ascii(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}…"
+
+
+def check_name(name: object) -> str:
+    """A tensor's name, as it is. Refused if it is no printable text of a name's length."""
+    if type(name) is not str:
+        raise Refused(f"it holds something named {shown(name)}, a {type(name).__name__}; names are text")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Refused(f"it holds something named {shown(name)}; names are printable and of at most {LONGEST_NAME} letters")
+    return name
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .numpy_names import Array
-from .opening import Refused, shown
+from .opening import Refused, check_name, shown
 from .unpickle import Inert, Name
 
 NAME_TABLE = "StructuredToParameterName@@"
@@ -15,7 +15,6 @@ PARTS_TABLE = "UnpackBigParamInfor@@"
 SCHEDULE, MASTERS, EPOCH = "LR_Scheduler", "master_weights", "last_epoch"
 MAX_VALUES = 500_000
 MAX_DEPTH = 8
-LONGEST_NAME = 300
 LARGEST = 1 << 53
 PLAIN = (str, int, float, bool, type(None))
 
@@ -70,16 +69,8 @@ class _Plain:
         if kind in (list, tuple):
             return kind([self.of(item, depth + 1) for item in value])
         if kind in (dict, OrderedDict):
-            return {_name(key): self.of(item, depth + 1) for key, item in value.items()}
+            return {check_name(key): self.of(item, depth + 1) for key, item in value.items()}
         raise Refused(f"it holds a {'array without values' if kind is Array else _kind(value)}, which is not data")
-
-
-def _name(key: Any) -> str:
-    if type(key) is not str:
-        raise Refused(f"it holds something named {shown(key)}, a {type(key).__name__}; names are text")
-    if len(key) > LONGEST_NAME or not key.isprintable():
-        raise Refused(f"it holds something named {shown(key)}; names are printable and of at most {LONGEST_NAME} letters")
-    return key
 
 
 def _join(entries: dict[str, Any], table: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ppdet_ext.weights.mmdet.names import canonical
 
 from .class_names import Classes, classes_in_meta
-from .opening import ZIP_MAGIC, Refused, is_safetensors, is_torch, naming, opened
+from .opening import ZIP_MAGIC, Refused, check_name, is_safetensors, is_torch, naming, opened
 from .safetensors_file import open_safetensors
 from .torch_legacy import load_legacy
 from .torch_tensors import StoredTensor
@@ -19,7 +19,6 @@ from .torch_zip import load_zip
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 STATE_KEYS = ("state_dict", "model")
-LONGEST_NAME = 300
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,11 @@ def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
     if not table:
         raise Refused("its table of tensors is empty")
     for name, value in table.items():
-        if type(name) is not str:
-            raise Refused(f"its table of tensors has a name of type {type(name).__name__}")
+        check_name(name)
         if type(value) is not StoredTensor:
             what = value.name if hasattr(value, "name") else type(value).__name__
             raise Refused(f"{ascii(name)[:80]} in its table of tensors is no tensor, but {what}")
     return dict(table), notes
-
-
-def _check_name(name: str) -> None:
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Refused(f"its table of tensors has a name {ascii(name)[:40]}…")
 
 
 def _named(
@@ -110,7 +103,7 @@ def _named(
     """The file under today's names; two tensors must not come to share one."""
     originals: dict[str, str] = {}
     for name in listed:
-        _check_name(name)
+        check_name(name)
         if originals.setdefault(canonical(name), name) != name:
             raise Refused(f"{name} and {originals[canonical(name)]} are the same tensor by name")
     shapes = {name: listed[original] for name, original in originals.items()}

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .opening import Malformed
-from .unpickle import Inert, Name, ordered_dict, refuse_name
+from .unpickle import Inert, Name, ordered_dict, refuse_name, whole_numbers
 
 # What checkpoints of mmdetection 2 and 3 and of torchvision hold beside tensors. None of it is imported or called: a name of
 # this list becomes an object without content.
@@ -49,7 +49,6 @@ STORAGE_TYPES = {
     "BoolStorage": "|b1",
 }
 MAX_DIMENSIONS = 8
-MAX_EXTENT = 1 << 40
 BLOCK = 1 << 20
 
 
@@ -98,14 +97,6 @@ class Storage:
         self.checked = True
 
 
-def _whole_numbers(value: Any, what: str) -> tuple[int, ...]:
-    if type(value) not in (tuple, list) or len(value) > MAX_DIMENSIONS:
-        raise Malformed(f"a tensor's {what} is not a short tuple")
-    if any(type(item) is not int or not 0 <= item <= MAX_EXTENT for item in value):
-        raise Malformed(f"a tensor's {what} holds something else than whole numbers from 0 to 2^40")
-    return tuple(value)
-
-
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor that lies in a storage; `of` checks what a file says about it."""
@@ -125,8 +116,10 @@ class StoredTensor:
         """
         if type(storage) is not Storage:
             raise Malformed("a tensor is not built on a storage")
-        (offset,) = _whole_numbers((offset,), "offset")
-        shape, stride = _whole_numbers(shape, "shape"), _whole_numbers(stride, "stride")
+        named = {"offset": (offset,), "shape": shape, "stride": stride}
+        (offset,), shape, stride = (
+            whole_numbers(value, f"a tensor's {what}", MAX_DIMENSIONS, lists=True) for what, value in named.items()
+        )
         if len(shape) != len(stride):
             raise Malformed(f"a tensor has {len(shape)} dimensions and {len(stride)} strides")
         count = math.prod(shape)
@@ -180,9 +173,7 @@ def _parameter(args: tuple) -> StoredTensor:
 
 
 def _size(args: tuple) -> tuple:
-    if len(args) != 1 or type(args[0]) not in (tuple, list) or len(args[0]) > MAX_DIMENSIONS:
-        raise Malformed("a torch.Size is not made of a short tuple")
-    return tuple(args[0])
+    return whole_numbers(args[0] if len(args) == 1 else None, "a torch.Size", MAX_DIMENSIONS, lists=True)
 
 
 def _getattr(args: tuple) -> Inert:

@@ -25,6 +25,7 @@ KEY_TYPES = (str, int, float, bool, bytes, type(None))
 MAX_NUMBERED = 10_000
 LARGEST_KEY = 1 << 31
 LONGEST_LINE = 256
+MAX_EXTENT = 1 << 40
 Dictionary = TypeVar("Dictionary", bound=dict)
 
 
@@ -87,6 +88,15 @@ class Source:
         if count > self.left:
             raise Malformed(f"it is cut short: {count} bytes are announced, {self.left} are left")
         self.left -= count
+
+
+def whole_numbers(value: Any, what: str, most: int, lists: bool = False) -> tuple[int, ...]:
+    """The shape, stride or the like of an array. Malformed if it is no tuple (or list) of at most so many whole numbers."""
+    if type(value) not in ((tuple, list) if lists else (tuple,)) or len(value) > most:
+        raise Malformed(f"{what} is not a short tuple")
+    if any(type(item) is not int or not 0 <= item <= MAX_EXTENT for item in value):
+        raise Malformed(f"{what} holds something else than whole numbers from 0 to 2^40")
+    return tuple(value)
 
 
 def fill(target: Dictionary, pairs: Any) -> Dictionary:

@@ -111,7 +111,7 @@ def _pickles() -> dict[str, tuple[bytes, str]]:
         ),
         "OrderedDict with a tuple as key": (name("collections.OrderedDict") + b"(]()NtatR.", "key of type tuple"),
         "size of a number": (name("torch.Size") + b"(K\x01tR.", r"torch\.Size"),
-        "size of nine dimensions": (name("torch.Size") + numbers([1] * 9) + b"\x85R.", "not made of a short tuple"),
+        "size of nine dimensions": (name("torch.Size") + numbers([1] * 9) + b"\x85R.", "is not a short tuple"),
         "parameter of a number": (name("torch._utils._rebuild_parameter") + b"(K\x01\x89NtR.", "not made of a tensor"),
         "text that is no UTF-8": (b"X\x01\x00\x00\x00\xff.", "is damaged: a text in its pickle is no UTF-8; copy it again"),
         "name without an end": (b"cos", "no end"),
@@ -123,7 +123,7 @@ def _pickles() -> dict[str, tuple[bytes, str]]:
         "text of 2^62 bytes": (b"\x8d" + huge + b".", "cut short"),
         "bytes of 2^62 bytes": (b"\x8e" + huge + b".", "cut short"),
         "bytearray of 2^62 bytes": (b"\x96" + huge + b".", "cut short"),
-        "long text as a key": (b"}X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"Ns.", "is no tensor, but NoneType"),
+        "long text as a key": (b"}X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"Ns.", "of at most 300 letters"),
     }
     return _in_zips(raw)
 
@@ -172,9 +172,9 @@ def _tables() -> dict[str, tuple[bytes, str]]:
         "list for a tensor": (table((w, b"]")), "no tensor, but list"),
         "storage for a tensor": (table((w, storage())), "no tensor, but Storage"),
         "function for a tensor": (table((w, name("builtins.getattr"))), r"no tensor, but builtins\.getattr"),
-        "number for a name": (table((number(3), tensor())), "name of type int"),
-        "name with an escape sequence": (table((text("w\x1b[2J"), tensor())), r"name 'w\\x1b\[2J'"),
-        "name of 2000 letters": (table((text("w" * 2000), tensor())), "name 'www"),
+        "number for a name": (table((number(3), tensor())), "named 3, a int"),
+        "name with an escape sequence": (table((text("w\x1b[2J"), tensor())), r"named 'w\\x1b\[2J'"),
+        "name of 2000 letters": (table((text("w" * 2000), tensor())), "named 'www"),
         "one tensor by two names": (table((w, tensor()), (text("module.w"), tensor())), "same tensor by name"),
         "empty table": (table(), "is empty"),
         "a list": (b"\x80\x02].", "holds a list"),

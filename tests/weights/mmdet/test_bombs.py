@@ -17,7 +17,7 @@ EXPECTED = {
     "nested tuples as a storage": "not built on a storage",
     "nested tuples in getattr": "builtins.getattr, which is not data",
     "shared lists": ENDS,
-    "copied sizes": "torch.Size is not made of a short tuple",
+    "copied sizes": "torch.Size is not a short tuple",
     "arguments of inert calls": ENDS,
     "calls with many arguments": CUT,
     "colliding keys": "whole number beyond 2^31",
