@@ -25,7 +25,7 @@ def boxes_of(rng: np.random.Generator, n: int) -> np.ndarray:
 def settings_of(model: HybridTaskCascade) -> dict:
     """What a detector's rules are, widths apart."""
     rpn, roi = model.rpn_head, model.roi_head
-    names = ("interleaved", "mask_info_flow", "mask_ensemble", "weights", "score_threshold", "nms_iou", "max_detections")
+    names = ("interleaved", "mask_info_flow", "mask_ensemble", "loss_weights", "score_threshold", "nms_iou", "max_detections")
     return {
         **{name: getattr(roi, name) for name in names},
         "semantic": roi.semantic_head,
