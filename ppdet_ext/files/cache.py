@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class ArrayCache:
         return None
 
 
-def _write(folder: Path, key: str, arrays: dict[str, np.ndarray]) -> Path:
+def _write(folder: Path, key: str, arrays: dict[str, Any]) -> Path:
     path = folder / f"{key}.npz"
     with replacing(path, durable=False) as aside, aside.open("xb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -133,7 +133,9 @@ class LossGuard:
 def save_batch(folder: Path, rank: int, batch: dict[str, Any], losses: dict[str, float], text: str) -> None:
     """Write a rank's batch as `batch_rank_<n>.npz`, and its images' names and losses as `.json`. OSError if impossible."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {key: np.asarray(value) for key, value in batch.items() if isinstance(value, (paddle.Tensor, np.ndarray))}
+    arrays: dict[str, Any] = {
+        key: np.asarray(value) for key, value in batch.items() if isinstance(value, (paddle.Tensor, np.ndarray))
+    }
     np.savez(folder / f"batch_rank_{rank}.npz", **arrays)
     record = {"message": text, "losses": losses, "images": [str(name) for name in batch["names"]]}
     (folder / f"batch_rank_{rank}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -190,9 +190,12 @@ class Trainer:
             self.scaler.step(self.optimizer)
             self.scaler.update()
 
+    def _parts(self) -> list[Hook | LossGuard]:
+        return [*self.hooks, self.guard]
+
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state beside weights and optimizer: the loss scaler's, and each hook's under its class name."""
-        parts = {type(part).__name__: part.state_dict() for part in (*self.hooks, self.guard)}
+        parts = {type(part).__name__: part.state_dict() for part in self._parts()}
         state = {name: part for name, part in parts.items() if part}
         if self.scaler is not None:
             state["scaler"] = {
@@ -203,7 +206,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave; UserError when it is the state of a run with other hooks' formats."""
         try:
-            for part in (*self.hooks, self.guard):
+            for part in self._parts():
                 if type(part).__name__ in state:
                     part.load_state_dict(state[type(part).__name__])
             if self.scaler is not None and state.get("scaler"):

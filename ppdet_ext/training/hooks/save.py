@@ -95,11 +95,11 @@ class SaveCheckpoints(Hook):
             return
         position = Position(state.epoch + 1, 0)
         better = state.metrics is not None and self._is_best(state.metrics, position)
-        self.save(state, position)
+        saved = self.save(state, position)
         if state.rank == 0 and better:
-            export_weights(self.saved, self.folder / BEST)
+            export_weights(saved, self.folder / BEST)
         if state.rank == 0 and position.epoch == state.epochs:
-            export_weights(self.saved, self.folder / FINAL)
+            export_weights(saved, self.folder / FINAL)
             logger.info("Saved %s", self.folder / FINAL)
 
     def on_stop(self, state: TrainState, position: Position) -> None:
@@ -121,8 +121,8 @@ class SaveCheckpoints(Hook):
             logger.info("Best %s so far: %.3f (%s)", name, self.best, self.best_checkpoint)
         return better
 
-    def save(self, state: TrainState, position: Position) -> None:
-        """Save at `position`, delete what need not be kept; every rank calls it."""
+    def save(self, state: TrainState, position: Position) -> Path:
+        """Save at `position`, delete what need not be kept; gives the checkpoint's folder. Every rank calls it."""
         folder = self.folder / CHECKPOINTS / position.name
         distributed.phase(f"saving {position.name}")
         if state.rank == 0:
@@ -132,6 +132,7 @@ class SaveCheckpoints(Hook):
         self.saved, self.written = folder, position
         # Whoever ends while rank 0 still writes has the launcher end rank 0.
         distributed.barrier(f"saved {position.name}")
+        return folder
 
     def _prune(self, newest: Path) -> None:
         for folder in list_folders(self.folder)[self.keep :]:
