@@ -40,9 +40,11 @@ def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
             tree[key] = _dataset(tree[key], key, problems)
     if tree.get("TestDataset") is None:
         tree.pop("TestDataset", None)
+    head = tree.get("HTCRoIHead")
+    semantic = isinstance(head, dict) and bool(head.get("semantic_head"))
     for key in READERS:
         if isinstance(tree.get(key), dict):
-            dropped += _reader(key, tree[key], problems)
+            dropped += _reader(key, tree[key], semantic and key == "TrainReader", problems)
     for key in dropped:
         tree.pop(key, None)
     return dropped
@@ -70,8 +72,8 @@ def _dataset(value: Any, key: str, problems: Problems) -> Any:
     return Tagged("CocoJsonDataSet", {**given, **more})
 
 
-def _reader(key: str, reader: dict[str, Any], problems: Problems) -> list[str]:
-    """Translate a reader in place; gives its keys that change nothing."""
+def _reader(key: str, reader: dict[str, Any], semantic: bool, problems: Problems) -> list[str]:
+    """Translate a reader in place, with a semantic target of the masks if it is of ppdet's operators; see `translate`."""
     dropped = []
     for name in READER_WITHOUT_EFFECT:
         if name in reader:
@@ -87,7 +89,9 @@ def _reader(key: str, reader: dict[str, Any], problems: Problems) -> list[str]:
     if len(normal) > 1:
         problems.add((key,), f"{key}: NormalizeImage is there {len(normal)} times; keep one of them.")
     if isinstance(reader.get("sample_transforms"), list):
-        reader["sample_transforms"] = [*samples, *normal[:1]]
+        # HTC draws it itself from a batch of ppdet's.
+        drawn = [{"SemanticFromMasks": {}}] if semantic and normal else []
+        reader["sample_transforms"] = [*samples, *drawn, *normal[:1]]
     if isinstance(reader.get("batch_transforms"), list):
         reader["batch_transforms"] = batches
     return dropped

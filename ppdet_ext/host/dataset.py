@@ -15,6 +15,8 @@ from ppdet_ext.files.download import weights_folder
 from ppdet_ext.structures import Detections, Record, Rle
 from ppdet_ext.structures.paste import IGNORED, rasterise
 
+from .registry import TRANSFORMS
+
 HOSTS = "curr_iter"  # a key that all batches of ppdet's readers have, and ours have not
 NO_IMAGES = ("mixup_epoch", "cutmix_epoch", "mosaic_epoch", "pre_img_epoch")
 
@@ -35,7 +37,14 @@ class HostDataSet:
         """Nothing is downloaded; reading says what is missing."""
 
     def set_transform(self, transform: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Take the reader's sample transforms, ppdet's."""
+        """Take the reader's sample transforms. Raises: UserError for ours, which are made for our own loader."""
+        for operator in getattr(transform, "transforms_cls", ()):
+            if type(operator).__name__ in TRANSFORMS:
+                raise UserError(
+                    f"{type(operator).__name__} is a transform of ppdet_ext, for its own tools. In ppdet's Trainer take "
+                    "ppdet's operators (Decode, Resize, RandomFlip, NormalizeImage, Permute), as "
+                    "configs/_base_/readers/steel_sample_stock.yml does; our tools read these too."
+                )
         self.transform = transform
 
     def set_kwargs(self, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """The configurations that come with the project: they build, and have the reference's settings."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def test_shipped_configuration_loads_and_builds(path: Path) -> None:
     cfg = load_config(path)
     assert cfg.filename == path.stem
     assert cfg.weights == f"output/{path.stem}/model_final"
-    with paddle.LazyGuard():  # the structure alone; nothing is drawn
+    # The structure alone, nothing is drawn; but PP-YOLOE computes with its weights while it is built.
+    with contextlib.nullcontext() if "ppyoloe" in path.stem else paddle.LazyGuard():
         model = build_model(cfg)
     if path not in COCO:
         return

@@ -128,6 +128,15 @@ def test_the_newer_form_of_data_sets_loads_too(tmp_path: Path) -> None:
     assert isinstance(load_config(path).TrainDataset, CocoJsonDataSet)
 
 
+def test_htc_gets_its_semantic_target_with_ppdets_operators_too() -> None:
+    cfg = load_config(ROOT / "configs" / "ppdet" / "htc_r18_small_steel_sample_stock_readers.yml")
+    names = [[next(iter(entry)) for entry in cfg[key]["sample_transforms"]] for key in ("TrainReader", "EvalReader")]
+    assert names == [
+        ["ReadImage", "ResizeFixed", "FlipImage", "SemanticFromMasks", "NormalizeToCHW"],
+        ["ReadImage", "ResizeFixed", "NormalizeToCHW"],
+    ]
+
+
 @pytest.mark.parametrize(("override", "words"), [
     ("TrainReader.sample_transforms.1={RandomDistort: {}}", ["RandomDistort is an operator of ppdet"]),
     ("TrainReader.sample_transforms.1={RandomResize: {target_size: [[640, 1333], [800, 1000]]}}", ["long edges, [1000, 1333]"]),

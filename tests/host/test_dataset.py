@@ -151,6 +151,13 @@ def test_what_mixes_images_is_refused(theirs) -> None:
         theirs["TrainDataset"].set_kwargs(mosaic_epoch=2, mixup_epoch=-1)
 
 
+def test_our_transforms_are_refused_in_ppdets_trainer(theirs) -> None:
+    from ppdet.data.reader import Compose
+
+    with pytest.raises(UserError, match="ReadImage is a transform of ppdet_ext"):
+        theirs["TrainDataset"].set_transform(Compose([{"ReadImage": {}}]))
+
+
 def _record() -> Record:
     masks = [Rle.from_polygons([[2, 2, 12, 2, 12, 9, 2, 9]], 16, 24), Rle.from_polygons([[1, 1, 5, 1, 5, 5, 1, 5]], 16, 24)]
     boxes = np.array([mask.box for mask in masks], np.float32)
