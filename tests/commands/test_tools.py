@@ -16,6 +16,7 @@ import pytest
 from ppdet_ext.commands import flags
 from ppdet_ext.commands.train import resume_command
 from ppdet_ext.training.hooks import LogLine
+from ppdet_ext.weights.files.paddle_file import read_data_file
 
 FLAGS = {
     "train": {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
@@ -194,7 +195,12 @@ def test_invented_category_ids_are_said_where_results_are_saved(trained, config,
     assert tools["infer"](["--save_results", *arguments]) == 0
     assert tools["infer"]([*arguments, *unknown]) == 0
     assert "WARNING: No data set tells the classes" not in capfd.readouterr().out
+    # These weights know the names and ids, those of an earlier version or of another tool do not.
     assert tools["infer"](["--save_results", *arguments, *unknown]) == 0
+    assert "WARNING: No data set tells the classes" not in capfd.readouterr().out
+    without = tmp_path / "without.pdparams"
+    paddle.save(read_data_file(trained / "checkpoints/epoch_0/model.pdparams"), str(without))
+    assert tools["infer"](["--save_results", *arguments[:-1], f"weights={without}", *unknown]) == 0
     assert "WARNING: No data set tells the classes, so the results have category ids 1 to 4" in capfd.readouterr().out
 
 
