@@ -129,8 +129,8 @@ def _format(cfg: Config) -> tuple[RleCsv, tuple[int, int] | None]:
     dataset = cfg.get("TrainDataset")
     dataset = dataset.labelled if isinstance(dataset, MixedDataSet) else dataset
     if isinstance(dataset, CsvDataSet):
-        fixed = dataset.height is not None and dataset.width is not None
-        return dataset.layouts[0], (dataset.height, dataset.width) if fixed else None
+        height, width = dataset.height, dataset.width
+        return dataset.layouts[0], None if height is None or width is None else (height, width)
     found = "not configured" if dataset is None else f"a {type(dataset).__name__}"
     raise UserError(
         f"TrainDataset is {found}; annotations are written for SteelDataSet, FashionDataSet and RleCsvDataSet, whose format "

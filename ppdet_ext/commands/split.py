@@ -16,7 +16,6 @@ import numpy as np
 
 from ppdet_ext.config.files import dump_tree, find_config
 from ppdet_ext.config.parse import parse
-from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.datasets.mixed import MixedDataSet
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.data.splits.balance import format_balance
@@ -76,14 +75,16 @@ def make_split(
     _check_images(names, folds or FOLDS, count)
     groups = _duplicates(records) if duplicates else np.arange(len(records))
     present = indicator([record.labels[~record.crowd].tolist() for record in records], dataset.num_classes)
-    if holdout is None:
+    side: np.ndarray
+    shares: np.ndarray
+    if count is None:
         column, sides = "fold", [str(number) for number in range(folds or FOLDS)]
         side = stratified_folds(names, present, groups, len(sides), seed)
         shares = np.full(len(sides), 1 / len(sides))
     else:
         column, sides = "part", ["train", "val"]
         side = stratified_holdout(names, present, groups, count, seed).astype(np.int64)
-        shares = np.array([1 - count / len(names), count / len(names)])
+        shares = np.asarray([1 - count / len(names), count / len(names)])
         if side.sum() != count:
             logger.warning(
                 "%d images are held out, not %d: duplicates stay together, and no set of groups is nearer", side.sum(), count
@@ -119,7 +120,7 @@ def _check_images(names: Sequence[str], folds: int, count: int | None) -> None:
         raise UserError(f"--holdout: {count} images cannot be held out of {len(names)}; there must be some on both sides.")
 
 
-def whole_dataset(cfg: Config) -> InstanceDataSet:
+def whole_dataset(cfg: Config) -> Any:
     """TrainDataset, read, without whatever leaves out images of it; of a mix, its labelled part.
 
     Raises: UserError as `load_dataset`, and for a data set without annotations or one that knows no split files.

@@ -1,5 +1,7 @@
 """From masks and pixels: probabilities of boxes -> `Rle` masks of the image, masks of an image -> one map of classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .rle import Rle
@@ -69,7 +71,7 @@ def sample_weights(low: float, high: float, samples: int, limit: int) -> tuple[i
     return first, np.maximum(weights, 0, dtype=np.float32)
 
 
-def rasterise(masks: list[Rle], labels: np.ndarray, crowd: np.ndarray, height: int, width: int) -> np.ndarray:
+def rasterise(masks: Sequence[Rle], labels: np.ndarray, crowd: np.ndarray, height: int, width: int) -> np.ndarray:
     """(height, width) uint8: 0 background, label + 1 on instances, 255 on crowds.
 
     Where masks overlap the smaller one is on top, and any instance covers a crowd, since its class is known.

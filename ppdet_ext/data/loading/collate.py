@@ -23,7 +23,7 @@ class PadToStride:
     def __init__(self, stride: int = 32):
         self.stride = stride
 
-    def __call__(self, samples: Sequence[Sample], targets: bool, allocate: Allocate = np.empty) -> dict[str, object]:
+    def __call__(self, samples: Sequence[Sample], targets: bool, allocate: Allocate = np.empty) -> dict[str, Any]:
         """Batch of finished samples. The large arrays come from `allocate(shape, dtype)`.
 
         image (B, 3, H, W) float32; im_id (B,) int64; im_shape (B, 2) float32 h, w before padding; scale_factor (B, 2)
