@@ -1,7 +1,7 @@
 """Checks of what is given to constructors: names and simple types of arguments, and whatever is nested in them."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ppdet_ext.errors import nearest
@@ -54,6 +54,21 @@ def check_entries(path: KeyPath, value: Any, kind: str, problems: Problems) -> N
             check_arguments((*here, name), KINDS[kind][name], arguments, problems)
         elif arguments is not None:
             problems.add((*here, name), f"{name} is {arguments!r}; expected {name}: {{…}}.")
+
+
+def check_keys(
+    path: KeyPath, value: Any, known: Collection[str], check: Callable[[KeyPath, Any], None], problems: Problems
+) -> None:
+    """A section with these keys only, each of which `check` looks at."""
+    name = ".".join(path)
+    if not isinstance(value, dict):
+        problems.add(path, f"{name} is {value!r}; expected keys {', '.join(known)}.")
+        return
+    for key, item in value.items():
+        if key in known:
+            check((*path, key), item)
+        else:
+            problems.unknown((*path, str(key)), known, name)
 
 
 def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) -> None:

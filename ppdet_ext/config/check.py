@@ -1,7 +1,7 @@
 """Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppdet.core.workspace import get_registered_modules
@@ -10,11 +10,20 @@ from ppdet_ext.errors import nearest
 from ppdet_ext.host.registry import DATASETS, SECTIONS, tags, usable_architectures, why_unknown
 from ppdet_ext.host.workspace import DATASETS as DATASET_KEYS
 
-from .arguments import check_arguments, check_entries, parameters_of
-from .files import Tagged
-from .keys import ENSEMBLE, POSTPROCESS, READERS, REQUIRED, SECTION, TABLE, VIEWS
+from .arguments import check_arguments, check_entries, check_keys, parameters_of
+from .files import KeyPath, Tagged
+from .keys import ENSEMBLE, READERS, REQUIRED, TABLE, Entries, Key, names_below
 from .problems import Problems
-from .sections import check_ensemble, check_metric, check_module, check_reader, check_section, check_views
+from .sections import check_ensemble, check_hooks, check_metric, check_module, check_section
+
+# Of keys whose type in the table does not say all.
+CHECKS: dict[str, Callable[[Any, Problems], None]] = {
+    "metric": check_metric,
+    "hooks": check_hooks,
+    ENSEMBLE: check_ensemble,
+    "LearningRate": lambda value, problems: check_module(("LearningRate",), "LearningRate", value, problems),
+    "OptimizerBuilder": lambda value, problems: check_module(("OptimizerBuilder",), "OptimizerBuilder", value, problems),
+}
 
 
 def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) -> None:
@@ -26,7 +35,7 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
     shared = {key for schema in modules.values() for key in schema.shared}
     for key, value in tree.items():
         if key in TABLE or key in SECTIONS:
-            _check_key(key, value, problems)
+            _check_key((key,), value, problems)
         elif key in modules:
             check_module((key,), key, value, problems)
         elif key not in shared:
@@ -42,33 +51,24 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
         problems.add(("architecture",), f"architecture {name!r} {what}.{nearest(name, usable)} There are {', '.join(usable)}.")
 
 
-def _check_key(key: str, value: Any, problems: Problems) -> None:
-    if TABLE.get(key, TABLE["hooks"]).kind is not SECTION:
-        if wanted := TABLE[key].wanted(value):
-            problems.wrong((key,), value, wanted)
-        elif key == "metric":
-            check_metric(value, problems)
-    elif key in ("LearningRate", "OptimizerBuilder"):
-        check_module((key,), key, value, problems)
-    elif key in READERS:
-        check_reader(key, value, problems)
+def _check_key(path: KeyPath, value: Any, problems: Problems) -> None:
+    """A key of the table, and those below it."""
+    name = ".".join(path)
+    key = TABLE.get(name, Key())
+    if wanted := key.wanted(value):
+        problems.wrong(path, value, wanted)
+    elif name in CHECKS:
+        CHECKS[name](value, problems)
     elif value is None:
         return  # switched off by -o KEY=null
-    elif key in SECTIONS:
-        check_section(key, value, problems)
-    elif key in DATASET_KEYS:
-        _check_dataset(key, value, problems)
-    elif key == POSTPROCESS:
-        check_entries((key,), value, "step", problems)
-    elif key == "hooks":
-        check_entries((key,), value, "hook", problems)
-        names = [str(name) for entry in value for name in entry] if isinstance(value, list) else []
-        for name in {name for name in names if names.count(name) > 1}:
-            problems.add((key,), f"hooks: {name} is there twice; a checkpoint keeps one state for each class.")
-    elif key == VIEWS:
-        check_views(value, problems)
-    elif key == ENSEMBLE:
-        check_ensemble(value, problems)
+    elif isinstance(key.kind, Entries):
+        check_entries(path, value, key.kind.kind, problems)
+    elif name in SECTIONS:
+        check_section(name, value, problems)
+    elif name in DATASET_KEYS:
+        _check_dataset(name, value, problems)
+    elif below := names_below(name):
+        check_keys(path, value, below, lambda *item: _check_key(*item, problems), problems)
 
 
 def _check_dataset(key: str, value: Any, problems: Problems) -> None:

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Any
+from typing import Any, Literal
 
 from ppdet_ext.host.registry import METRICS
 
 from .types import expected
 
 POSTPROCESS, VIEWS, ENSEMBLE = "PostProcess", "TestTimeAugmentation", "Ensemble"
-FLIPS = ("none", "horizontal", "vertical", "both")
 
 
 class Decides(Flag):
@@ -34,11 +33,18 @@ PREDICTION = Decides.CANDIDATES | Decides.RESULT
 
 
 @dataclass(frozen=True)
+class Entries:
+    """A list of `- Name: {argument: value}`, the names those of a kind of the registry."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Key:
     """A key of the configuration.
 
     Attributes:
-        kind: type of its values, as in an annotation; SECTION of one that has a check of its own.
+        kind: type of its values, as in an annotation, or `Entries`; SECTION of one with keys or a check of its own.
         default: REQUIRED where every configuration says it. UNSET: absent unless it is said.
         decides: see `Decides`.
         least, below: range of a number.
@@ -55,7 +61,7 @@ class Key:
 
     def wanted(self, value: Any) -> str | None:
         """What should stand in place of `value`, in words; None if it is right."""
-        wrong = None if self.kind is SECTION else expected(value, self.kind)
+        wrong = None if self.kind is SECTION or isinstance(self.kind, Entries) else expected(value, self.kind)
         if wrong or not isinstance(value, (int, float)):
             return wrong
         if (self.least is None or value >= self.least) and (self.below is None or value < self.below):
@@ -64,8 +70,8 @@ class Key:
 
 
 _READER: dict[str, dict[str, Any]] = {
-    "sample_transforms": {},
-    "batch_transforms": {},
+    "sample_transforms": {"kind": Entries("transform")},
+    "batch_transforms": {"kind": Entries("batch transform")},
     "batch_size": {"kind": int, "least": 1},
     "shuffle": {"kind": bool},
     "drop_last": {"kind": bool},
@@ -99,7 +105,7 @@ TABLE: dict[str, Key] = {
     "worker_num": Key(int, 2, least=0),
     "stall_timeout": Key(int, 1800, least=1),
     "plugins": Key(list[str]),
-    "hooks": Key(decides=TRAINING),
+    "hooks": Key(Entries("hook"), decides=TRAINING),
     "SampleData": Key(),
     "TrainDataset": Key(decides=TRAINING, change="dataset"),
     "EvalDataset": Key(decides=TRAINING),
@@ -110,8 +116,10 @@ TABLE: dict[str, Key] = {
     "TrainReader.batch_size": Key(int, UNSET, TRAINING, least=1, change="batch_size"),
     "LearningRate": Key(decides=TRAINING),
     "OptimizerBuilder": Key(decides=TRAINING),
-    POSTPROCESS: Key(decides=Decides.RESULT),
+    POSTPROCESS: Key(Entries("step"), decides=Decides.RESULT),
     VIEWS: Key(decides=PREDICTION),
+    f"{VIEWS}.resizes": Key(Entries("transform"), decides=PREDICTION),
+    f"{VIEWS}.flips": Key(list[Literal["none", "horizontal", "vertical", "both"]], decides=PREDICTION),
     ENSEMBLE: Key(decides=PREDICTION),
 }
 DEFAULTS = {name: key.default for name, key in TABLE.items() if key.default not in (REQUIRED, UNSET)}
@@ -125,6 +133,11 @@ def key_of(path: str) -> Key:
             return Key() if path in METRICS else Key(decides=EVERYTHING)
         path = parent
     return TABLE[path]
+
+
+def names_below(path: str) -> list[str]:
+    """The keys that the table has right below a section."""
+    return [name.removeprefix(f"{path}.") for name in TABLE if name.startswith(f"{path}.")]
 
 
 def deciding(tree: dict[str, Any], what: Decides) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of single sections: those of ppdet's modules, readers, and what happens from the model's output to the result."""
+"""Checks of what the table of keys cannot say: sections of modules and of our classes, metrics, members of an ensemble."""
 
 import inspect
 from collections.abc import Mapping
@@ -12,27 +12,13 @@ from ppdet_ext.host.registry import METRICS, SECTIONS
 
 from .arguments import check_arguments, check_entries, check_nested, parameters_of
 from .files import KeyPath
-from .keys import ENSEMBLE, FLIPS, READER_KEYS, TABLE, VIEWS
+from .keys import ENSEMBLE
 from .problems import Problems
 from .types import annotations_of, expected
 
 # Types of ppdet's own parameters, which it does not annotate.
 OURS = {"LearningRate": {"base_lr": float}}
 MEMBER_KEYS: dict[str, Any] = {"weights": str, "config": str, "weight": (int, float)}
-
-
-def check_reader(key: str, value: Any, problems: Problems) -> None:
-    """TrainReader, EvalReader or TestReader."""
-    if not isinstance(value, dict):
-        problems.add((key,), f"{key} is {value!r}; expected keys {', '.join(READER_KEYS)}.")
-        return
-    for name, item in value.items():
-        if name not in READER_KEYS:
-            problems.unknown((key, name), READER_KEYS, key)
-        elif name in ("sample_transforms", "batch_transforms"):
-            check_entries((key, name), item, "transform" if name == "sample_transforms" else "batch transform", problems)
-        elif wanted := TABLE[f"{key}.{name}"].wanted(item):
-            problems.wrong((key, name), item, wanted)
 
 
 def check_section(key: str, value: Any, problems: Problems) -> None:
@@ -57,23 +43,18 @@ def check_metric(value: Any, problems: Problems) -> None:
             problems.add(("metric",), f"there is no metric {name!r}.{nearest(name, METRICS)} There are {', '.join(METRICS)}.")
 
 
-def check_views(value: Any, problems: Problems) -> None:
-    """TestTimeAugmentation."""
-    known = ("resizes", "flips")
-    if not isinstance(value, dict):
-        problems.add((VIEWS,), f"{VIEWS} is {value!r}; expected keys {', '.join(known)}.")
-        return
-    for name, item in value.items():
-        if name not in known:
-            problems.unknown((VIEWS, str(name)), known, VIEWS)
-        elif name == "resizes":
-            check_entries((VIEWS, name), item, "transform", problems)
-        elif not isinstance(item, list) or not item or set(map(str, item)) - set(FLIPS):
-            problems.wrong((VIEWS, name), item, f"a list of {', '.join(FLIPS)}")
+def check_hooks(value: Any, problems: Problems) -> None:
+    """`hooks`: entries, each class once."""
+    check_entries(("hooks",), value or [], "hook", problems)
+    names = [str(name) for entry in value for name in entry] if isinstance(value, list) else []
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.add(("hooks",), f"hooks: {name} is there twice; a checkpoint keeps one state for each class.")
 
 
 def check_ensemble(value: Any, problems: Problems) -> None:
     """Ensemble: weights, or mappings of `MEMBER_KEYS`."""
+    if value is None:
+        return
     if not isinstance(value, list) or not value:
         problems.add((ENSEMBLE,), f"{ENSEMBLE} is {value!r}; expected a list of weights, or of {{weights: …, config: …}}.")
         return

@@ -39,6 +39,8 @@ def _fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation in (bool, str, type(None)):
         return isinstance(value, annotation)
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in arguments
     if annotation in LISTS or origin in LISTS:
         items = [kind for kind in arguments if kind is not Ellipsis]
         # Of a tuple with a type for each place only the list itself is compared.
@@ -52,5 +54,7 @@ def _words(annotation: Any) -> str:
         return " or ".join(_words(option) for option in arguments)
     if annotation in SCALARS:
         return SCALARS[annotation]
+    if origin is typing.Literal:
+        return ", ".join(arguments)
     items = [_words(kind) for kind in arguments if kind is not Ellipsis]
     return f"a list of {items[0]}" if len(items) == 1 else "a list"
