@@ -68,7 +68,7 @@ def _check_key(path: KeyPath, value: Any, problems: Problems) -> None:
     elif name in DATASET_KEYS:
         _check_dataset(name, value, problems)
     elif below := names_below(name):
-        check_keys(path, value, below, lambda *item: _check_key(*item, problems), problems)
+        check_keys(path, value, below, lambda at, item: _check_key(at, item, problems), problems)
 
 
 def _check_dataset(key: str, value: Any, problems: Problems) -> None:
