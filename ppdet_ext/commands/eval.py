@@ -11,7 +11,7 @@ from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.evaluation import CocoMetric, format_classwise
 from ppdet_ext.evaluation.metric import gain_over_nothing
-from ppdet_ext.evaluation.run import Evaluation, metrics_of, run_evaluation
+from ppdet_ext.evaluation.run import RESULTS_FILE, Evaluation, metrics_of, run_evaluation
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import inference_loader
@@ -20,7 +20,6 @@ from ppdet_ext.inference.predictor import prepare
 from .cli import config_of
 
 logger = logging.getLogger("ppdet_ext.engine")
-RESULTS_FILE = "eval.json"
 
 
 def evaluate(

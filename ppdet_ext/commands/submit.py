@@ -1,33 +1,31 @@
 """Making a submission: predictions, or results of an earlier run, in the format of a competition."""
 
 import argparse
-import contextlib
 import csv
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ppdet_ext import distributed
+from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import read_tree
-from ppdet_ext.data.datasets import FashionDataSet, ImageFolder
-from ppdet_ext.data.images.decode import check_end
-from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
+from ppdet_ext.config.keys import ENSEMBLE
+from ppdet_ext.data.datasets import FashionDataSet
+from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.evaluation.metric import gain_over_nothing
+from ppdet_ext.evaluation.run import RESULTS_FILE
 from ppdet_ext.files.atomic import demand_writable
-from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import Predictor, lowest_score
-from ppdet_ext.inference.results import IMAGES_FILE, MASK_FILE
-from ppdet_ext.structures import Detections
-from ppdet_ext.submission import Format, Journal, images_of_results
-from ppdet_ext.submission.header import header_of, sources_of
-from ppdet_ext.submission.write import write_submission
+from ppdet_ext.submission import Format
+from ppdet_ext.submission.header import header_of
+from ppdet_ext.submission.predict import submit_predictions
+from ppdet_ext.submission.saved import submit_results
 
 from .cli import config_of
 from .flags import FORMATS, STYLES, known_formats
@@ -36,7 +34,6 @@ from .flags import FORMATS, STYLES, known_formats
 BY_DATASET: tuple[tuple[type, str], ...] = ((FashionDataSet, "imaterialist_2019"),)
 DEFAULT_FORMAT = "severstal_stage2"
 SAMPLE = "sample_submission.csv"  # Kaggle's name
-PROGRESS = ".progress"
 logger = logging.getLogger("ppdet_ext.engine")
 
 
@@ -107,123 +104,39 @@ def submit(
     Raises:
         UserError: for what the user can mend.
     """
-    threshold, chosen, output = lowest_score(cfg, threshold), find_format(form or usual_format(cfg)), Path(output)
-    demand_writable(output, "--output")
-    if results is None:
-        with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-            return _predicted(cfg, images, output, threshold, chosen)
-    # From files to a file: there is nothing to share out.
-    return _from_results(cfg, Path(results), images, output, threshold, chosen) if distributed.world()[0] == 0 else 0
+    score, chosen, target = lowest_score(cfg, threshold), find_format(form or usual_format(cfg)), Path(output)
+    demand_writable(target, "--output")
+    if results is not None:
+        # From files to a file: there is nothing to share out.
+        return _from_results(cfg, Path(results), images, target, score, chosen) if distributed.world()[0] == 0 else 0
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
+        predictor = Predictor(cfg, images)
+        predictor.warn_of_invented_classes()
+        names, classes = list(predictor.names.values()), (predictor.class_names, predictor.category_ids)
+        rows = submit_predictions(predictor, target, score, chosen, lambda: header_of(cfg, names, *classes, score, chosen))
+        on_rank_0(lambda: _say_score(cfg), "the last evaluation")
+        return rows
 
 
-def _from_results(cfg: Config, folder: Path, images: str | None, output: Path, threshold: float, form: Format) -> int:
-    names = _saved_names(folder)
-    if images is not None:
-        _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
-    form.check_names(names.values())
+def _from_results(cfg: Config, folder: Path, images: str | None, output: Path, score: float, form: Format) -> int:
     class_names, class_ids, _ = class_list(cfg)
-    found = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
-    return write_submission(output, form, lambda: iter(found), len(found), class_names, class_ids).rows
+    rows = submit_results(folder, images, output, score, form, class_names, class_ids)
+    _say_score(cfg)
+    return rows
 
 
-def _saved_names(folder: Path) -> dict[int, str]:
-    """The images' names by id that `infer(..., save_results=True)` has written."""
+def _say_score(cfg: Config) -> None:
+    """What these weights scored when they were last evaluated, beside an empty submission, where that scores anything."""
+    path = run_folder(cfg) / RESULTS_FILE
     try:
-        listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))
-        return {int(image["id"]): str(image["file_name"]) for image in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
-
-
-def _demand_same(saved: Iterable[str], records: Sequence[Any], folder: Path, images: str) -> None:
-    ours, theirs = set(saved), {record.name for record in records}
-    if ours != theirs:
-        text = "; ".join(
-            f"{len(some)} {where} ({', '.join(sorted(some)[:5])}{', …' if len(some) > 5 else ''})"
-            for some, where in ((ours - theirs, f"are not in {images}"), (theirs - ours, "have no results"))
-            if some
-        )
-        raise UserError(
-            f"--results {folder} is of other images than {images}: {text}. Make it anew with infer.py --save_results."
-        )
-
-
-def _predicted(cfg: Config, images: str | None, output: Path, threshold: float, form: Format) -> int:
-    predictor = Predictor(cfg, images)
-    predictor.warn_of_invented_classes()
-    records, class_ids = predictor.dataset.records, predictor.category_ids
-    names = [record.name for record in records]
-    form.check_names(names)
-    for record in records:
-        # Better now than after hours.
-        check_end(record.file)
-    journal = Journal(Path(f"{output}{PROGRESS}"), {}, sources_of(records), class_ids)
-
-    def begin() -> tuple[Mapping[str, Any], set[str]]:
-        held.enter_context(locked(journal.folder, PATIENCE_SECONDS, "predicting for", "--output"))
-        journal.header = header_of(cfg, names, predictor.class_names, class_ids, threshold, form)
-        return journal.header, _done_before(journal)
-
-    with contextlib.ExitStack() as held:
-        journal.header, done = on_rank_0(begin, "earlier progress")
-        on_every_rank(lambda: _predict_rest(predictor, journal, done, threshold), "prediction")
-
-        def finish() -> int:
-            _demand_all(journal, names)
-            summary = write_submission(output, form, lambda: journal.read(names), len(names), predictor.class_names, class_ids)
-            journal.remove()
-            return summary.rows
-
-        return on_rank_0(finish, "writing the submission")
-
-
-def _done_before(journal: Journal) -> set[str]:
-    """Names of the images that are done, after progress of other settings has been set aside, or of these taken back."""
-    changed = journal.differences()
-    aside = journal.set_aside() if changed else None
-    taken = journal.take_back()
-    if aside and not taken:
-        logger.warning("Starting anew: what is done was done with other %s; it is in %s", ", ".join(changed), aside)
-    elif aside:
-        logger.warning("What was done last was done with other %s; it is in %s", ", ".join(changed), aside)
-    if taken:
-        logger.info("Taken back from %s: what was done before with these settings", taken)
-    if outdated := journal.outdated():
-        logger.warning(
-            "%d images have other files than those that were predicted, and are predicted again: %s",
-            len(outdated),
-            ", ".join(outdated[:5]) + (", …" if len(outdated) > 5 else ""),
-        )
-    done = set(journal.index())
-    if done:
-        logger.info("Going on from %s: %d of %d images are done", journal.folder, len(done), len(journal.sources))
-    return done
-
-
-def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], threshold: float) -> None:
-    skip = {im_id for im_id, name in predictor.names.items() if name in done}
-    with journal.writer(distributed.world()[0]) as writer:
-        for _, name, found in predictor.predictions("Submit", skip):
-            if name not in done:
-                writer.add(name, _counted(found, threshold))
-
-
-def _counted(detections: Detections, threshold: float) -> Detections:
-    """What scores enough and has a pixel."""
-    if detections.masks is None:
-        raise UserError("The model has no masks to submit (HTCRoIHead.with_mask is false, perhaps).")
-    enough = [score >= threshold and bool(mask) for score, mask in zip(detections.scores.tolist(), detections.masks)]
-    return detections.select(np.array(enough, bool))
-
-
-def _demand_all(journal: Journal, names: Sequence[str]) -> None:
-    index = journal.index()
-    missing = [name for name in names if name not in index]
-    if missing:
-        raise UserError(
-            f"{journal.folder} has no predictions of {len(missing)} of {len(names)} images ({', '.join(missing[:5])}). "
-            "All ranks must reach this folder and read the same data set."
-        )
+        last = json.loads(path.read_text(encoding="utf-8"))
+        known = last["weights"] == str(cfg.get(ENSEMBLE) or cfg.weights)
+        lines = [gain_over_nothing(name, last[name][0], value) for name, value in last["empty_submission"].items() if known]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        # An aside: of a run that was not evaluated, or before this was noted, there is nothing to say.
+        return
+    for line in filter(None, lines):
+        logger.info("When these weights were evaluated (%s, %s images): %s", path, last.get("images", "?"), line)
 
 
 def run(args: argparse.Namespace) -> int:

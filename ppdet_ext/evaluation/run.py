@@ -20,6 +20,7 @@ from .coco_metric import CocoMetric
 from .metric import Metric, build_metric, value_of
 
 logger = logging.getLogger("ppdet_ext.engine")
+RESULTS_FILE = "eval.json"  # in the run's folder
 
 
 class Predicting(Switchable, Protocol):

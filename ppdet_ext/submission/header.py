@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, Decides, deciding
+from ppdet_ext.config.keys import POSTPROCESS, Decides, deciding
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config
+from ppdet_ext.inference.build import members_of
 from ppdet_ext.submission import Format
 from ppdet_ext.weights.find import find_weights
 
@@ -49,17 +50,12 @@ def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _members(cfg: Config) -> list[dict[str, Any]]:
-    entries = cfg.resolved.get(ENSEMBLE) or [cfg.weights]
-    return [{"weights": entry} if isinstance(entry, str) else dict(entry) for entry in entries]
-
-
 def _weights(cfg: Config) -> list[Path]:
-    return [find_weights(entry["weights"], theirs=True) for entry in _members(cfg)]
+    return [find_weights(entry["weights"], theirs=True) for entry in members_of(cfg)]
 
 
 def _member_configurations(cfg: Config) -> Iterator[str]:
-    for entry in _members(cfg):
+    for entry in members_of(cfg):
         if entry.get("config"):
             yield dump_tree(read_tree(find_config(entry["config"]))[0])
 

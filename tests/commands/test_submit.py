@@ -20,6 +20,7 @@ from ppdet_ext.commands.flags import submit_parser
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import FashionDataSet, ImageFolder, SteelDataSet
 from ppdet_ext.host.build import build_model
+from ppdet_ext.submission import predict
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHED = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
@@ -177,9 +178,9 @@ def test_bad_input_is_one_message(arguments, config, tools, tmp_path, capfd, cha
 
 
 def test_two_at_once_are_refused(arguments, tools, tmp_path, monkeypatch, capfd) -> None:
-    monkeypatch.setattr(submit, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(predict, "PATIENCE_SECONDS", 0.0)
     (tmp_path / "s.csv.progress").mkdir()
-    with submit.locked(tmp_path / "s.csv.progress"):
+    with predict.locked(tmp_path / "s.csv.progress"):
         assert tools["submit"](arguments) == 1
     error = capfd.readouterr().err
     assert f"Another process is predicting for {tmp_path}/s.csv.progress. Wait for it" in error
@@ -218,3 +219,22 @@ def test_columns_of_two_contests_are_told_apart_by_the_data_set(tmp_path) -> Non
     (tmp_path / "sample_submission.csv").write_text(LATE)
     assert submit.usual_format({"TestDataset": FashionDataSet(dataset_dir=str(tmp_path))}) == "imaterialist_2019"
     assert submit.usual_format({"TestDataset": SteelDataSet(dataset_dir=str(tmp_path))}) == "severstal_stage2"
+
+
+def test_what_the_weights_scored_and_an_empty_submission_would(arguments, tools, eager, workspace, capfd, tmp_path) -> None:
+    run = f"save_dir={tmp_path}/out"
+    assert tools["submit"]([*arguments, run]) == 0
+    assert "An empty submission" not in capfd.readouterr().out
+    config = str(workspace / "tiny.yml")
+    assert tools["eval"](["-c", config, "--metric", "SeverstalDice", "-o", eager, run]) == 0
+    (said,) = (line for line in capfd.readouterr().out.splitlines() if "An empty submission scores" in line)
+    last = json.loads((tmp_path / "out" / "tiny" / "eval.json").read_text())
+    value, nothing = last["SeverstalDice"][0], last["empty_submission"]["SeverstalDice"]
+    assert f"scores {nothing:.4f} by SeverstalDice; this one {value:.4f}, which is {value - nothing:+.4f}" in said
+    assert tools["submit"]([*arguments, run]) == 0
+    out = capfd.readouterr().out
+    assert f"When these weights were evaluated ({tmp_path}/out/tiny/eval.json, " in out
+    assert said.split("INFO: ")[1] in out
+    (tmp_path / "out" / "tiny" / "eval.json").write_text(json.dumps(last | {"weights": "others"}))
+    assert tools["submit"]([*arguments, run]) == 0
+    assert "An empty submission" not in capfd.readouterr().out
