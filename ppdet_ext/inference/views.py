@@ -11,6 +11,7 @@ from ppdet_ext.data.transforms import NormalizeToCHW, ReadImage, ResizeFixed, Re
 from ppdet_ext.data.transforms.flip import flip_horizontal, flip_vertical
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures.batch import Batch
 
 # Name -> (mirrored left and right, mirrored top and bottom).
 FLIPS = {"none": (False, False), "horizontal": (True, False), "vertical": (False, True), "both": (True, True)}
@@ -96,8 +97,8 @@ class Views:
         """The first transform; `render` takes what it returns."""
         return self._makers[0].transforms[0]
 
-    def render(self, sample: Sample, index: int) -> tuple[dict[str, Any], ViewTransform]:
-        """View `index` of a decoded sample: a batch of one image (see `PadToStride`), and where it lies on the picture.
+    def render(self, sample: Sample, index: int) -> tuple[Batch, ViewTransform]:
+        """View `index` of a decoded sample: a batch of one image, and where it lies on the picture.
 
         All flips of the first size come first. The sample is left as it is.
         """

@@ -8,6 +8,7 @@ from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import build_entries
+from ppdet_ext.structures.batch import Batch
 
 from .collate import Allocate, PadToStride
 
@@ -32,7 +33,7 @@ class BatchMaker:
             raise UserError("batch_transforms: PadToStride once is enough.")
         self.collate = collate[0] if collate else PadToStride()
 
-    def __call__(self, keys: Sequence[tuple[int, int]], allocate: Allocate = np.empty) -> dict[str, object]:
+    def __call__(self, keys: Sequence[tuple[int, int]], allocate: Allocate = np.empty) -> Batch:
         return self.collate([self.sample(*key) for key in keys], self.targets, allocate)
 
     def sample(self, epoch: int, index: int) -> Sample:

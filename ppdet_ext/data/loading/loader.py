@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.util import Finalize
 from typing import Any
 
-import numpy as np
 import paddle
 
 from ppdet_ext.config.keys import READER_KEYS
 from ppdet_ext.data.datasets.base import InstanceDataSet
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host.registry import one_of
+from ppdet_ext.structures.batch import Batch
 
 from .batch_maker import BatchMaker
 from .sampler import EpochSampler
@@ -72,7 +73,7 @@ def build_loader(
 
 
 class Loader:
-    """Iterating gives the batches of one epoch as dicts, arrays as paddle tensors (see `PadToStride` for the keys).
+    """Iterating gives the batches of one epoch, arrays as paddle tensors.
 
     Workers start with the first batch and live until `close()` or the end of the program; an iteration left halfway
     costs nothing but the batches made ahead.
@@ -104,22 +105,22 @@ class Loader:
             raise ValueError(f"batch {start} to start with, of {len(self)} in the epoch")
         self.epoch, self.start = epoch, start
 
-    def __iter__(self) -> Iterator[dict[str, object]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Raises: UserError of a sample's transform, as it was raised; WorkerDied when a worker died."""
         dropped = crowds = 0
         for batch in self.arrays():
-            dropped += batch.pop("dropped", 0)
-            crowds += batch.pop("crowds", 0)
-            yield _tensors(batch)
+            dropped += batch.dropped or 0
+            crowds += batch.crowds or 0
+            yield replace(batch.converted(paddle.to_tensor), dropped=None, crowds=None)
         logger.log(
             logging.INFO if dropped else logging.DEBUG,
-            "epoch %d: %d instances were no targets because cropping or resizing left too few of their pixels, %d as crowds",
+            "epoch %d: no targets were %s of which cropping or resizing left too few pixels, and %s",
             self.epoch,
-            dropped,
-            crowds,
+            counted(dropped, "instances"),
+            counted(crowds, "crowds"),
         )
 
-    def arrays(self) -> Iterator[dict[str, Any]]:
+    def arrays(self) -> Iterator[Batch]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""
         tasks = self._tasks()[self.start :]
         self.start = 0
@@ -132,7 +133,7 @@ class Loader:
             workers[number % len(workers)].send(tasks[number])
         for number in range(len(tasks)):
             worker = workers[number % len(workers)]
-            yield worker.receive()
+            yield Batch(**worker.receive())
             ahead = number + len(workers) * _DEPTH
             if ahead < len(tasks):
                 worker.send(tasks[ahead])
@@ -175,7 +176,3 @@ def _task(dataset: InstanceDataSet, rank: int, world_size: int, keys: Sequence[t
     records = getattr(dataset, "records", {})
     images = ", ".join(f"{index} ({records[index].name})" if records else str(index) for _, index in keys)
     return f"busy with images {images} of epoch {keys[0][0]}{where}"
-
-
-def _tensors(batch: dict[str, object]) -> dict[str, object]:
-    return {key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in batch.items()}

@@ -84,7 +84,7 @@ class Worker:
         self.tasks.append(task)
         self.sent += 1
 
-    def receive(self) -> dict[str, object]:
+    def receive(self) -> dict[str, Any]:
         """The oldest result; its large arrays are valid until `depth` - 1 more tasks are sent.
 
         Raises: what the task raised, of the same type and message; WorkerDied when the process has died.
