@@ -15,6 +15,27 @@ ROOT = Path(__file__).resolve().parents[1]
 # Their tests need neither paddle nor ppdet, which take seconds to import.
 LIGHT = {ROOT / "tests" / name for name in ("structures", "files", "test_house.py")}
 
+# What takes more than two seconds: files, folders, or single tests that train or start processes (`-m "not slow"`).
+SLOW = (
+    *("resume", "modeling/test_ranks.py", "modeling/test_reference_full.py", "modeling/test_reference_training.py"),
+    *("modeling/test_winograd.py::test_forked_process_computes", "host/test_ppdet_runs.py", "host/test_backbones.py"),
+    *("config/test_shipped_configs_run.py", "weights/mmdet/test_bombs.py", "hostile/test_bombs.py", "test_installed.py"),
+    *("distributed/test_paddle_ranks.py", "distributed/test_stalling_ranks.py", "distributed/test_failing_ranks.py"),
+    *("distributed/test_interrupt.py", "evaluation/test_evaluation_ranks.py", "tuning/test_search.py"),
+    *("data/synthetic/test_sample_writer.py::test_command_line", "test_package.py::test_import_is_quiet_and_registers"),
+    *("commands/test_launch.py", "commands/test_submit_resumed.py", "commands/test_eval_launched.py"),
+    *("commands/test_pseudo_label.py", "commands/test_inference_flags.py", "commands/test_tune.py", "commands/test_convert.py"),
+    *("commands/test_black_box.py::test_stopped", "commands/test_black_box.py::test_eval", "commands/test_submit.py"),
+    *("commands/test_black_box.py::test_without", "commands/test_split.py::test_a_command_line"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Before a test file is imported: make known what configurations may name, unless its room is a light one."""

@@ -147,6 +147,15 @@ def test_the_map_shows_the_rooms_in_their_order() -> None:
     assert tuple(shown) == ROOMS
 
 
+def test_slow_tests_are_there() -> None:
+    text = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^SLOW = \((.*?)^\)", text, re.M | re.S)
+    for name in re.findall(r'"([^"]+)"', listed):
+        file, _, test = name.partition("::")
+        assert (ROOT / "tests" / file).exists(), name
+        assert not test or f"def {test}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("fault", ["from ppdet_ext.commands import cli", "def f():\n    from ppdet_ext.commands import cli"])
 def test_the_walk_sees_imports_wherever_they_stand(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ppdet_ext" / "files" / "x.py"

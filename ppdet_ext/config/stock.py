@@ -90,7 +90,7 @@ def _reader(key: str, reader: dict[str, Any], semantic: bool, problems: Problems
         problems.add((key,), f"{key}: NormalizeImage is there {len(normal)} times; keep one of them.")
     if isinstance(reader.get("sample_transforms"), list):
         # HTC draws it itself from a batch of ppdet's.
-        drawn = [{"SemanticFromMasks": {}}] if semantic and normal else []
+        drawn: list[dict[str, Any]] = [{"SemanticFromMasks": {}}] if semantic and normal else []
         reader["sample_transforms"] = [*samples, *drawn, *normal[:1]]
     if isinstance(reader.get("batch_transforms"), list):
         reader["batch_transforms"] = batches

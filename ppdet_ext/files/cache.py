@@ -73,7 +73,7 @@ class ArrayCache:
 def _write(folder: Path, key: str, arrays: dict[str, Any]) -> Path:
     path = folder / f"{key}.npz"
     with replacing(path, durable=False) as aside, aside.open("xb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
     return path
 
 
