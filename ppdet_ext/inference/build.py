@@ -63,10 +63,10 @@ class Inference:
 
     def __call__(self, batch: Batch) -> list[Detections]:
         """Find the objects in each image of a batch, best first, after all steps."""
-        found = self.candidates(batch)
+        candidates = self.candidates(batch)
         if self.steps is None:
-            return [one.detections(self.settings.mask_threshold) for one in found]
-        return [self.steps(one, str(name)) for one, name in zip(found, batch["names"])]
+            return [one.detections(self.settings.mask_threshold) for one in candidates]
+        return [self.steps(one, str(name)) for one, name in zip(candidates, batch["names"])]
 
 
 def settings_of(cfg: Config) -> TestSettings:

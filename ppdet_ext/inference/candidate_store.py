@@ -63,21 +63,21 @@ def _predicted(cfg: Config, path: Path, settings: TestSettings) -> list[tuple[in
     loader = inference_loader(cfg, dataset, "eval")
 
     def quantised_candidates(batch: dict[str, Any]) -> list[Candidates]:
-        return [quantised(found) for found in inference.candidates(batch)]
+        return [quantised(one) for one in inference.candidates(batch)]
 
     results = predict(inference, loader, loader.images, "Predict", quantised_candidates)
-    shards = on_every_rank(lambda: [(im_id, found) for im_id, _, found in results], "prediction")
+    shards = on_every_rank(lambda: [(im_id, one) for im_id, _, one in results], "prediction")
     if shards is None:
         return on_rank_0(lambda: None, "storing candidates")
-    found: list[tuple[int, Candidates]] = []
+    candidates: list[tuple[int, Candidates]] = []
 
     def store() -> None:
-        found.extend(in_order(dataset.records, shards))
-        write_atomic(path, lambda aside: save(aside, found))
-        logger.info("%d candidates of %d images in %s", sum(len(one) for _, one in found), len(found), path)
+        candidates.extend(in_order(dataset.records, shards))
+        write_atomic(path, lambda aside: save(aside, candidates))
+        logger.info("%d candidates of %d images in %s", sum(len(one) for _, one in candidates), len(candidates), path)
 
     on_rank_0(store, "storing candidates")
-    return found
+    return candidates
 
 
 def _key(cfg: Config, dataset: Any, settings: TestSettings) -> str:

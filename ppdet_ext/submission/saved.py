@@ -39,8 +39,8 @@ def submit_results(
     if images is not None:
         _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
     form.check_names(names.values())
-    found = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
-    return write_submission(output, form, lambda: iter(found), len(found), class_names, class_ids).rows
+    detections = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
+    return write_submission(output, form, lambda: iter(detections), len(detections), class_names, class_ids).rows
 
 
 def _saved_names(folder: Path) -> dict[int, str]:
