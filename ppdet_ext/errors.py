@@ -23,17 +23,16 @@ class RankError(RuntimeError):
     """A run on several ranks cannot go on; names the rank at fault and the cause."""
 
 
-def closest(name: object, choices: Iterable[object], cutoff: float = 0.6) -> str | None:
-    """The one of `choices` most like `name`, whatever its capitals; None when none is like it."""
+def closest(name: object, choices: Iterable[object], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Up to `count` of `choices` that are like `name`, whatever their capitals, the most alike first."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    found = difflib.get_close_matches(str(name).lower(), by_lower, 1, cutoff)
-    return by_lower[found[0]] if found else None
+    return [by_lower[found] for found in difflib.get_close_matches(str(name).lower(), by_lower, count, cutoff)]
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:
     """The hint ' Did you mean …?' with the closest of `choices`, or '' when none is close."""
     found = closest(name, choices)
-    return "" if found is None else f" Did you mean {found!r}?"
+    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def counted(number: int, things: str) -> str:

@@ -5,7 +5,6 @@ it imports paddle. The module may have `go_on(args, interrupt)`: what to say aft
 """
 
 import argparse
-import difflib
 import importlib
 import io
 import logging
@@ -17,7 +16,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from ppdet_ext import __version__
-from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied
+from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
 from . import flags
 
@@ -60,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        print(f"error: there is no command {name!r}.{hint} See {flags.PROGRAM} --help.", file=sys.stderr)
+        print(f"error: there is no command {name!r}.{nearest(name, COMMANDS)} See {flags.PROGRAM} --help.", file=sys.stderr)
         return EXIT_USAGE
     if argv is None:
         hold_signals(name)

@@ -86,8 +86,8 @@ def find_config(path: str | Path) -> Path:
         raise UserError(f"Config file {path} is a folder, a pipe or a device, no ordinary file.")
     known = {str(file.relative_to(ROOT)): file for file in sorted((ROOT / "configs").rglob("*.yml"))}
     by_name = {file.name: name for name, file in known.items()}
-    near = closest(Path(path).name, by_name, 0.4)
-    hint = f" Nearest existing one: {by_name[near]}" if near else ""
+    near = closest(Path(path).name, by_name, cutoff=0.4)
+    hint = f" Nearest existing one: {by_name[near[0]]}" if near else ""
     raise UserError(f"Config file {path} does not exist.{hint}")
 
 

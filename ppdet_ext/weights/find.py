@@ -1,10 +1,9 @@
 """Which file a path or URL of weights means, and what kind of file it is."""
 
-import difflib
 from pathlib import Path
 
 from ppdet_ext.config.load import resolve_path
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, closest
 from ppdet_ext.files.download import fetch, is_url
 
 from .files.class_names import Classes
@@ -47,7 +46,7 @@ def _hint(missing: Path, suffix: str) -> str:
     files = [*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}")]
     names = {str(file.relative_to(folder)): file for file in sorted(files)}
     wanted = missing.name if folder == missing.parent else f"{missing.parent.name}/{missing.name}"
-    near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.3) or list(names)[:3]
+    near = closest(wanted, names, 3, 0.3) or list(names)[:3]
     return f" There is: {', '.join(str(names[name]) for name in near)}" if near else ""
 
 

@@ -1,0 +1,20 @@
+"""Hints for mistyped names."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppdet_ext.errors import closest, nearest
+
+
+def test_the_most_alike_comes_first_whatever_its_capitals() -> None:
+    assert closest("epochs", ["epoch", "depth", "epoch_size"], 2) == ["epoch", "epoch_size"]
+    assert closest("STEELDATASET", ["SteelDataSet", "ImageFolder"]) == ["SteelDataSet"]
+    assert nearest("BoxNms", ["BoxNMS", "MaskNMS"]) == " Did you mean 'BoxNMS'?"
+    assert nearest(3, ["epoch"]) == nearest("", []) == ""
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), max_size=6), st.data())
+def test_a_name_that_there_is_is_its_own_nearest(names: list[str], data: st.DataObject) -> None:
+    if names:
+        name = data.draw(st.sampled_from(names))
+        assert closest(name, names)[0].lower() == name.lower()
