@@ -28,6 +28,7 @@ class HostDataSet:
     class_names: list[str]
     category_ids: list[int]
     transform: Callable[[dict[str, Any]], dict[str, Any]]
+    with_objects: bool = False  # whether it is the data set that ppdet trains on
 
     def __call__(self) -> "HostDataSet":
         """ppdet calls what a configuration gives as a data set."""
@@ -46,6 +47,7 @@ class HostDataSet:
                     "configs/_base_/readers/steel_sample_stock.yml does; our tools read these too."
                 )
         self.transform = transform
+        self.with_objects = global_config.get("TrainDataset") is self
 
     def set_kwargs(self, **options: Any) -> None:
         """Take the reader's other options. Raises: UserError for those that mix several images into one."""
@@ -63,12 +65,10 @@ class HostDataSet:
     @property
     def roidbs(self) -> list[dict[str, Any]]:
         """What ppdet reads of each image, with its objects where the data set is the one trained on."""
-        training = global_config.get("TrainDataset") is self
-        return [roidb_of(record, training) for record in self.records]
+        return [roidb_of(record, self.with_objects) for record in self.records]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        training = global_config.get("TrainDataset") is self
-        return self.transform(roidb_of(self.records[index], training) | {HOSTS: 0})
+        return self.transform(roidb_of(self.records[index], self.with_objects) | {HOSTS: 0})
 
     def get_anno(self) -> str:
         """Path of the annotations as COCO's JSON, for ppdet's metric: written once to the cache folder."""
