@@ -70,7 +70,7 @@ def test_thresholds_are_tuned_and_submitted_where_there_are_masks(trained, tmp_p
 
 
 def test_views_of_ppdets_models_are_refused_with_a_reason(trained, capsys) -> None:
-    name, config, folder = trained
+    _, config, folder = trained
     flips = "TestTimeAugmentation={flips: [none, horizontal]}"
     assert load_tool("eval")(["-c", config, "-o", f"weights={folder / 'model_final'}", flips]) == 1
     assert "cannot be averaged" in capsys.readouterr().err
