@@ -32,7 +32,7 @@ class Failure:
     signum: int | None = None
 
     @classmethod
-    def of(cls, rank: int, error: BaseException) -> "Failure":
+    def from_exception(cls, rank: int, error: BaseException) -> "Failure":
         signum = getattr(error, "signum", signal.SIGINT) if isinstance(error, KeyboardInterrupt) else None
         return cls(rank, type(error).__name__, str(error), signum)
 
@@ -70,8 +70,8 @@ def on_every_rank(work: Callable[[], Result], what: str) -> list[Result] | None:
     result, own = _attempt(work)
     if own is not None:
         level = logging.INFO if isinstance(own, KeyboardInterrupt) else logging.ERROR
-        logger.log(level, "%s; the other ranks finish their part first", Failure.of(rank, own))
-    parts = gather((result, own and Failure.of(rank, own)), what)
+        logger.log(level, "%s; the other ranks finish their part first", Failure.from_exception(rank, own))
+    parts = gather((result, own and Failure.from_exception(rank, own)), what)
     failures = [failure for _, failure in parts or () if failure is not None]
     _raise_first(share(sorted(failures, key=lambda failure: failure.signum is None), f"outcome of {what}"), own)
     return None if parts is None else [value for value, _ in parts]
@@ -83,7 +83,7 @@ def on_rank_0(work: Callable[[], Result], what: str) -> Result:
     if size == 1:
         return work()
     result, own = _attempt(work) if rank == 0 else (None, None)
-    result, failure = share((result, own and Failure.of(rank, own)), what)
+    result, failure = share((result, own and Failure.from_exception(rank, own)), what)
     _raise_first([failure] if failure is not None else [], own)
     return result
 
