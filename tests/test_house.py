@@ -28,13 +28,8 @@ KNOWN_MENTIONS = {
     "ppdet_ext.training.hooks.log_line",
 }
 KNOWN_LONG_FUNCTIONS = {
-    "ppdet_ext.commands.pseudo_label.pseudo_label",
-    "ppdet_ext.commands.split.make_split",
     "ppdet_ext.commands.tune.tune",
     "ppdet_ext.config.load.load_config",
-    "ppdet_ext.data.datasets.rle_csv.__init__",
-    "ppdet_ext.data.loading.loader.build_loader",
-    "ppdet_ext.data.splits.selection.select_images",
     "ppdet_ext.evaluation.run.run_evaluation",
     "ppdet_ext.modeling.detection.htc_roi_head.__init__",
     "ppdet_ext.modeling.detection.htc_roi_head.losses",

@@ -82,13 +82,10 @@ def pseudo_label(
         reject_from: images with an object that scores this or more and is not confident are left out; None keeps them.
         keep_empty: whether images without any confident object are listed as having none, or left out.
 
-    Raises:
-        UserError: for what the user can mend, and where not a single image is left.
+    Raises: UserError for what the user can mend, and where not a single image is left.
     """
     form, size = _format(cfg)
-    if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
-        raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
-    demand_writable(Path(output), "--output")
+    _check(Path(output), min_area, reject_from)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = Predictor(cfg, images)
         thresholds = _thresholds(predictor, scores or {}, reject_from)
@@ -100,15 +97,16 @@ def pseudo_label(
             logger.info("%s", _report(fitting, taken, predictor.class_names, thresholds, keep_empty))
             if not taken:
                 raise UserError(_why_none(fitting, reject_from))
-            named = form.class_field == "class_name"
-            texts = predictor.class_names if named else list(map(str, predictor.category_ids))
-            _write(Path(output), form, [row for one in taken for row in rows_of(one, form, texts)])
-            path, folder = Path(output).resolve(), Path(predictor.dataset.records[0].file).resolve().parent
-            what = f"{{dataset_dir: …, anno_path: {path}, split: {path}, image_dir: {folder}}}"
-            logger.info("%s: %s. A data set of them: %s", output, counted(len(taken), "images"), what)
+            _write(Path(output), form, taken, predictor)
             return len(taken)
 
         return predictor.over_all(lambda file, found: confident(file.name, found, thresholds, min_area, reject_from), finish)
+
+
+def _check(output: Path, min_area: int, reject_from: float | None) -> None:
+    if min_area < 0 or (reject_from is not None and not 0 <= reject_from <= 1):
+        raise UserError(f"--min_area is {min_area} and --reject_from {reject_from}; at least 0, and a score are needed.")
+    demand_writable(output, "--output")
 
 
 def _thresholds(predictor: Predictor, scores: dict[str, float], reject_from: float | None) -> np.ndarray:
@@ -208,13 +206,18 @@ def _why_none(fitting: Sequence[Confident], reject_from: float | None) -> str:
     return "No image has a confident object, so nothing is written. Lower --score, or train longer."
 
 
-def _write(path: Path, form: RleCsv, rows: Sequence[tuple[str, ...]]) -> None:
+def _write(path: Path, form: RleCsv, taken: Sequence[Confident], predictor: Predictor) -> None:
+    named = form.class_field == "class_name"
+    texts = predictor.class_names if named else list(map(str, predictor.category_ids))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(form.header)
-    writer.writerows(rows)
+    writer.writerows(row for one in taken for row in rows_of(one, form, texts))
     content = stream.getvalue().encode()
     write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
+    whole, folder = path.resolve(), Path(predictor.dataset.records[0].file).resolve().parent
+    what = f"{{dataset_dir: …, anno_path: {whole}, split: {whole}, image_dir: {folder}}}"
+    logger.info("%s: %s. A data set of them: %s", path, counted(len(taken), "images"), what)
 
 
 def _report(

@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ppdet_ext.data.splits.balance import format_balance
 from ppdet_ext.data.splits.duplicates import fingerprints, group_duplicates
 from ppdet_ext.data.splits.stratify import indicator, stratified_folds, stratified_holdout
 from ppdet_ext.distributed.progress import track
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Record
@@ -48,9 +49,7 @@ def make_split(
     force: bool = False,
     config: str | Path | None = None,
 ) -> Path:
-    """Write a split file of all images of TrainDataset, and a configuration with it, and log the balance of its classes.
-
-    Returns the split file.
+    """Write a split file of TrainDataset, a configuration with it, and log the balance of classes; returns the split file.
 
     Args:
         cfg: from `load_config`.
@@ -62,42 +61,65 @@ def make_split(
         force: replace files that say something else.
         config: the file that `cfg` is from; without one no configuration is written.
 
-    Raises:
-        UserError: for what the user can mend.
+    Raises: UserError for what the user can mend.
     """
     _check(folds, holdout, seed)
     dataset = whole_dataset(cfg)
     path = Path(output) if output is not None else Path(dataset.dataset_dir) / "split.csv"
     demand_writable(path, "--output")
     records = dataset.records
-    names = [record.name for record in records]
-    count = round(holdout * len(names)) if isinstance(holdout, float) else holdout
-    _check_images(names, folds or FOLDS, count)
-    groups = _duplicates(records) if duplicates else np.arange(len(records))
-    present = indicator([record.labels[~record.crowd].tolist() for record in records], dataset.num_classes)
-    side: np.ndarray
-    shares: np.ndarray
-    if count is None:
-        column, sides = "fold", [str(number) for number in range(folds or FOLDS)]
-        side = stratified_folds(names, present, groups, len(sides), seed)
-        shares = np.full(len(sides), 1 / len(sides))
-    else:
-        column, sides = "part", ["train", "val"]
-        side = stratified_holdout(names, present, groups, count, seed).astype(np.int64)
-        shares = np.asarray([1 - count / len(names), count / len(names)])
-        if side.sum() != count:
-            logger.warning(
-                "%d images are held out, not %d: duplicates stay together, and no set of groups is nearer", side.sum(), count
-            )
-    titles = [f"fold {name}" for name in sides] if column == "fold" else sides
-    logger.info("Balance of the classes:\n%s", format_balance(records, dataset.class_names, present, side, titles, shares))
-    _write(path, column, names, [sides[number] for number in side], force)
-    mixed = isinstance(cfg.TrainDataset, MixedDataSet)
-    chosen = _choice(dataset.dataset_dir, path, column, len(sides), mixed)
+    deal = _deal(records, dataset.num_classes, folds, holdout, duplicates, seed)
+    balance = format_balance(records, dataset.class_names, deal.present, deal.side, deal.titles, deal.shares)
+    logger.info("Balance of the classes:\n%s", balance)
+    _write(path, deal.column, [(record.name, deal.sides[side]) for record, side in zip(records, deal.side)], force)
+    chosen = _choice(dataset.dataset_dir, path, deal.column, len(deal.sides), isinstance(cfg.TrainDataset, MixedDataSet))
     logger.info("To train with it: -o %s", _options(chosen))
     if config is not None:
         _write_config(Path(config), path, chosen, force)
     return path
+
+
+@dataclass(frozen=True)
+class _Deal:
+    """Images on sides.
+
+    column: of the split file. sides: what it says of each. side: (n,) int64 of each image. shares: of all images, wanted.
+    present: (n, classes + 1) bool, of `indicator`.
+    """
+
+    column: str
+    sides: list[str]
+    side: np.ndarray
+    shares: np.ndarray
+    present: np.ndarray
+
+    @property
+    def titles(self) -> list[str]:
+        return [f"fold {name}" for name in self.sides] if self.column == "fold" else self.sides
+
+
+def _deal(
+    records: Sequence[Record],
+    num_classes: int,
+    folds: int | None,
+    holdout: float | None,
+    duplicates: bool,
+    seed: int,
+) -> _Deal:
+    names = [record.name for record in records]
+    count = round(holdout * len(names)) if isinstance(holdout, float) else holdout
+    _check_images(names, folds or FOLDS, count)
+    groups = _duplicates(records) if duplicates else np.arange(len(records))
+    present = indicator([record.labels[~record.crowd].tolist() for record in records], num_classes)
+    if count is None:
+        number = folds or FOLDS
+        side = stratified_folds(names, present, groups, number, seed)
+        return _Deal("fold", [str(fold) for fold in range(number)], side, np.full(number, 1 / number), present)
+    side = stratified_holdout(names, present, groups, count, seed).astype(np.int64)
+    if side.sum() != count:
+        text = f"{counted(int(side.sum()), 'images')} held out, not {count}"
+        logger.warning("%s: duplicates stay together, and no set of groups is nearer", text)
+    return _Deal("part", ["train", "val"], side, np.array([1 - count / len(names), count / len(names)]), present)
 
 
 def _check(folds: int | None, holdout: int | float | None, seed: int) -> None:
@@ -164,11 +186,11 @@ def _some(names: list[str]) -> str:
     return " = ".join(names[:_NAMED]) + (f" = … ({len(names)} images)" if len(names) > _NAMED else "")
 
 
-def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str], force: bool) -> None:
+def _write(path: Path, column: str, rows: Sequence[tuple[str, str]], force: bool) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("ImageId", column))
-    writer.writerows(zip(names, values))
+    writer.writerows(rows)
     content = stream.getvalue().encode(errors="surrogateescape")
     if path.is_file() and path.read_bytes() == content:
         logger.info("%s holds this very split already", path)
@@ -179,7 +201,7 @@ def _write(path: Path, column: str, names: Sequence[str], values: Sequence[str],
             "replace it."
         )
     write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
-    logger.info("%s: %d images, column %s", path, len(names), column)
+    logger.info("%s: %s, column %s", path, counted(len(rows), "images"), column)
 
 
 def _choice(folder: str, path: Path, column: str, sides: int, mixed: bool = False) -> dict[str, dict[str, Any]]:

@@ -148,7 +148,7 @@ def test_a_number_that_duplicates_do_not_allow_is_said(tool, workspace, tmp_path
     text = re.sub(r"dataset_dir: \S+/sheets, split: train.txt", f"dataset_dir: {folder}", (workspace / "tiny.yml").read_text())
     (tmp_path / "pairs.yml").write_text(text)
     assert tool(["-c", str(tmp_path / "pairs.yml"), "--holdout", "3", "--output", str(tmp_path / "s.csv")]) == 0
-    assert re.search(r"WARNING: [24] images are held out, not 3: duplicates stay together", capfd.readouterr().out)
+    assert re.search(r"WARNING: [24] images held out, not 3: duplicates stay together", capfd.readouterr().out)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -49,17 +49,8 @@ def build_loader(
 
     Raises: UserError for an unknown key, transform or argument, and for a data set smaller than a batch.
     """
-    one_of(mode, MODES, "mode")
-    unknown = sorted(set(reader) - set(READER_KEYS))
-    if unknown:
-        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(READER_KEYS)}.")
-    train = mode == "train"
-    batch_size = int(reader.get("batch_size", 1))
-    if batch_size < 1 or worker_num < 0:
-        raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
+    train, batch_size = _checked(dataset, reader, mode, worker_num)
     drop_last = bool(reader.get("drop_last", train)) and train
-    if train and not dataset.annotated:
-        raise UserError("the data set has no annotations to train on; give TrainDataset an anno_path with annotations.")
     sampler = EpochSampler(
         len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed, rank, world_size, even=train
     )
@@ -70,6 +61,20 @@ def build_loader(
         )
     maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)
     return Loader(maker, sampler, worker_num, skip)
+
+
+def _checked(dataset: InstanceDataSet, reader: Mapping[str, Any], mode: str, worker_num: int) -> tuple[bool, int]:
+    """Whether to train, and the size of a batch. Raises: UserError for what cannot be loaded this way."""
+    one_of(mode, MODES, "mode")
+    unknown = sorted(set(reader) - set(READER_KEYS))
+    if unknown:
+        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(READER_KEYS)}.")
+    batch_size = int(reader.get("batch_size", 1))
+    if batch_size < 1 or worker_num < 0:
+        raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
+    if mode == "train" and not dataset.annotated:
+        raise UserError("the data set has no annotations to train on; give TrainDataset an anno_path with annotations.")
+    return mode == "train", batch_size
 
 
 class Loader:

@@ -76,15 +76,7 @@ def select_images(
     check_selection(split, fold, num_folds, part)
     if split is None:
         return list(names) if fold is None else _dealt(names, classes_of, fold, num_folds, part, seed)
-    known = set(names)
-    file = read_split_file(split, known)
-    unknown = [name for name in file.rows if name not in known]
-    if unknown:
-        raise UserError(
-            f"split file {split}, row {file.rows[unknown[0]]}: the data set has no image {unknown[0]}"
-            f"{f' (nor {len(unknown) - 1} others that the file names)' if len(unknown) > 1 else ''}. "
-            "Make the file anew for this data set, or take the rows out."
-        )
+    file = _known_split(split, set(names))
     if file.folds is not None and (fold is not None or file.parts is None):
         return _of_fold(file, file.folds, fold, num_folds, part)
     if file.parts is not None:
@@ -97,6 +89,19 @@ def select_images(
     if part != "all":
         raise UserError(f"part: {part} needs a fold, or a column `part` or `fold` in the split file {split}.")
     return list(file.rows)
+
+
+def _known_split(split: str, known: set[str]) -> SplitFile:
+    """The split file. Raises: UserError where it names an image that is not known."""
+    file = read_split_file(split, known)
+    unknown = [name for name in file.rows if name not in known]
+    if unknown:
+        raise UserError(
+            f"split file {split}, row {file.rows[unknown[0]]}: the data set has no image {unknown[0]}"
+            f"{f' (nor {len(unknown) - 1} others that the file names)' if len(unknown) > 1 else ''}. "
+            "Make the file anew for this data set, or take the rows out."
+        )
+    return file
 
 
 def _of_fold(file: SplitFile, folds: dict[str, int], fold: int | None, num_folds: int, part: str) -> list[str]:
