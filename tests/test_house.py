@@ -23,13 +23,10 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 KNOWN_ARROWS: set[str] = set()
 KNOWN_MENTIONS = {
     "ppdet_ext.checkpoint.run_folder",
-    "ppdet_ext.config.check",
-    "ppdet_ext.config.sections",
     "ppdet_ext.training.hooks.log_line",
 }
 KNOWN_LONG_FUNCTIONS = {
     "ppdet_ext.commands.tune.tune",
-    "ppdet_ext.config.load.load_config",
     "ppdet_ext.evaluation.run.run_evaluation",
     "ppdet_ext.modeling.detection.htc_roi_head.__init__",
     "ppdet_ext.modeling.detection.htc_roi_head.losses",

@@ -4,10 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ppdet.core.workspace import get_registered_modules
-
 from ppdet_ext.errors import nearest
-from ppdet_ext.host.registry import DATASETS, SECTIONS, tags, usable_architectures, why_unknown
+from ppdet_ext.host.registry import DATASETS, SECTIONS, modules, tags, usable_architectures, why_unknown
 from ppdet_ext.host.workspace import DATASETS as DATASET_KEYS
 
 from .arguments import check_arguments, check_entries, check_keys, parameters_of
@@ -31,15 +29,15 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
 
     training: whether to look for what only a training must not do.
     """
-    modules = get_registered_modules()
-    shared = {key for schema in modules.values() for key in schema.shared}
+    known = modules()
+    shared = {key for schema in known.values() for key in schema.shared}
     for key, value in tree.items():
         if key in TABLE or key in SECTIONS:
             _check_key((key,), value, problems)
-        elif key in modules:
+        elif key in known:
             check_module((key,), key, value, problems)
         elif key not in shared:
-            problems.unknown((key,), {*(name for name in TABLE if "." not in name), *SECTIONS, *modules, *shared})
+            problems.unknown((key,), {*(name for name in TABLE if "." not in name), *SECTIONS, *known, *shared})
     if training:
         _check_folds(tree, problems)
     for key, facts in TABLE.items():
@@ -47,7 +45,7 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
             problems.add((), f"key {key!r} is missing.")
     name, usable = tree.get("architecture"), usable_architectures()
     if isinstance(name, str) and name not in usable:
-        what = "is an architecture of ppdet that has no adapter here" if name in modules else "is not registered"
+        what = "is an architecture of ppdet that has no adapter here" if name in known else "is not registered"
         problems.add(("architecture",), f"architecture {name!r} {what}.{nearest(name, usable)} There are {', '.join(usable)}.")
 
 
@@ -112,7 +110,7 @@ def _normal(path: Any) -> Any:
 
 def unused_sections(tree: Mapping[str, Any]) -> list[str]:
     """Sections of registered modules that the architecture, the optimizer and the schedule never come to."""
-    modules = get_registered_modules()
+    known = modules()
     metrics = tree.get("metric")
     waiting = [
         tree.get("architecture"),
@@ -123,12 +121,12 @@ def unused_sections(tree: Mapping[str, Any]) -> list[str]:
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if not isinstance(name, str) or name in reached or name not in modules:
+        if not isinstance(name, str) or name in reached or name not in known:
             continue
         reached.add(name)
-        schema = modules[name].schema.values()
+        schema = known[name].schema.values()
         section = tree.get(name) or {}
         values = {item.name: item.default for item in schema if item.has_default()} | dict(section)
         waiting += [value.get("name") if isinstance(value, dict) else value for value in values.values()]
-    sections = [key for key in tree if key in modules and key not in (*READERS, *DATASET_KEYS)]
+    sections = [key for key in tree if key in known and key not in (*READERS, *DATASET_KEYS)]
     return [key for key in sections if key not in reached]

@@ -12,7 +12,7 @@ from ppdet_ext.host.workspace import DATASETS, Config
 
 from .arguments import check_tags
 from .check import check_tree, unused_sections
-from .files import ROOT, Tagged, apply_override, dump_tree, find_config, merge, read_tree, supersede
+from .files import ROOT, Origins, Tagged, apply_override, dump_tree, find_config, merge, read_tree, supersede
 from .keys import DEFAULTS
 from .plugins import load_plugins
 from .problems import Problems
@@ -46,6 +46,22 @@ def load_config(
         UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
     """
     file = find_config(path)
+    tree, origins = _merged(file, overrides, over)
+    problems = Problems(str(file), origins)
+    load_plugins(tree, problems, plugins)
+    if without_effect := translate(tree, problems):
+        logger.warning("%s: keys of ppdet that change nothing here: %s", file, ", ".join(without_effect))
+    check_tags(tree, problems)
+    problems.settle()
+    check_tree(tree, problems, training)
+    problems.settle()
+    for name in unused_sections(tree):
+        logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
+    return _built({**DEFAULTS, **tree}, file.stem, problems)
+
+
+def _merged(file: Path, overrides: Sequence[str], over: str | Path | None) -> tuple[dict[str, Any], Origins]:
+    """The tree of a file with what is merged over it, and where each of its keys was given."""
     tree, origins = read_tree(file)
     if over is not None:
         if not any(Path(folder, over).exists() for folder in ("", ROOT)):
@@ -55,23 +71,16 @@ def load_config(
         merge(tree, upper)
     for override in overrides:
         apply_override(tree, origins, override)
-    problems = Problems(str(file), origins)
-    load_plugins(tree, problems, plugins)
-    if without_effect := translate(tree, problems):
-        logger.warning("%s: keys of ppdet that change nothing here: %s", file, ", ".join(without_effect))
-    check_tags(tree, problems)
-    problems.settle()
-    check_tree(tree, problems, training)
-    problems.settle()
-    tree = {**DEFAULTS, **tree}
-    resolved = deepcopy(tree)
+    return tree, origins
+
+
+def _built(tree: dict[str, Any], filename: str, problems: Problems) -> Config:
+    """A checked tree as a value, with objects in place of `!Class` nodes. UserError for what a constructor refuses."""
     built = {key: _build(value, (key,), problems) for key, value in tree.items()}
     for key in DATASETS:
         _check_class_count(key, built.get(key), tree["num_classes"], problems)
     problems.settle()
-    for name in unused_sections(tree):
-        logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
-    return Config(built, resolved, file.stem)
+    return Config(built, deepcopy(tree), filename)
 
 
 def dump_config(cfg: Config) -> str:

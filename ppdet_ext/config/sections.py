@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import paddle
-from ppdet.core.workspace import get_registered_modules
 
 from ppdet_ext.errors import UserError, nearest
-from ppdet_ext.host.registry import METRICS, SECTIONS
+from ppdet_ext.host.registry import METRICS, SECTIONS, modules
 
 from .arguments import check_arguments, check_entries, check_nested, parameters_of
 from .files import KeyPath
@@ -74,8 +73,8 @@ def check_ensemble(value: Any, problems: Problems) -> None:
 
 def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> None:
     """A registered module's section: its keys against the schema ppdet took from the constructor."""
-    modules = get_registered_modules()
-    schema = modules[name]
+    known = modules()
+    schema = known[name]
     if not isinstance(value, dict):
         problems.add(path, f"{'.'.join(path)} is {value!r}; expected a section of {name}'s keys.")
         return
@@ -86,9 +85,9 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
             continue
         if key not in schema.schema and schema.strict:
             problems.unknown(here, schema.schema, name)
-        elif isinstance(item, str) and item not in modules and _names_module(schema, key, modules):
-            problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, modules)}")
-        elif isinstance(item, dict) and item.get("name") in modules:
+        elif isinstance(item, str) and item not in known and _names_module(schema, key, known):
+            problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, known)}")
+        elif isinstance(item, dict) and item.get("name") in known:
             check_module(here, item["name"], item, problems)
         elif name == "OptimizerBuilder" and key == "optimizer":
             _check_optimizer(here, item, problems)

@@ -132,6 +132,11 @@ def usable_architectures() -> list[str]:
     return sorted({name for name, cls in classes.items() if hasattr(cls, "candidates")} | set(ADAPTERS))
 
 
+def modules() -> dict[str, Any]:
+    """Name -> ppdet's schema of each module that it knows: `schema` by key, `pymodule`, `shared`, `inject`, `strict`."""
+    return get_registered_modules()
+
+
 def tags() -> dict[str, type]:
     """Name -> class of each `!Class` of YAML: those of ppdet's `serializable`, and our data sets."""
     found = {}
