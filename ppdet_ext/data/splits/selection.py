@@ -1,6 +1,7 @@
 """Choosing images: split files, folds, and which of the images without defects stay. Nothing here draws at random."""
 
 import csv
+import functools
 import hashlib
 import logging
 from collections import defaultdict
@@ -81,7 +82,7 @@ def select_images(
         return _of_fold(file, file.folds, fold, num_folds, part)
     if file.parts is not None:
         if fold is not None:
-            logger.info("split file %s has no folds but parts: part %s is used, and fold: %d is not", split, part, fold)
+            _say_unused(split, fold)
         return _of_part(file, file.parts, part)
     if fold is not None:
         listed = file.rows.keys()
@@ -89,6 +90,12 @@ def select_images(
     if part != "all":
         raise UserError(f"part: {part} needs a fold, or a column `part` or `fold` in the split file {split}.")
     return list(file.rows)
+
+
+@functools.cache
+def _say_unused(split: str, fold: int) -> None:
+    """Once in a process: the data sets of a command share their split file."""
+    logger.info("split file %s has no folds but parts: its column `part` is used, and fold: %d is not", split, fold)
 
 
 def _known_split(split: str, known: set[str]) -> SplitFile:

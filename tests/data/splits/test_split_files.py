@@ -46,7 +46,8 @@ def test_parts_of_a_file(select, caplog):
     assert select(PARTS) == ["f.jpg", "b.jpg", "a.jpg", "c.jpg"]
     with caplog.at_level(logging.INFO, logger="ppdet_ext"):
         assert select(PARTS, part="val", fold=1) == ["a.jpg"]
-    assert "no folds but parts: part val is used, and fold: 1 is not" in caplog.text
+        assert select(PARTS, part="train", fold=1) == ["b.jpg", "c.jpg"]
+    assert caplog.text.count("no folds but parts: its column `part` is used, and fold: 1 is not") == 1
 
 
 def test_a_file_with_both_columns_follows_the_fold_if_there_is_one(select):
