@@ -26,12 +26,9 @@ KNOWN_MENTIONS = {
     "ppdet_ext.training.hooks.log_line",
 }
 KNOWN_LONG_FUNCTIONS = {
-    "ppdet_ext.commands.tune.tune",
-    "ppdet_ext.evaluation.run.run_evaluation",
     "ppdet_ext.modeling.detection.htc_roi_head.__init__",
     "ppdet_ext.modeling.detection.htc_roi_head.losses",
     "ppdet_ext.training.train.train",
-    "ppdet_ext.tuning.tuner.tune_candidates",
 }
 
 FILES = sorted((ROOT / "ppdet_ext").rglob("*.py"))

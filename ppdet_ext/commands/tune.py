@@ -2,42 +2,32 @@
 
 import argparse
 import functools
-import logging
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, VIEWS
 from ppdet_ext.data.loading.build import load_dataset
-from ppdet_ext.data.splits.duplicates import same_bytes
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.evaluation.metric import PartialMetric
-from ppdet_ext.files.atomic import demand_writable, write_atomic
+from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
 from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
-from ppdet_ext.structures import Candidates, Record, TestSettings
-from ppdet_ext.tuning.options import Predicting, SearchBounds, Searching
-from ppdet_ext.tuning.plot import draw_score_curves
-from ppdet_ext.tuning.report import command_line, format_ablation, tuned_yaml
-from ppdet_ext.tuning.scorer import Scorer
-from ppdet_ext.tuning.setting import Thresholds, from_steps
-from ppdet_ext.tuning.tuner import Problem, Tuned, tune_candidates
+from ppdet_ext.structures import TestSettings
+from ppdet_ext.tuning.options import Predicting, Searching
+from ppdet_ext.tuning.report import command_line
+from ppdet_ext.tuning.run import make_problem, search_problem, write_plot, write_tuned
+from ppdet_ext.tuning.tuner import Tuned
 
 from .cli import config_of
 from .flags import TUNED_FILE
-
-logger = logging.getLogger("ppdet_ext.engine")
 
 
 def tune(
@@ -57,8 +47,6 @@ def tune(
         predicting, searching: options.
         plot: PNG file for the score threshold's curves.
         command: words after the script's name, for the file.
-
-    Raises: UserError for what the user can mend.
     """
     predicting.check()
     searching.check()
@@ -67,14 +55,16 @@ def tune(
     outcomes: list[Tuned] = []
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
-        settings = _with_thresholds(settings_of(cfg), predicting)
-        problem = _problem(cfg, settings, make_metric)
+        configured = settings_of(cfg)
+        loose = _with_thresholds(configured, predicting)
+        dataset, steps = load_dataset(cfg, "EvalDataset"), list(cfg.get(POSTPROCESS) or [])
+        problem = make_problem(dataset, make_metric, configured, loose, steps, lambda: candidates_of(cfg, dataset, loose))
 
         def search() -> None:
-            outcome, scorer, bounds = _search(problem, settings, searching, cfg.worker_num)
-            _write(target, problem, outcome, _sections(cfg, settings), command_line("tools/tune.py", command))
+            outcome, scorer, bounds = search_problem(problem, loose, searching, cfg.worker_num)
+            write_tuned(target, problem, outcome, _sections(cfg, loose), command_line("tools/tune.py", command))
             if plot:
-                _plot(Path(plot), scorer, outcome, problem, bounds)
+                write_plot(Path(plot), scorer, outcome, problem, bounds)
             outcomes.append(outcome)
 
         on_rank_0(search, "searching thresholds")
@@ -106,96 +96,11 @@ def _metric_of(cfg: Config) -> Callable[[], PartialMetric]:
     return make_metric
 
 
-def _problem(cfg: Config, settings: TestSettings, make_metric: Callable[[], PartialMetric]) -> Problem:
-    """What is to be searched, with candidates on rank 0."""
-    steps = list(cfg.get(POSTPROCESS) or [])
-    configured = settings_of(cfg)
-    dataset = load_dataset(cfg, "EvalDataset")
-    _check_truth(dataset)
-    make_metric().start_on(dataset)
-    names, ids = list(dataset.class_names), list(dataset.category_ids)
-    start = Thresholds(
-        max(configured.score_threshold, settings.score_threshold), configured.nms_iou, float(configured.mask_threshold), 0
-    )
-    model_steps: list[Mapping[str, Any]] = [
-        {"BoxNMS": {"iou": start.nms_iou}},
-        {"ScoreThreshold": {"score": start.score}},
-        {"TopK": {"k": configured.max_detections}},
-    ]
-    setting, others = from_steps(start, steps, names, ids)
-    found = candidates_of(cfg, dataset, settings) or []
-    return Problem(
-        make_metric, dataset.records, names, ids, found, setting, others, start.mask_threshold, model_steps, configured=steps
-    )
-
-
-def _search(problem: Problem, settings: TestSettings, searching: Searching, workers: int) -> tuple[Tuned, Scorer, SearchBounds]:
-    _check_found(problem.candidates, settings.score_threshold)
-    bounds = SearchBounds(settings.score_threshold, settings.nms_iou, searching.min_instances, searching.min_gain)
-    outcome, scorer = tune_candidates(
-        problem,
-        bounds,
-        folds=searching.folds,
-        groups=_same_pictures(problem.records) if searching.folds else None,
-        keep_per_class=searching.keep_per_class,
-        workers=workers,
-        report_phase=distributed.phase,
-    )
-    logger.info("%s", format_ablation(_name(scorer.metric), outcome))
-    for warning in outcome.warnings:
-        logger.warning("%s", warning)
-    return outcome, scorer, bounds
-
-
-def _same_pictures(records: Sequence[Record]) -> np.ndarray:
-    groups = same_bytes([record.file for record in records])
-    copies = len(groups) - len(np.unique(groups))
-    if copies:
-        logger.info("%d of %d images are copies of others, byte by byte; they share a fold of the check", copies, len(groups))
-    return groups
-
-
-def _name(metric: PartialMetric) -> str:
-    """COCO is tuned by another one."""
-    return type(metric).__name__
-
-
-def _write(target: Path, problem: Problem, outcome: Tuned, sections: dict[str, Any], command: str) -> None:
-    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, sections, command)
-    write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
-    logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
-
-
 def _sections(cfg: Config, settings: TestSettings) -> dict[str, Any]:
     """Sections of the configuration that the thresholds belong to: what is averaged, and what the model lets through."""
     averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
     thresholds = {name: getattr(settings, name) for name in ("score_threshold", "nms_iou", "max_detections")}
     return averaged | architecture_of(cfg).settings_sections(**thresholds)
-
-
-def _check_truth(dataset: Any) -> None:
-    if not dataset.annotated:
-        raise UserError("EvalDataset has no annotations to compare with; thresholds are searched on a validation split.")
-    if not dataset.records:
-        raise UserError("EvalDataset has no images; thresholds are searched on a validation split.")
-    if not any(len(record.labels) for record in dataset.records):
-        raise UserError(f"No object is annotated in the {len(dataset.records)} images of EvalDataset; nothing can be searched.")
-
-
-def _check_found(found: Sequence[Candidates], score: float) -> None:
-    if not any(len(one) for one in found):
-        raise UserError(
-            f"The model found nothing of score {score:g} or more in {len(found)} images. Is it trained, and with these "
-            "classes? Or take a lower --score_threshold."
-        )
-
-
-def _plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, bounds: SearchBounds) -> None:
-    def write(aside: Path) -> None:
-        count = draw_score_curves(aside, _name(scorer.metric), scorer, outcome.chosen.setting, problem.class_names, bounds)
-        logger.info("Wrote %s: %d classes", path, count)
-
-    write_atomic(path, write, "--plot")
 
 
 def run(args: argparse.Namespace) -> Tuned | None:

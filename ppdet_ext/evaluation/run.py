@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,7 +67,7 @@ def metrics_of(cfg: Config) -> list[Metric]:
 def run_evaluation(
     model: Predicting,
     dataset: Any,
-    loader: Iterable[dict[str, Any]],
+    loader: Iterable[Mapping[str, Any]],
     metrics: Sequence[Metric] | None = None,
     *,
     with_metrics: bool = True,

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _predicted(cfg: Config, path: Path, settings: TestSettings) -> list[tuple[in
     inference, dataset = prepare(cfg, "EvalDataset", settings)
     loader = inference_loader(cfg, dataset, "eval")
 
-    def quantised_candidates(batch: dict[str, Any]) -> list[Candidates]:
+    def quantised_candidates(batch: Mapping[str, Any]) -> list[Candidates]:
         return [quantised(one) for one in inference.candidates(batch)]
 
     results = predict(inference, loader, loader.images, "Predict", quantised_candidates)

@@ -1,6 +1,6 @@
 """Running a model over a data set: every rank predicts its part, and the parts become one list again."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -28,10 +28,10 @@ class Switchable(Protocol):
 
 def predict(
     model: Switchable,
-    loader: Iterable[dict[str, Any]],
+    loader: Iterable[Mapping[str, Any]],
     images: int,
     title: str,
-    apply: Callable[[dict[str, Any]], Sequence[Result]] | None = None,
+    apply: Callable[[Mapping[str, Any]], Sequence[Result]] | None = None,
 ) -> Iterator[tuple[int, str, Result]]:
     """Predict: (image id, name, result) of each image of the loader; the model's train/eval mode is put back at the end.
 
