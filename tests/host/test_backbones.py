@@ -11,6 +11,7 @@ from ppdet_ext.host.build import build_model
 from ppdet_ext.weights.load import load_pretrained
 from tests.support.host_runs import ROOT, batch_of
 
+pytestmark = pytest.mark.slow
 NARROW = {
     "htc_swin_t_small_heads_steel_sample": {
         "SwinTransformer.embed_dim": 12,

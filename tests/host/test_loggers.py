@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SHOW = """
 import json, logging, sys
 found = {}

@@ -7,8 +7,10 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.support.forked_runs import load_tool
+from tests.support.forked_runs import load_tool, run
 from tests.support.host_runs import MODELS, WITH_MASKS, write_config, write_sheets
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,13 @@ def test_views_of_ppdets_models_are_refused_with_a_reason(trained, capsys) -> No
     flips = "TestTimeAugmentation={flips: [none, horizontal]}"
     assert load_tool("eval")(["-c", config, "-o", f"weights={folder / 'model_final'}", flips]) == 1
     assert "cannot be averaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["mask_rcnn_r18_fpn", "ppyoloe_crn_tiny"])
+def test_two_ranks_train_and_evaluate(sheets: Path, tmp_path: Path, model: str) -> None:
+    config = write_config(sheets, model)
+    options = ["epoch=1", "TrainReader.batch_size=1", f"save_dir={tmp_path}"]
+    outcome = run(["-c", str(config), "--eval", "-o", *options], tmp_path, ranks=2)
+    assert outcome.codes == (0, 0), outcome.text
+    weights = weights_of(tmp_path / model / "model_final")
+    assert all(np.isfinite(value).all() for value in weights.values())
