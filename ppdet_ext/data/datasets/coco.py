@@ -154,7 +154,7 @@ def read_json(path: str) -> dict:
     Raises: UserError when it is missing, no JSON, or lacks the images or categories.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             content = json.load(file)
     except FileNotFoundError:
         raise UserError(

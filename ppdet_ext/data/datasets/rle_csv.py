@@ -79,10 +79,26 @@ class CsvDataSet(SelectedDataSet):
         listed += self._named_below(set(instances.names.tolist()))
         universe = sorted({*instances.names.tolist(), *listed})
         names = self._select(universe, instances)
+        if self.check_images != "none":
+            self._warn_of_absent(instances, {*listed, *names})
         sizes = self._usable(names, set(listed), instances, problems)
         problems.settle(self.on_error)
         records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
         return self._without_surplus(records, self.annotated)
+
+    def _warn_of_absent(self, instances: Instances, known: set[str]) -> None:
+        """Images that the CSV has masks of, but neither the folder nor the choice: names that nearly fit would go unnoticed."""
+        names = instances.names.tolist()
+        absent = [names[i] for i in np.unique(instances.image).tolist() if names[i] not in known]
+        if absent:
+            logger.warning(
+                "%s: of %s with masks there is no picture in %s, and none is chosen: %s%s",
+                self._source(),
+                counted(len(absent), "images"),
+                self.image_folder,
+                ", ".join(absent[:10]),
+                " …" if len(absent) > 10 else "",
+            )
 
     def _named_below(self, named: set[str]) -> list[str]:
         """Pictures in sub-folders, of those that the CSV names by their path; a warning counts the others."""

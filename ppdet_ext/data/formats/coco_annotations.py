@@ -3,12 +3,13 @@
 import logging
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ppdet_ext.data.problems import Problems
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
 # A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
@@ -30,7 +31,23 @@ def checked_images(images: list[dict], problems: Problems) -> list[dict]:
             problems.add("images listed twice under one id", f"id {image['id']} ({image['file_name']})")
         else:
             checked[image["id"]] = image
+    _warn_of_several_ids(checked, problems.source)
     return [checked[number] for number in sorted(checked)]
+
+
+def _warn_of_several_ids(images: Mapping[int, dict], source: str) -> None:
+    ids: dict[str, list[int]] = defaultdict(list)
+    for number, image in images.items():
+        ids[image["file_name"]].append(number)
+    several = [f"{name} ({', '.join(map(str, found))})" for name, found in ids.items() if len(found) > 1]
+    if several:
+        logger.warning(
+            "%s: %s listed under several ids, so that none has all annotations of its picture: %s%s. Merge the entries.",
+            source,
+            counted(len(several), "file names"),
+            "; ".join(several[:10]),
+            " …" if len(several) > 10 else "",
+        )
 
 
 def checked_categories(path: str, categories: list[dict]) -> list[tuple[int, str]]:
@@ -55,6 +72,8 @@ def _image_fault(image: object) -> str | None:
         return f"{', '.join(missing)} is missing"
     if not isinstance(image["id"], int) or not isinstance(image["file_name"], str):
         return "id must be a whole number and file_name a text"
+    if abs(image["id"]) >= 1 << 63:
+        return "id must be below 2^63"
     if not all(isinstance(image[key], int | float) and image[key] >= 1 for key in ("height", "width")):
         return f"height {image['height']!r} and width {image['width']!r} must be positive numbers"
     return None

@@ -28,6 +28,11 @@ _SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # Masks measured at a time: pycocotools spends most of a call on its arguments, and its area() fails beyond 255 with numpy 2.
 _BATCH = 255
 
+_SEVERAL = (
+    "A row holds all instances of its class in an image; for data with a row for each instance there is !RleCsvDataSet with "
+    "rows: instance."
+)
+
 Size = tuple[int, int]
 _Meaning = tuple[int, tuple[int, ...]]
 
@@ -222,7 +227,9 @@ class _Collector:
         if self.layout.class_field is None:
             self._fault("duplicate rows of an image", row)
         else:
-            self._fault("duplicate rows of an image and class", row, f" class {row.class_text}")
+            kind = "duplicate rows of an image and class"
+            self._fault(kind, row, f" class {row.class_text}")
+            self.problems.remedies[kind] = _SEVERAL
         return False
 
     def _append(self, row: Row, meaning: _Meaning, size: Size) -> None:

@@ -15,7 +15,12 @@ IMAGE_CHECKS = ("header", "exists", "none")
 def list_images(folder: str) -> list[str]:
     """Names of the picture files directly in `folder`, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES))
+        return sorted(entry.name for entry in entries if _is_picture(entry.name))
+
+
+def _is_picture(name: str) -> bool:
+    # macOS puts a file "._a.jpg" of its own beside each of an archive.
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
 
 
 def images_below(folder: str) -> list[str]:
@@ -25,7 +30,7 @@ def images_below(folder: str) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         if place != folder:
             here = os.path.relpath(place, folder)
-            found += [os.path.join(here, name) for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
+            found += [os.path.join(here, name) for name in files if _is_picture(name)]
     return sorted(found)
 
 

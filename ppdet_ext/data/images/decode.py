@@ -63,7 +63,8 @@ def image_size(path: str, exif: bool = True) -> tuple[int, int]:
                 return (width, height) if exif and orientation in _SIDEWAYS else (height, width)
         with Image.open(path) as picture:
             width, height = picture.size
-            turned = exif and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+            # Pillow turns the pixels of a TIFF itself, and tells their size turned.
+            turned = exif and picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
     except (OSError, UnidentifiedImageError, SyntaxError) as fault:
         raise _unreadable(path, fault) from fault
     return (width, height) if turned else (height, width)

@@ -284,3 +284,26 @@ def test_pictures_in_sub_folders_are_counted_never_silently_passed_over(tmp_path
     assert [record.name for record in ImageFolder(str(tmp_path)).records] == ["b.jpg"]
     assert "2 pictures in 2 sub-folders are not used (one, two/three)" in caplog.text
     assert len(ImageFolder(str(tmp_path / "one")).records) == 1
+
+
+def test_a_byte_order_mark_is_harmless(coco):
+    expected = [record.name for record in opened(coco).records]
+    path = coco / "instances.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [record.name for record in opened(coco).records] == expected
+
+
+def test_ids_that_no_array_holds_are_named(coco):
+    content = coco_content()
+    content["images"].append({"id": 1 << 63, "file_name": "b.jpg", "height": 1, "width": 1})
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=r"1 image of the file that cannot be used: .*id must be below 2\^63"):
+        opened(coco)
+
+
+def test_a_picture_under_two_ids_is_a_warning(coco, caplog):
+    content = coco_content()
+    content["images"].append({**content["images"][0], "id": 99})
+    write_coco(coco, content)
+    opened(coco)
+    assert "1 file name listed under several ids, so that none has all annotations of its picture: a.jpg (7, 99)" in caplog.text

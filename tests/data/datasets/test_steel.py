@@ -201,6 +201,28 @@ def test_pictures_in_sub_folders_are_those_that_rows_name_by_their_path(steel, c
     assert "1 picture in 1 sub-folder is not used (more/old)" in caplog.text
 
 
+def test_a_split_does_not_hide_that_names_have_no_file(steel, caplog):
+    write_csv(steel, [("a", 1, "1 3"), ("sheets/b.jpg", 1, "1 3"), ("c.jpg", 2, "1 3")])
+    (steel / "val.txt").write_text("a.jpg\nb.jpg\nc.jpg\n")
+    assert len(opened(steel, split="val.txt")) == 3
+    assert "of 2 images with masks there is no picture in" in caplog.text
+    assert "none is chosen: a, sheets/b.jpg" in caplog.text
+    caplog.clear()
+    assert len(opened(steel, split="val.txt", check_images="none")) == 3
+    assert "no picture" not in caplog.text
+
+
+def test_rows_for_each_instance_are_told_where_they_belong(steel):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3")])
+    with pytest.raises(UserError, match=r"1 duplicate row .*\n.*!RleCsvDataSet with rows: instance"):
+        opened(steel)
+
+
+def test_files_that_macos_puts_beside_pictures_are_none(steel):
+    (steel / "train_images/._a.jpg").write_bytes(b"\0")
+    assert len(opened(steel)) == 8
+
+
 def test_header_checks_can_be_weaker(steel):
     write_jpeg(steel / "train_images" / "c.jpg", HEIGHT, WIDTH + 8)
     with pytest.raises(UserError, match="contradicts"):

@@ -290,3 +290,9 @@ def test_the_end_of_a_file_tells_that_it_is_cut(tmp_path):
         check_end(str(tmp_path / "a.png"))
     with pytest.raises(UserError, match="no such picture"):
         check_end(str(tmp_path / "gone.jpg"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_tiff_is_that_of_its_pixels(tmp_path, orientation):
+    Image.new("RGB", (64, 80)).save(tmp_path / "a.tif", tiffinfo={0x0112: orientation})
+    assert read_image(str(tmp_path / "a.tif")).shape[:2] == image_size(str(tmp_path / "a.tif"))
