@@ -151,8 +151,9 @@ def _bases(own: dict[str, Any], origins: Origins) -> list[str]:
 
 def _beside(path: Path, plugin: Any) -> Any:
     """A plugin's file, which is named relative to the configuration file, by its full name; a module's stays."""
-    is_file = isinstance(plugin, str) and plugin.endswith(".py")
-    return str(path.resolve().parent / Path(plugin)) if is_file else plugin
+    if not isinstance(plugin, str) or not plugin.endswith(".py"):
+        return plugin
+    return str(Path(plugin).expanduser() if plugin.startswith("~/") else path.resolve().parent / plugin)
 
 
 def _base_path(path: Path, base: str, origins: Origins) -> Path:

@@ -132,6 +132,15 @@ def test_only_what_is_named_is_imported_once_and_relative_to_its_file(tmp_path: 
     assert (tmp_path / "deep" / "one.py.ran").read_text() == "x"
 
 
+def test_a_plugin_may_lie_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "own.py").write_text("open(__file__ + '.ran', 'w')\n")
+    (tmp_path / "x.yml").write_text(f"{HEAD}plugins: [~/own.py]\n")
+    assert load_config(tmp_path / "x.yml").plugins == [f"{tmp_path}/home/own.py"]
+    assert (tmp_path / "home" / "own.py.ran").exists()
+
+
 def test_without_permission_no_plugin_runs(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("open(__file__ + '.ran', 'w')\n")
     message = configured(tmp_path, "plugins: [own.py]", plugins=False)
