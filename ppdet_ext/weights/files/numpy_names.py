@@ -37,13 +37,8 @@ def set_state(target: Any, state: Any) -> None:
 
 def _check_type(dtype: np.dtype, state: Any) -> None:
     """State of a type: version, byte order, and nothing of fields, shapes or metadata."""
-    if (
-        type(state) is not tuple
-        or len(state) != 8
-        or [type(item) for item in state[2:]] != [type(item) for item in _TYPE_STATE]
-    ):
-        raise Refused("it describes a type of array that is not of plain numbers; refused, nothing of it was run")
-    if state[2:] != _TYPE_STATE:
+    kinds = [type(item) for item in state[2:]] if type(state) is tuple and len(state) == 8 else []
+    if kinds != [type(item) for item in _TYPE_STATE] or state[2:] != _TYPE_STATE:
         raise Refused("it describes a type of array that is not of plain numbers; refused, nothing of it was run")
     if type(state[0]) is not int or state[0] != 3 or state[1] not in (("|",) if dtype.itemsize == 1 else ("<", "=")):
         raise Malformed(f"an array is of {dtype} in byte order {shown(state[1])}; only little-endian numbers are read")

@@ -49,7 +49,6 @@ STORAGE_TYPES = {
     "BoolStorage": "|b1",
 }
 MAX_DIMENSIONS = 8
-BLOCK = 1 << 20
 
 
 @dataclass
@@ -86,13 +85,7 @@ class Storage:
         if self.checked or self.crc is None:
             return
         stream.seek(self.offset)
-        left, crc = self.nbytes, 0
-        while left:
-            block = stream.read(min(left, BLOCK))
-            if not block:
-                raise Malformed(f"storage {self.key} is cut short")
-            crc, left = zlib.crc32(block, crc), left - len(block)
-        if crc != self.crc:
+        if zlib.crc32(stream.read(self.nbytes)) != self.crc:
             raise Malformed(f"storage {self.key} does not have its checksum; copy the file again")
         self.checked = True
 
