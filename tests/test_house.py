@@ -19,17 +19,6 @@ ROOMS = (
 )
 HOST_ROOMS = ("host", "modeling")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
-# Still to be mended; these lists may only become shorter.
-KNOWN_ARROWS: set[str] = set()
-KNOWN_MENTIONS = {
-    "ppdet_ext.checkpoint.run_folder",
-    "ppdet_ext.training.hooks.log_line",
-}
-KNOWN_LONG_FUNCTIONS = {
-    "ppdet_ext.modeling.detection.htc_roi_head.__init__",
-    "ppdet_ext.modeling.detection.htc_roi_head.losses",
-    "ppdet_ext.training.train.train",
-}
 
 FILES = sorted((ROOT / "ppdet_ext").rglob("*.py"))
 
@@ -83,7 +72,7 @@ def test_no_arrow_goes_up() -> None:
             other = room_of(target)
             if room and other and ROOMS.index(other) > ROOMS.index(room):
                 arrows.add(f"{module_of(file)} -> {target}")
-    assert sorted(arrows - KNOWN_ARROWS) == []
+    assert sorted(arrows) == []
 
 
 def test_no_files_import_each_other() -> None:
@@ -111,7 +100,7 @@ def test_only_the_rooms_of_the_host_mention_ppdet() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [node.id] if isinstance(node, ast.Name) else []
             found |= {module_of(file) for name in names if name.split(".")[0] == "ppdet"}
-    assert sorted(found - KNOWN_MENTIONS) == []
+    assert sorted(found) == []
 
 
 def test_files_and_functions_are_short() -> None:
@@ -120,10 +109,11 @@ def test_files_and_functions_are_short() -> None:
         if len(file.read_text(encoding="utf-8").splitlines()) > LONGEST_FILE:
             long_files.add(module_of(file))
         for node in ast.walk(tree_of(file)):
-            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_FUNCTION:
+            # Without the list of arguments, which may be one a line.
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.body[0].lineno + 1 > LONGEST_FUNCTION:
                 long_functions.add(f"{module_of(file)}.{node.name}")
     assert sorted(long_files) == []
-    assert sorted(long_functions - KNOWN_LONG_FUNCTIONS) == []
+    assert sorted(long_functions) == []
 
 
 def test_every_file_says_what_it_is() -> None:

@@ -11,13 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import paddle
-import ppdet
 import pycocotools
 
 from ppdet_ext.config.load import dump_config, resolve_path
 from ppdet_ext.distributed import world
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.host import Config
+from ppdet_ext.host import Config, compat
 
 from .folder import CONFIG_FILE, ENVIRONMENT_FILE
 
@@ -29,10 +28,7 @@ def run_folder(cfg: Config) -> Path:
 
 def environment() -> dict[str, Any]:
     """Versions, devices and command of this process; JSON-able."""
-    versions = {
-        name: getattr(module, "__version__", None)
-        for name, module in (("paddle", paddle), ("ppdet", ppdet), ("numpy", np), ("cv2", cv2))
-    }
+    versions = {**compat.versions(), "numpy": np.__version__, "cv2": cv2.__version__}
     versions["pycocotools"] = _distribution_version(pycocotools.__name__)
     return {
         "python": platform.python_version(),

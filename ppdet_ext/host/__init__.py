@@ -4,6 +4,8 @@ from . import compat
 
 compat.import_host()
 
-from .workspace import Config, workspace  # noqa: E402  after the muted import
+from ppdet.utils.stats import SmoothedValue  # noqa: E402  after the muted import
 
-__all__ = ["Config", "compat", "workspace"]
+from .workspace import Config, workspace  # noqa: E402
+
+__all__ = ["Config", "SmoothedValue", "compat", "workspace"]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import sys
 import warnings
 from typing import IO, Any
 
@@ -40,6 +41,11 @@ def import_host() -> None:
     _give_back(live)
     paddle.concat = _concat_accepting_scalars(paddle.concat)
     target.rasterize_polygons_within_box = _rasterize_runs_too(target.rasterize_polygons_within_box)
+
+
+def versions() -> dict[str, str | None]:
+    """Of paddle and ppdet; None where a package does not say."""
+    return {name: getattr(sys.modules[name], "__version__", None) for name in REMEDIES}
 
 
 def _give_back(live: dict[IO[str], IO[str]]) -> None:

@@ -27,8 +27,7 @@ class CsvDataSet(SelectedDataSet):
     """What data sets of a CSV have in common; arguments as of `RleCsvDataSet`.
 
     layouts: what the CSV may look like; the first is what is written. labels: what its classes mean.
-    height, width: of all images, where no column tells it; None reads each image's header.
-    image_suffix: of names that the CSV gives without one.
+    height, width: of all images, where no column tells it; None reads each image's header. image_suffix: of names without one.
     """
 
     layouts: Sequence[RleCsv]

@@ -8,10 +8,10 @@ import re
 import sys
 from collections.abc import Mapping
 
-from ppdet.utils.stats import SmoothedValue
 from tqdm import tqdm
 
 from ppdet_ext.checkpoint import Position
+from ppdet_ext.host import SmoothedValue
 from ppdet_ext.training.state import TrainState
 
 from .base import Hook
