@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from ppdet_ext.data.splits.selection import keep_empty
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
@@ -57,7 +57,7 @@ class MixedDataSet(InstanceDataSet):
         both = [record.name for record in pseudo if record.name in known]
         if both:
             raise UserError(
-                f"MixedDataSet: {len(both)} images are in labelled and in pseudo: {', '.join(both[:10])}"
+                f"MixedDataSet: {counted(len(both), 'images')} both in labelled and in pseudo: {', '.join(both[:10])}"
                 f"{', …' if len(both) > 10 else ''}. Take them out of one of them."
             )
         self._warn_of_unnamed(pseudo)

@@ -59,7 +59,8 @@ def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems) -> Ite
         parser = _RowParser(_header(reader), layout, suffix, problems)
         count = 0
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            # The first cell, mostly the name, decides at once; an empty line has no cell.
+            if cells and (cells[0].strip() or any(cell.strip() for cell in cells)):
                 count += 1
                 row = parser.row(cells, reader.line_num)
                 if row is not None:

@@ -154,11 +154,12 @@ class RleCsv:
 
     def mask_of(self, text: str, height: int, width: int, image: str | None = None, row: int | None = None) -> Rle:
         """The mask of a cell's text; blank text is an empty one. Raises: UserError, see `Rle.from_kaggle`."""
-        where = {"image": image, "row": row, "column": self._mask_column}
-        named: dict[str, Any] = {**where, "base": self.base, "relative": self.relative}
-        if self.order == "columns":
-            return Rle.from_kaggle(text, height, width, **named)
-        return _transposed(Rle.from_kaggle(text, width, height, **named))
+        along = self.order == "rows"
+        size = (width, height) if along else (height, width)
+        mask = Rle.from_kaggle(
+            text, *size, image=image, row=row, base=self.base, relative=self.relative, column=self._mask_column
+        )
+        return _transposed(mask) if along else mask
 
     def text_of(self, mask: Rle) -> str:
         """What is written for a mask."""

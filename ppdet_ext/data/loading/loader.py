@@ -56,7 +56,7 @@ def build_loader(
     )
     if train and len(sampler) == 0:
         raise UserError(
-            f"the data set has {len(dataset)} images, fewer than one batch ({batch_size} images on each of {world_size} "
+            f"the data set has {counted(len(dataset), 'images')}, fewer than one batch ({batch_size} on each of {world_size} "
             "rank(s)). Lower batch_size in the TrainReader, or use more images."
         )
     maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)

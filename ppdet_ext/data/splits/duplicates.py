@@ -72,7 +72,9 @@ def fingerprint_of(file: str) -> Fingerprint:
 
 
 def _differences(picture: np.ndarray) -> np.ndarray | None:
+    # INTER_AREA averages all pixels of a cell, so that noise and ringing of an encoding cancel out.
     cells = cv2.resize(picture.astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    # Differences, not grey levels: a brighter copy is the same picture. One row and column less makes both alike in size.
     steps = np.concatenate([np.diff(cells, axis=1)[:-1].ravel(), np.diff(cells, axis=0)[:, :-1].ravel()])
     vector = np.clip(steps / _CLIP, -1, 1)
     length = np.linalg.norm(vector)
@@ -98,6 +100,7 @@ def group_duplicates(found: Sequence[Fingerprint]) -> np.ndarray:
     at = np.array([i for i in of_bytes.tolist() if found[i].vector is not None], np.int64)
     if not len(at):
         return group
+    # Vectors have length 1, so a product of matrices is all cosines; in blocks of rows, and each pair once.
     vectors = np.stack([found[i].vector for i in at]).astype(np.float32)
     for start in range(0, len(at), _ROWS):
         row, column = np.nonzero(vectors[start : start + _ROWS] @ vectors[start:].T >= SAME)

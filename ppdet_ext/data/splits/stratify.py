@@ -63,6 +63,7 @@ def stratified_folds(names: Sequence[str], present: np.ndarray, groups: np.ndarr
             f"{num_folds} folds of {len(names)} images ({len(units.weight)} without duplicates): there must be at least 2 "
             "folds, and an image for each."
         )
+    # The splitter asks for 0 and 1; how many images of a unit show a class is put right by the exchange below.
     splitter = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=seed)
     side = np.empty(len(units.weight), np.int64)
     for fold, (_, chosen) in enumerate(splitter.split(units.counts, units.counts > 0)):
@@ -84,6 +85,7 @@ def stratified_holdout(names: Sequence[str], present: np.ndarray, groups: np.nda
             f"{count} images cannot be held out of {len(names)} ({len(units.weight)} without duplicates): there must be some "
             "on both sides."
         )
+    # The splitter deals out units, of which duplicates make some heavier: a first guess, made exact by `_meet`.
     number = min(max(round(count / len(names) * len(units.weight)), 1), len(units.weight) - 1)
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=number, random_state=seed)
     _, chosen = next(splitter.split(units.counts, units.counts > 0))
@@ -96,12 +98,14 @@ def stratified_holdout(names: Sequence[str], present: np.ndarray, groups: np.nda
 
 
 def _units(names: Sequence[str], present: np.ndarray, groups: np.ndarray, seed: int) -> _Units:
+    # Hashed, so that the result depends on the set of names alone, and neighbours of a film strip are not dealt out in turn.
     order = sorted(range(len(names)), key=lambda i: hashed(names[i], seed))
     number: dict[int, int] = {}
     of_image = np.empty(len(names), np.int64)
     for i in order:
         of_image[i] = number.setdefault(int(groups[i]), len(number))
     counts = np.zeros((len(number), present.shape[1]), np.int64)
+    # add.at, as indexing would count a unit with several images once.
     np.add.at(counts, of_image, present)
     return _Units(of_image, np.bincount(of_image, minlength=len(number)), counts)
 
@@ -121,6 +125,7 @@ def _scale(units: _Units) -> np.ndarray:
 def _best_move(candidates: np.ndarray, source: int, target: int, excess: np.ndarray, units: _Units) -> int:
     """The unit of `candidates` whose move from one side to another leaves the classes nearest to their shares."""
     moved = units.counts[candidates]
+    # The other sides stay as they are, so these two decide.
     after = (excess[source] - moved) ** 2 + (excess[target] + moved) ** 2
     return int(candidates[np.argmin(after @ _scale(units))])
 
@@ -149,10 +154,12 @@ def _meet(side: np.ndarray, units: _Units, count: int, shares: np.ndarray) -> No
         for _ in range(int((units.weight == weight).sum())):
             sums |= sums << weight
         reachable.insert(0, sums)
+    # A subset sum over all units at once: Python's integers are the bit sets, so that shifting adds a weight to every sum.
     goal = _nearest_bit(reachable[0], count, int(units.weight.sum()))
     for place, weight in enumerate(weights, start=1):
         own = np.flatnonzero(units.weight == weight)
         now = int(side[own].sum())
+        # Of the numbers that leave a sum the lighter units can make, the one that moves the fewest.
         numbers = sorted(range(min(len(own), goal // weight) + 1), key=lambda number: abs(number - now))
         number = next(number for number in numbers if reachable[place] >> (goal - number * weight) & 1)
         goal -= number * weight
@@ -171,11 +178,13 @@ def _nearest_bit(bits: int, wanted: int, total: int) -> int:
 
 def _exchange(side: np.ndarray, units: _Units, shares: np.ndarray) -> None:
     """Exchange units of equal weight between sides, the best pair first, as long as that helps the classes."""
+    # Units alike in weight and classes are one kind: exchanging either gives the same, and there are few kinds.
     kinds, kind = np.unique(np.column_stack([units.weight, units.counts]), axis=0, return_inverse=True)
     kind = kind.reshape(-1)
     scale = _scale(units)
     excess = _excess(side, units, shares)
     while True:
+        # Below rounding errors nothing is won, and two kinds could be exchanged back and forth for ever.
         best = (-1e-9, 0, 0, 0, 0)
         for a in range(len(shares)):
             for b in range(a + 1, len(shares)):
@@ -195,6 +204,7 @@ def _best_exchange(
     side: np.ndarray, kind: np.ndarray, kinds: np.ndarray, a: int, b: int, excess: np.ndarray, scale: np.ndarray
 ) -> tuple[float, int, int, int, int]:
     """(change of the cost, a, b, kind that a gives, kind that b gives) of the best exchange of two units."""
+    # The cost is a square: its change is linear in the step (pull) plus the step's own square.
     pull = (excess[a] - excess[b]) * scale
     gain = kinds[:, 1:] @ pull
     given, taken = np.unique(kind[side == a]), np.unique(kind[side == b])
@@ -202,6 +212,7 @@ def _best_exchange(
     taken = taken[np.argsort(gain[taken], kind="stable")[:_KINDS]]
     step = kinds[taken, 1:][None] - kinds[given, 1:][:, None]
     cost = 2 * (step @ pull + (step**2) @ scale)
+    # Units of other weights would spoil the numbers of images, which are exact by now.
     cost[kinds[given, 0][:, None] != kinds[taken, 0][None]] = np.inf
     if not cost.size:
         return 0.0, a, b, 0, 0

@@ -95,7 +95,7 @@ def test_content_decides_whether_a_training_goes_on(parts):
 
 def test_an_image_in_both_is_named(tmp_path, parts):
     other = sheets(tmp_path / "other", ["x.jpg", "l3.jpg"])
-    with pytest.raises(UserError, match=r"1 images are in labelled and in pseudo: l3\.jpg\. Take"):
+    with pytest.raises(UserError, match=r"1 image both in labelled and in pseudo: l3\.jpg\. Take"):
         MixedDataSet(parts[0], other, ratio=0).load()
 
 
