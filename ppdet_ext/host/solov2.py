@@ -140,20 +140,27 @@ def _defined_without_objects(loss: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _extent(probs: np.ndarray, threshold: float, shape: np.ndarray) -> tuple[float, float, float, float]:
-    """Box x1, y1, x2, y2 (px of the network's image of `shape`) of the cells from the threshold on; empty without any."""
+    """Box x1, y1, x2, y2 (px of the network's image of `shape`) of the pixels above the threshold; empty without any."""
     rows, columns = np.flatnonzero((probs > threshold).any(1)), np.flatnonzero((probs > threshold).any(0))
     if len(rows) == 0:
         return 0.0, 0.0, 0.0, 0.0
-    height, width = map(float, shape)
-    # A cell more on each side: between samples the probability crosses the threshold somewhere outside of the last one.
-    x1, y1 = STRIDE * (columns[0] - 1), STRIDE * (rows[0] - 1)
-    x2, y2 = STRIDE * (columns[-1] + 2), STRIDE * (rows[-1] + 2)
-    return max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
+    # Between samples the probability crosses the threshold less than a cell outside of the last one.
+    ys = np.arange(max(STRIDE * (rows[0] - 1), 0), min(STRIDE * (rows[-1] + 2), int(np.ceil(shape[0]))))
+    xs = np.arange(max(STRIDE * (columns[0] - 1), 0), min(STRIDE * (columns[-1] + 2), int(np.ceil(shape[1]))))
+    inside = _sampled(probs, xs + 0.5, ys + 0.5) > threshold
+    ys, xs = ys[inside.any(1)], xs[inside.any(0)]
+    if len(ys) == 0:
+        return 0.0, 0.0, 0.0, 0.0
+    return float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)
 
 
 def _crop(probs: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(CELLS, CELLS) probabilities at the centres of the cells of a box, bilinear."""
-    centres = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
-    x, y = ((box[i] + centres * (box[i + 2] - box[i])) / STRIDE - 0.5 for i in (0, 1))
-    maps = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    return cv2.remap(probs, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    """(CELLS, CELLS) probabilities at the centres of the cells of a box."""
+    centres = (np.arange(CELLS) + 0.5) / CELLS
+    return _sampled(probs, *(box[i] + centres * (box[i + 2] - box[i]) for i in (0, 1)))
+
+
+def _sampled(probs: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """(len(ys), len(xs)) bilinear samples at these px of the network's image, of cells of `STRIDE` px."""
+    x, y = np.meshgrid((xs / STRIDE - 0.5).astype(np.float32), (ys / STRIDE - 0.5).astype(np.float32))
+    return cv2.remap(probs, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

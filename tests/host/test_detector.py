@@ -2,6 +2,7 @@
 
 import contextlib
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -13,8 +14,9 @@ from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.host.build import architecture_of, build_model
 from ppdet_ext.host.compat import mask_within_box
 from ppdet_ext.host.registry import ADAPTERS, usable_architectures
+from ppdet_ext.host.solov2 import _crop, _extent
 from ppdet_ext.inference.protocol import Detector
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Candidates, Rle
 from tests.support.host_runs import MODELS, WITH_MASKS, batch_of, write_config
 
 
@@ -121,6 +123,29 @@ def test_pictures_too_small_for_the_assigner_are_named(tmp_path) -> None:
         model(batch_of([1]))
 
 
+@pytest.mark.slow
+def test_an_image_learnt_by_heart_is_found_where_it_is_annotated(tmp_path) -> None:
+    model = build_model(load_config(write_config(tmp_path, "ppyoloe_crn_tiny")))
+    batch = batch_of([2]) | {"epoch": 5}
+    image = np.random.default_rng(1).normal(0, 0.3, (1, 3, 64, 192)).astype(np.float32)
+    for channel, (x1, y1, x2, y2) in enumerate(batch["gt_bbox"][0].astype(int)):
+        image[0, channel, y1:y2, x1:x2] += 2
+    batch["image"] = paddle.to_tensor(image)
+    clip = paddle.nn.ClipGradByGlobalNorm(5.0)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters(), grad_clip=clip)
+    for _ in range(45):
+        model(batch)["loss"].backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    model.eval()
+    (found,) = model.candidates(batch, model.settings)
+    best = found.boxes[:2][np.argsort(found.labels[:2])]
+    # The batch's scale_factor is a half: boxes are of the original image.
+    np.testing.assert_allclose(best, 2 * batch["gt_bbox"][0], atol=6)
+    assert sorted(found.labels[:2].tolist()) == [0, 1]
+    assert found.scores[1] > 0.5
+
+
 @pytest.mark.parametrize(("architecture", "words"), [
     ("RetinaNet", ["architecture of ppdet that has no adapter", "MaskRCNN", "HybridTaskCascade"]),
     ("MaskRCN", ["not registered", "Did you mean 'MaskRCNN'?"]),
@@ -134,6 +159,18 @@ def test_other_architectures_are_refused_when_the_configuration_is_checked(tmp_p
 def test_every_adapter_is_tested_here() -> None:
     assert set(ADAPTERS) == {"CascadeRCNN", "FasterRCNN", "MaskRCNN", "PPYOLOE", "SOLOv2"}
     assert {*ADAPTERS, "HybridTaskCascade"} <= set(usable_architectures())
+
+
+def test_a_mask_of_solov2_comes_back_from_its_box() -> None:
+    y, x = np.mgrid[:16, :48]
+    probs = np.exp(-(((y - 7) / 4) ** 2 + ((x - 20) / 9) ** 2)).astype(np.float32)
+    box = np.array(_extent(probs, 0.5, np.array([64.0, 180.0])), np.float32)
+    found = Candidates(64, 180, box[None], np.ones(1, np.float32), np.zeros(1, np.int64), _crop(probs, box)[None])
+    whole = cv2.resize(probs, (192, 64), interpolation=cv2.INTER_LINEAR)[:, :180] >= 0.5
+    truth = Rle.from_bitmap(whole.astype(np.uint8))
+    assert tuple(box) == truth.box
+    assert found.detections(0.5).masks[0].iou(truth) > 0.97
+    assert _extent(probs, 1.5, np.array([64.0, 180.0])) == (0, 0, 0, 0)
 
 
 @given(st.tuples(*[st.floats(-20, 60)] * 4), st.integers(1, 12))
