@@ -185,3 +185,12 @@ def test_registering_anew_replaces_and_other_classes_of_the_name_are_refused() -
     with pytest.raises(ValueError, match="already registered: FPN"):
         register_module(type("FPN", (), {"__module__": __name__}))
     del STEPS["OwnStep"]
+
+
+def test_our_own_parts_are_registered_by_whoever_loads_a_configuration(root: Path) -> None:
+    program = "from ppdet_ext.config.load import load_config; print(load_config('configs/htc/steel_sample.yml').TrainDataset)"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "SteelDataSet" in done.stdout
