@@ -94,7 +94,7 @@ def test_eval_infer_and_submit_in_a_row(workspace: Path, config: str, trained: P
 
 
 def test_without_the_kaggle_data_one_screen_says_what_to_do(tmp_path: Path) -> None:
-    code, out, error = run("train", "-c", "configs/htc/steel.yml", "-o", f"TrainDataset.dataset_dir={tmp_path}/none",
+    code, out, error = run("train", "-c", "configs/htc/steel.yml", "-o", f"TrainDataset.dataset_dir={tmp_path}/dataset/steel",
                            f"save_dir={tmp_path}")  # fmt: skip
     assert code == 1
     assert error.startswith("error: ")

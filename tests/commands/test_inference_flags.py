@@ -99,7 +99,8 @@ def test_training_keeps_the_best_by_the_first_metric(tools, config: str, tmp_pat
     assert tools["train"]([*run, "epoch=1", "metric=[SeverstalDice, COCO]", "PostProcess=[{ScoreThreshold: {score: 1}}]"]) == 0
     assert "Best SeverstalDice so far" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
-    assert list(lines[-1])[-3:] == ["SeverstalDice", "bbox", "segm"]
+    assert list(lines[-1])[-4:] == ["SeverstalDice", "bbox", "segm", "named"]
+    assert lines[-1]["named"]["segm"]["AP"] == lines[-1]["segm"][0]
     # The steps are those of eval.py: nothing scores 1.
     assert lines[-1]["segm"][0] == 0
     # Another metric is another scale, on which the best so far means nothing; it changes no step either.
@@ -148,7 +149,7 @@ def test_members_with_other_names_of_classes_are_said(evaluated, config: str, tr
 @pytest.mark.parametrize(("override", "message"), [
     ("metric=Dice", "there is no metric 'Dice'. There are "),
     ("metric=SeverstalDise", "Did you mean 'SeverstalDice'?"),
-    ("metric=3", "metric is 3; expected str or list"),
+    ("metric=3", "metric is 3; expected str or a list"),
     ("IMaterialistMAP.macth=classid", "Did you mean 'match'?"),
     ("PostProcess=[{ScoreTreshold: {}}]", "step 'ScoreTreshold' is not registered. Did you mean 'ScoreThreshold'?"),
     ("PostProcess=[{ScoreThreshold: {scores: 0.5}}]", "Did you mean 'score'?"),
