@@ -92,7 +92,7 @@ def _metric_of(cfg: Config) -> Callable[[], PartialMetric]:
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
     make_metric()
     if not architecture_of(cfg).has_masks(cfg):
-        raise UserError("The model has no masks, whose thresholds are searched (in HTC HTCRoIHead.with_mask decides; see docs/paddledetection.md).")
+        raise UserError("The model has no masks, whose thresholds are searched (HTC: HTCRoIHead.with_mask decides).")
     return make_metric
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 def quantised(candidates: Candidates) -> Candidates:
     """With probabilities as uint8, round(p · 255): off by at most 1/510. UserError for a model without masks."""
     if candidates.probs is None:
-        raise UserError("The model has no masks, so there is nothing to tune mask metrics on (in HTC HTCRoIHead.with_mask decides).")
+        raise UserError("The model has no masks, so there are no thresholds to tune (HTC: HTCRoIHead.with_mask decides).")
     probs = np.rint(np.asarray(candidates.probs, np.float32) * LEVELS).astype(np.uint8)
     boxes, scores = candidates.boxes.astype(np.float32), candidates.scores.astype(np.float32)
     return Candidates(candidates.height, candidates.width, boxes, scores, candidates.labels.astype(np.int64), probs)

@@ -98,7 +98,7 @@ def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], thresh
 def _counted(detections: Detections, threshold: float) -> Detections:
     """What scores enough and has a pixel."""
     if detections.masks is None:
-        raise UserError("The model has no masks to submit (in HTC HTCRoIHead.with_mask decides; see docs/paddledetection.md).")
+        raise UserError("The model has no masks to submit (HTC: HTCRoIHead.with_mask decides).")
     enough = [score >= threshold and bool(mask) for score, mask in zip(detections.scores.tolist(), detections.masks)]
     return detections.select(np.array(enough, bool))
 
