@@ -152,7 +152,7 @@ def test_the_order_depends_on_seed_and_epoch():
 def test_a_data_set_smaller_than_a_batch(steel, load):
     with pytest.raises(UserError, match=r"8 images, fewer than one batch \(9 on each of 1"):
         load(dataset_of(steel), reader(batch_size=9))
-    with pytest.raises(UserError, match="5 images on each of 2"):
+    with pytest.raises(UserError, match="5 on each of 2"):
         load(dataset_of(steel), reader(batch_size=5), world_size=2)
     assert len(load(dataset_of(steel), reader(batch_size=9, drop_last=False))) == 1
 
