@@ -17,7 +17,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
 test test-fast: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
 test: $(VENV)/.installed-dev
-	@$(PYTEST)
+	@$(PYTEST) --cov --cov-report=
 
 test-fast: $(VENV)/.installed-dev
 	@$(PYTEST) -m "not slow"
