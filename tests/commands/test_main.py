@@ -9,7 +9,7 @@ import pytest
 
 from ppdet_ext import __version__
 from ppdet_ext.checkpoint import CHANGES
-from ppdet_ext.commands import flags, train
+from ppdet_ext.commands import demo, flags, train
 from ppdet_ext.commands.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,3 +76,29 @@ def test_how_to_go_on_names_the_console_command(found: str | None, shown: str, m
     monkeypatch.setattr(sys, "orig_argv", ["python", "/bin/ppdet-ext", "train", "--eval"])
     monkeypatch.setattr(train.shutil, "which", lambda name: found)
     assert train.resume_command("tools/train.py", ["--eval"]) == f"{shown} -r auto --eval"
+
+
+def test_the_demo_calls_the_tools_and_ends_with_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    called: list[list[str]] = []
+    codes = {"submit": 0}
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        called.append(command[1:])
+        return subprocess.CompletedProcess(command, codes.get(Path(command[1]).stem, 0))
+
+    monkeypatch.setattr(demo, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(demo.subprocess, "run", run)
+    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
+    (tmp_path / demo.RUN).mkdir(parents=True)
+    (tmp_path / demo.RUN / "eval.json").write_text('{"bbox": [0.5, 0.9], "segm": [0.4, 0.8]}')
+    assert main(["demo"]) == 0
+    assert [Path(words[0]).stem for words in called] == ["train", "eval", "infer", "submit"]
+    assert called[0][1:] == ["-c", demo.CONFIG, "-r", "auto"]
+    out = capsys.readouterr().out
+    assert "$ python tools/train.py -c configs/htc/steel_sample.yml -r auto\n" in out
+    assert "masks             0.400  0.800" in out
+    codes["eval"] = 130
+    with pytest.raises(demo.Failed) as ended:
+        main(["demo"])
+    assert ended.value.code == 130
+    assert "`make demo` goes on from there." in capsys.readouterr().err
