@@ -197,9 +197,8 @@ def gain_over_nothing(name: str, value: float, nothing: float) -> str:
     if nothing <= 0:
         return ""
     gain = value - nothing
-    return f"An empty submission scores {nothing:.4f} by {name}; this one {value:.4f}, which is {gain:+.4f}" + (
-        "" if gain > 0 else ": submitting nothing would be as good"
-    )
+    advice = "" if gain > 0 else f": submitting nothing would be {'better' if gain < 0 else 'as good'}"
+    return f"An empty submission scores {nothing:.4f} by {name}; this one {value:.4f}, which is {gain:+.4f}{advice}"
 
 
 def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:

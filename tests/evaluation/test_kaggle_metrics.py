@@ -227,4 +227,5 @@ def test_an_empty_submission_is_named_where_it_scores() -> None:
     assert gain_over_nothing("MeanIoU", 0.3, 0.0) == ""
     better = gain_over_nothing("SeverstalDice", 0.9, 0.8561)
     assert better == "An empty submission scores 0.8561 by SeverstalDice; this one 0.9000, which is +0.0439"
-    assert gain_over_nothing("SeverstalDice", 0.8, 0.85).endswith("-0.0500: submitting nothing would be as good")
+    assert gain_over_nothing("SeverstalDice", 0.8, 0.85).endswith("-0.0500: submitting nothing would be better")
+    assert gain_over_nothing("SeverstalDice", 0.85, 0.85).endswith("+0.0000: submitting nothing would be as good")
