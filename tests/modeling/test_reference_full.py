@@ -59,12 +59,16 @@ def test_training_step_with_large_logits(name):
     golden = STEPS[name]
     assert golden["positives"][0] == 128
     assert min(golden["gaps"]) > 75
+    assert min(golden["capped"]) >= 15, "regions whose loss Paddle's cross-entropy would cap"
     model = build(name)
     model.train()
     losses = losses_of_large_logits(model)
     assert losses.keys() == golden["losses"].keys()
     apart = {k: abs(float(losses[k]) - theirs) / theirs for k, theirs in golden["losses"].items()}
-    assert max(apart.values()) < max(LOSSES, 5 * golden["loss_floor"]), apart
+    # A pixel of a mask's target may lie on the threshold; then the reference's own float32 differs.
+    ours = LOSSES if name == "full_a" else 5 * LOSSES
+    allowed = {k: max(ours, 5 * golden["loss_floor"]) if "mask" in k else ours for k in apart}
+    assert all(apart[k] < allowed[k] for k in apart), apart
     paddle.add_n([x.reshape([]) for x in losses.values()]).backward()
     norms, along = {}, {}
     for key, value in model.named_parameters():
