@@ -85,6 +85,9 @@ def test_a_stopped_rank_is_silent(tmp_path) -> None:
             distributed.barrier("begin")
             if rank == 1:
                 (tmp_path / f"stopped.{os.getpid()}").touch()
+                # A phase that waits is no stall: what is left to be told of this rank is its silence.
+                distributed.phase("about to be stopped", waiting=True)
+                time.sleep(0.5)
                 os.kill(os.getpid(), signal.SIGSTOP)
             distributed.barrier("end")
 
