@@ -85,11 +85,13 @@ def test_a_stopped_rank_is_silent(tmp_path) -> None:
             distributed.barrier("begin")
             if rank == 1:
                 (tmp_path / f"stopped.{os.getpid()}").touch()
-                # A phase that waits is no stall: what is left to be told of this rank is its silence.
+                # To wait is no stall while the other rank goes on: what can be told of this one is its silence alone.
                 distributed.phase("about to be stopped", waiting=True)
                 time.sleep(0.5)
                 os.kill(os.getpid(), signal.SIGSTOP)
-            distributed.barrier("end")
+            for step in range(100):
+                distributed.phase(f"training, step {step}")
+                time.sleep(0.1)
 
     outcome = run_ranks(tmp_path, 2, body)[0]
     assert outcome.code == 1
