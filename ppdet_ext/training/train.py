@@ -54,7 +54,7 @@ def train(
 
     Args:
         cfg: from `load_config`.
-        evaluate: at each snapshot epoch, and keep the best model by mask AP.
+        evaluate: at each snapshot epoch, and keep the best model by the first metric (of COCO the mask AP, else the box AP).
         resume: what `find_checkpoint` takes; with 'auto' the run starts anew where there is no checkpoint.
         amp: mixed precision; of effect on GPUs only.
         use_vdl: write curves for VisualDL, to `vdl_log_dir` or `vdl` in the run's folder.
