@@ -17,7 +17,15 @@ WITHOUT_EFFECT = frozenset({
     "wandb", "fleet", "to_static", "profiler_options", "save_prediction_only", "classwise", "output_eval", "IouType", "bias",
     "eval_height", "eval_width", "save_proposals", "proposals_path", "init_loss_scaling", "amp", "amp_level",
 })  # fmt: skip
-READER_WITHOUT_EFFECT = ("collate_batch", "use_shared_memory", "use_process", "bufsize", "inputs_def", "num_classes")
+READER_WITHOUT_EFFECT = (
+    "collate_batch",
+    "use_shared_memory",
+    "use_process",
+    "bufsize",
+    "inputs_def",
+    "num_classes",
+    "drop_empty",
+)
 MIXING = ("mixup_epoch", "cutmix_epoch", "mosaic_epoch", "pre_img_epoch")
 INTERPOLATIONS = {0: "nearest", 1: "linear", 2: "cubic", 3: "area", 4: "lanczos"}  # OpenCV's numbers
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -66,6 +66,7 @@ EvalReader:
   batch_transforms:
   - PadBatch: {{pad_to_stride: 32}}
   batch_size: 1
+  drop_empty: false
 TestReader:
   inputs_def: {{image_shape: [-1, 3, 640, 640]}}
   sample_transforms:
@@ -115,7 +116,14 @@ def test_a_stock_configuration_loads_in_our_words(tmp_path: Path, caplog, monkey
     }
     names = [next(iter(entry.values())) for entry in cfg.TestReader["sample_transforms"]]
     assert names[1:] == [{"height": 640, "width": 640}, {"mean": [0.0] * 3, "std": [1.0] * 3}]
-    for key in ("use_xpu", "print_flops", "export", "TrainReader.collate_batch", "TestReader.inputs_def"):
+    for key in (
+        "use_xpu",
+        "print_flops",
+        "export",
+        "TrainReader.collate_batch",
+        "EvalReader.drop_empty",
+        "TestReader.inputs_def",
+    ):
         assert key in caplog.text
     assert "keys of ppdet that change nothing here" in caplog.text
 
