@@ -50,6 +50,7 @@ class Key:
         least, below: range of a number.
         change: kind of change (of `--allow_change`) that another value is for a resumed run. Kinds other than "config" are
             compared by content, not as configured.
+        about: what it does, for the page of keys.
     """
 
     kind: Any = SECTION
@@ -58,6 +59,7 @@ class Key:
     least: float | None = None
     below: float | None = None
     change: str = "config"
+    about: str = ""
 
     def wanted(self, value: Any) -> str | None:
         """What should stand in place of `value`, in words; None if it is right."""
@@ -70,57 +72,63 @@ class Key:
 
 
 _READER: dict[str, dict[str, Any]] = {
-    "sample_transforms": {"kind": Entries("transform")},
-    "batch_transforms": {"kind": Entries("batch transform")},
-    "batch_size": {"kind": int, "least": 1},
-    "shuffle": {"kind": bool},
-    "drop_last": {"kind": bool},
+    "sample_transforms": {"kind": Entries("transform"), "about": "what is done to each picture, in this order"},
+    "batch_transforms": {"kind": Entries("batch transform"), "about": "what makes a batch of pictures"},
+    "batch_size": {"kind": int, "least": 1, "about": "images of a batch on one rank"},
+    "shuffle": {"kind": bool, "about": "another order in each epoch; only in training unless it is said"},
+    "drop_last": {"kind": bool, "about": "in training: leave out a last batch that is not full"},
 }
 READER_KEYS = tuple(_READER)
 READERS = {"TrainReader": TRAINING, "EvalReader": EVERYTHING, "TestReader": PREDICTION}
 
 # The top-level keys, and those below them that differ from what is around them. All others are of the model.
 TABLE: dict[str, Key] = {
-    "architecture": Key(str, REQUIRED, EVERYTHING),
-    "num_classes": Key(int, REQUIRED, EVERYTHING, least=1),
+    "architecture": Key(str, REQUIRED, EVERYTHING, about="class of the model; a section of its name says its parts"),
+    "num_classes": Key(int, REQUIRED, EVERYTHING, least=1, about="number of classes, without background"),
     # ppdet hands it to all modules that share it, whose own defaults differ.
-    "norm_type": Key(str | None, UNSET, EVERYTHING),
-    "use_gpu": Key(bool, False, EVERYTHING),
-    "seed": Key(int, 0, TRAINING, least=0, change="seed"),
-    "epoch": Key(int, 12, least=1),
-    "gradient_accumulation_steps": Key(int, 1, TRAINING, least=1, change="batch_size"),
-    "base_batch_size": Key(int | None, None, TRAINING, least=1),
-    "use_ema": Key(bool, False, TRAINING),
-    "ema_decay": Key(float, 0.9998, TRAINING, least=0, below=1),
-    "skip_nonfinite": Key(int, 0, least=0),
-    "find_unused_parameters": Key(bool, False),
-    "weights": Key(str | None, None),
-    "pretrain_weights": Key(str | None, None),
-    "metric": Key(str | list, "COCO"),
-    "save_dir": Key(str, "output"),
-    "log_iter": Key(int, 20, least=1),
-    "snapshot_epoch": Key(int, 1, least=1),
-    "snapshot_iter": Key(int | None, None, least=1),
-    "keep_checkpoints": Key(int, 3, least=1),
-    "worker_num": Key(int, 2, least=0),
-    "stall_timeout": Key(int, 1800, least=1),
-    "plugins": Key(list[str]),
-    "hooks": Key(Entries("hook"), decides=TRAINING),
-    "SampleData": Key(),
-    "TrainDataset": Key(decides=TRAINING, change="dataset"),
-    "EvalDataset": Key(decides=TRAINING),
-    "EvalDataset.dataset_dir": Key(str),
-    "TestDataset": Key(),
-    **{name: Key(decides=decides) for name, decides in READERS.items()},
+    "norm_type": Key(str | None, UNSET, EVERYTHING, about="kind of normalization, such as bn, or sync_bn: one over all GPUs"),
+    "use_gpu": Key(bool, False, EVERYTHING, about="true: GPUs; false: the CPU"),
+    "seed": Key(int, 0, TRAINING, least=0, change="seed", about="of weights, order, augmentation and sampling"),
+    "epoch": Key(int, 12, least=1, about="epochs of the whole run"),
+    "gradient_accumulation_steps": Key(
+        int, 1, TRAINING, least=1, change="batch_size", about="batches of one step, for larger steps than memory has room for"
+    ),
+    "base_batch_size": Key(
+        int | None, None, TRAINING, least=1, about="images a step that base_lr is meant for, and scaled from; null: any"
+    ),
+    "use_ema": Key(bool, False, TRAINING, about="keep an average of the weights, evaluate and save it"),
+    "ema_decay": Key(float, 0.9998, TRAINING, least=0, below=1, about="share of the average that a step keeps"),
+    "skip_nonfinite": Key(int, 0, least=0, about="steps in a row that may be skipped for a loss that is not finite"),
+    "find_unused_parameters": Key(bool, False, about="several GPUs: weights may be without a gradient in a step"),
+    "weights": Key(str | None, None, about="what eval, infer, submit and tune take"),
+    "pretrain_weights": Key(str | None, None, about="what a training starts from: path or URL; null: from scratch"),
+    "metric": Key(str | list, "COCO", about="what evaluation measures; the first decides which weights are the best"),
+    "save_dir": Key(str, "output", about="folder of the runs' folders"),
+    "log_iter": Key(int, 20, least=1, about="steps between log lines"),
+    "snapshot_epoch": Key(int, 1, least=1, about="epochs between checkpoints, and between evaluations"),
+    "snapshot_iter": Key(int | None, None, least=1, about="steps between checkpoints within an epoch; null: none"),
+    "keep_checkpoints": Key(int, 3, least=1, about="newest checkpoints that are kept, beside the best"),
+    "worker_num": Key(int, 2, least=0, about="processes that prepare batches; 0: none but the main one"),
+    "stall_timeout": Key(int, 1800, least=1, about="seconds that a rank may be silent before all end"),
+    "plugins": Key(list[str], about="Python files or modules with parts of your own"),
+    "hooks": Key(Entries("hook"), decides=TRAINING, about="hooks of your own around the steps of a training"),
+    "SampleData": Key(about="pictures to draw, if TrainDataset's folder is empty: images, seed, height, width, quality, kind"),
+    "TrainDataset": Key(decides=TRAINING, change="dataset", about="data set to train on"),
+    "EvalDataset": Key(decides=TRAINING, about="data set to evaluate and tune on"),
+    "EvalDataset.dataset_dir": Key(str, about="its folder"),
+    "TestDataset": Key(about="pictures that infer and submit take without --infer_img, --infer_dir; null: none"),
+    **{name: Key(decides=decides, about=f"batches of {name[:-6]}Dataset") for name, decides in READERS.items()},
     **{f"{name}.{key}": Key(decides=READERS[name], **facts) for name in READERS for key, facts in _READER.items()},
-    "TrainReader.batch_size": Key(int, UNSET, TRAINING, least=1, change="batch_size"),
-    "LearningRate": Key(decides=TRAINING),
-    "OptimizerBuilder": Key(decides=TRAINING),
-    POSTPROCESS: Key(Entries("step"), decides=Decides.RESULT),
-    VIEWS: Key(decides=PREDICTION),
-    f"{VIEWS}.resizes": Key(Entries("transform"), decides=PREDICTION),
-    f"{VIEWS}.flips": Key(list[Literal["none", "horizontal", "vertical", "both"]], decides=PREDICTION),
-    ENSEMBLE: Key(decides=PREDICTION),
+    "TrainReader.batch_size": Key(decides=TRAINING, change="batch_size", **_READER["batch_size"]),
+    "LearningRate": Key(decides=TRAINING, about="base_lr and its schedulers"),
+    "OptimizerBuilder": Key(decides=TRAINING, about="optimizer, regularizer, gradient clipping"),
+    POSTPROCESS: Key(Entries("step"), decides=Decides.RESULT, about="steps after the model, in this order"),
+    VIEWS: Key(decides=PREDICTION, about="views of a picture whose predictions are averaged"),
+    f"{VIEWS}.resizes": Key(Entries("transform"), decides=PREDICTION, about="a size for each view"),
+    f"{VIEWS}.flips": Key(
+        list[Literal["none", "horizontal", "vertical", "both"]], decides=PREDICTION, about="mirrorings of each size"
+    ),
+    ENSEMBLE: Key(decides=PREDICTION, about="weights whose predictions are averaged"),
 }
 DEFAULTS = {name: key.default for name, key in TABLE.items() if key.default not in (REQUIRED, UNSET)}
 

@@ -24,7 +24,7 @@ def row(name: str, key: Key) -> str:
         kind = "section" if key.kind is SECTION else expected(object(), key.kind)
     span = "" if key.least is None else f"≥ {key.least}" + ("" if key.below is None else f", < {key.below}")
     decided = [one.name.lower() for one in (Decides.TRAINING, Decides.CANDIDATES, Decides.RESULT) if one in key.decides]
-    return f"| `{name}` | {kind} | {default} | {span} | {', '.join(decided) or 'nothing'} |"
+    return f"| `{name}` | {kind} | {default} | {span} | {', '.join(decided) or 'nothing'} | {key.about} |"
 
 
 def _yaml(value: object) -> str:
@@ -35,6 +35,7 @@ def test_the_table_of_the_page_is_the_table_of_keys(page: str) -> None:
     found = re.findall(r"^\| `.*$", page, re.M)
     assert found == [row(name, key) for name, key in TABLE.items()]
     assert set(READERS) <= set(TABLE)
+    assert [name for name, key in TABLE.items() if not key.about] == []
 
 
 def test_its_python_runs(page: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger("ppdet_ext.engine")
 class SaveCheckpoints(Hook):
     """Saves each `snapshot_epoch` epochs, each `snapshot_iter` steps, at the end, and when the run is told to stop.
 
-    Beside the checkpoints there are `model_final.pdparams` at the end and `best_model.pdparams` by mask AP. Rank 0
+    Beside the checkpoints there are `model_final.pdparams` at the end and `best_model.pdparams` (see `decisive`). Rank 0
     writes, the others wait.
 
     Args:
