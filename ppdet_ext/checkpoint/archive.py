@@ -8,7 +8,7 @@ from .folder import BEST, CHECKPOINTS, CONFIG_FILE, CURVES, ENVIRONMENT_FILE, FI
 
 # A resumed run goes on with these.
 _SHARED = (METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE)
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def set_aside(run: Path, after: Position | None = None) -> Path | None:

@@ -16,7 +16,7 @@ from .ppdet_pair import read_pair
 
 AUTO = "auto"
 _PAIR = (".pdparams", ".pdopt")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def newest_checkpoint(run: Path) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from ppdet_ext.weights.files.paddle_file import read_data_file
 
 from .folder import Checkpoint, Position
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def read_pair(stem: Path) -> Checkpoint:

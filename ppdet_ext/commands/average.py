@@ -28,7 +28,7 @@ from ppdet_ext.weights.load import read_weights
 
 from .cli import config_of
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | None = None, update_bn: int = 0) -> Path:

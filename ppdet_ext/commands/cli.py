@@ -9,7 +9,7 @@ from ppdet_ext.host import Config
 
 from .flags import DEFAULT_CONFIG
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def config_of(args: argparse.Namespace) -> Config:

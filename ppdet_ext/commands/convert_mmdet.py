@@ -28,7 +28,7 @@ from ppdet_ext.weights.mmdet.table import format_plan
 
 from .cli import config_of
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 OTHER_COUNT = "Set num_classes to the file's, or add --num-classes-from-config to leave out what depends on it."
 
 

@@ -19,7 +19,7 @@ from ppdet_ext.inference.predictor import prepare
 
 from .cli import config_of
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def evaluate(

@@ -21,7 +21,7 @@ from ppdet_ext.structures import Detections
 
 from .cli import config_of
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def infer(

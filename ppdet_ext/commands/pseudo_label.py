@@ -25,7 +25,7 @@ from ppdet_ext.structures import Detections
 from .cli import config_of
 from .flags import DEFAULT_SCORE
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 @dataclass(frozen=True)

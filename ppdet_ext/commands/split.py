@@ -31,7 +31,7 @@ from ppdet_ext.structures import Record
 from .cli import config_of
 from .flags import DEFAULT_CONFIG, FOLDS, is_holdout
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 # What a data set is asked for where all of its images are wanted.
 _WHOLE = {"split": None, "fold": None, "part": "all", "allow_empty": True, "empty_ratio": -1.0}
 _NAMED = 3

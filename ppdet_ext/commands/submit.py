@@ -34,7 +34,7 @@ from .flags import FORMATS, STYLES, known_formats
 BY_DATASET: tuple[tuple[type, str], ...] = ((FashionDataSet, "imaterialist_2019"),)
 DEFAULT_FORMAT = "severstal_stage2"
 SAMPLE = "sample_submission.csv"  # Kaggle's name
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def find_format(name: str | Path) -> Format:

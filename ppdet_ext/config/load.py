@@ -19,7 +19,7 @@ from .problems import Problems
 from .stock import translate
 
 PATH_KEYS = ("dataset_dir", "images")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def load_config(

@@ -28,7 +28,8 @@ def check_section(key: str, value: Any, problems: Problems) -> None:
         try:
             SECTIONS[key](**value)
         except UserError as error:
-            problems.add((key,), f"{key}: {error}")
+            # A class that a command builds too names its flag.
+            problems.add((key,), f"{key}: {str(error).removeprefix('--')}")
 
 
 def check_metric(value: Any, problems: Problems) -> None:

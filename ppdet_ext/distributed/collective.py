@@ -14,7 +14,7 @@ from .session import gather, share
 
 Result = TypeVar("Result")
 _KINDS = {kind.__name__: kind for kind in (DivergenceError, UserError, WorkerDied)}
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 @dataclass(frozen=True)

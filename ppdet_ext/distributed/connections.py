@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 
 from ppdet_ext.errors import RankError
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 _HANDSHAKE_SECONDS = 10.0
 _UNREACHABLE_SECONDS = 90

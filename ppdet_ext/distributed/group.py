@@ -16,7 +16,7 @@ from .connections import Address, Links, connect, serve
 from .environment import host, log_name, world
 
 _KEY = "ppdet_ext/channel"
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 _CONNECT_SECONDS = 120.0
 
 

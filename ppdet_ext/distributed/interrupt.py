@@ -15,7 +15,7 @@ import numpy as np
 from .environment import launched
 from .session import sum_over_ranks
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # paddle.distributed.launch passes a signal on three times as SIGTERM, to one rank after the other.
 LAUNCHER_SECONDS = 5.0

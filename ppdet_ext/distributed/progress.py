@@ -15,7 +15,7 @@ from .environment import world
 
 Item = TypeVar("Item")
 LINES = 10
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item], int] = lambda item: 1) -> Iterator[Item]:

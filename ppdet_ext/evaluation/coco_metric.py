@@ -20,7 +20,7 @@ from ppdet_ext.structures import Detections, Record
 from .coco_data import ground_truth, predicted
 from .metric import Metric
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 FILE_NAMES = {"bbox": BOX_FILE, "segm": MASK_FILE}
 # Of the twelve numbers, in pycocotools' order.

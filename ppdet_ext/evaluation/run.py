@@ -19,7 +19,7 @@ from ppdet_ext.structures import Detections
 from .coco_metric import CocoMetric
 from .metric import Metric, build_metric, value_of
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 RESULTS_FILE = "eval.json"  # in the run's folder
 
 

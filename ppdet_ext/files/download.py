@@ -26,7 +26,7 @@ RANGE_REFUSED = 416
 PATIENCE_SECONDS = 6 * 3600.0
 KINDS = {"sha256": "SHA-256", "md5": "MD5"}
 PPDET = ("ppdet://", "https://paddledet.bj.bcebos.com/")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def weights_folder() -> Path:

@@ -12,7 +12,7 @@ from .registry import ADAPTERS
 from .start import check_schedule
 from .workspace import Config, workspace
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def build_model(cfg: Config) -> paddle.nn.Layer:

@@ -9,7 +9,7 @@ from .workspace import Config
 
 # Arguments of backbones that keep weights or statistics as they are -> the value that lets all of them learn.
 FREEZING: dict[str, Any] = {"freeze_at": -1, "frozen_stages": -1, "norm_eval": False, "freeze_norm": False}
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def demand_weights(cfg: Config) -> None:

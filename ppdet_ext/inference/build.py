@@ -24,7 +24,7 @@ from .feature_passes import Member
 from .protocol import Batch, Detector
 from .views import Views
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 class Inference:

@@ -12,7 +12,7 @@ from ppdet_ext.structures import Candidates
 
 LEVELS = 255
 ARRAYS = ("im_ids", "sizes", "counts", "boxes", "scores", "labels", "probs")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def quantised(candidates: Candidates) -> Candidates:

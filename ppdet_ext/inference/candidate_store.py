@@ -22,7 +22,7 @@ from .candidate_file import load, quantised, save
 from .predict import in_order, predict
 from .predictor import prepare
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def candidates_of(cfg: Config, dataset: Any, settings: TestSettings) -> list[Candidates] | None:

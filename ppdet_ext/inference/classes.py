@@ -11,7 +11,7 @@ from ppdet_ext.weights.files.class_names import Classes
 from ppdet_ext.weights.find import stored_classes
 
 KEYS = ("EvalDataset", "TrainDataset", "TestDataset")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def class_list(cfg: Config) -> tuple[list[str], list[int], bool]:

@@ -13,7 +13,7 @@ from PIL import ImageFont
 
 # Parts of file names of fonts that have Chinese, Japanese and Korean; they are looked at first.
 LIKELY = ("cjk", "notosanssc", "wqy", "wenquanyi", "sourcehan", "simhei", "msyh", "pingfang", "droidsansfallback", "unifont")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def own_font() -> str:

@@ -19,7 +19,7 @@ from .predict import in_order, predict
 
 Result = TypeVar("Result")
 Outcome = TypeVar("Outcome")
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def prepare(cfg: Config, key: str, settings: TestSettings | None = None) -> tuple[Inference, Any]:

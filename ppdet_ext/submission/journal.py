@@ -17,7 +17,7 @@ Header = Mapping[str, Any]
 # What tells whether an image's file is the one that was predicted: height, width, bytes.
 Source = tuple[int, int, int]
 EARLIER = ".earlier_"
-logger = logging.getLogger("ppdet_ext.inference")
+logger = logging.getLogger("ppdet_ext")
 
 
 class Journal:

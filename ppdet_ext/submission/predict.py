@@ -21,7 +21,7 @@ from .header import sources_of
 from .write import write_submission
 
 PROGRESS = ".progress"
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def submit_predictions(

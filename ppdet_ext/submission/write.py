@@ -12,7 +12,7 @@ from . import Format, NamedDetections, Summary, check_table, write_table
 
 # Images whose writing takes more than some seconds.
 MANY = 500
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def write_submission(

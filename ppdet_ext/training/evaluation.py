@@ -18,7 +18,7 @@ from .hooks import Evaluate
 from .state import Named, Numbers
 
 SHOWN = 5
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def evaluation_hook(

@@ -15,7 +15,7 @@ from ppdet_ext.errors import DivergenceError, UserError
 
 from .state import TrainState
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 Tensors = dict[str, paddle.Tensor]
 
 

@@ -18,7 +18,7 @@ from ppdet_ext.weights.load import load_pretrained
 from .hooks import AverageWeights, MetricsFile, SaveCheckpoints
 from .trainer import Trainer
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def resume_or_start(

@@ -36,7 +36,7 @@ from .loss_guard import LossGuard
 from .resume import belongs_to, resume_or_start
 from .trainer import Trainer
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def train(

@@ -82,7 +82,11 @@ class Trainer:
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if amp else None
         names = [type(hook).__name__ for hook in hooks if hook.state_dict()]
         if len({*names}) < len(names):
-            raise ValueError(f"two hooks of one class would share their state in a checkpoint: {', '.join(names)}")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(
+                f"hooks: two of them are of a class named {twice}, under which a checkpoint keeps their state; "
+                "give one of them, or a subclass of another name."
+            )
         bare = getattr(model, "_layers", model)
         steps = -(-len(loader) // accumulation)
         self.state = TrainState(bare, optimizer, epochs, steps, batch_size, self._save_to, rank)

@@ -22,7 +22,7 @@ from .scorer import Scorer
 from .setting import Thresholds, from_steps
 from .tuner import Problem, Tuned, tune_candidates
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def make_problem(

@@ -20,7 +20,7 @@ from .search import Search, SearchStage
 from .setting import Setting, moved_steps
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .find import SUFFIX, find_weights, of_torch
 from .mmdet.arrays import read_planned
 from .mmdet.plan import Plan, demand_exact, make_plan, shortened
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 def _shapes(tensors: Mapping[str, paddle.Tensor]) -> dict[str, list[int]]:

@@ -164,8 +164,8 @@ def test_overrides_do_not_leak_into_the_next_configuration(base: Path) -> None:
     ("metric=VOC", "there is no metric"),
     ("TrainDataset=3", "needs a data set class"),
     ("SampleData={image: 9}", "Did you mean 'images'?"),
+    ("SampleData={images: 3}", "SampleData: images 3: give at least 4"),
     ("SampleData={images: many}", "SampleData.images is 'many'; expected int"),
-    ("SampleData={images: 2}", "give at least 4"),
     ("SampleData=yes please", "expected keys images"),
     ("FPN=3", "expected a section of FPN's keys"),
 ])  # fmt: skip

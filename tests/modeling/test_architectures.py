@@ -1,5 +1,7 @@
 """HTC, its ablations, its backbones and its baselines pass the tests of every architecture."""
 
+import logging
+
 import paddle
 import pytest
 from architecture_base import ArchitectureTests
@@ -17,6 +19,17 @@ class TestHTC(ArchitectureTests):
     def test_loss_names(self, model):
         model.train()
         assert set(model(random_batch(2))) == {"loss", "loss_rpn_cls", "loss_rpn_reg", "loss_semantic", *stage_losses(3)}
+
+    def test_a_branch_without_a_target_is_told_of_once(self, caplog, monkeypatch):
+        monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+        model, batch = self.build(), random_batch(2)
+        model.train()
+        model(batch)
+        assert "semantic" not in caplog.text
+        del batch["semantic"]
+        for _ in range(2):
+            assert float(model(batch)["loss_semantic"]) == 0
+        assert caplog.text.count("The semantic branch has nothing to learn from") == 1
 
 
 class TestWithoutSemanticBranch(ArchitectureTests):

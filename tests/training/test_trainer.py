@@ -163,6 +163,15 @@ def test_kinds_decide_the_order_not_the_list(tmp_path: Path) -> None:
     assert trainer.state.average is given[-1]
 
 
+def test_two_hooks_of_one_class_that_remember_are_refused(tmp_path: Path) -> None:
+    class Counter(Hook):
+        def state_dict(self) -> dict[str, int]:
+            return {"count": 1}
+
+    with paddle.utils.unique_name.guard(), pytest.raises(UserError, match="two of them are of a class named Counter"):
+        make_trainer(tmp_path, extra=(Counter(), Counter()))
+
+
 def test_a_hook_of_a_third_party_saves_what_a_run_goes_on_from(tmp_path: Path) -> None:
     class Keep(Hook):
         def after_step(self, state: TrainState) -> None:
@@ -211,6 +220,8 @@ HTC_LOSSES = {
 
 def test_log_line_shows_the_total_and_the_parts_of_the_model(tmp_path: Path) -> None:
     assert grouped(HTC_LOSSES) == {"loss": 92.75, "rpn": 0.75, "semantic": 2.0, "bbox": 60.0, "mask": 30.0}
+    ppyoloe = {"loss_cls": 1.0, "loss_iou": 2.0, "loss_dfl": 3.0, "loss_l1": 4.0}
+    assert grouped(ppyoloe) == {"cls": 1.0, "iou": 2.0, "dfl": 3.0, "l1": 4.0}
     with paddle.utils.unique_name.guard():
         state = make_trainer(tmp_path, epochs=120).state
     state.epoch, state.step, state.steps_per_epoch = 100, 12345, 99999

@@ -21,7 +21,7 @@ from .loader import build_loader
 READ_BY: dict[str, type[SteelDataSet] | type[FashionDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
 
 SECTIONS["SampleData"] = SampleSpec
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The cascade of regions: box and mask heads interleaved over the stages, with the semantic feature in both."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from ppdet_ext.distributed import world
 from ppdet_ext.modeling.ops.boxes import select_objects
 from ppdet_ext.modeling.ops.loss_functions import Loss, zero_loss
 from ppdet_ext.modeling.ops.roi_align import Pyramid
@@ -21,6 +23,8 @@ from .mask_head import HTCMaskHead
 from .mask_targets import mask_targets
 from .regions import finite, split, stack
 from .semantic_head import FusedSemanticHead
+
+logger = logging.getLogger("ppdet_ext")
 
 
 class RegionCascade(nn.Layer):
@@ -66,6 +70,7 @@ class RegionCascade(nn.Layer):
         self.samplers, self.loss_weights, self.strides = list(samplers), list(loss_weights), list(strides)
         self.box_size, self.mask_size, self.mask_loss = *sizes, mask_loss
         self.interleaved, self.mask_info_flow, self.mask_ensemble = interleaved, mask_info_flow, mask_ensemble
+        self._told_of_no_target = world()[0] > 0
 
     def features(self, feats: list[paddle.Tensor], with_logits: bool = False) -> tuple[Features, paddle.Tensor | None]:
         """What to pool from, and the semantic logits where they are asked for."""
@@ -122,6 +127,12 @@ class RegionCascade(nn.Layer):
             losses.add("loss_semantic", loss, logits.shape[0] * logits.shape[2] * logits.shape[3])
         else:
             losses.add("loss_semantic", zero_loss(head.logits, head.embedding), 0)
+            if not self._told_of_no_target:
+                self._told_of_no_target = True
+                logger.warning(
+                    "The semantic branch has nothing to learn from: loss_semantic is 0. Put SemanticFromMasks or "
+                    "SemanticFromMap before NormalizeToCHW in TrainReader, or switch it off: -o HTCRoIHead.semantic_head=null"
+                )
         return losses
 
     def _add_box_losses(

@@ -17,9 +17,9 @@ from ppdet_ext.training.state import TrainState
 from .base import Hook
 
 TOTAL = "loss"
-# Of 'loss_bbox_cls_stage1' the part it belongs to: 'bbox'.
-_PART = re.compile(r"(?:loss_)?([^_\d]+)")
-logger = logging.getLogger("ppdet_ext.engine")
+# Of 'loss_bbox_cls_stage1' the part it belongs to, 'bbox'; of 'loss_l1' (PP-YOLOE) 'l1'.
+_PART = re.compile(r"(?:loss_)?([^_]+)")
+logger = logging.getLogger("ppdet_ext")
 
 
 def grouped(losses: Mapping[str, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from ppdet_ext.training.state import TrainState
 
 from .base import Hook
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 class MetricsFile(Hook):

@@ -15,7 +15,7 @@ from ppdet_ext.training.state import TrainState
 from .base import Hook, Kind
 from .evaluate import decisive
 
-logger = logging.getLogger("ppdet_ext.engine")
+logger = logging.getLogger("ppdet_ext")
 
 
 class SaveCheckpoints(Hook):
