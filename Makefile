@@ -16,8 +16,9 @@ demo: $(VENV)/.installed
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
 test test-fast: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
+# PPDET_EXT_LARGE=1, as in CI: the largest models too, and coverage, which costs a fifth of the time.
 test: $(VENV)/.installed-dev
-	@$(PYTEST) --cov --cov-report=
+	@$(PYTEST) $(if $(PPDET_EXT_LARGE),--cov --cov-report=)
 
 test-fast: $(VENV)/.installed-dev
 	@$(PYTEST) -m "not slow"
