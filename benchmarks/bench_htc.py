@@ -112,7 +112,7 @@ def ppdet_batch(batch: dict) -> dict:
 
 def work(name: str, task: str, args: argparse.Namespace) -> None:
     """Run one model on one task and print the result as JSON."""
-    import ppdet_ext  # noqa: F401, I001  first: it sets threads and silences the host
+    import ppdet_ext.register  # noqa: F401, I001  first: it sets threads and silences the host
     import paddle
 
     paddle.seed(0)
