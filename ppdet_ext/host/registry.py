@@ -160,7 +160,9 @@ def why_unknown(name: object, kind: str, known: Iterable[str] | None = None) -> 
         here = f"here {COUNTERPARTS[str(name)]} does that" if name in COUNTERPARTS else f"here there are {', '.join(known)}"
         what = "a data set" if hasattr(ppdet.data.source, str(name)) else "an operator"
         return f"{name} is {what} of ppdet, made for its own samples; {here}."
-    return f"{kind} {name!r} is not registered.{nearest(name, known)} There are {', '.join(known)}."
+    # Of hooks there are none until a plugin registers one.
+    choices = f"There are {', '.join(known)}." if known else "There is none yet: plugins: names the files that register some."
+    return f"{kind} {name!r} is not registered.{nearest(name, known)} {choices}"
 
 
 def one_of(value: str, allowed: Iterable[str], key: str) -> str:

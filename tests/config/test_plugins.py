@@ -12,7 +12,7 @@ import pytest
 
 from ppdet_ext.config.load import dump_config, load_config
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import STEPS, register_module, register_step, register_transform
+from ppdet_ext.host.registry import STEPS, register_module, register_step, register_transform, why_unknown
 
 # Four pictures make two steps an epoch: the sample's warm-up would not end before its first milestone.
 SHORT = ["epoch=1", "log_iter=1", "LearningRate.schedulers.1.steps=2"]
@@ -142,6 +142,7 @@ def test_without_permission_no_plugin_runs(tmp_path: Path) -> None:
 
 def test_hooks_are_checked_like_other_parts(tmp_path: Path) -> None:
     assert "hook 'Nothing' is not registered" in configured(tmp_path, "hooks: [Nothing: {}]\n")
+    assert "hook 'Nothing' is not registered. There is none yet: plugins: names" in why_unknown("Nothing", "hook", ())
     assert "TopK is a step, no hook" in configured(tmp_path, "hooks: [TopK: {}]\n")
     assert "expected a list of '- Name: {…}'" in configured(tmp_path, "hooks: 3\n")
     assert "hooks: Own is there twice" in configured(tmp_path, "hooks: [Own: {}, Own: {}]\n")
