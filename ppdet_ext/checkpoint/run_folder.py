@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 import pycocotools
 
-from ppdet_ext.config.load import dump_config, resolve_path
+from ppdet_ext.config.load import dump_config, output_path
 from ppdet_ext.distributed import world
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config, compat
@@ -23,7 +23,7 @@ from .folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 def run_folder(cfg: Config) -> Path:
     """Where weights and records of this configuration lie."""
-    return resolve_path(cfg.save_dir) / cfg.filename
+    return output_path(cfg.save_dir) / cfg.filename
 
 
 def environment() -> dict[str, Any]:

@@ -44,7 +44,7 @@ def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | N
         UserError: fewer than two checkpoints, or one twice; one is missing, damaged, of another model, or not finite; the
             output cannot be written.
     """
-    target = resolve_path(output) if output else run_folder(cfg) / f"averaged{SUFFIX}"
+    target = Path(output) if output else run_folder(cfg) / f"averaged{SUFFIX}"
     if target.suffix != SUFFIX:
         raise UserError(f"--output {output} must end in {SUFFIX}.")
     if update_bn < 0:

@@ -100,6 +100,15 @@ def resolve_path(path: str | Path) -> Path:
     return there if there.exists() or cwd.is_relative_to(ROOT) else here
 
 
+def output_path(path: str | Path) -> Path:
+    """Where a relative path of results lies: in the working directory; within the checkout, below its root.
+
+    Unlike `resolve_path` it does not look at what exists: results of a run elsewhere must not join those of the checkout.
+    """
+    here, cwd = Path(path).expanduser(), Path.cwd()
+    return here if here.is_absolute() or cwd == ROOT or not cwd.is_relative_to(ROOT) else ROOT / path
+
+
 def _check_class_count(key: str, dataset: Any, num_classes: int, problems: Problems) -> None:
     """Data sets that know their classes before they are read (as a plain attribute) are checked at once."""
     names = vars(dataset).get("class_names") if dataset is not None else None

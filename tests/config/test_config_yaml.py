@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ppdet_ext.config.files import ROOT, apply_override, dump_tree, read_tree
-from ppdet_ext.config.load import load_config, resolve_path
+from ppdet_ext.config.load import load_config, output_path, resolve_path
 from ppdet_ext.errors import UserError
 
 
@@ -92,3 +92,13 @@ def test_relative_paths_cwd_first_then_checkout(tmp_path: Path, monkeypatch) -> 
     assert resolve_path("dataset/nothing") == ROOT / "dataset/nothing"
     monkeypatch.chdir(ROOT)
     assert resolve_path("dataset/nothing") == Path("dataset/nothing")
+
+
+def test_results_follow_the_working_directory_even_where_the_checkout_has_their_folder(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert output_path("configs") == Path("configs"), "a folder of that name in the checkout is another run's"
+    assert output_path("/elsewhere") == Path("/elsewhere")
+    monkeypatch.chdir(ROOT / "tools")
+    assert output_path("output") == ROOT / "output"
+    monkeypatch.chdir(ROOT)
+    assert output_path("output") == Path("output")
