@@ -19,7 +19,8 @@ class Batch(Mapping):
     image: (B, 3, H, W) float32. im_id: (B,) int64. im_shape: (B, 2) float32 h, w before padding. scale_factor: (B, 2) float32
     y, x. origin_shape: (B, 2) int64 of the files. names: B file names.
     gt_bbox, gt_class, gt_mask: by image, (n, 4) float32 x1 y1 x2 y2, (n,) int64, n masks of the image's size; without crowds.
-    semantic: (B, H, W) uint8, 255 is ignored. epoch: of the training, which random choices go by.
+    semantic: (B, H, W) uint8, 255 is ignored. class_masks: (B, C, H, W) uint8, a plane for each class: 1 on its objects, 0
+    elsewhere, 255 where nothing is to be learnt (crowds, padding). epoch: of the training, which random choices go by.
     dropped, crowds: instances that are in the pictures, but no targets: left out by transforms, and crowds.
     """
 
@@ -36,6 +37,7 @@ class Batch(Mapping):
     epoch: int | None = None
     dropped: int | None = None
     crowds: int | None = None
+    class_masks: Any = None
 
     def __getitem__(self, key: str) -> Any:
         value = getattr(self, key, None) if key in _NAMES else None

@@ -81,8 +81,26 @@ def rasterise(masks: Sequence[Rle], labels: np.ndarray, crowd: np.ndarray, heigh
     flat = canvas.reshape(-1)
     areas = [mask.area for mask in masks]
     for i in sorted(range(len(masks)), key=lambda i: (not crowd[i], -areas[i])):
-        value = IGNORED if crowd[i] else int(labels[i]) + 1
-        starts, lengths = masks[i].runs()
-        ends = np.cumsum(lengths)
-        flat[np.arange(areas[i]) + np.repeat(starts - ends + lengths, lengths)] = value
+        flat[_pixels(masks[i])] = IGNORED if crowd[i] else int(labels[i]) + 1
     return np.ascontiguousarray(canvas.T)
+
+
+def rasterise_classes(
+    masks: Sequence[Rle], labels: np.ndarray, crowd: np.ndarray, num_classes: int, height: int, width: int
+) -> np.ndarray:
+    """(num_classes, height, width) uint8, a plane for each class: 1 on its instances, 0 elsewhere.
+
+    255 on crowds of the class where none of its instances is. Raises: IndexError for a label beyond the classes.
+    """
+    canvas = np.zeros((num_classes, width, height), np.uint8)
+    planes = canvas.reshape(num_classes, -1)
+    for i in sorted(range(len(masks)), key=lambda i: not crowd[i]):
+        planes[labels[i], _pixels(masks[i])] = IGNORED if crowd[i] else 1
+    return np.ascontiguousarray(canvas.transpose(0, 2, 1))
+
+
+def _pixels(mask: Rle) -> np.ndarray:
+    """Positions (area,) int64 of the set pixels, down the columns."""
+    starts, lengths = mask.runs()
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)

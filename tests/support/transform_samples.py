@@ -9,10 +9,11 @@ from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.structures import Rle
 
 MARK = 40
+CLASSES = 4
 
 
 def make_sample(height: int, width: int, seed: int, instances: int = 3, semantic: bool = True) -> Sample:
-    """A sample whose red channel shows the union of its masks, and whose semantic map shows it again."""
+    """A sample whose red channel shows the union of its masks, and whose maps show it again, `class_masks` by class."""
     rng = np.random.default_rng(seed)
     bitmaps = np.zeros((instances, height, width), np.uint8)
     for bitmap in bitmaps:
@@ -35,7 +36,16 @@ def make_sample(height: int, width: int, seed: int, instances: int = 3, semantic
         None,
         (height, width),
     )
-    return with_masks(sample, bitmaps, labels=rng.integers(0, 4, instances))
+    sample = with_masks(sample, bitmaps, labels=rng.integers(0, CLASSES, instances))
+    return replace(sample, class_masks=planes_of(sample))
+
+
+def planes_of(sample: Sample) -> np.ndarray:
+    """(CLASSES, h, w) uint8: where an object of each class is, pixel by pixel."""
+    planes = np.zeros((CLASSES, *sample.size), np.uint8)
+    for mask, label in zip(sample.masks, sample.labels):
+        planes[label] |= mask.to_bitmap()
+    return planes
 
 
 def with_masks(sample: Sample, bitmaps: np.ndarray, **changes) -> Sample:
@@ -64,6 +74,7 @@ def assert_consistent(sample: Sample, exact_boxes: bool = True) -> None:
             np.testing.assert_array_equal(box, mask.box)
     if not sample.dropped:
         np.testing.assert_array_equal(sample.semantic, union)
+        np.testing.assert_array_equal(sample.class_masks, planes_of(sample))
         if exact_boxes:
             np.testing.assert_array_equal(sample.image[..., 0], union * MARK)
 
@@ -73,6 +84,7 @@ def assert_same(a: Sample, b: Sample) -> None:
     np.testing.assert_array_equal(a.boxes, b.boxes)
     np.testing.assert_array_equal(a.labels, b.labels)
     np.testing.assert_array_equal(a.semantic, b.semantic)
+    np.testing.assert_array_equal(a.class_masks, b.class_masks)
     assert a.masks == b.masks
 
 

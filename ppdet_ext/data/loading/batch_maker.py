@@ -28,6 +28,9 @@ class BatchMaker:
             raise UserError("sample_transforms is empty; they begin with ReadImage and end with NormalizeToCHW.")
         self.dataset, self.targets, self.seed = dataset, targets, seed
         self.transforms = build_entries(sample_transforms, "transform", "sample_transforms")
+        for transform in self.transforms:
+            if hasattr(transform, "bind"):
+                transform.bind(dataset.num_classes, dataset.class_names)
         collate = build_entries(batch_transforms, "batch transform", "batch_transforms")
         if len(collate) > 1:
             raise UserError("batch_transforms: PadToStride once is enough.")

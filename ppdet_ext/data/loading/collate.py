@@ -43,6 +43,10 @@ class PadToStride:
                 batch.semantic = allocate((len(samples), height, width), np.dtype(np.uint8))
                 for sample, out in zip(samples, batch.semantic):
                     _fill(out, sample.semantic, IGNORED)
+            if samples[0].class_masks is not None:
+                batch.class_masks = allocate((len(samples), len(samples[0].class_masks), height, width), np.dtype(np.uint8))
+                for sample, out in zip(samples, batch.class_masks):
+                    _fill(out, sample.class_masks, IGNORED)
         return batch
 
     def _padded(self, side: int) -> int:

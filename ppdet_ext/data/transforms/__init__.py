@@ -4,6 +4,7 @@ Each is registered with ppdet and named in a reader's `sample_transforms`; all r
 """
 
 from .brightness_contrast import BrightnessContrast
+from .class_masks import ClassMasks
 from .color import JitterColor
 from .crop import CropAroundDefect
 from .cutout import Cutout
@@ -15,6 +16,7 @@ from .semantic import SemanticFromMap, SemanticFromMasks
 
 __all__ = [
     "BrightnessContrast",
+    "ClassMasks",
     "CropAroundDefect",
     "Cutout",
     "FlipImage",

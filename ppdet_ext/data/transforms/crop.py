@@ -29,11 +29,10 @@ def crop_sample(sample: Sample, top: int, left: int, height: int, width: int, mi
     for i in np.flatnonzero(~whole & (areas > 0)):
         boxes[i] = masks[i].box
     cropped = replace(
-        sample,
+        sample.with_maps(lambda plane: plane[top:bottom, left:right]),
         image=np.ascontiguousarray(sample.image[top:bottom, left:right]),
         boxes=boxes,
         masks=masks,
-        semantic=None if sample.semantic is None else np.ascontiguousarray(sample.semantic[top:bottom, left:right]),
     )
     inside = areas > 0
     return cropped.keep(inside, count=False).keep((whole | (areas >= min_area))[inside])

@@ -15,11 +15,10 @@ def flip_horizontal(sample: Sample) -> Sample:
     width = sample.size[1]
     x1, y1, x2, y2 = sample.boxes.T
     return replace(
-        sample,
+        sample.with_maps(lambda plane: cv2.flip(plane, 1)),
         image=cv2.flip(sample.image, 1),
         boxes=np.stack([width - x2, y1, width - x1, y2], axis=1),
         masks=[mask.flip_horizontal() for mask in sample.masks],
-        semantic=None if sample.semantic is None else cv2.flip(sample.semantic, 1),
     )
 
 
@@ -28,11 +27,10 @@ def flip_vertical(sample: Sample) -> Sample:
     height = sample.size[0]
     x1, y1, x2, y2 = sample.boxes.T
     return replace(
-        sample,
+        sample.with_maps(lambda plane: cv2.flip(plane, 0)),
         image=cv2.flip(sample.image, 0),
         boxes=np.stack([x1, height - y2, x2, height - y1], axis=1),
         masks=[mask.flip_vertical() for mask in sample.masks],
-        semantic=None if sample.semantic is None else cv2.flip(sample.semantic, 0),
     )
 
 

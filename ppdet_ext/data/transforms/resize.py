@@ -33,15 +33,11 @@ def resize_sample(sample: Sample, height: int, width: int, interpolation: str = 
     boxes = sample.boxes * np.array([x, y, x, y], np.float32)
     boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     masks = [mask.resize(height, width) for mask in sample.masks]
-    semantic = sample.semantic
-    if semantic is not None:
-        semantic = cv2.resize(semantic, (width, height), interpolation=cv2.INTER_NEAREST)
     resized = replace(
-        sample,
+        sample.with_maps(lambda plane: cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)),
         image=cv2.resize(sample.image, (width, height), interpolation=INTERPOLATIONS[interpolation]),
         boxes=boxes,
         masks=masks,
-        semantic=semantic,
         scale_factor=(sample.scale_factor[0] * y, sample.scale_factor[1] * x),
     )
     return resized.keep(np.array([bool(mask) for mask in masks], bool))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ class Sample:
 
     image: None before decoding, then (H, W, 3) uint8 RGB, at the end (3, H, W) float32.
     boxes, labels, masks, crowd: as in `Record`, always of the present image's size.
-    semantic: (H, W) uint8, 255 = ignored, or None. original_size: (h, w) of the file.
+    semantic: (H, W) uint8, 255 = ignored, or None. class_masks: (C, H, W) uint8, as of `Batch`, or None.
+    original_size: (h, w) of the file.
     scale_factor: present size over original size, (y, x); crops and flips do not change it.
     dropped: how many instances that are in the picture transforms have removed so far, so that the loader can report them.
     """
@@ -35,6 +36,7 @@ class Sample:
     original_size: tuple[int, int]
     scale_factor: tuple[float, float] = (1.0, 1.0)
     dropped: int = 0
+    class_masks: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -42,6 +44,16 @@ class Sample:
         if self.image is None:
             return self.original_size
         return self.image.shape[:2] if self.image.dtype == np.uint8 else self.image.shape[1:]
+
+    def with_maps(self, move: Callable[[np.ndarray], np.ndarray]) -> Sample:
+        """The sample with the maps that lie on its image moved: each plane (H, W) is as `move` gives it."""
+        planes = self.class_masks
+        return replace(
+            self,
+            semantic=None if self.semantic is None else np.ascontiguousarray(move(self.semantic)),
+            # Of no classes there is no plane to stack.
+            class_masks=planes if planes is None or not len(planes) else np.stack([move(plane) for plane in planes]),
+        )
 
     def keep(self, chosen: np.ndarray, count: bool = True) -> Sample:
         """The sample with only the instances where `chosen` (n,) bool is true; the others are counted if `count`."""
