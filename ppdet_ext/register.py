@@ -4,7 +4,19 @@ from .data import datasets, transforms
 from .data.loading import build, collate
 from .evaluation import coco_mask_ap
 from .host import detector, solov2
-from .modeling import backbones, detection
+from .modeling import backbones, detection, segmentation
 from .postprocess import base
 
-__all__ = ["backbones", "base", "build", "coco_mask_ap", "collate", "datasets", "detection", "detector", "solov2", "transforms"]
+__all__ = [
+    "backbones",
+    "base",
+    "build",
+    "coco_mask_ap",
+    "collate",
+    "datasets",
+    "detection",
+    "detector",
+    "segmentation",
+    "solov2",
+    "transforms",
+]

@@ -21,6 +21,7 @@ BATCH_TRANSFORMS: dict[str, type] = {}
 STEPS: dict[str, type] = {}
 METRICS: dict[str, type] = {}
 HOOKS: dict[str, type] = {}
+SEGMENTATION_LOSSES: dict[str, type] = {}
 KINDS: dict[str, dict[str, type]] = {
     "data set": DATASETS,
     "transform": TRANSFORMS,
@@ -28,6 +29,7 @@ KINDS: dict[str, dict[str, type]] = {
     "step": STEPS,
     "metric": METRICS,
     "hook": HOOKS,
+    "segmentation loss": SEGMENTATION_LOSSES,
 }
 # Architecture of ppdet -> what makes it one that this package trains and evaluates; others of ppdet's are refused.
 ADAPTERS: dict[str, type] = {}
@@ -109,6 +111,11 @@ def register_metric(cls: Part) -> Part:
 def register_hook(cls: Part) -> Part:
     """Make a hook known to the list `hooks:` of a configuration."""
     return _known(cls, "hook")
+
+
+def register_segmentation_loss(cls: Part) -> Part:
+    """Make a loss of segmentation maps known to the list `losses` of a segmentor."""
+    return _known(cls, "segmentation loss")
 
 
 def register_module(cls: Part) -> Part:
