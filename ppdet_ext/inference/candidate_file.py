@@ -55,8 +55,8 @@ def unpack(arrays: dict[str, np.ndarray]) -> list[tuple[int, Candidates]]:
     unpacked = []
     for im_id, (height, width), end, count in zip(arrays["im_ids"], arrays["sizes"], ends, arrays["counts"]):
         part = slice(end - count, end)
-        values = [arrays[name][part] for name in ("boxes", "scores", "labels", "probs")]
-        unpacked.append((int(im_id), Candidates(int(height), int(width), *values)))
+        boxes, scores, labels, probs = (arrays[name][part] for name in ("boxes", "scores", "labels", "probs"))
+        unpacked.append((int(im_id), Candidates(int(height), int(width), boxes, scores, labels, probs)))
     return unpacked
 
 

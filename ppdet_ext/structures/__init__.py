@@ -2,8 +2,9 @@
 
 from .candidates import Candidates
 from .detections import Detections
+from .probability_map import ProbabilityMap
 from .record import Record
 from .rle import Rle
 from .settings import ProposalSettings, TestSettings
 
-__all__ = ["Candidates", "Detections", "ProposalSettings", "Record", "Rle", "TestSettings"]
+__all__ = ["Candidates", "Detections", "ProbabilityMap", "ProposalSettings", "Record", "Rle", "TestSettings"]

@@ -1,6 +1,6 @@
 """From masks and pixels: probabilities of boxes -> `Rle` masks of the image, masks of an image -> one map of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -49,6 +49,14 @@ def _paste(prob: np.ndarray, box: np.ndarray, height: int, width: int, threshold
         strip = Rle.from_bitmap((soft >= threshold).T)
         strips.append(strip.place(y0, x0 + start, height, width))
     return strips[0] if len(strips) == 1 else Rle.merge(strips)
+
+
+def paste_probabilities(probs: np.ndarray, boxes: np.ndarray, height: int, width: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Resample each mask into its box, as `paste_masks` before the threshold: first row, first column, (h, w) float32 there."""
+    for prob, box in zip(probs, boxes):
+        y, rows = sample_weights(box[1], box[3], prob.shape[0], height)
+        x, cols = sample_weights(box[0], box[2], prob.shape[1], width)
+        yield y, x, (cols @ np.ascontiguousarray(prob.T, np.float32) @ rows.T).T
 
 
 def sample_weights(low: float, high: float, samples: int, limit: int) -> tuple[int, np.ndarray]:
