@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 
-from ppdet_ext.data.images.decode import read_image
+from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
@@ -37,7 +37,7 @@ def infer(
     Args:
         cfg: from `load_config`.
         images: a picture, a folder, or None for TestDataset's.
-        output_dir: folder for pictures (named as the images) and results.
+        output_dir: folder for pictures (named as the images, in their sub-folders) and results.
         draw_threshold: lowest score drawn, see `lowest_score`.
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
             (id, file_name).
@@ -50,6 +50,7 @@ def infer(
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = Predictor(cfg, images)
         _check_folder(folder, predictor)
+        places = _places(predictor)
         for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):
             demand_writable(folder / name, "--output_dir")
         if save_results:
@@ -57,8 +58,9 @@ def infer(
         shown = drawable_names(predictor.class_names, predictor.category_ids)
 
         def draw(file: Path, detections: Detections) -> tuple[int, Detections | None]:
-            picture = draw_detections(read_image(str(file), predictor.exif), detections, shown, draw_threshold)
-            _write_picture(folder / file.name, picture)
+            size = detections.height, detections.width
+            picture = draw_detections(read_image_of(str(file), size, predictor.exif), detections, shown, draw_threshold)
+            _write_picture(folder / places[file], picture)
             return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
 
         predictor.over_all(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results))
@@ -94,6 +96,18 @@ def _check_folder(folder: Path, predictor: Predictor) -> None:
             f"--output_dir {folder} holds the images themselves (such as {sources[folder.resolve()]}); "
             "the pictures would be written over them. Choose another --output_dir."
         )
+
+
+def _places(predictor: Predictor) -> dict[Path, Path]:
+    """File of an image -> place of its picture below --output_dir: in sub-folders, where the data set names the image so."""
+    places = {}
+    for record in predictor.dataset.records:
+        name = Path(record.name)
+        outside = name.is_absolute() or ".." in name.parts
+        places[Path(record.file)] = Path(name.name) if outside else name
+    if len({*places.values()}) < len(places):
+        raise UserError("Two images have the same file name; their pictures would be written over each other.")
+    return places
 
 
 def _write_picture(path: Path, picture: Any) -> None:

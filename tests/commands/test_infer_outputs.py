@@ -1,5 +1,6 @@
 """tools/infer.py: pictures as the reader sees them, and outputs that cannot be written are told before predicting."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,18 @@ def test_an_output_that_cannot_be_written_is_told_before_predicting(config, weig
     error = capfd.readouterr().err
     assert "Cannot write /proc/none/" in error
     assert f"Choose another {output[0]}." in error
+
+
+def test_pictures_of_one_name_in_two_folders_stay_apart(config, weights, tools, tmp_path, capfd) -> None:
+    images = []
+    for number, folder in enumerate(("batch_1", "batch_2")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(tmp_path / "in" / folder / "a.jpg")
+        images.append({"id": number, "file_name": f"{folder}/a.jpg", "height": 64, "width": 128})
+    content = {"images": images, "categories": [{"id": n, "name": f"class {n}"} for n in range(1, 5)]}
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    dataset = f"TestDataset=!CocoJsonDataSet {{dataset_dir: {tmp_path}, anno_path: val.json, image_dir: in}}"
+    command = ["-c", config, "--output_dir", str(tmp_path / "out"), "-o", weights, dataset]
+    assert tools["infer"](command) == 0, capfd.readouterr().err
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.jpg"))
+    assert found == ["batch_1/a.jpg", "batch_2/a.jpg"]

@@ -1,7 +1,9 @@
 """A COCO JSON: its images and categories, checked, and the annotations of an image as boxes, labels and masks."""
 
+import contextlib
 import logging
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -14,16 +16,24 @@ from ppdet_ext.structures import Rle
 
 # A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
 _MIN_SIDE = 1e-3
+_NUMBER = re.compile("-?[0-9]{1,19}")
 
 logger = logging.getLogger("ppdet_ext")
 
 _Targets = tuple[np.ndarray, np.ndarray, list[Rle], np.ndarray, np.ndarray]
 
 
+def number_of(value: Any) -> Any:
+    """An id that is written as text, as some tools do, as the number it stands for; anything else as it is."""
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
 def checked_images(images: list[dict], problems: Problems) -> list[dict]:
     """The entries by id, without those that lack a key, have no size, or repeat an id; these become problems."""
     checked: dict[int, dict] = {}
     for position, image in enumerate(images):
+        if isinstance(image, dict) and isinstance(image.get("id"), str):
+            image = {**image, "id": number_of(image["id"])}
         fault = _image_fault(image)
         if fault is not None:
             problems.add("images of the file that cannot be used", f"entry {position} ({_short(image)}): {fault}")
@@ -145,15 +155,16 @@ def group_by_image(content: dict, category_ids: list[int], problems: Problems) -
             len(items),
         )
     label_of = {category: label for label, category in enumerate(category_ids)}
-    images = {image.get("id") for image in content["images"] if isinstance(image, dict)}
+    images = {number_of(image.get("id")) for image in content["images"] if isinstance(image, dict)}
     grouped: dict[int, Annotations] = defaultdict(lambda: Annotations(problems, label_of, boxes_only))
     for item in items:
-        if item.get("image_id") not in images:
-            problems.add("annotations of an image that is not listed", f"id {item.get('id')} of {item.get('image_id')}")
-        elif item.get("category_id") not in label_of:
-            problems.add("annotations of an unknown category", f"id {item.get('id')} of {item.get('category_id')}")
+        image, category = number_of(item.get("image_id")), number_of(item.get("category_id"))
+        if image not in images:
+            problems.add("annotations of an image that is not listed", f"id {item.get('id')} of {image}")
+        elif category not in label_of:
+            problems.add("annotations of an unknown category", f"id {item.get('id')} of {category}")
         else:
-            grouped[item["image_id"]].items.append(item)
+            grouped[image].items.append(item if category == item["category_id"] else {**item, "category_id": category})
     return grouped
 
 
@@ -183,6 +194,9 @@ def _area(item: dict, mask: Rle) -> float:
     area = item.get("area")
     if area is None:
         return float(mask.area)
+    if isinstance(area, str):
+        with contextlib.suppress(ValueError):
+            area = float(area)
     if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
         raise UserError(f"area {area!r} is not a number of pixels")
     return float(area)

@@ -1,6 +1,9 @@
 """Which pictures there are, and whether each can be used."""
 
+import functools
 import os
+import unicodedata
+import urllib.parse
 from collections.abc import Sequence
 
 from ppdet_ext.data.problems import Problems
@@ -42,6 +45,25 @@ def describe_below(names: Sequence[str]) -> str:
     return f"{counted(len(names), 'pictures')} in {counted(len(folders), 'sub-folders')} {verb} not used ({shown})."
 
 
+def _near_file(missing: str) -> str:
+    """Say which file of the folder has the name of a missing one but for the way it is written; "" if there is none."""
+    folder, name = os.path.split(missing)
+    files = _files_by_plain_name(folder)
+    found = files.get(_plain(name)) or files.get(_plain(name.replace("\\", "/").rpartition("/")[2]))
+    other_form = found is not None and unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", name)
+    return f" (there is {found}{', the same name in another Unicode form' if other_form else ''})" if found else ""
+
+
+@functools.lru_cache(4)
+def _files_by_plain_name(folder: str) -> dict[str, str]:
+    return {_plain(name): name for name in os.listdir(folder)} if os.path.isdir(folder) else {}
+
+
+def _plain(name: str) -> str:
+    """A name without what differs between systems: capitals, URL encoding, Unicode's forms (macOS writes é as two)."""
+    return unicodedata.normalize("NFC", urllib.parse.unquote(name)).casefold()
+
+
 def image_is_usable(
     path: str, size: tuple[int, int], check: str, present: bool, problems: Problems, row: int | None = None
 ) -> bool:
@@ -56,7 +78,7 @@ def image_is_usable(
     if not present:
         problems.add(
             "images named by the annotations but missing on disk",
-            f"{name}{where}",
+            f"{name}{where}{_near_file(path)}",
             remedy=f"Put them into {os.path.dirname(path)}, or take them out of the annotations.",
         )
         return False

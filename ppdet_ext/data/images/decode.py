@@ -47,6 +47,18 @@ def read_image(path: str, exif: bool = True) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
+def read_image_of(path: str, size: tuple[int, int], exif: bool = True) -> np.ndarray:
+    """Decode as `read_image` does, turned as `size` (h, w) tells where only one of both ways has it; (0, 0) tells nothing.
+
+    Phones' pictures of one folder can be annotated by tools that heed the EXIF orientation, and by others that do not.
+    """
+    image = read_image(path, exif)
+    if size in ((0, 0), image.shape[:2]):
+        return image
+    other = read_image(path, not exif)
+    return other if other.shape[:2] == size else image
+
+
 def image_size(path: str, exif: bool = True) -> tuple[int, int]:
     """(height, width) from the file's header, without decoding; about 20 µs for a JPEG in the page cache.
 
@@ -61,8 +73,8 @@ def image_size(path: str, exif: bool = True) -> tuple[int, int]:
             if frame is not None:
                 height, width, orientation = frame
                 return (width, height) if exif and orientation in _SIDEWAYS else (height, width)
-        with Image.open(path) as picture:
-            width, height = picture.size
+        with _strict_pillow(), Image.open(path) as picture:
+            width, height = _checked_size(picture, path)
             # Pillow turns the pixels of a TIFF itself, and tells their size turned.
             turned = exif and picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
     except (OSError, UnidentifiedImageError, SyntaxError) as fault:
@@ -150,12 +162,13 @@ def _decode_other(data: bytes, path: str, exif: bool) -> np.ndarray:
     # Pillow raises on truncated PNG, BMP, TIFF and WebP; OpenCV returns what it has.
     try:
         with _strict_pillow(), Image.open(io.BytesIO(data)) as picture:
+            _checked_size(picture, path)
             if picture.mode[0] in "IF":
                 raise UserError(f"{path}: {picture.mode} pixels are deeper than 8 bits. Convert the picture to 8 bits.")
             if exif:
                 picture = ImageOps.exif_transpose(picture)
             return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as fault:
+    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
         raise _unreadable(path, fault) from fault
 
 
@@ -163,6 +176,7 @@ def read_label_map(path: str) -> np.ndarray:
     """Read a single-channel 8-bit label map (COCO-stuff's PNG) as (h, w) uint8. Raises: UserError naming the file."""
     try:
         with _strict_pillow(), Image.open(io.BytesIO(_bytes_of(path))) as picture:
+            _checked_size(picture, path)
             if picture.mode not in ("L", "P"):
                 raise UserError(f"{path}: a label map has one 8-bit channel, this picture has mode {picture.mode}.")
             return np.array(picture)
@@ -174,10 +188,20 @@ def read_label_map(path: str) -> np.ndarray:
 def _strict_pillow() -> Iterator[None]:
     # ppdet sets this process-wide switch, which makes Pillow fill up truncated pictures, too.
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    # A user's own scan of 195 megapixels is no attack; `_checked_size` has a limit of its own.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before, limit
+
+
+def _checked_size(picture: Image.Image, path: str) -> tuple[int, int]:
+    """(width, height) as the header says. UserError where no picture can be that large."""
+    width, height = picture.size
+    if width * height > _MOST_PIXELS:
+        raise UserError(f"{path}: {width}x{height} pixels are more than can be read ({_MOST_PIXELS:,}). Cut it into pieces.")
+    return width, height
 
 
 def _unreadable(path: str, fault: object) -> UserError:

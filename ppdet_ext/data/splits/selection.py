@@ -166,7 +166,7 @@ def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
     Raises: UserError when the file cannot be read, names no image, has a column twice, has a fold that is no number, or says
         different things of one image.
     """
-    rows = _rows(path)
+    rows = _rows(path, known)
     first = rows[0][1] if rows else []
     header = [cell.lower() for cell in first]
     if _NAME in header or (first and "." not in first[0] and first[0] not in known):
@@ -192,14 +192,14 @@ def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
     )
 
 
-def _rows(path: str) -> list[tuple[int, list[str]]]:
-    """(line number, stripped cells) of the lines that are not blank."""
+def _rows(path: str, known: Container[str]) -> list[tuple[int, list[str]]]:
+    """(line number, cells) of the lines that are not blank; cells are stripped, unless the blanks are a known name's own."""
     # A pseudo-label file serves as well, whose masks can be longer than the 128 KiB that csv takes for a field.
     csv.field_size_limit(2**31 - 1)
     try:
         # Names of files need not be UTF-8; they come as the operating system's functions give them.
         reader = csv.reader(Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+        return [(reader.line_num, [cell if cell in known else cell.strip() for cell in row]) for row in reader if row]
     except (OSError, csv.Error) as fault:
         raise UserError(f"split file {path} cannot be read ({fault}). It holds one image name a line.") from None
 

@@ -119,7 +119,7 @@ def test_areas_are_those_of_the_file(coco):
     del content["annotations"][1]["area"]
     write_coco(coco, content)
     assert opened(coco).records[0].areas.tolist() == [77.5, 36, 448]
-    for wrong in ("12", -1, float("nan")):
+    for wrong in ("twelve", -1, float("nan")):
         content["annotations"][0]["area"] = wrong
         write_coco(coco, content)
         with pytest.raises(UserError, match=r"id 1: area .* is not a number of pixels"):
@@ -307,3 +307,43 @@ def test_a_picture_under_two_ids_is_a_warning(coco, caplog):
     write_coco(coco, content)
     opened(coco)
     assert "1 file name listed under several ids, so that none has all annotations of its picture: a.jpg (7, 99)" in caplog.text
+
+
+def test_ids_and_areas_written_as_text_are_read_as_numbers(coco):
+    expected = opened(coco).records
+    content = coco_content()
+    for image in content["images"]:
+        image["id"] = str(image["id"])
+    for item in content["annotations"]:
+        item.update(image_id=str(item["image_id"]), category_id=str(item["category_id"]), area="12.5")
+    for category in content["categories"]:
+        category["id"] = str(category["id"])
+    write_coco(coco, content)
+    found = opened(coco).records
+    assert [record.im_id for record in found] == [record.im_id for record in expected]
+    for one, other in zip(found, expected):
+        assert one.labels.tolist() == other.labels.tolist()
+    assert set(found[0].areas.tolist()) == {12.5}
+    content["annotations"][0]["image_id"] = "seven"
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=r"1 annotation of an image that is not listed: id .* of seven"):
+        opened(coco)
+
+
+@pytest.mark.parametrize(
+    ("written", "there", "hint"),
+    [
+        ("img_1.jpg", "img_1.JPG", "img_1.JPG"),
+        ("my%20photo.jpg", "my photo.jpg", "my photo.jpg"),
+        ("val\\c.jpg", "c.jpg", "c.jpg"),
+        ("caf\u00e9.jpg", "cafe\u0301.jpg", "cafe\u0301.jpg, the same name in another Unicode form"),
+    ],
+)
+def test_of_a_missing_picture_the_file_of_nearly_its_name_is_named(coco, written, there, hint):
+    content = coco_content()
+    content["images"].append({"id": 99, "file_name": written, "height": HEIGHT, "width": WIDTH})
+    write_coco(coco, content)
+    write_jpeg(coco / "images" / there)
+    with pytest.raises(UserError) as caught:
+        opened(coco)
+    assert f"missing on disk: {written} (there is {hint})" in str(caught.value)

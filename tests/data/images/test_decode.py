@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from tiny_data import write_jpeg
 
 from ppdet_ext.data.images import jpeg
-from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_label_map
+from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_image_of, read_label_map
 from ppdet_ext.errors import UserError
 
 
@@ -296,3 +296,26 @@ def test_the_end_of_a_file_tells_that_it_is_cut(tmp_path):
 def test_the_size_of_a_tiff_is_that_of_its_pixels(tmp_path, orientation):
     Image.new("RGB", (64, 80)).save(tmp_path / "a.tif", tiffinfo={0x0112: orientation})
     assert read_image(str(tmp_path / "a.tif")).shape[:2] == image_size(str(tmp_path / "a.tif"))
+
+
+def test_a_picture_is_turned_as_its_annotated_size_tells(tmp_path):
+    path = str(tmp_path / "a.jpg")
+    Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(path, exif=exif_with(6))
+    for exif in (True, False):
+        assert read_image_of(path, (32, 16), exif).shape == (32, 16, 3)
+        assert read_image_of(path, (16, 32), exif).shape == (16, 32, 3)
+    assert read_image_of(path, (0, 0)).shape == (32, 16, 3), "no size tells nothing"
+    assert read_image_of(path, (5, 5), exif=False).shape == (16, 32, 3), "a size that neither has is another's to refuse"
+
+
+def test_large_scans_are_read_and_impossible_ones_refused_by_name(tmp_path, monkeypatch):
+    path = str(tmp_path / "scan.png")
+    Image.new("1", (200, 100)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # as 195 megapixels are to Pillow's own limit
+    assert image_size(path) == (100, 200)
+    assert read_image(path).shape == (100, 200, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000, "the process' limit is left as it was"
+    monkeypatch.setattr("ppdet_ext.data.images.decode._MOST_PIXELS", 10_000)
+    for read in (image_size, read_image):
+        with pytest.raises(UserError, match=r"scan\.png: 200x100 pixels are more than can be read \(10,000\)"):
+            read(path)

@@ -206,3 +206,9 @@ def test_coco_images_of_one_name_cannot_be_split(coco):
     assert len(coco_of(coco)) == 2
     with pytest.raises(UserError, match="two images have the same file_name"):
         coco_of(coco, fold=0)
+
+
+def test_blanks_that_are_part_of_a_known_name_stay(select):
+    text = "ImageId,fold\n first.jpg,0\n  b.jpg ,1\n"
+    assert select(text, known=[" first.jpg", "b.jpg"], fold=0, part="val") == [" first.jpg"]
+    assert select(text, known=[" first.jpg", "b.jpg"], fold=1, part="val") == ["b.jpg"]
