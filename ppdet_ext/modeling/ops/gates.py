@@ -1,0 +1,11 @@
+"""Products of a map with one factor a channel or an image."""
+
+import paddle
+import paddle.nn.functional as F
+
+_EPSILON = 1e-5
+
+
+def scale_channels(x: paddle.Tensor, factors: paddle.Tensor) -> paddle.Tensor:
+    """x (B, C, H, W) times factors (B, C) or (B, C, 1, 1)."""
+    return x * factors.reshape([x.shape[0], x.shape[1], 1, 1])

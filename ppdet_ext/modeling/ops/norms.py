@@ -1,0 +1,68 @@
+"""Batch normalisation whose stored statistics are those that torch would store."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_ext.errors import UserError
+
+
+class BatchNorm2D(nn.BatchNorm2D):
+    """paddle.nn.BatchNorm2D that stores the unbiased variance of a batch, as torch.nn.BatchNorm2d does.
+
+    Outputs and gradients are Paddle's. Paddle stores the biased variance on the CPU, which is smaller by (n − 1)/n for n values
+    a channel: 4 % for a map of 24 pixels, and half for a map pooled to one pixel of two images.
+
+    Args:
+        channels: number of channels.
+        momentum: share of a batch in the stored statistics, as torch counts it: 0.1 is Paddle's 0.9.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.1, epsilon: float = 1e-5):
+        super().__init__(channels, momentum=1 - momentum, epsilon=epsilon)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W).
+
+        Raises:
+            UserError: training with one value a channel, which has no variance.
+        """
+        if not self.training or self._use_global_stats:
+            return self._normalize(x, self._variance)
+        count = x.shape[0] * x.shape[2] * x.shape[3]
+        if count == 1:
+            raise UserError(
+                "Batch norm has one value a channel: the map of one image was pooled to one pixel. "
+                "Train with a batch_size of 2 or more and drop_last: true, or with norm_eval: true where the layer has it."
+            )
+        # The operator updates a copy: its gradient keeps what it was given, and must find it unchanged.
+        biased = self._variance.clone()
+        out = self._normalize(x, biased)
+        self._store_variance(x, biased, count)
+        return out
+
+    def _normalize(self, x: paddle.Tensor, variance: paddle.Tensor) -> paddle.Tensor:
+        return F.batch_norm(
+            x,
+            self._mean,
+            variance,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self._momentum,
+            epsilon=self._epsilon,
+            use_global_stats=self._use_global_stats,
+        )
+
+    @paddle.no_grad()
+    def _store_variance(self, x: paddle.Tensor, biased: paddle.Tensor, count: int) -> None:
+        """Store the running variance with the batch's unbiased one; `biased` is Paddle's."""
+        if x.place.is_cpu_place():
+            share = biased - self._momentum * self._variance
+            after = biased + share / (count - 1)
+        else:
+            # cuDNN stores the unbiased one, Paddle's own GPU kernels do not, and which one runs depends on the shape.
+            variance = x.astype("float32").var(axis=[0, 2, 3], unbiased=True)
+            after = self._momentum * self._variance + (1 - self._momentum) * variance
+        paddle.assign(after, output=self._variance)
