@@ -116,7 +116,7 @@ def make_image(seed: int, batch: int, height: int, width: int, channels: int = 3
 
 
 def make_masks(seed: int, batch: int, classes: int, height: int, width: int) -> np.ndarray:
-    """An ellipse for each class and image, (batch, classes, height, width) float32 0/1; the first image's last class is empty."""
+    """An ellipse for each class and image, (batch, classes, height, width) float32 0/1. The first image's last is empty."""
     rng = np.random.RandomState(1000 + seed)
     y, x = np.mgrid[0:height, 0:width]
     out = np.zeros((batch, classes, height, width), np.float32)

@@ -1,9 +1,6 @@
 """Products of a map with one factor a channel or an image."""
 
 import paddle
-import paddle.nn.functional as F
-
-_EPSILON = 1e-5
 
 
 def scale_channels(x: paddle.Tensor, factors: paddle.Tensor) -> paddle.Tensor:
