@@ -72,7 +72,10 @@ def check_keys(
 
 
 def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) -> None:
-    """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values."""
+    """Unknown and missing keyword arguments of `cls`, then whatever is nested in the values.
+
+    A class says in `ENTRIES`, name -> kind of the registry, which arguments are lists of `- Name: {argument: value}`.
+    """
     named, takes_any = parameters_of(cls)
     if not isinstance(given, dict):
         problems.add(path, f"{'.'.join(path)} is {given!r}; expected keys {', '.join(named)}.")
@@ -83,6 +86,8 @@ def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) ->
             problems.unknown((*path, str(key)), named, cls.__name__)
         elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
             problems.wrong((*path, key), value, wanted)
+        elif kind := getattr(cls, "ENTRIES", {}).get(key):
+            check_entries((*path, str(key)), value, kind, problems)
         else:
             check_nested((*path, str(key)), value, problems)
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]

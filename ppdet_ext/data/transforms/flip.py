@@ -1,11 +1,12 @@
-"""Mirroring image, boxes, masks and semantic map together; exact, so twice is the identity."""
+"""Mirroring and turning image, boxes, masks and maps together; exact, so that what undoes them gives the same again."""
 
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform
+from ppdet_ext.structures import Rle
 
 from .sample import Sample
 
@@ -34,6 +35,24 @@ def flip_vertical(sample: Sample) -> Sample:
     )
 
 
+def transpose(sample: Sample) -> Sample:
+    """Rows become columns: mirrored at the diagonal from the top left."""
+    y, x = sample.scale_factor
+    return replace(
+        sample.with_maps(np.transpose),
+        image=np.ascontiguousarray(sample.image.transpose(1, 0, 2)),
+        boxes=sample.boxes[:, [1, 0, 3, 2]],
+        masks=[_transposed(mask) for mask in sample.masks],
+        scale_factor=(x, y),
+    )
+
+
+def _transposed(mask: Rle) -> Rle:
+    # Runs would have to be cut at every row they touch; only the box is decoded, so small objects cost little.
+    x1, y1, x2, y2 = map(int, mask.box)
+    return Rle.from_bitmap(mask.crop(y1, x1, y2, x2).to_bitmap().T).place(x1, y1, mask.width, mask.height)
+
+
 @register_transform
 class FlipImage:
     """Mirror at random.
@@ -53,3 +72,30 @@ class FlipImage:
         if vertical < self.vertical:
             sample = flip_vertical(sample)
         return sample
+
+
+@register_transform
+class Dihedral:
+    """One of the eight symmetries of the square, drawn evenly: turned by a quarter, a half or not, and mirrored or not.
+
+    `D4` of albumentations. Of a picture that is not square only the four that keep its size are drawn: both mirrorings,
+    a half turn, and none. So crop to a square window first.
+
+    Args:
+        probability: of drawing at all.
+
+    Raises: UserError for a probability that is none.
+    """
+
+    def __init__(self, probability: float = 1.0):
+        self.probability = number_in(probability, "Dihedral.probability", 0, 1)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        chance, horizontal, vertical, turned = rng.random(4)
+        if chance >= self.probability:
+            return sample
+        if turned < 0.5 and sample.size[0] == sample.size[1]:
+            sample = transpose(sample)
+        if horizontal < 0.5:
+            sample = flip_horizontal(sample)
+        return flip_vertical(sample) if vertical < 0.5 else sample

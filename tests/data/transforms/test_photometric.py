@@ -1,4 +1,4 @@
-"""Cutout, BrightnessContrast and JpegCompression: pixels change, annotations and later random numbers do not."""
+"""Cutout, BrightnessContrast, JpegCompression, blur and so on: pixels change, annotations and later random numbers do not."""
 
 from dataclasses import replace
 
@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transform_samples import assert_same, make_sample, samples
 
-from ppdet_ext.data.transforms import BrightnessContrast, Cutout, JpegCompression
+from ppdet_ext.data.transforms import CLAHE, BrightnessContrast, Cutout, GaussianBlur, JpegCompression, Sharpen
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import UserError
 
-KINDS = (Cutout, BrightnessContrast, JpegCompression)
+KINDS = (Cutout, BrightnessContrast, JpegCompression, GaussianBlur, Sharpen, CLAHE)
 always = st.sampled_from([kind(probability=1.0) for kind in KINDS])
 
 
@@ -42,6 +42,9 @@ def test_only_pixels_change(sample, transform, seed):
     (Cutout(1, 2, 2, 0.0), Cutout(50, 9, 3, 1.0)),
     (BrightnessContrast(0.0, 0.0, 0.0), BrightnessContrast(0.9, 0.9, 1.0)),
     (JpegCompression(5, 5, 0.0), JpegCompression(0, 100, 1.0)),
+    (GaussianBlur(3, 0.0), GaussianBlur(9, 1.0)),
+    (Sharpen(probability=0.0), Sharpen((0, 1), (0, 3), 1.0)),
+    (CLAHE(probability=0.0), CLAHE((2, 9), 2, 1.0)),
 ])  # fmt: skip
 def test_settings_do_not_change_what_later_transforms_draw(one, other) -> None:
     drawn = []
