@@ -2,8 +2,10 @@
 
 from ppdet_ext.host.registry import STEPS, register_step
 
-from .base import PerClass, PostProcess, Step, class_keys, label_of, per_class
-from .classes import ClassifierGate, DropClasses
+from .base import ImageContext, PerClass, PostProcess, Step, class_keys, label_of, per_class
+from .classes import ClassifierGate, DropClasses, SoftGate
+from .gate_file import GateFile, write_gate_file
+from .maps import Components, CoreExtent, LikeliestClass
 from .masks import FillHoles, RemoveSmallComponents, SuppressOverlaps
 from .nms import BoxNMS, MaskNMS
 from .thresholds import MaskThreshold, MinArea, ScoreThreshold, TopK
@@ -12,8 +14,13 @@ __all__ = [
     "STEPS",
     "BoxNMS",
     "ClassifierGate",
+    "Components",
+    "CoreExtent",
     "DropClasses",
     "FillHoles",
+    "GateFile",
+    "ImageContext",
+    "LikeliestClass",
     "MaskNMS",
     "MaskThreshold",
     "MinArea",
@@ -21,6 +28,7 @@ __all__ = [
     "PostProcess",
     "RemoveSmallComponents",
     "ScoreThreshold",
+    "SoftGate",
     "Step",
     "SuppressOverlaps",
     "TopK",
@@ -28,4 +36,5 @@ __all__ = [
     "label_of",
     "per_class",
     "register_step",
+    "write_gate_file",
 ]

@@ -8,7 +8,9 @@ PostProcess:
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,17 +27,45 @@ DEFAULT = "default"
 PerClass = float | list | dict
 
 
+@dataclass
+class ImageContext:
+    """What a step may ask beside the predictions of an image.
+
+    Attributes:
+        name: the image's file name.
+        presence: (classes,) float32 probability that a class is in the image at all; None where no classifier tells it.
+        read: gives the picture (height, width, 3) uint8 RGB, as the model's reader decodes it; None where there is none.
+    """
+
+    name: str
+    presence: np.ndarray | None = None
+    read: Callable[[], np.ndarray] | None = None
+
+    @cached_property
+    def picture(self) -> np.ndarray:
+        """The picture, decoded once for all steps. Raises: UserError where it cannot be had."""
+        if self.read is None:
+            raise UserError(f"PostProcess: the picture of {self.name} is not at hand, and a step works on it; leave it out.")
+        return self.read()
+
+
 class Step:
-    """One step. Subclasses take explicit arguments and implement `__call__`.
+    """One step. Subclasses take explicit arguments and implement `__call__`, or `apply` where they ask for more.
 
     Attributes:
         takes_masks: whether it works on `Detections` (masks) instead of `Candidates` (mask probabilities). From the first such
             step on, predictions are `Detections`; steps that need neither (boxes, scores, labels) work on both, with `select`.
         needs_candidates: whether it can work on `Candidates` only, so that it must stand before all that take masks.
+        cuts_masks: whether it makes `Detections` of `Candidates`, at thresholds of its own.
+        needs_presence: whether it asks for the probabilities of a classifier (`ImageContext.presence`).
+        needs_image: whether it asks for the picture (`ImageContext.picture`).
     """
 
     takes_masks = False
     needs_candidates = False
+    cuts_masks = False
+    needs_presence = False
+    needs_image = False
 
     def masks_of(self, detections: Detections, name: str) -> list[Rle]:
         """The masks, for steps that need them. Raises: UserError when the model predicts none."""
@@ -52,6 +82,10 @@ class Step:
     def __call__(self, detections: Any, name: str) -> Candidates | Detections:
         """The predictions of the image of that file name, changed."""
         raise NotImplementedError
+
+    def apply(self, detections: Any, image: ImageContext) -> Candidates | Detections:
+        """`__call__`, for steps that ask for more than the image's name."""
+        return self(detections, image.name)
 
 
 def per_class(
@@ -159,7 +193,7 @@ class PostProcess:
             if step.needs_candidates and masked is not None:
                 kind = type(step).__name__
                 raise UserError(f"PostProcess: {kind} works on mask probabilities; put it before {type(masked).__name__}.")
-            masked = masked or (step if step.takes_masks or type(step).__name__ == "MaskThreshold" else None)
+            masked = masked or (step if step.takes_masks or step.cuts_masks else None)
             step.bind(class_names, category_ids)
 
     def check_names(self, names: Sequence[str]) -> None:
@@ -167,15 +201,29 @@ class PostProcess:
         for step in self.steps:
             step.check_names(names)
 
-    def __call__(self, detections: Candidates, name: str) -> Detections:
-        """Final detections of the image of that file name. UserError for a label beyond the classes."""
+    @property
+    def needs_image(self) -> bool:
+        """Whether a step asks for pictures."""
+        return any(step.needs_image for step in self.steps)
+
+    @property
+    def needs_presence(self) -> bool:
+        """Whether a step asks for the probabilities of a classifier."""
+        return any(step.needs_presence for step in self.steps)
+
+    def __call__(self, detections: Candidates, name: str, read: Callable[[], np.ndarray] | None = None) -> Detections:
+        """Final detections of the image of that file name. UserError for a label beyond the classes.
+
+        read: gives the picture, see `ImageContext`.
+        """
         if len(detections) and detections.labels.max() >= self.classes:
             raise UserError(
                 f"{name}: the model predicts class number {detections.labels.max() + 1} of {self.classes} in the data set."
             )
         found: Candidates | Detections = detections
+        image = ImageContext(name, getattr(detections, "presence", None), read)
         for step in self.steps:
             if step.takes_masks and isinstance(found, Candidates):
                 found = found.detections(self.mask_threshold)
-            found = step(found, name)
+            found = step.apply(found, image)
         return found.detections(self.mask_threshold) if isinstance(found, Candidates) else found

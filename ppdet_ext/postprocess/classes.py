@@ -1,18 +1,15 @@
 """Steps that leave classes out: always, or where a classifier of whole images finds them improbable."""
 
-import csv
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_step
+from ppdet_ext.host.registry import number_in, register_step
 from ppdet_ext.structures import Candidates, Detections
 
-from .base import PerClass, Step, label_of, per_class
-
-ANY = "any"
+from .base import ImageContext, PerClass, Step, label_of, per_class
+from .gate_file import GateFile
 
 
 @register_step
@@ -32,85 +29,106 @@ class DropClasses(Step):
         return detections.select(~np.isin(detections.labels, self._labels))
 
 
-@register_step
-class ClassifierGate(Step):
-    """Drops the classes that another model finds improbable in the image.
+class Gate(Step):
+    """Base of steps that go by the probabilities of a classifier: of a file, or without one of the model that predicts.
 
     file: a CSV with the columns ImageId (file name, with or without its suffix) and a probability for classes by name or
-        category id, `any` for "there is anything at all". Classes without a column pass.
-    threshold: a class passes where its probability is at least this; by class, 0.5 for one that a mapping does not name.
-    any_threshold: everything is dropped where `any` is below this.
+        category id, `any` for "there is anything at all". None: `ImageContext.presence`.
     """
 
-    def __init__(self, file: str, threshold: PerClass = 0.5, any_threshold: float = 0.5) -> None:
-        self.file, self.threshold, self.any_threshold = file, threshold, any_threshold
+    def __init__(self, file: str | None) -> None:
+        self.file = file
+        self._gate_file: GateFile | None = None
+        self.needs_presence = file is None
+
+    def read(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        """Read the file, if there is one. UserError for what is wrong with it."""
+        if self.file is not None:
+            self._gate_file = GateFile.read(self.file, class_names, category_ids, type(self).__name__)
+        self._classes = len(class_names)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        if self._gate_file is not None:
+            self._gate_file.check_names(names, type(self).__name__)
+
+    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
+        return self.apply(detections, ImageContext(name, getattr(detections, "presence", None)))
+
+    def probabilities(self, image: ImageContext) -> tuple[np.ndarray, float]:
+        """(classes,) float64, NaN of classes that nobody tells of; and of anything at all, NaN likewise.
+
+        Raises: UserError where there is neither a file nor a classifier.
+        """
+        kind = type(self).__name__
+        if self._gate_file is not None:
+            self._gate_file.check_names([image.name], kind)
+            row = self._gate_file.row(image.name)
+            assert row is not None
+            return self._gate_file.presence[row], self._gate_file.anything[row]
+        if image.presence is None:
+            raise UserError(
+                f"PostProcess: {kind} has no `file`, and no classifier tells of {image.name}; configure one "
+                "(`Classifier: {config: …, weights: …}`), or name a file of probabilities."
+            )
+        presence = np.asarray(image.presence, np.float64)
+        if presence.shape != (self._classes,):
+            raise UserError(f"PostProcess: {kind}: the classifier tells of {presence.size} classes, of {self._classes}.")
+        return presence, np.nan
+
+
+@register_step
+class ClassifierGate(Gate):
+    """Drops the classes that a classifier of whole images finds improbable.
+
+    file: see `Gate`. Classes without a column pass.
+    threshold: a class passes where its probability is at least this; by class, 0.5 for one that a mapping does not name.
+    any_threshold: everything is dropped where `any` of the file is below this.
+    """
+
+    def __init__(self, file: str | None = None, threshold: PerClass = 0.5, any_threshold: float = 0.5) -> None:
+        super().__init__(file)
+        self.threshold, self.any_threshold = threshold, any_threshold
 
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Read the file. UserError naming row and column for whatever is wrong with it."""
-        lowest = per_class(self.threshold, class_names, category_ids, "ClassifierGate.threshold", 0.5, low=0, high=1)
-        (lowest_any,) = per_class(self.any_threshold, [ANY], [0], "ClassifierGate.any_threshold", 0.5, low=0, high=1)
-        self._passing: dict[str, np.ndarray] = {}
-        try:
-            with open(self.file, newline="", encoding="utf-8-sig") as lines:
-                reader = csv.DictReader(lines)
-                labels = self._labels_of(reader.fieldnames or [], class_names, category_ids)
-                limits = {column: lowest_any if label is None else lowest[label] for column, label in labels.items()}
-                for row in reader:
-                    self._add(row, labels, limits, len(class_names), f"{self.file}, line {reader.line_num}")
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"ClassifierGate.file: cannot read {self.file}: {error}") from error
+        self._lowest = per_class(self.threshold, class_names, category_ids, "ClassifierGate.threshold", 0.5, low=0, high=1)
+        number_in(self.any_threshold, "ClassifierGate.any_threshold", 0, 1)
+        self.read(class_names, category_ids)
 
-    def _add(
-        self, row: Mapping, labels: Mapping[str, int | None], limits: Mapping[str, float], classes: int, where: str
-    ) -> None:
-        if None in row or None in row.values():
-            raise UserError(f"{where}: has not as many values as the header.")
-        if row["ImageId"] in self._passing:
-            raise UserError(f"{where}: {row['ImageId']} occurs twice.")
-        passing = np.ones(classes, bool)
-        for column, label in labels.items():
-            enough = _probability(row[column], f"{where}, column {column}") >= limits[column]
-            passing[slice(None) if label is None else label] &= enough
-        self._passing[row["ImageId"]] = passing
-
-    def _labels_of(
-        self, columns: Sequence[str], class_names: Sequence[str], category_ids: Sequence[int]
-    ) -> Mapping[str, int | None]:
-        """Column -> label, None for `any`."""
-        if "ImageId" not in columns or len(set(columns)) != len(columns):
-            raise UserError(f"{self.file}: the columns are ImageId and classes, each once, not {', '.join(columns) or 'none'}.")
-        classes = [column for column in columns if column != "ImageId"]
-        labels = {
-            column: None if column == ANY else label_of(column, class_names, category_ids, self.file) for column in classes
-        }
-        if not labels:
-            raise UserError(f"{self.file}: beside ImageId there is no column of a class, or {ANY!r}.")
-        return labels
-
-    def check_names(self, names: Sequence[str]) -> None:
-        missing = [name for name in names if self._row(name) is None]
-        if missing:
-            shown = f"{', '.join(missing[:10])}{', …' if len(missing) > 10 else ''}"
-            raise UserError(
-                f"ClassifierGate: {self.file} has no row for {shown} ({len(missing)} of {len(names)} images); "
-                "give each image its probabilities."
-            )
-
-    def __call__(self, detections: Candidates | Detections, name: str) -> Candidates | Detections:
-        self.check_names([name])
-        row = self._row(name)
-        assert row is not None
-        return detections.select(row[detections.labels])
-
-    def _row(self, name: str) -> np.ndarray | None:
-        return self._passing.get(name, self._passing.get(os.path.splitext(name)[0]))
+    def apply(self, detections: Candidates | Detections, image: ImageContext) -> Candidates | Detections:
+        presence, anything = self.probabilities(image)
+        # What is NaN is below nothing, and passes.
+        passing = ~(presence < self._lowest) & (not anything < self.any_threshold)
+        return detections.select(passing[detections.labels])
 
 
-def _probability(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not 0 <= value <= 1:
-        raise UserError(f"{where}: {text!r} is no probability from 0 to 1.")
-    return value
+@register_step
+class SoftGate(Gate):
+    """`MinArea` that asks for more pixels where a classifier of whole images doubts the class.
+
+    A mask of a class with probability p needs c·area - (c-1)·area·p px of the original image: `area` where p is 1, up to
+    c-fold where it is 0. After github.com/khornlund/severstal-steel-defect-detection, whose private score rose from .90612
+    to .91023 with c = 5.
+
+    area: as of `MinArea`, classes that a mapping does not name keep all. c_factor: c, 1 or more, by class too.
+    file: see `Gate`; classes without a column need `area`.
+    """
+
+    takes_masks = True
+
+    def __init__(self, area: PerClass, c_factor: PerClass = 5.0, file: str | None = None) -> None:
+        super().__init__(file)
+        self.area, self.c_factor = area, c_factor
+
+    def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
+        """Read the file. UserError naming row and column for whatever is wrong with it."""
+        self._area = per_class(self.area, class_names, category_ids, "SoftGate.area", 0, low=0)
+        self._factor = per_class(self.c_factor, class_names, category_ids, "SoftGate.c_factor", 1, low=1)
+        self.read(class_names, category_ids)
+
+    def apply(self, detections: Candidates | Detections, image: ImageContext) -> Detections:
+        assert isinstance(detections, Detections)
+        presence = np.nan_to_num(self.probabilities(image)[0], nan=1.0)
+        wanted = self._area * self._factor - self._area * (self._factor - 1) * presence
+        areas = np.array([mask.area for mask in self.masks_of(detections, image.name)], np.int64)
+        return detections.select(areas >= wanted[detections.labels])

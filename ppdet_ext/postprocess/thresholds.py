@@ -30,6 +30,7 @@ class MaskThreshold(Step):
     """Pixels whose probability is at least `threshold` make the mask; 0.5 for a class that a mapping does not name."""
 
     needs_candidates = True
+    cuts_masks = True
 
     def __init__(self, threshold: PerClass = 0.5) -> None:
         self.threshold = threshold

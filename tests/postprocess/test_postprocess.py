@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import yaml
-from postprocess_cases import IDS, NAMES, SIZE, candidates, columns, content, detections, masked, step_of, steps_of
+from postprocess_cases import IDS, NAMES, SIZE, candidates, columns, content, detections, mapped, masked, step_of, steps_of
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import STEPS
-from ppdet_ext.postprocess import PostProcess, per_class
+from ppdet_ext.postprocess import LikeliestClass, PostProcess, Step, per_class
 from ppdet_ext.structures import Detections
 from ppdet_ext.structures.candidates import Candidates
 
@@ -25,7 +25,12 @@ ARGUMENTS = {
     "DropClasses": {"classes": ["shoe"]},
     "TopK": {"k": 4, "per_class": True},
     "ClassifierGate": {"threshold": 0.5},
+    "SoftGate": {"area": 25, "c_factor": 3},
+    "LikeliestClass": {"threshold": 0.2},
+    "CoreExtent": {"core": 0.9, "extent": 0.5},
+    "Components": {"min_area": 4},
 }
+GATES = ("ClassifierGate", "SoftGate")
 
 
 @pytest.fixture
@@ -35,14 +40,20 @@ def gate_file(tmp_path) -> str:
     return str(path)
 
 
+def taken_by(step: Step, rng: np.random.Generator) -> list[Candidates | Detections]:
+    """Predictions of each kind that the step takes."""
+    taken = [] if step.takes_masks else [mapped(rng)] + ([] if isinstance(step, LikeliestClass) else [candidates(rng)])
+    return taken + ([] if step.needs_candidates else [detections(rng)])
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_steps_change_nothing_in_place_and_nothing_the_second_time(name: str, gate_file: str) -> None:
-    arguments = ARGUMENTS[name] | ({"file": gate_file} if name == "ClassifierGate" else {})
+    arguments = ARGUMENTS[name] | ({"file": gate_file} if name in GATES else {})
     step = step_of(name, **arguments)
     changed = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        for found in ([] if step.takes_masks else [candidates(rng)]) + ([] if step.needs_candidates else [detections(rng)]):
+        for found in taken_by(step, rng):
             before = content(found)
             for array in (found.boxes, found.scores, found.labels):
                 array.setflags(write=False)
@@ -50,15 +61,15 @@ def test_steps_change_nothing_in_place_and_nothing_the_second_time(name: str, ga
             assert content(found) == before
             assert content(step(found, "a.jpg")) == content(once)
             changed += content(once) != before
-            if not step.needs_candidates:
-                assert type(once) is type(found)
+            if not step.needs_candidates or isinstance(once, Candidates):
+                assert type(once) is (Detections if step.cuts_masks else type(found))
                 assert content(step(once, "a.jpg")) == content(once)
     assert changed >= 3
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_steps_take_images_in_which_nothing_was_found(name: str, gate_file: str) -> None:
-    arguments = ARGUMENTS[name] | ({"file": gate_file} if name == "ClassifierGate" else {})
+    arguments = ARGUMENTS[name] | ({"file": gate_file} if name in GATES else {})
     nobody = Candidates(
         *SIZE, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros((0, 5, 5))
     )

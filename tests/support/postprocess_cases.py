@@ -1,5 +1,8 @@
 """Candidates and detections for the tests of steps, and steps ready to be called."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 
 from ppdet_ext.host.registry import STEPS
@@ -30,6 +33,14 @@ def candidates(rng: np.random.Generator, n: int = 12) -> Candidates:
     return Candidates(*SIZE, boxes, scores, rng.integers(0, 3, n), rng.random((n, 5, 5), np.float32))
 
 
+def mapped(rng: np.random.Generator, quantised: bool = False) -> Candidates:
+    """Probability maps of all classes, smooth, with levels of 1/16 so that classes are often equally likely."""
+    noise = rng.random((len(NAMES), SIZE[0] // 4, SIZE[1] // 4), np.float32)
+    maps = np.round(np.stack([cv2.resize(one, SIZE[::-1]) for one in noise]) * 16) / np.float32(16)
+    found = Candidates.of_class_maps(maps, rng.random(len(NAMES), np.float32))
+    return replace(found, maps=[one.quantised() for one in found.maps or []]) if quantised else found
+
+
 def detections(rng: np.random.Generator, n: int = 12) -> Detections:
     """The same with masks: ragged, with holes and specks."""
     return candidates(rng, n).detections(0.6)
@@ -48,5 +59,7 @@ def columns(first: int, last: int) -> Rle:
 
 def content(found: Candidates | Detections) -> tuple:
     """Everything in it, to compare."""
-    third = found.probs.tolist() if isinstance(found, Candidates) else list(found.masks or [])
+    third: list = list(found.masks or []) if isinstance(found, Detections) else []
+    if isinstance(found, Candidates):
+        third = found.probs.tolist() if found.probs is not None else [one.dense().tolist() for one in found.maps or []]
     return type(found), found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), third
