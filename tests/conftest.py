@@ -23,7 +23,7 @@ SLOW = (
     *("distributed/test_paddle_ranks.py", "distributed/test_stalling_ranks.py", "distributed/test_failing_ranks.py"),
     *("distributed/test_interrupt.py", "evaluation/test_evaluation_ranks.py", "tuning/test_search.py"),
     *("data/synthetic/test_sample_writer.py::test_command_line", "test_package.py::test_import_is_quiet_and_registers"),
-    *("commands/test_launch.py", "commands/test_submit_resumed.py", "commands/test_eval_launched.py"),
+    *("commands/test_kfold.py", "commands/test_launch.py", "commands/test_submit_resumed.py", "commands/test_eval_launched.py"),
     *("commands/test_pseudo_label.py", "commands/test_inference_flags.py", "commands/test_tune.py", "commands/test_convert.py"),
     *("commands/test_black_box.py::test_stopped", "commands/test_black_box.py::test_eval", "commands/test_submit.py"),
     *("config/test_plugins.py::test_all_parts_of_the_page", "weights/test_class_names.py::test_there_and_back"),

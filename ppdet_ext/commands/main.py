@@ -19,8 +19,7 @@ from ppdet_ext import __version__
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
 from . import flags
-
-EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_USAGE = 1, 3, 2
+from .flags import EXIT_DIVERGED, EXIT_USAGE, EXIT_USER_ERROR
 
 
 class Command(NamedTuple):
@@ -37,6 +36,9 @@ COMMANDS = {
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),
     "submit": Command("write a submission", flags.submit_parser, "commands.submit"),
     "tune": Command("search score, NMS, mask and area thresholds", flags.tune_parser, "commands.tune"),
+    "kfold": Command(
+        "train on folds, tune on what no model has seen, write their ensemble", flags.kfold_parser, "commands.kfold"
+    ),
     "split": Command("deal images out to folds, or to training and validation", flags.split_parser, "commands.split"),
     "average": Command("average the weights of several checkpoints", flags.average_parser, "commands.average"),
     "pseudo_label": Command(
@@ -89,7 +91,7 @@ def hold_signals(name: str) -> None:
     """What signals do until the command runs, while paddle is being imported."""
     # No traceback out of an import when it is interrupted.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if name == "train":
+    if name in ("train", "kfold"):
         # Held back while importing, and once training has ended: it asks for an orderly end, and may not kill.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 

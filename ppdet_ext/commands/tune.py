@@ -22,12 +22,13 @@ from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.structures import TestSettings
 from ppdet_ext.tuning.options import Predicting, Searching
-from ppdet_ext.tuning.report import command_line
 from ppdet_ext.tuning.run import make_problem, search_problem, write_plot, write_tuned
 from ppdet_ext.tuning.tuner import Tuned
 
 from .cli import config_of
 from .flags import TUNED_FILE
+
+TOOL = "tools/tune.py"
 
 
 def tune(
@@ -50,19 +51,19 @@ def tune(
     """
     predicting.check()
     searching.check()
-    make_metric = _metric_of(cfg)
+    make_metric = metric_of(cfg)
     target = Path(output) if output else run_folder(cfg) / TUNED_FILE
     outcomes: list[Tuned] = []
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         on_rank_0(lambda: _check_files(target, plot), "looking at the files to write")
         configured = settings_of(cfg)
-        loose = _with_thresholds(configured, predicting)
+        loose = with_thresholds(configured, predicting)
         dataset, steps = load_dataset(cfg, "EvalDataset"), list(cfg.get(POSTPROCESS) or [])
         problem = make_problem(dataset, make_metric, configured, loose, steps, lambda: candidates_of(cfg, dataset, loose))
 
         def search() -> None:
             outcome, scorer, bounds = search_problem(problem, loose, searching, cfg.worker_num)
-            write_tuned(target, problem, outcome, _sections(cfg, loose), command_line("tools/tune.py", command))
+            write_tuned(target, problem, outcome, sections_of(cfg, loose), command, TOOL)
             if plot:
                 write_plot(Path(plot), scorer, outcome, problem, bounds)
             outcomes.append(outcome)
@@ -71,7 +72,7 @@ def tune(
     return outcomes[0] if outcomes else None
 
 
-def _with_thresholds(configured: TestSettings, predicting: Predicting) -> TestSettings:
+def with_thresholds(configured: TestSettings, predicting: Predicting) -> TestSettings:
     """The configured settings with the thresholds that candidates are predicted with."""
     most = predicting.max_detections or configured.max_detections
     return replace(configured, score_threshold=predicting.score_threshold, nms_iou=predicting.nms_iou, max_detections=most)
@@ -86,7 +87,7 @@ def _check_files(target: Path, plot: str | Path | None) -> None:
             raise UserError(f"--plot and --output are the same file, {target}.")
 
 
-def _metric_of(cfg: Config) -> Callable[[], PartialMetric]:
+def metric_of(cfg: Config) -> Callable[[], PartialMetric]:
     """Makes the metric. UserError, before anything is predicted, for options that do not exist, and without masks."""
     name = cfg.metric if isinstance(cfg.metric, str) else cfg.metric[0]
     make_metric = functools.partial(tuning_metric, name, dict(cfg.resolved.get(name) or {}))
@@ -96,7 +97,7 @@ def _metric_of(cfg: Config) -> Callable[[], PartialMetric]:
     return make_metric
 
 
-def _sections(cfg: Config, settings: TestSettings) -> dict[str, Any]:
+def sections_of(cfg: Config, settings: TestSettings) -> dict[str, Any]:
     """Sections of the configuration that the thresholds belong to: what is averaged, and what the model lets through."""
     averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
     thresholds = {name: getattr(settings, name) for name in ("score_threshold", "nms_iou", "max_detections")}

@@ -87,6 +87,7 @@ def tuned_yaml(
     problem: Problem,
     sections: Mapping[str, Any],
     command: str,
+    tool: str = "tools/tune.py",
 ) -> str:
     """Configuration sections with comments.
 
@@ -95,10 +96,10 @@ def tuned_yaml(
         tuned, problem: see there.
         sections: of the configuration, that the thresholds belong to: views and members, and thresholds that the candidates
             were predicted with, which come last.
-        command: that found them.
+        command: that found them, and the tool that it calls.
     """
     comments = [
-        "Thresholds found by tools/tune.py, for eval.py, infer.py and submit.py: --postprocess <this file>",
+        f"Thresholds found by {tool}, for eval.py, infer.py and submit.py: --postprocess <this file>",
         f"Command: {command}",
         f"Metric: {name} on {len(problem.records)} images, {tuned.after:.6f} ({tuned.before:.6f} with the configuration's)",
         *(line[0].upper() + line[1:] for line in [*cross_lines(tuned), *nothing_lines(name, tuned), rounding_line(tuned)]),

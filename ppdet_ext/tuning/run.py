@@ -17,7 +17,7 @@ from ppdet_ext.structures import Candidates, Record, TestSettings
 
 from .options import SearchBounds, Searching
 from .plot import draw_score_curves
-from .report import format_ablation, tuned_yaml
+from .report import command_line, format_ablation, tuned_yaml
 from .scorer import Scorer
 from .setting import Thresholds, from_steps
 from .tuner import Problem, Tuned, tune_candidates
@@ -91,9 +91,12 @@ def _same_pictures(records: Sequence[Record]) -> np.ndarray:
     return groups
 
 
-def write_tuned(target: Path, problem: Problem, outcome: Tuned, sections: Mapping[str, Any], command: str) -> None:
+def write_tuned(
+    target: Path, problem: Problem, outcome: Tuned, sections: Mapping[str, Any], words: Sequence[str], tool: str
+) -> None:
     """Write the YAML for --postprocess; see `tuned_yaml`. Raises: UserError when that fails."""
-    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, sections, command)
+    command = command_line(tool, words)
+    text = tuned_yaml(_name(problem.make_metric()), outcome, problem, sections, command, tool)
     write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
     logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 

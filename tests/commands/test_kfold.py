@@ -1,0 +1,128 @@
+"""tools/kfold.py: killed three times it leaves the same bytes; what it writes works; what it refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from same_run import differences
+
+from ppdet_ext.commands.main import run
+from ppdet_ext.config.load import load_config
+from ppdet_ext.data.splits.selection import read_split_file
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ["--folds", "2", "--metric", "MeanIoU", "--score_threshold", "0.001", "--min_instances", "1", "--output", "kf"]
+# What is there when the first, second and third process are killed: in training, in another fold's, after a prediction.
+MOMENTS = ("fold_0/checkpoints/epoch_0", "fold_1/checkpoints/epoch_0", "fold_0/tune/candidates_*.npz")
+
+
+@pytest.fixture(scope="module")
+def arguments(config: str) -> list[str]:
+    return ["-c", config, *FLAGS]
+
+
+@pytest.fixture(scope="module")
+def folder(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory whose `kf` was written without a disturbance."""
+    folder = tmp_path_factory.mktemp("kfold")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run("kfold", arguments) == 0
+    return folder
+
+
+def killed_at(moment: str, arguments: list[str], folder: Path) -> None:
+    """Start the command, and kill it without warning as soon as something is there."""
+    words = [sys.executable, str(ROOT / "tools" / "kfold.py"), *arguments]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
+        deadline = time.monotonic() + 100
+        while not list((folder / "kf").glob(moment)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_killed_three_times_it_leaves_the_same_bytes(arguments: list[str], folder: Path, monkeypatch, capsys) -> None:
+    undisturbed = folder / "kf"
+    # In the same place, for the folds' file is named by its whole path.
+    undisturbed.rename(folder / "reference")
+    try:
+        for moment in MOMENTS:
+            killed_at(moment, arguments, folder)
+        monkeypatch.chdir(folder)
+        assert run("kfold", arguments) == 0
+        out = capsys.readouterr().out
+        assert out.count("is trained already") == 2
+        assert out.count("not predicting again") == 1
+        assert differences(folder / "reference", undisturbed) == []
+    finally:
+        if not undisturbed.exists():
+            (folder / "reference").rename(undisturbed)
+
+
+def test_every_image_is_held_out_once(folder: Path, workspace: Path) -> None:
+    dealt = read_split_file(str(folder / "kf" / "folds.csv")).folds
+    assert sorted(dealt) == (workspace / "sheets" / "train.txt").read_text().split()
+    assert {number: list(dealt.values()).count(number) for number in (0, 1)} == {0: 3, 1: 3}
+    for number in (0, 1):
+        cfg = load_config(folder / "kf" / f"fold_{number}.yml")
+        trained, held = ({record.name for record in cfg[key].records} for key in ("TrainDataset", "EvalDataset"))
+        assert held == {name for name, fold in dealt.items() if fold == number}
+        assert trained == dealt.keys() - held
+
+
+def test_the_ensembles_file_is_a_configuration(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder)
+    sections = yaml.safe_load((folder / "kf" / "ensemble.yml").read_text())
+    assert sections["Ensemble"] == ["kf/fold_0/model_final", "kf/fold_1/model_final"]
+    assert run("eval", ["-c", "kf/ensemble.yml", "--output_eval", "evaluated", "--metric", "MeanIoU"]) == 0
+    value = json.loads((folder / "evaluated" / "eval.json").read_text())["MeanIoU"][0]
+    report = (folder / "kf" / "report.md").read_text()
+    assert f"| MeanIoU | {value:.4f} |" in report
+    assert "| all, out of fold | 6 |" in report
+
+
+def test_another_number_of_folds_wants_another_folder(arguments: list[str], folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder)
+    before = (folder / "kf" / "folds.csv").read_bytes()
+    assert run("kfold", [*arguments, "--folds", "3"]) == 1
+    assert "Choose another --output" in capsys.readouterr().err
+    assert (folder / "kf" / "folds.csv").read_bytes() == before
+
+
+def test_a_training_that_fails_is_named(config: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("kfold", ["-c", config, *FLAGS, "-o", "TrainReader.batch_size=100", "TrainReader.drop_last=true"]) == 1
+    assert "The training of fold 0 ended with exit code 1, see above." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--folds", "1"], "--folds is 1; at least 2 are needed"),
+        (["--folds", "9"], "no image is left"),
+        (["-o", "Ensemble=[a, b]"], "The configuration has an Ensemble"),
+        (["-o", "TrainDataset=null"], "has no TrainDataset"),
+        (["--metric", "MeanIuO"], "Did you mean 'MeanIoU'?"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ppdet_ext.commands.kfold.run_child", lambda words: pytest.fail("trained"))
+    assert run("kfold", [*arguments, *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_pictures_alone_have_no_folds(workspace: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    other = tmp_path / "plain.yml"
+    other.write_text(
+        f"_BASE_: [{workspace / 'tiny.yml'}]\nTrainDataset: !ImageFolder {{images: {workspace}/sheets/train_images}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run("kfold", ["-c", str(other), *FLAGS]) == 1
+    assert "TrainDataset is a ImageFolder, whose images cannot be dealt out" in capsys.readouterr().err
