@@ -9,7 +9,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import number_in, one_of, register_segmentation_loss
 from ppdet_ext.modeling.ops.loss_functions import cross_entropy
 
-from .base import IGNORED, MULTICLASS, MULTILABEL, SegmentationLoss, counted_pixels
+from .base import IGNORED, MULTICLASS, MULTILABEL, SegmentationLoss, counted_pixels, map_sums, mean_of
 
 
 @register_segmentation_loss
@@ -41,7 +41,7 @@ class BCE(SegmentationLoss):
         if self.smoothing:
             targets = targets * (1 - 2 * self.smoothing) + self.smoothing
         loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=self._factors(logits))
-        return (loss * counted).mean()
+        return mean_of(loss * counted)
 
     def _factors(self, logits: paddle.Tensor) -> paddle.Tensor | None:
         if not self.pos_weight:
@@ -67,12 +67,12 @@ class SoftCE(SegmentationLoss):
         self.smoothing = number_in(smoothing, "SoftCE.smoothing", 0, 1)
 
     def value(self, logits: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
-        own = cross_entropy(logits, targets, axis=1, ignore_index=IGNORED).mean()
+        own = mean_of(cross_entropy(logits, targets, axis=1, ignore_index=IGNORED))
         if not self.smoothing:
             return own
         # Not log_softmax, which Paddle cuts off at −64 on CPUs.
         all_classes = paddle.logsumexp(logits, axis=1) - logits.mean(axis=1)
-        spread = (all_classes * counted_pixels(targets).astype(logits.dtype)).mean()
+        spread = mean_of(all_classes * counted_pixels(targets).astype(logits.dtype))
         return (1 - self.smoothing) * own + self.smoothing * spread
 
 
@@ -122,11 +122,10 @@ class Focal(SegmentationLoss):
         loss = loss * factor
         if self.alpha is not None:
             loss = loss * (self.alpha * targets + (1 - self.alpha) * (1 - targets))
-        over = [0, 2, 3] if self.per_class else [0, 1, 2, 3]
-        total = loss.sum(over)
+        total = map_sums(loss, self.per_class)
         if self.normalized:
-            total = total / factor.sum(over).clip(min=1e-6)
-        return (total if self.reduction == "sum" else total / counts.sum(over).clip(min=1)).mean()
+            total = total / map_sums(factor, self.per_class).clip(min=1e-6)
+        return (total if self.reduction == "sum" else total / map_sums(counts, self.per_class).clip(min=1)).mean()
 
     def _factor(self, loss: paddle.Tensor) -> paddle.Tensor:
         if self.gamma == 0:

@@ -32,7 +32,7 @@ class Lovasz(SegmentationLoss):
             return self._softmax(logits, targets, groups)
         counted, there = counted_pixels(targets).reshape([groups, -1]), (targets == 1).reshape([groups, -1])
         signs = 2 * there.astype(logits.dtype) - 1
-        return lovasz_extension(1 - logits.reshape([groups, -1]) * signs, there, counted).mean()
+        return lovasz_terms(1 - logits.reshape([groups, -1]) * signs, there, counted).sum() / groups
 
     def _softmax(self, logits: paddle.Tensor, targets: paddle.Tensor, groups: int) -> paddle.Tensor:
         classes = logits.shape[1]
@@ -44,13 +44,13 @@ class Lovasz(SegmentationLoss):
             targets = targets.transpose([1, 0, 2]).reshape([1, 1, -1])
         there = targets == paddle.arange(classes, dtype=targets.dtype).reshape([1, -1, 1])
         counted = counted_pixels(targets).expand(there.shape)
-        losses = lovasz_extension((there.astype(logits.dtype) - probabilities).abs(), there, counted)
-        occurs = there.any(-1).astype(logits.dtype)
-        return ((losses * occurs).sum(-1) / occurs.sum(-1).clip(min=1)).mean()
+        terms = lovasz_terms((there.astype(logits.dtype) - probabilities).abs(), there, counted)
+        occurs = there.any(-1, keepdim=True).astype(logits.dtype)
+        return (terms * (occurs / occurs.sum(1, keepdim=True).clip(min=1))).sum() / groups
 
 
-def lovasz_extension(errors: paddle.Tensor, there: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
-    """Σ max(error, 0) · (what its pixel adds to 1 − IoU, those with larger errors being wrong already) of each list.
+def lovasz_terms(errors: paddle.Tensor, there: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    """max(error, 0) · (what its pixel adds to 1 − IoU, those with larger errors being wrong already), whose sum is the loss.
 
     Args:
         errors: (…, N) of pixels.
@@ -58,7 +58,7 @@ def lovasz_extension(errors: paddle.Tensor, there: paddle.Tensor, counted: paddl
         counted: (…, N) bool.
 
     Returns:
-        (…) of the errors' type. The gradient is the weight of each pixel with a positive error.
+        (…, N) of the errors' type, by falling error. Their sum's gradient is the weight of each pixel with a positive error.
     """
     with paddle.no_grad():
         # An ignored pixel comes last with no error, so that it changes nothing.
@@ -67,7 +67,7 @@ def lovasz_extension(errors: paddle.Tensor, there: paddle.Tensor, counted: paddl
         )
         weights = _steps(paddle.take_along_axis(there.astype("int64"), order, -1)).astype(errors.dtype)
     positive = F.relu(errors) * counted.astype(errors.dtype)
-    return (paddle.take_along_axis(positive, order, -1) * weights).sum(-1)
+    return paddle.take_along_axis(positive, order, -1) * weights
 
 
 def _steps(there: paddle.Tensor) -> paddle.Tensor:

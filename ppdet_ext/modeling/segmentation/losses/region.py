@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import number_in, register_segmentation_loss
 
-from .base import MULTILABEL, SegmentationLoss, counted_pixels
+from .base import MULTILABEL, SegmentationLoss, counted_pixels, map_sums
 
 
 def region_sums(
@@ -31,8 +31,7 @@ def region_sums(
     probabilities, targets = probabilities * counts, targets * counts
     # The minimum is p·t where targets are 0 or 1; of soft ones it is what segmentation_models_pytorch takes since 0.4.
     maps = (paddle.minimum(probabilities, targets), probabilities, targets)
-    over = [0, 2, 3] if per_class else [0, 1, 2, 3]
-    shared, predicted, annotated = (one.sum(over).reshape([-1]) for one in maps)
+    shared, predicted, annotated = (map_sums(one, per_class) for one in maps)
     return shared, predicted, annotated
 
 
@@ -124,8 +123,16 @@ class Dice(RegionLoss):
         class_weights: list[float] | None = None,
         per_class: bool = True,
     ) -> None:
-        given = {"smooth": smooth, "eps": eps, "log_loss": log_loss}
-        super().__init__(0.5, 0.5, weight=weight, classes=classes, class_weights=class_weights, per_class=per_class, **given)
+        super().__init__(
+            *(0.5, 0.5),
+            weight=weight,
+            smooth=smooth,
+            eps=eps,
+            log_loss=log_loss,
+            classes=classes,
+            class_weights=class_weights,
+            per_class=per_class,
+        )
 
 
 @register_segmentation_loss
@@ -142,8 +149,16 @@ class Jaccard(RegionLoss):
         class_weights: list[float] | None = None,
         per_class: bool = True,
     ) -> None:
-        given = {"smooth": smooth, "eps": eps, "log_loss": log_loss}
-        super().__init__(1.0, 1.0, weight=weight, classes=classes, class_weights=class_weights, per_class=per_class, **given)
+        super().__init__(
+            *(1.0, 1.0),
+            weight=weight,
+            smooth=smooth,
+            eps=eps,
+            log_loss=log_loss,
+            classes=classes,
+            class_weights=class_weights,
+            per_class=per_class,
+        )
 
 
 @register_segmentation_loss
@@ -166,8 +181,17 @@ class Tversky(RegionLoss):
         class_weights: list[float] | None = None,
         per_class: bool = True,
     ) -> None:
-        given = {"smooth": smooth, "eps": eps, "log_loss": log_loss, "gamma": gamma}
-        super().__init__(alpha, beta, weight=weight, classes=classes, class_weights=class_weights, per_class=per_class, **given)
+        super().__init__(
+            *(alpha, beta),
+            weight=weight,
+            smooth=smooth,
+            eps=eps,
+            log_loss=log_loss,
+            classes=classes,
+            class_weights=class_weights,
+            per_class=per_class,
+            gamma=gamma,
+        )
 
 
 class BatchRegionLoss(SegmentationLoss):
