@@ -1,24 +1,45 @@
-"""Opening a file of named tensors: torch's two formats, or safetensors. Nothing in it is run, tensors are read one by one."""
+"""Opening a file of named tensors: torch's formats, or safetensors. Nothing in it is run, tensors are read one by one.
+
+What a training has put around the network's tensors is taken off here: the table that holds the state_dict, the prefixes of
+wrapping modules.
+"""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ppdet_ext.weights.mmdet.names import canonical
-
 from .class_names import Classes, classes_in_meta
+from .model_graph import is_module, static_padding, tensors_of
 from .opening import ZIP_MAGIC, Refused, check_name, is_safetensors, is_torch, naming, opened
 from .safetensors_file import open_safetensors
-from .torch_legacy import load_legacy
+from .torch_formats import load_legacy, load_zip
 from .torch_tensors import StoredTensor
-from .torch_zip import load_zip
+from .unpickle import Unlisted
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
-STATE_KEYS = ("state_dict", "model")
+# Where runners keep the network: mmdetection's and Lightning's, catalyst's, detectron2's, others'.
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "model_state")
+# Prefixes of modules around the network: DataParallel's, torch.compile's, Lightning modules' usual ones.
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of how a file came about.
+
+    Args:
+        layout: 'zip', 'legacy' (torch's format before 1.6), 'script' (TorchScript), 'old script' (before torch 1.3) or
+            'safetensors'.
+        padding: EfficientNet's, 'same' or 'nominal', where a pickled model tells it.
+    """
+
+    layout: str
+    padding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -27,17 +48,21 @@ class TensorFile:
 
     Args:
         path: the file, for messages.
-        shapes: name (as mmdetection writes it now) -> shape.
+        shapes: name (without the prefixes of wrapping modules) -> shape.
         values: name -> array.
         notes: what else the file holds and is not read, a line each.
         classes: what the file says its classes are called.
+        origin: how it came about.
+        outside: names that a wrapping module has beside the network.
     """
 
     path: Path
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Shapes
     values: Callable[[str], np.ndarray]
     notes: list[str]
     classes: Classes | None
+    origin: Origin = field(default_factory=lambda: Origin("zip"))
+    outside: frozenset[str] = frozenset()
 
     def read(self, name: str) -> np.ndarray:
         """A tensor's values. UserError if the file is damaged there."""
@@ -57,7 +82,8 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
         with naming(path):
             stream, size, start = stack.enter_context(opened(path))
             if path.suffix == ".safetensors" or is_safetensors(start):
-                file = _named(path, *open_safetensors(path, stack))
+                shapes, read, classes = open_safetensors(path, stack)
+                file = _unwrapped(TensorFile(path, shapes, read, [], classes, Origin("safetensors")))
             else:
                 file = _open_torch(path, stream, size, start)
         yield file
@@ -67,22 +93,54 @@ def _open_torch(path: Path, stream: BinaryIO, size: int, start: bytes) -> Tensor
     if not is_torch(start):
         other = ", but another pickle; for Paddle's use the suffix .pdparams" if start.startswith(b"\x80") else ""
         raise Refused(f"it is no checkpoint of torch{other}" if start else "it is empty")
-    content = (load_zip if start.startswith(ZIP_MAGIC) else load_legacy)(stream, size)
-    tensors, notes = _state_dict(content)
+    content, layout = _load(load_zip if start.startswith(ZIP_MAGIC) else load_legacy, stream, size)
+    key = _key_of_state(content)
+    table = content[key] if key else content
+    notes = _notes(content, key) if key else []
+    padding = None
+    if is_module(table):
+        notes.append(f"it is a whole model, {table.name.removeprefix('__torch__.')}; its tensors are read, nothing of its code")
+        padding, table = static_padding(table), tensors_of(table)
+    tensors = _checked(table)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return _named(path, shapes, lambda name: tensors[name].read(stream), classes_in_meta(content.get("meta")), notes)
+    classes = classes_in_meta(content.get("meta")) if isinstance(content, dict) else None
+    read = lambda name: tensors[name].read(stream)  # noqa: E731
+    return _unwrapped(TensorFile(path, shapes, read, notes, classes, Origin(layout, padding)))
 
 
-def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
-    """The table of tensors of a file's value, and notes on the rest."""
+def _load(load: Callable[..., tuple[Any, str]], stream: BinaryIO, size: int) -> tuple[Any, str]:
+    """The file's value: strictly as data, or else as a model."""
+    try:
+        return load(stream, size)
+    except Unlisted:
+        stream.seek(0)
+        content, layout = load(stream, size, graph=True)
+        key = _key_of_state(content)
+        if not is_module(content[key] if key else content):
+            raise
+        return content, layout
+
+
+def _key_of_state(content: Any) -> str | None:
+    """Where in the file's value the network is, None if it is the value."""
     if not isinstance(content, dict):
-        raise Refused(f"it holds a {type(content).__name__}; expected a state_dict")
-    key = next((key for key in STATE_KEYS if isinstance(content.get(key), dict)), None)
-    others = [ascii(name)[:40] for name in content if name not in (key, "meta")] if key else []
+        return None
+    return next((key for key in STATE_KEYS if isinstance(content.get(key), dict) or is_module(content.get(key))), None)
+
+
+def _notes(content: dict[str, Any], key: str) -> list[str]:
+    """What else the file's value holds."""
+    others = [ascii(name)[:40] for name in content if name not in (key, "meta")]
     notes = [f"not read: {', '.join(others[:10])}"] if others else []
     if "ema_state_dict" in content:
         notes.append("state_dict holds the averaged weights, as mmengine saves them; ema_state_dict the others")
-    table = content[key] if key else content
+    return notes
+
+
+def _checked(table: Any) -> dict[str, StoredTensor]:
+    """A table of tensors; Refused if it is anything else."""
+    if not isinstance(table, dict):
+        raise Refused(f"it holds a {type(table).__name__}; expected a state_dict or a model")
     if not table:
         raise Refused("its table of tensors is empty")
     for name, value in table.items():
@@ -90,21 +148,42 @@ def _state_dict(content: Any) -> tuple[dict[str, StoredTensor], list[str]]:
         if type(value) is not StoredTensor:
             what = value.name if hasattr(value, "name") else type(value).__name__
             raise Refused(f"{ascii(name)[:80]} in its table of tensors is no tensor, but {what}")
-    return dict(table), notes
+    return dict(table)
 
 
-def _named(
-    path: Path,
-    listed: dict[str, tuple[int, ...]],
-    read: Callable[[str], np.ndarray],
-    classes: Classes | None,
-    notes: Sequence[str] = (),
-) -> TensorFile:
-    """The file under today's names; two tensors must not come to share one."""
-    originals: dict[str, str] = {}
-    for name in listed:
+def without_wrappers(names: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """Names without the prefixes of wrapping modules -> the file's, and those that a wrapper holds beside the network.
+
+    'module.' is taken off wherever it stands; another prefix if more than half of the tensors begin with it.
+
+    Raises:
+        Refused: two tensors would share a name.
+    """
+    originals = {name: name for name in names}
+    outside: set[str] = set()
+    again = True
+    while again:
+        again = False
+        for prefix in WRAPPERS:
+            inside = [name for name in originals if name.startswith(prefix)]
+            if not inside or (prefix != WRAPPERS[0] and 2 * len(inside) <= len(originals)):
+                continue
+            again = True
+            if prefix != WRAPPERS[0]:
+                outside |= originals.keys() - set(inside)
+            shorter: dict[str, str] = {}
+            for name, original in originals.items():
+                if shorter.setdefault(name.removeprefix(prefix), original) != original:
+                    raise Refused(f"{original} and {shorter[name.removeprefix(prefix)]} are the same tensor by name")
+            originals = shorter
+    return originals, frozenset(outside)
+
+
+def _unwrapped(file: TensorFile) -> TensorFile:
+    """The file under the network's own names."""
+    for name in file.shapes:
         check_name(name)
-        if originals.setdefault(canonical(name), name) != name:
-            raise Refused(f"{name} and {originals[canonical(name)]} are the same tensor by name")
-    shapes = {name: listed[original] for name, original in originals.items()}
-    return TensorFile(path, shapes, lambda name: read(originals[name]), list(notes), classes)
+    originals, outside = without_wrappers(file.shapes)
+    shapes = {name: file.shapes[original] for name, original in originals.items()}
+    read = lambda name: file.values(originals[name])  # noqa: E731
+    return TensorFile(file.path, shapes, read, file.notes, file.classes, file.origin, outside)

@@ -29,9 +29,13 @@ MAX_EXTENT = 1 << 40
 Dictionary = TypeVar("Dictionary", bound=dict)
 
 
-def refuse_name(name: str) -> Refused:
+class Unlisted(Refused):
+    """The file asks for a name that is not on the list."""
+
+
+def refuse_name(name: str) -> Unlisted:
     """The error for a name that is not on the list."""
-    return Refused(f"it asks for {shown(name, 200)[1:-1]}, which is not data; refused, nothing of it was run")
+    return Unlisted(f"it asks for {shown(name, 200)[1:-1]}, which is not data; refused, nothing of it was run")
 
 
 class Name:
@@ -191,7 +195,7 @@ class DataUnpickler(pickle._Unpickler):
     def load_build(self) -> None:
         """State of an object: of interest to arrays alone (OrderedDict's is `_metadata`), refused where it could matter."""
         state, target = self.stack.pop(), self.stack[-1]
-        if type(target) in (Inert, OrderedDict):
+        if isinstance(target, Inert) or type(target) is OrderedDict:
             return
         if self._set_state is None:
             raise Refused(f"it gives state to a {type(target).__name__}; refused")
@@ -222,11 +226,11 @@ class DataUnpickler(pickle._Unpickler):
 
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if type(target) not in (dict, OrderedDict, Inert):
+        if type(target) not in (dict, OrderedDict) and not isinstance(target, Inert):
             raise Refused(f"it gives items to a {type(target).__name__}; refused")
         if len(items) % 2:
             raise Malformed("a dictionary has a key without a value")
-        if type(target) is not Inert:
+        if not isinstance(target, Inert):
             fill(target, zip(items[::2], items[1::2]))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ppdet_ext.errors import UserError
 
-from .names import name_table, shape_in_mmdet
+from .names import canonical, name_table, shape_in_mmdet
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -109,7 +109,7 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]]) ->
         if why := _of_no_use(name, plan.backbone_only):
             plan.skipped[name] = why
         else:
-            waiting[prefix + name] = name
+            waiting[canonical(prefix + name)] = name
     table = name_table(model)
     wanted = {theirs: shape_in_mmdet(model[ours]) for ours, theirs in table.items()}
     plan.classes = (class_count(file), class_count(wanted))
