@@ -18,8 +18,8 @@ from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
-from ppdet_ext.inference.build import settings_of
 from ppdet_ext.inference.candidate_store import candidates_of
+from ppdet_ext.inference.members import settings_of
 from ppdet_ext.structures import TestSettings
 from ppdet_ext.tuning.options import Predicting, Searching
 from ppdet_ext.tuning.run import make_problem, search_problem, write_plot, write_tuned

@@ -10,15 +10,16 @@ from ppdet_ext.host.workspace import DATASETS as DATASET_KEYS
 
 from .arguments import check_arguments, check_entries, check_keys, parameters_of
 from .files import KeyPath, Tagged
-from .keys import ENSEMBLE, READERS, REQUIRED, TABLE, Entries, Key, names_below
+from .keys import CLASSIFIER, ENSEMBLE, READERS, REQUIRED, TABLE, Entries, Key, names_below
 from .problems import Problems
-from .sections import check_ensemble, check_hooks, check_metric, check_module, check_section
+from .sections import check_classifier, check_ensemble, check_hooks, check_metric, check_module, check_section
 
 # Of keys whose type in the table does not say all.
 CHECKS: dict[str, Callable[[Any, Problems], None]] = {
     "metric": check_metric,
     "hooks": check_hooks,
     ENSEMBLE: check_ensemble,
+    CLASSIFIER: check_classifier,
     "LearningRate": lambda value, problems: check_module(("LearningRate",), "LearningRate", value, problems),
     "OptimizerBuilder": lambda value, problems: check_module(("OptimizerBuilder",), "OptimizerBuilder", value, problems),
 }

@@ -9,6 +9,7 @@ from ppdet_ext.host.registry import METRICS
 from .types import expected
 
 POSTPROCESS, VIEWS, ENSEMBLE = "PostProcess", "TestTimeAugmentation", "Ensemble"
+ENSEMBLE_MEAN, CLASSIFIER = "EnsembleMean", "Classifier"
 
 
 class Decides(Flag):
@@ -129,6 +130,11 @@ TABLE: dict[str, Key] = {
         list[Literal["none", "horizontal", "vertical", "both"]], decides=PREDICTION, about="mirrorings of each size"
     ),
     ENSEMBLE: Key(decides=PREDICTION, about="weights whose predictions are averaged"),
+    ENSEMBLE_MEAN: Key(decides=PREDICTION, about="how probability maps are averaged"),
+    f"{ENSEMBLE_MEAN}.power": Key(
+        float, decides=PREDICTION, least=0.1, about="the mean is that of this power of the probabilities; 1, the plain mean"
+    ),
+    CLASSIFIER: Key(decides=PREDICTION, about="models of whole images, which say what classes are there: {config, weights}"),
 }
 DEFAULTS = {name: key.default for name, key in TABLE.items() if key.default not in (REQUIRED, UNSET)}
 

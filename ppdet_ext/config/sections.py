@@ -11,7 +11,7 @@ from ppdet_ext.host.registry import METRICS, SECTIONS, modules
 
 from .arguments import check_arguments, check_entries, check_nested, parameters_of
 from .files import KeyPath
-from .keys import ENSEMBLE
+from .keys import CLASSIFIER, ENSEMBLE
 from .problems import Problems
 from .types import annotations_of, expected
 
@@ -65,11 +65,31 @@ def check_ensemble(value: Any, problems: Problems) -> None:
         if not isinstance(member, dict) or not isinstance(member.get("weights"), str):
             problems.wrong(here, member, "a path, or {weights: path, config: path}")
             continue
-        for name, item in member.items():
-            if name not in MEMBER_KEYS:
-                problems.unknown((*here, str(name)), MEMBER_KEYS, ENSEMBLE)
-            elif not isinstance(item, MEMBER_KEYS[name]) or isinstance(item, bool) or (name == "weight" and not item > 0):
-                problems.wrong((*here, name), item, "a number above 0" if name == "weight" else "a path")
+        _check_member(here, member, problems)
+
+
+def check_classifier(value: Any, problems: Problems) -> None:
+    """Classifier: a mapping of `MEMBER_KEYS`, or several, each of a configuration of its own."""
+    if value is None:
+        return
+    several = isinstance(value, list)
+    for index, member in enumerate(value if several else [value]):
+        here = (CLASSIFIER, str(index)) if several else (CLASSIFIER,)
+        needed = ("config", "weights")
+        if not isinstance(member, dict) or not all(isinstance(member.get(key), str) for key in needed):
+            problems.wrong(here, member, "{config: path, weights: path}")
+            continue
+        _check_member(here, member, problems)
+    if value == []:
+        problems.wrong((CLASSIFIER,), value, "{config: path, weights: path}, or a list of these")
+
+
+def _check_member(here: KeyPath, member: Mapping[str, Any], problems: Problems) -> None:
+    for name, item in member.items():
+        if name not in MEMBER_KEYS:
+            problems.unknown((*here, str(name)), MEMBER_KEYS, here[0])
+        elif not isinstance(item, MEMBER_KEYS[name]) or isinstance(item, bool) or (name == "weight" and not item > 0):
+            problems.wrong((*here, name), item, "a number above 0" if name == "weight" else "a path")
 
 
 def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> None:

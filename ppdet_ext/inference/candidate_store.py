@@ -17,8 +17,9 @@ from ppdet_ext.host import Config
 from ppdet_ext.structures import Candidates, TestSettings
 from ppdet_ext.weights.find import find_weights
 
-from .build import inference_loader, members_of
+from .build import inference_loader
 from .candidate_file import load, quantised, save
+from .members import classifiers_of, members_of
 from .predict import in_order, predict
 from .predictor import prepare
 
@@ -85,7 +86,7 @@ def _key(cfg: Config, dataset: Any, settings: TestSettings) -> str:
     """Hex digest of what predictions depend on: content of weights, configuration, names, sizes and times of pictures."""
     digest = hashlib.sha256()
     digest.update((dump_tree(deciding(cfg.resolved, Decides.CANDIDATES)) + repr(settings)).encode())
-    for member in members_of(cfg):
+    for member in [*members_of(cfg), *classifiers_of(cfg)]:
         if member.get("config"):
             digest.update(dump_tree(read_tree(find_config(member["config"]))[0]).encode())
         digest.update(content_key(str(find_weights(member["weights"], theirs=True))).encode())

@@ -35,7 +35,7 @@ class Ensemble:
         UserError: the members do not fit together.
     """
 
-    def __init__(self, members: Sequence[Member], settings: TestSettings | None = None) -> None:
+    def __init__(self, members: Sequence[Member[AveragedDetector]], settings: TestSettings | None = None) -> None:
         _check(members)
         self.members = list(members)
         self.settings = settings or members[0].model.settings
@@ -162,7 +162,7 @@ def per_class(boxes: np.ndarray, classes: int) -> np.ndarray:
     return boxes if boxes.ndim == 3 else np.repeat(boxes[:, None], classes, axis=1)
 
 
-def _check(members: Sequence[Member]) -> None:
+def _check(members: Sequence[Member[AveragedDetector]]) -> None:
     """All members against the first one."""
     if not members:
         raise UserError("An ensemble needs at least one member.")
@@ -178,7 +178,7 @@ def _check(members: Sequence[Member]) -> None:
         _check_alike(who, member, members[0])
 
 
-def _check_alike(who: str, member: Member, first: Member) -> None:
+def _check_alike(who: str, member: Member[AveragedDetector], first: Member[AveragedDetector]) -> None:
     ours, theirs = member.model, first.model
     if ours.num_classes != theirs.num_classes:
         raise UserError(

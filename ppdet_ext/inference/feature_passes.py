@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import paddle
 
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.errors import DivergenceError
 
-from .protocol import AveragedDetector
+from .protocol import AveragedDetector, Detector
 from .views import Views
 
 Result = TypeVar("Result")
+Model = TypeVar("Model", bound=Detector)
 
 
 @dataclass(frozen=True)
-class Member:
+class Member(Generic[Model]):
     """A model of an ensemble with its weights loaded, and the views it sees.
 
     Attributes:
@@ -26,7 +27,7 @@ class Member:
         name: for messages, such as the path of its weights.
     """
 
-    model: AveragedDetector
+    model: Model
     views: Views
     weight: float = 1.0
     name: str = ""
@@ -42,7 +43,7 @@ class ViewFeatures:
         features: what the member's model takes for them.
     """
 
-    def __init__(self, index: int, member: Member, sample: Sample, view: int) -> None:
+    def __init__(self, index: int, member: Member[AveragedDetector], sample: Sample, view: int) -> None:
         batch, self.transform = member.views.render(sample, view)
         self.index, self.member = index, member
         self.features = member.model.pyramid({**batch, "image": paddle.to_tensor(batch["image"])})
@@ -58,7 +59,7 @@ class FeaturePasses:
         sample: the decoded picture.
     """
 
-    def __init__(self, members: Sequence[Member], sample: Sample) -> None:
+    def __init__(self, members: Sequence[Member[AveragedDetector]], sample: Sample) -> None:
         self._pairs = [(member, view) for member in members for view in range(len(member.views))]
         self._sample = sample
         self._current: ViewFeatures | None = None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from ppdet_ext.structures import Candidates, TestSettings
 
 # Images, (B, 3, H, W) tensor "image", with "im_shape" (h, w) without padding, "scale_factor" (y, x), "origin_shape" (h, w),
@@ -41,6 +43,38 @@ class Detector(Protocol):
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
+        ...
+
+
+@runtime_checkable
+class MapDetector(Detector, Protocol):
+    """A model that classifies pixels: its views and its likes are averaged as maps, see `MapEnsemble`.
+
+    Attributes:
+        num_classes: without background.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    def class_maps(self, batch: Batch) -> list[np.ndarray]:
+        """Of each image probabilities (num_classes, h, w) float32 in the network's pixels, without padding."""
+        ...
+
+
+@runtime_checkable
+class PresenceDetector(Detector, Protocol):
+    """A model that says which classes are in an image: a classifier, or a model with a head for that.
+
+    Attributes:
+        num_classes: without background.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    def presence(self, batch: Batch) -> np.ndarray:
+        """Probabilities (B, num_classes) float32 that a class is in an image."""
         ...
 
 

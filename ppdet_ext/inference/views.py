@@ -16,6 +16,7 @@ from ppdet_ext.structures.batch import Batch
 # Name -> (mirrored left and right, mirrored top and bottom).
 FLIPS = {"none": (False, False), "horizontal": (True, False), "vertical": (False, True), "both": (True, True)}
 RESIZES = ("ResizeFixed", "ResizeShortEdge")
+TARGETS = ("ClassMasks",)  # draw what is to be learnt; nothing is here
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ViewTransform:
         return self._mirrored(boxes) / self._factors()
 
     def unmirrored(self, probs: np.ndarray) -> np.ndarray:
-        """Masks (n, S, S) of boxes in the view -> of the same boxes in the original."""
+        """Masks (n, S, S) of boxes in the view, or maps (n, h, w) of the view -> of the same, not mirrored."""
         return probs[:, :: -1 if self.vertical else 1, :: -1 if self.horizontal else 1]
 
     def _factors(self) -> np.ndarray:
@@ -131,6 +132,7 @@ def _with_resize(entries: Sequence[Mapping], resize: Mapping) -> list[Mapping]:
 def _maker(sample_transforms: Sequence[Mapping], batch_transforms: Sequence[Mapping]) -> BatchMaker:
     """The transforms, built and checked; data set and seed take no part in rendering."""
     no_dataset: Any = None
+    sample_transforms = [entry for entry in sample_transforms if _name(entry) not in TARGETS]
     maker = BatchMaker(no_dataset, sample_transforms, batch_transforms, targets=False, seed=0)
     if not isinstance(maker.transforms[0], ReadImage) or not isinstance(maker.transforms[-1], NormalizeToCHW):
         raise UserError("sample_transforms begin with ReadImage and end with NormalizeToCHW.")

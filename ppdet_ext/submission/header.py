@@ -12,7 +12,7 @@ from ppdet_ext.config.keys import POSTPROCESS, Decides, deciding
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config
-from ppdet_ext.inference.build import members_of
+from ppdet_ext.inference.members import members_of
 from ppdet_ext.submission import Format
 from ppdet_ext.weights.find import find_weights
 

@@ -14,7 +14,7 @@ from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
 from ppdet_ext.checkpoint.find import AUTO, find_checkpoint
 from ppdet_ext.checkpoint.folder import CURVES, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
-from ppdet_ext.config.keys import ENSEMBLE, VIEWS
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, VIEWS
 from ppdet_ext.config.load import dump_config
 from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed import interrupt
@@ -221,7 +221,7 @@ def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
     hook = evaluation_hook(dataset, make_loader(cfg, dataset, "eval"), steps, lambda: metrics_of(cfg), cfg.snapshot_epoch)
     if distributed.world()[0] == 0:
         warn_of_data(trained_on, dataset)
-        for key in (VIEWS, ENSEMBLE):
+        for key in (VIEWS, ENSEMBLE, CLASSIFIER):
             if cfg.get(key):
                 logger.warning("%s is for tools/eval.py and the others; in training one view of this model is evaluated", key)
     return hook

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext.evaluation.metric import PartialMetric
-from ppdet_ext.inference.candidate_file import LEVELS, restored
+from ppdet_ext.inference.candidate_file import restored
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Record
+from ppdet_ext.structures.probability_map import LEVELS
 
 from .cross_validation import CrossValidation, assign_folds, cross_validate
 from .options import SearchBounds

@@ -14,6 +14,7 @@ FREE_IN_TRAINING = (
     *("snapshot_epoch", "snapshot_iter", "keep_checkpoints", "skip_nonfinite", "stall_timeout"),
     *("SampleData", "TestDataset", "TestReader", "EvalDataset.dataset_dir"),
     *("metric", "SeverstalDice", "CocoMaskAP", "PostProcess", "TestTimeAugmentation", "Ensemble"),
+    *("EnsembleMean", "Classifier"),
 )
 BY_CONTENT = ("seed", "TrainDataset", "TrainReader.batch_size", "gradient_accumulation_steps")
 

@@ -1,0 +1,147 @@
+"""From the entries of `Ensemble` and `Classifier` to models with weights and views, and to the ensemble that fits them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import paddle
+
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, VIEWS
+from ppdet_ext.config.load import load_config
+from ppdet_ext.data.loading.build import reader_of
+from ppdet_ext.errors import UserError
+from ppdet_ext.host import Config
+from ppdet_ext.host.build import architecture_of, build_model
+from ppdet_ext.structures import TestSettings
+from ppdet_ext.weights.load import load_weights
+
+from .classes import compare_classes, names_without_reading
+from .ensemble import Ensemble
+from .feature_passes import Member
+from .map_ensemble import MapEnsemble, PresenceEnsemble, SoleDetector
+from .protocol import AveragedDetector, Detector, MapDetector, PresenceDetector
+from .views import Views
+
+logger = logging.getLogger("ppdet_ext")
+
+
+def settings_of(cfg: Config) -> TestSettings:
+    """The thresholds that a configuration gives its model."""
+    return architecture_of(cfg).settings_from(cfg)
+
+
+def members_of(cfg: Config) -> list[dict[str, Any]]:
+    """The members that `Ensemble` lists, or the one of `weights`: {"weights": …, "config": …, "weight": …} each.
+
+    Raises: UserError where there are no weights.
+    """
+    members = [{"weights": one} if isinstance(one, str) else dict(one) for one in cfg.get(ENSEMBLE) or [cfg.weights or ""]]
+    if not all(member["weights"] for member in members):
+        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
+    return members
+
+
+def classifiers_of(cfg: Config) -> list[dict[str, Any]]:
+    """The models that `Classifier` names, as `members_of`; none where it is not configured."""
+    named = cfg.get(CLASSIFIER) or []
+    return [dict(one) for one in ([named] if isinstance(named, Mapping) else named)]
+
+
+def sees_views(cfg: Config) -> bool:
+    """Whether models render the pictures themselves: several members or views, or a classifier with a reader of its own."""
+    return bool(cfg.get(ENSEMBLE) or cfg.get(VIEWS) or cfg.get(CLASSIFIER))
+
+
+def with_weights(cfg: Config, weights: str | None, class_names: Sequence[str]) -> Any:
+    """The configured model with weights, whose class names are compared with those given.
+
+    Raises: UserError when there are none or they are another model's.
+    """
+    if not weights:
+        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
+    model: paddle.nn.Layer = build_model(cfg)
+    if not isinstance(model, Detector):
+        raise UserError(f"{cfg.architecture} gives no mask probabilities; use an architecture of this toolkit.")
+    loaded = load_weights(model, weights)
+    if loaded.classes is not None:
+        compare_classes(class_names, loaded.classes.names, str(loaded.path))
+    return model
+
+
+def ensemble_of(cfg: Config, mode: str, class_names: Sequence[str]) -> Detector:
+    """The configured members, or the one model, each with the views of its reader of `mode`.
+
+    The thresholds of `cfg` hold for all, whatever configurations the members come from. Where one classifies pixels, maps are
+    averaged; where all are classifiers of whole images, what they say of these.
+
+    Raises:
+        UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
+    """
+    members = _members(cfg, members_of(cfg), dict(cfg.get(VIEWS) or {}), mode, class_names, ENSEMBLE)
+    count = sum(len(member.views) for member in members)
+    logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), count)
+    settings, models = settings_of(cfg), [member.model for member in members]
+    if any(isinstance(model, MapDetector) for model in models):
+        return MapEnsemble(members, settings, float((cfg.get(ENSEMBLE_MEAN) or {}).get("power", 1.0)))
+    if all(isinstance(model, PresenceDetector) for model in models):
+        return PresenceEnsemble(members, settings, ENSEMBLE)
+    if count == 1 and not isinstance(models[0], AveragedDetector):
+        return SoleDetector(members, settings)
+    return Ensemble(members, settings)
+
+
+def classifier_of(cfg: Config, mode: str, class_names: Sequence[str]) -> PresenceEnsemble | None:
+    """What `Classifier` names, each with reader and views of its own configuration; None where it names nothing.
+
+    Raises:
+        UserError: weights that do not fit, a model that is no classifier, or one of other classes.
+    """
+    entries = classifiers_of(cfg)
+    if not entries:
+        return None
+    return PresenceEnsemble(_members(cfg, entries, {}, mode, class_names, CLASSIFIER))
+
+
+def _members(
+    cfg: Config, entries: Sequence[Mapping[str, Any]], views: Mapping[str, Any], mode: str, class_names: Sequence[str], key: str
+) -> list[Member]:
+    """Models with weights and views, in the order of their entries.
+
+    views: of `TestTimeAugmentation` for all; a member of another configuration has its own where there are none.
+    key: which key of the configuration lists them, for messages.
+    """
+    classes = cfg.num_classes, names_without_reading(cfg)
+    device = f"use_gpu={str(cfg.use_gpu).lower()}"
+    members = []
+    for entry in entries:
+        own = load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
+        name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
+        _check_classes(own, name, *classes, key)
+        own_views = _views_of(own, views or dict(own.get(VIEWS) or {}), mode)
+        try:
+            model = with_weights(own, entry["weights"], class_names)
+        except UserError as error:
+            raise UserError(f"{key}, {name}: {error}") from error
+        members.append(Member(model, own_views, float(entry.get("weight", 1.0)), name))
+    return members
+
+
+def _views_of(cfg: Config, chosen: Mapping[str, Any], mode: str) -> Views:
+    reader = reader_of(cfg, mode)
+    return Views(
+        reader["sample_transforms"],
+        reader.get("batch_transforms") or (),
+        chosen.get("resizes") or (),
+        chosen.get("flips") or ("none",),
+    )
+
+
+def _check_classes(cfg: Config, name: str, count: int, names: Sequence[str], key: str) -> None:
+    """UserError for a member of another number of classes; a warning where it calls one by another name."""
+    if cfg.num_classes != count:
+        raise UserError(f"{key}: {name} has {cfg.num_classes} classes, the configuration {count}; all need the same.")
+    differing = ((at, ours, own) for at, (own, ours) in enumerate(zip(names_without_reading(cfg), names)) if own != ours)
+    for at, ours, own in differing:
+        text = "%s: %s calls class %d %r, the configuration %r; both must mean the same"
+        logger.warning(text, key, name, at, own, ours)
+        break
