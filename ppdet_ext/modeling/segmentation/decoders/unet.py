@@ -1,0 +1,99 @@
+"""U-Net (arXiv 1505.04597): step by step to the size of the next finer features, which are put beside."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_ext.host.registry import register_module
+
+from ..layers import Attention, conv_norm_relu
+from .base import Decoder, check_widths
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+class UNetBlock(nn.Layer):
+    """A coarse map at the size of finer features, both through two convolutions.
+
+    Args:
+        inputs: channels of the coarse map.
+        skip: channels of the finer features; 0 where there are none.
+        outputs: channels that come out.
+        attention: None, or "scse" before and after the convolutions.
+        norm: batch norm after each convolution.
+        interpolation: of the coarse map.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        skip: int,
+        outputs: int,
+        attention: str | None = None,
+        norm: bool = True,
+        interpolation: Interpolation = "nearest",
+    ) -> None:
+        super().__init__()
+        if interpolation not in ("nearest", "bilinear"):
+            raise ValueError(f"interpolation is {interpolation!r}; it is nearest or bilinear")
+        self.interpolation = interpolation
+        self.conv1 = conv_norm_relu(inputs + skip, outputs, 3, norm)
+        # SMP has this one in its last block, too, and never uses it.
+        self.attention1 = Attention(attention, inputs + skip)
+        self.conv2 = conv_norm_relu(outputs, outputs, 3, norm)
+        self.attention2 = Attention(attention, outputs)
+
+    def forward(self, x: paddle.Tensor, size: Sequence[int], skip: paddle.Tensor | None = None) -> paddle.Tensor:
+        """(B, inputs, h, w) and (B, skip, *size) -> (B, outputs, *size)."""
+        if list(x.shape[2:]) != list(size):
+            x = F.interpolate(x, size=list(size), mode=self.interpolation)
+        if skip is not None:
+            x = self.attention1(paddle.concat([x, skip], axis=1))
+        return self.attention2(self.conv2(self.conv1(x)))
+
+
+@register_module
+class UNetDecoder(Decoder):
+    """U-Net's expanding path; takes images of any size.
+
+    Args:
+        encoder_channels: of the image and of each feature.
+        channels: of the blocks, coarsest first; their number is the number of the encoder's features.
+        attention: None, or "scse" (arXiv 1803.02579) in each block.
+        norm: batch norm after each convolution.
+        interpolation: from a coarse map to the next finer: nearest, or bilinear.
+
+    Raises:
+        ValueError: the encoder has another number of features, or there is no such attention or interpolation.
+    """
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        channels: Sequence[int] = (256, 128, 64, 32, 16),
+        attention: Literal["scse"] | None = None,
+        norm: bool = True,
+        interpolation: Interpolation = "nearest",
+    ) -> None:
+        super().__init__()
+        self.depth = len(channels)
+        _, *skips, inputs = check_widths(f"UNetDecoder of {len(channels)} channels", encoder_channels, self.depth)
+        widths = zip([inputs, *channels[:-1]], [*skips[::-1], 0], channels)
+        self.blocks = nn.LayerList([UNetBlock(*own, attention, norm, interpolation) for own in widths])
+        for part in self.blocks[-1].attention1.parameters():
+            part.stop_gradient = True
+        self.out_channels = channels[-1]
+
+    @classmethod
+    def encoder_arguments(cls, section: Mapping[str, Any]) -> dict[str, int]:
+        return {"depth": len(section["channels"])}
+
+    def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
+        sizes = [one.shape[2:] for one in features]
+        *finer, x = features[1:]
+        for block, size, skip in zip(self.blocks, sizes[-2::-1], [*finer[::-1], None]):
+            x = block(x, size, skip)
+        return x

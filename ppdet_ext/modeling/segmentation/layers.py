@@ -1,0 +1,143 @@
+"""Layers of the decoders and heads, under segmentation_models_pytorch's names and with its initial weights."""
+
+import math
+from typing import Literal
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform, XavierUniform
+
+from ppdet_ext.modeling.ops.norms import BatchNorm2D
+
+# "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer that neither touches.
+Start = Literal["kaiming", "xavier", "torch"]
+
+
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    bias: bool = False,
+    dilation: int = 1,
+    groups: int = 1,
+    start: Start = "kaiming",
+) -> nn.Conv2D:
+    """Convolution that keeps the size of its map."""
+    weights, biases = _initializers(start, inputs // groups * kernel * kernel)
+    return nn.Conv2D(
+        inputs,
+        outputs,
+        kernel,
+        padding=kernel // 2 * dilation,
+        dilation=dilation,
+        groups=groups,
+        weight_attr=paddle.ParamAttr(initializer=weights),
+        bias_attr=paddle.ParamAttr(initializer=biases) if bias else False,
+    )
+
+
+def transposed_conv(channels: int) -> nn.Conv2DTranspose:
+    """Transposed convolution, 4×4, that doubles the size of its map; SMP leaves it torch's initial weights."""
+    weights, biases = _initializers("torch", channels * 16)
+    attrs = [paddle.ParamAttr(initializer=one) for one in (weights, biases)]
+    return nn.Conv2DTranspose(channels, channels, 4, stride=2, padding=1, weight_attr=attrs[0], bias_attr=attrs[1])
+
+
+def linear(inputs: int, outputs: int, start: Start = "xavier") -> nn.Linear:
+    """Fully connected layer."""
+    weights, biases = _initializers(start, inputs)
+    attrs = [paddle.ParamAttr(initializer=one) for one in (weights, biases)]
+    return nn.Linear(inputs, outputs, weight_attr=attrs[0], bias_attr=attrs[1])
+
+
+def _initializers(start: Start, fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights, and of biases."""
+    if start == "torch":
+        # torch's kaiming_uniform(a=√5) comes to the same bound for both.
+        bound = 1 / math.sqrt(fan_in)
+        return Uniform(-bound, bound), Uniform(-bound, bound)
+    return (KaimingUniform() if start == "kaiming" else XavierUniform()), Constant(0.0)
+
+
+def conv_norm_relu(inputs: int, outputs: int, kernel: int, norm: bool = True, start: Start = "kaiming") -> nn.Sequential:
+    """Convolution, batch norm, ReLU; without the norm the convolution has a bias (SMP's Conv2dReLU)."""
+    layers = [conv(inputs, outputs, kernel, bias=not norm, start=start)]
+    return nn.Sequential(*layers, *([BatchNorm2D(outputs)] if norm else []), nn.ReLU())
+
+
+def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3×3 convolution, then a pointwise one; no biases (DeepLabV3+)."""
+    return nn.Sequential(
+        conv(inputs, inputs, 3, dilation=dilation, groups=inputs, start="torch"), conv(inputs, outputs, 1, start="torch")
+    )
+
+
+class SCSE(nn.Layer):
+    """Concurrent spatial and channel squeeze and excitation (arXiv 1803.02579): x·channel gate + x·pixel gate.
+
+    Args:
+        channels: of the map.
+        reduction: the channel gate's hidden layer has channels / reduction units.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.cSE = nn.Sequential(
+            nn.AdaptiveAvgPool2D(1),
+            conv(channels, hidden, 1, bias=True),
+            nn.ReLU(),
+            conv(hidden, channels, 1, bias=True),
+            nn.Sigmoid(),
+        )
+        self.sSE = nn.Sequential(conv(channels, 1, 1, bias=True), nn.Sigmoid())
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, channels, H, W), gated."""
+        # One product in place of two: broadcasting is slow on CPUs. The same to the last bit or two.
+        return x * (self.cSE(x) + self.sSE(x))
+
+
+class Attention(nn.Layer):
+    """A gate under SMP's name `attention`, or none.
+
+    Args:
+        kind: None, or "scse".
+        channels: of the map.
+
+    Raises:
+        ValueError: another kind.
+    """
+
+    def __init__(self, kind: str | None, channels: int) -> None:
+        super().__init__()
+        if kind not in (None, "scse"):
+            raise ValueError(f"attention is {kind!r}; it is null or scse")
+        self.attention = nn.Identity() if kind is None else SCSE(channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, channels, H, W), gated."""
+        return self.attention(x)
+
+
+class Upsample(nn.Layer):
+    """Bilinear enlargement whose corners stay corners (align_corners), as SMP's heads do.
+
+    Args:
+        factor: of each side.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, factor·H, factor·W)."""
+        return enlarge(x, [side * self.factor for side in x.shape[2:]])
+
+
+def enlarge(x: paddle.Tensor, size: list[int]) -> paddle.Tensor:
+    """(B, C, H, W) -> (B, C, *size), bilinear, corners aligned."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
