@@ -1,5 +1,7 @@
-"""Semantic segmentation: a map of each class's probability, in place of boxes."""
+"""Semantic segmentation: a map of each class's probability, in place of boxes; importing it registers its parts with ppdet."""
 
-from . import losses
+from . import decoders, losses
+from .classifier import ImageClassifier
+from .segmentor import SemanticSegmentor
 
-__all__ = ["losses"]
+__all__ = ["ImageClassifier", "SemanticSegmentor", "decoders", "losses"]

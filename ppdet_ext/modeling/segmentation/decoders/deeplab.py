@@ -31,12 +31,6 @@ class _ImagePooling(nn.Sequential):
         super().__init__(nn.AdaptiveAvgPool2D(1), conv(inputs, outputs, 1, start="torch"), *_norm_relu(outputs))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if self.training and x.shape[0] == 1:
-            # torch raises here as well; Paddle would give zeros and train on them.
-            raise ValueError(
-                "DeepLab cannot train on a single image: batch norm of its image pooling has one value of each channel. "
-                "Set TrainReader.batch_size to 2 or more, and TrainReader.drop_last: true"
-            )
         return F.interpolate(super().forward(x), size=x.shape[2:], mode="bilinear")
 
 
@@ -55,7 +49,9 @@ class ASPP(nn.Layer):
         super().__init__()
         parts: list[nn.Layer] = [conv_norm_relu(inputs, outputs, 1, start="torch")]
         for rate in rates:
-            wide = _separable(inputs, outputs, rate) if separable_convs else conv(inputs, outputs, 3, dilation=rate, start="torch")
+            wide = (
+                _separable(inputs, outputs, rate) if separable_convs else conv(inputs, outputs, 3, dilation=rate, start="torch")
+            )
             parts.append(nn.Sequential(wide, *_norm_relu(outputs)))
         self.convs = nn.LayerList([*parts, _ImagePooling(inputs, outputs)])
         projection = conv_norm_relu(len(self.convs) * outputs, outputs, 1, start="torch")

@@ -51,9 +51,7 @@ class PSPDecoder(Decoder):
         ValueError: the encoder has another number of features.
     """
 
-    def __init__(
-        self, encoder_channels: Sequence[int], channels: int = 512, dropout: float = 0.2, depth: int = 3
-    ) -> None:
+    def __init__(self, encoder_channels: Sequence[int], channels: int = 512, dropout: float = 0.2, depth: int = 3) -> None:
         super().__init__()
         self.depth = depth
         self.stride = self.upsampling = 2**depth

@@ -1,0 +1,219 @@
+"""Semantic segmentation: an encoder, a decoder and a head that classify each pixel."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.host.registry import one_of, register_module
+from ppdet_ext.modeling.detection.losses import Losses
+from ppdet_ext.structures import Candidates, Detections, TestSettings
+from ppdet_ext.structures.probability_map import resize_maps
+
+from .decoders import Decoder
+from .heads import ClassificationHead, SegmentationHead
+from .losses import SegmentationLoss, build_losses, loss_values
+from .losses.base import MULTICLASS, MULTILABEL
+from .targets import class_targets, masks_of, presence_targets
+from .wiring import ThresholdSection, create_with, finite, section_of, settings_of
+
+Task = Literal["multilabel", "multiclass"]
+
+
+@register_module
+class SemanticSegmentor(ThresholdSection, nn.Layer):
+    """Probabilities of each class in each pixel, as segmentation_models_pytorch computes them; tensors have its names.
+
+    In training a batch gives a dict of scalar losses, "loss" being their sum; in evaluation one `Detections` an image.
+
+    Args:
+        encoder: image -> features f1 … fn of strides 2, 4 …
+        decoder: image and features -> map.
+        num_classes: without background.
+        task: "multilabel", a sigmoid for each class; or "multiclass", a softmax over background and classes.
+        losses: of the logits; their sum is trained. By default BCE, or SoftCE of a multiclass task.
+        score_threshold: a class counts as found where its highest probability is greater.
+        mask_threshold: probability from which a pixel belongs to the mask.
+        classifier: head that tells from the last features which classes are in the image: true, or its arguments
+            {pooling: avg, dropout: 0.0}. Its loss, binary cross-entropy, is added.
+        pad: whether images are padded with zeros to multiples of the decoder's stride, and outputs cropped; else such an
+            image is an error.
+
+    Raises:
+        ValueError: the encoder does not give what the decoder takes.
+        UserError: no such task.
+    """
+
+    __category__ = "architecture"
+    __shared__ = ["num_classes"]
+
+    def __init__(
+        self,
+        encoder: nn.Layer = "ResNetEncoder",  # type: ignore[assignment]  # ppdet's defaults are names
+        decoder: Decoder = "UNetDecoder",  # type: ignore[assignment]
+        num_classes: int = 4,
+        task: Task = "multilabel",
+        losses: Sequence[SegmentationLoss] | None = None,
+        score_threshold: float = 0.0,
+        mask_threshold: float = 0.5,
+        classifier: bool | Mapping[str, Any] = False,
+        pad: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_features(encoder, decoder)
+        self.num_classes, self.task, self.pad = (
+            num_classes,
+            one_of(task, (MULTILABEL, MULTICLASS), "SemanticSegmentor.task"),
+            pad,
+        )
+        self.losses = list(losses or build_losses([{"BCE" if task == MULTILABEL else "SoftCE": {}}], task))
+        self.score_threshold, self.mask_threshold = score_threshold, mask_threshold
+        self.encoder, self.decoder = encoder, decoder
+        outputs = num_classes + (task == MULTICLASS)
+        start = decoder.head_start
+        self.segmentation_head = SegmentationHead(decoder.out_channels, outputs, decoder.head_kernel, decoder.upsampling, start)
+        self.classification_head = None
+        if classifier:
+            own = dict(classifier) if isinstance(classifier, Mapping) else {}
+            self.classification_head = ClassificationHead(encoder.out_shape[-1].channels, num_classes, start=start, **own)
+
+    @classmethod
+    def from_config(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        """ppdet's wiring: the encoder gives the features that the decoder takes, unless the configuration says which."""
+        name, section = section_of(cfg["decoder"])
+        decoder_class: type[Decoder] = getattr(section.pymodule, name)  # type: ignore[attr-defined]
+        encoder = create_with(section_of(cfg["encoder"])[0], decoder_class.encoder_arguments(section))
+        channels = [encoder.in_channels, *(one.channels for one in encoder.out_shape)]
+        wired = {"encoder": encoder, "decoder": create_with(name, {}, encoder_channels=channels)}
+        if cfg["losses"] is not None:
+            wired["losses"] = build_losses(cfg["losses"], cfg["task"], f"{cls.__name__}.losses")
+        return wired
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, paddle.Tensor] | list[Detections]:
+        """Scalar losses, "loss" being their sum; in evaluation one `Detections` an image.
+
+        All ranks call it together in training. Losses that are not finite are for the caller to refuse.
+
+        Raises:
+            UserError: a batch without targets, or with those of another number of classes.
+            DivergenceError: in evaluation a probability is NaN or infinite.
+        """
+        if not self.training:
+            settings = self.settings
+            return [found.detections(settings.mask_threshold) for found in self.candidates(batch, settings)]
+        out: dict[str, paddle.Tensor] = dict(self._losses(batch).over_ranks())
+        out["loss"] = paddle.add_n([x.reshape([]) for x in out.values()])
+        return out
+
+    def _losses(self, batch: Mapping[str, Any]) -> Losses:
+        masks = masks_of(batch, self.num_classes)
+        targets = masks if self.task == MULTILABEL else class_targets(masks, batch)
+        logits, present = self.outputs(batch["image"])
+        # Over ranks the mean over all pixels; of a loss like Dice, which is no mean over pixels, the ranks' weighted mean.
+        pixels = int(np.prod(masks.shape)) // self.num_classes
+        found = Losses()
+        for name, loss in loss_values(self.losses, logits, targets).items():
+            found.add(name, loss, pixels)
+        if present is not None:
+            with paddle.amp.auto_cast(enable=False):
+                loss = F.binary_cross_entropy_with_logits(present.astype("float32"), presence_targets(masks))
+            found.add("loss_presence", loss, len(masks))
+        return found
+
+    def outputs(self, images: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor | None]:
+        """Logits of pixels and of the images' classes.
+
+        Args:
+            images: (B, channels, H, W) float32.
+
+        Returns:
+            (B, num_classes, H, W), of a multiclass task with the background before the classes; (B, num_classes) or None.
+        """
+        height, width = images.shape[2:]
+        down, across = -height % self.decoder.stride, -width % self.decoder.stride
+        if down or across:
+            self._demand_padding(height, width)
+            images = F.pad(images, [0, across, 0, down])
+        features = self.encoder({"image": images})
+        logits = self.segmentation_head(self.decoder([images, *features]))
+        if down or across:
+            logits = logits[:, :, :height, :width]
+        head = self.classification_head
+        return logits, None if head is None else head(features[-1])
+
+    def logits(self, images: paddle.Tensor) -> paddle.Tensor:
+        """Logits of the pixels; see `outputs`."""
+        return self.outputs(images)[0]
+
+    def _demand_padding(self, height: int, width: int) -> None:
+        if self.pad:
+            return
+        stride = self.decoder.stride
+        sizes = [f"{f(height / stride) * stride:.0f}x{f(width / stride) * stride:.0f}" for f in (np.floor, np.ceil)]
+        raise UserError(
+            f"Images of {height}x{width} px: {type(self.decoder).__name__} takes sides that are multiples of {stride}, such as "
+            f"{sizes[1]}. Resize or pad them in the reader ({sizes[0]} and {sizes[1]} are the nearest sizes), or set "
+            "SemanticSegmentor.pad: true."
+        )
+
+    # inference: the protocols of `ppdet_ext.inference.protocol`
+
+    @staticmethod
+    def has_masks(cfg: Mapping[str, Any]) -> bool:
+        """Whether the model of a configuration gives masks."""
+        return True
+
+    @property
+    def settings(self) -> TestSettings:
+        """What the model is configured with."""
+        return settings_of(self.score_threshold, self.mask_threshold)
+
+    @paddle.no_grad()
+    def class_maps(self, batch: Mapping[str, Any]) -> list[np.ndarray]:
+        """Probabilities (num_classes, h, w) float32 of each image of a batch, without its padding.
+
+        Raises:
+            DivergenceError: an output is NaN or infinite.
+        """
+        return self._maps(batch)[0]
+
+    @paddle.no_grad()
+    def candidates(self, batch: Mapping[str, Any], settings: TestSettings) -> list[Candidates]:
+        """One candidate for each image and class, with its map of probabilities in original pixels.
+
+        Raises:
+            DivergenceError: an output is NaN or infinite.
+        """
+        maps, present = self._maps(batch)
+        sizes = np.asarray(batch["origin_shape"]).tolist()
+        presence = [None] * len(maps) if present is None else list(present)
+        return [
+            Candidates.of_class_maps(resize_maps(own, height, width), likely, settings.score_threshold)
+            for own, likely, (height, width) in zip(maps, presence, sizes)
+        ]
+
+    def _maps(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """Of each image probabilities (num_classes, h, w); probabilities (B, num_classes) that a class is there, or None."""
+        logits, present = self.outputs(batch["image"])
+        logits = logits.astype("float32")
+        probs = F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
+        whole = finite(probs, "class probabilities")
+        sizes = np.rint(np.asarray(batch["im_shape"])).astype(int).tolist()
+        maps = [own[:, :height, :width] for own, (height, width) in zip(whole, sizes)]
+        return maps, None if present is None else finite(F.sigmoid(present.astype("float32")), "probabilities of presence")
+
+
+def _check_features(encoder: nn.Layer, decoder: Decoder) -> None:
+    """ValueError where the encoder's features are not those that the decoder takes."""
+    given, wanted = [int(one.stride) for one in encoder.out_shape], decoder.strides
+    if given != wanted:
+        name = type(encoder).__name__
+        raise ValueError(
+            f"{type(decoder).__name__} takes features of strides {', '.join(map(str, wanted))}, but {name} gives "
+            f"{', '.join(map(str, given))}; remove depth, output_stride and return_idx from {name}, or set depth: "
+            f"{len(wanted)}, output_stride: {max(wanted[-1], 8)}, return_idx: null"
+        )

@@ -1,0 +1,59 @@
+"""What the architectures that read whole images share: wiring by ppdet, and a batch's presence of classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from ppdet.core.workspace import create, global_config
+
+from ppdet_ext.errors import DivergenceError
+from ppdet_ext.structures import TestSettings
+
+
+class ThresholdSection:
+    """The settings of an architecture whose own section has its thresholds: what inference asks of a class."""
+
+    @classmethod
+    def settings_from(cls, cfg: Mapping[str, Any]) -> TestSettings:
+        """Read the settings of a configuration, whose model need not be built."""
+        section = cfg[cls.__name__]
+        return settings_of(**{name: section[name] for name in _THRESHOLDS if name in section.schema})
+
+    @classmethod
+    def settings_sections(cls, **thresholds: float) -> dict[str, dict[str, float]]:
+        """Say in a configuration's sections what score_threshold is; there is neither NMS nor a number of objects."""
+        return {cls.__name__: {name: value for name, value in thresholds.items() if name in _THRESHOLDS}}
+
+
+_THRESHOLDS = ("score_threshold", "mask_threshold")
+
+
+def settings_of(score_threshold: float = 0.0, mask_threshold: float = 0.5) -> TestSettings:
+    """Thresholds of a model that finds one object a class."""
+    return TestSettings(score_threshold=score_threshold, mask_threshold=mask_threshold)
+
+
+def create_with(name: str, defaults: Mapping[str, Any], **wired: Any) -> nn.Layer:
+    """Build a registered part with `defaults` where its section does not say them; its `from_config` gets `wired`."""
+    section = global_config[name]
+    for key, value in defaults.items():
+        # Within `workspace` the section is this configuration's own copy.
+        if key in section.schema and key not in section:
+            section[key] = value
+    return create(name, **wired)
+
+
+def section_of(named: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and arguments, defaults included, of a part that a configuration names."""
+    name = named if isinstance(named, str) else named["name"]
+    return name, global_config[name]
+
+
+def finite(values: paddle.Tensor, what: str) -> np.ndarray:
+    """As float32 numpy. Raises: DivergenceError where one is NaN or infinite."""
+    found = values.astype("float32").numpy()
+    if not np.isfinite(found).all():
+        raise DivergenceError(f"{what} are not finite")
+    return found
