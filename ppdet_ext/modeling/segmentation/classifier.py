@@ -44,7 +44,7 @@ class ImageClassifier(ThresholdSection, nn.Layer):
 
     def __init__(
         self,
-        encoder: nn.Layer = "ResNetEncoder",  # type: ignore[assignment]  # ppdet's defaults are names
+        encoder: nn.Layer = "ResNetEncoder",
         num_classes: int = 4,
         pooling: Literal["avg", "max"] = "avg",
         dropout: float = 0.0,
@@ -126,4 +126,5 @@ class ImageClassifier(ThresholdSection, nn.Layer):
             DivergenceError: an output is NaN or infinite.
         """
         sizes = np.asarray(batch["origin_shape"]).tolist()
-        return [Candidates.of_presence(*size, likely) for size, likely in zip(sizes, self.presence(batch))]
+        likely = self.presence(batch)
+        return [Candidates.of_presence(height, width, own) for (height, width), own in zip(sizes, likely)]

@@ -10,7 +10,7 @@ from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform
 
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
-# "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer that neither touches.
+# "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
 Start = Literal["kaiming", "xavier", "torch"]
 
 

@@ -53,8 +53,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
 
     def __init__(
         self,
-        encoder: nn.Layer = "ResNetEncoder",  # type: ignore[assignment]  # ppdet's defaults are names
-        decoder: Decoder = "UNetDecoder",  # type: ignore[assignment]
+        encoder: nn.Layer = "ResNetEncoder",
+        decoder: Decoder = "UNetDecoder",  # type: ignore[assignment]  # ppdet's defaults are names
         num_classes: int = 4,
         task: Task = "multilabel",
         losses: Sequence[SegmentationLoss] | None = None,
@@ -65,11 +65,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
     ) -> None:
         super().__init__()
         _check_features(encoder, decoder)
-        self.num_classes, self.task, self.pad = (
-            num_classes,
-            one_of(task, (MULTILABEL, MULTICLASS), "SemanticSegmentor.task"),
-            pad,
-        )
+        one_of(task, (MULTILABEL, MULTICLASS), "SemanticSegmentor.task")
+        self.num_classes, self.task, self.pad = num_classes, task, pad
         self.losses = list(losses or build_losses([{"BCE" if task == MULTILABEL else "SoftCE": {}}], task))
         self.score_threshold, self.mask_threshold = score_threshold, mask_threshold
         self.encoder, self.decoder = encoder, decoder

@@ -25,8 +25,8 @@ def masks_of(batch: Mapping[str, Any], num_classes: int) -> paddle.Tensor:
         )
     if masks.shape[1] != num_classes:
         raise UserError(
-            f"The masks have planes for {masks.shape[1]} classes, but num_classes is {num_classes}; set num_classes to the data "
-            "set's, and leave ClassMasks.num_classes alone."
+            f"The masks have planes for {masks.shape[1]} classes, but num_classes is {num_classes}; set num_classes to the "
+            "data set's, and leave ClassMasks.num_classes alone."
         )
     return masks
 
@@ -43,7 +43,7 @@ def class_targets(masks: paddle.Tensor, batch: Mapping[str, Any]) -> paddle.Tens
         image = int(several.any(axis=[1, 2]).astype("int32").argmax())
         raise UserError(
             f"{_name(batch, image)}: {int(several[image].sum())} px are of more than one class, but task: multiclass knows one "
-            "class of a pixel. Set ClassMasks: {overlaps: smaller_on_top} in TrainReader, or SemanticSegmentor.task: multilabel."
+            "class of a pixel. Set ClassMasks: {overlaps: smaller_on_top}, or SemanticSegmentor.task: multilabel."
         )
     numbers = paddle.arange(1, masks.shape[1] + 1, dtype="int64").reshape([1, -1, 1, 1])
     labels = (inside * numbers).sum(axis=1)
@@ -67,8 +67,8 @@ def presence_of_labels(labels: Sequence[np.ndarray], num_classes: int) -> paddle
         own = np.asarray(own, np.int64)
         if len(own) and (own.min() < 0 or own.max() >= num_classes):
             raise UserError(
-                f"A target has class {int(own.max())}, but num_classes is {num_classes}: classes are 0 … {num_classes - 1}. Set "
-                "num_classes to the data set's."
+                f"A target has class {int(own.max())}, but num_classes is {num_classes}: classes are 0 … {num_classes - 1}. "
+                "Set num_classes to the data set's."
             )
         row[own] = 1
     return paddle.to_tensor(found)

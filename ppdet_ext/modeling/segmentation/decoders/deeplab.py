@@ -41,17 +41,15 @@ class ASPP(nn.Layer):
         inputs: channels of the map.
         outputs: channels that come out.
         rates: dilations, in cells.
-        separable_convs: depthwise and pointwise convolutions in place of full ones.
+        depthwise: depthwise and pointwise convolutions in place of full ones.
         dropout: share of the values left out in training.
     """
 
-    def __init__(self, inputs: int, outputs: int, rates: Sequence[int], separable_convs: bool, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, rates: Sequence[int], depthwise: bool, dropout: float) -> None:
         super().__init__()
         parts: list[nn.Layer] = [conv_norm_relu(inputs, outputs, 1, start="torch")]
         for rate in rates:
-            wide = (
-                _separable(inputs, outputs, rate) if separable_convs else conv(inputs, outputs, 3, dilation=rate, start="torch")
-            )
+            wide = _separable(inputs, outputs, rate) if depthwise else conv(inputs, outputs, 3, dilation=rate, start="torch")
             parts.append(nn.Sequential(wide, *_norm_relu(outputs)))
         self.convs = nn.LayerList([*parts, _ImagePooling(inputs, outputs)])
         projection = conv_norm_relu(len(self.convs) * outputs, outputs, 1, start="torch")
