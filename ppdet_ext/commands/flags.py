@@ -3,7 +3,7 @@
 import argparse
 
 from ppdet_ext.environment import ROOT
-from ppdet_ext.tuning.options import Predicting, Searching
+from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
 
 PROGRAM = "ppdet-ext"
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
@@ -161,6 +161,11 @@ def tune_parser(prog: str = "tune.py") -> argparse.ArgumentParser:
         "--folds", type=int, default=Searching.folds, metavar="N", help="of the cross-fold check; 0: none (%(default)s)"
     )
     parser.add_argument("--plot", metavar="PNG", help="draw the metric over each class's score threshold")
+    parser.add_argument(
+        "--criterion",
+        choices=CRITERIA,
+        help=f"what thresholds of a classifier are to raise ({CRITERIA[0]})",
+    )
     return parser
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.checkpoint.run_folder import run_folder
-from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS, VIEWS
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, POSTPROCESS, VIEWS
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
@@ -20,13 +20,16 @@ from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.inference.members import settings_of
+from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.structures import TestSettings
-from ppdet_ext.tuning.options import Predicting, Searching
+from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
+from ppdet_ext.tuning.presence import PresenceTuned
 from ppdet_ext.tuning.run import make_problem, search_problem, write_plot, write_tuned
 from ppdet_ext.tuning.tuner import Tuned
 
 from .cli import config_of
 from .flags import TUNED_FILE
+from .tune_classifier import refuse_flags, tune_classifier
 
 TOOL = "tools/tune.py"
 
@@ -99,18 +102,32 @@ def metric_of(cfg: Config) -> Callable[[], PartialMetric]:
 
 def sections_of(cfg: Config, settings: TestSettings) -> dict[str, Any]:
     """Sections of the configuration that the thresholds belong to: what is averaged, and what the model lets through."""
-    averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE) if cfg.resolved.get(key)}
+    averaged = {key: cfg.resolved[key] for key in (VIEWS, ENSEMBLE, ENSEMBLE_MEAN, CLASSIFIER) if cfg.resolved.get(key)}
     thresholds = {name: getattr(settings, name) for name in ("score_threshold", "nms_iou", "max_detections")}
     return averaged | architecture_of(cfg).settings_sections(**thresholds)
 
 
-def run(args: argparse.Namespace) -> Tuned | None:
-    """`tune` with the flags of `tune_parser`."""
+def run(args: argparse.Namespace) -> Tuned | PresenceTuned | None:
+    """`tune`, or of a classifier `tune_classifier`, with the flags of `tune_parser`."""
+    cfg = config_of(args)
+    searching = Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class)
+    if is_classifier(cfg):
+        refuse_flags(args)
+        return tune_classifier(
+            cfg,
+            str(args.config),
+            output=args.output,
+            criterion=args.criterion or CRITERIA[0],
+            searching=searching,
+            command=args.words,
+        )
+    if args.criterion:
+        raise UserError(f"--criterion is of classifiers; {cfg.architecture} is tuned by --metric.")
     return tune(
-        config_of(args),
+        cfg,
         output=args.output,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
-        searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),
+        searching=searching,
         plot=args.plot,
         command=args.words,
     )

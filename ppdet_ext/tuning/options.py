@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from ppdet_ext.errors import UserError
 
+CRITERIA = ("f1", "accuracy")  # of a classifier's classes, see tuning/presence.py
+
 
 @dataclass(frozen=True)
 class SearchBounds:

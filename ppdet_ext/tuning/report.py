@@ -109,15 +109,16 @@ def tuned_yaml(
     # Thresholds are those of the averaged scores, so what they are averaged over belongs to them.
     *averaged, (model, thresholds) = sections.items()
     lines += yaml.safe_dump(dict(averaged), sort_keys=False, width=110, allow_unicode=True).splitlines() if averaged else []
-    lines.append(f"{model}: {_flow(dict(thresholds))}")
+    lines.append(f"{model}: {flow(dict(thresholds))}")
     lines.append("PostProcess:")
     for entry in problem.entries(tuned.chosen.setting):
         step, arguments = next(iter(entry.items()))
-        lines.append(f"  - {step}: {_flow(arguments or {})}")
+        lines.append(f"  - {step}: {flow(arguments or {})}")
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: Mapping[str, Any]) -> str:
+def flow(value: Mapping[str, Any]) -> str:
+    """A mapping on one line of YAML, or on several below the step that it belongs to."""
     text = yaml.safe_dump(dict(value), default_flow_style=True, sort_keys=False, width=110, allow_unicode=True).rstrip()
     return text.replace("\n", "\n     ")
 

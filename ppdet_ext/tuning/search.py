@@ -101,7 +101,7 @@ class Search:
         values = [self.value(one) for one in moved]
         if not values or max(values) <= value + gain:
             return setting, value
-        middle = _middle_of_best(values)
+        middle = middle_of_best(values)
         return moved[middle], values[middle]
 
     def _together(self, setting: Setting, value: float) -> tuple[Setting, float]:
@@ -130,7 +130,7 @@ def _near(field: str, value: float) -> list[float]:
     return [round(value + sign * step, 4) for step in steps for sign in (-1, 1)]
 
 
-def _middle_of_best(values: Sequence[float]) -> int:
+def middle_of_best(values: Sequence[float]) -> int:
     """Place of the best value; of several equal ones side by side the middle, farthest from where it gets worse."""
     first = values.index(max(values))
     last = first
