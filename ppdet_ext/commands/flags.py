@@ -44,6 +44,12 @@ def add_postprocess_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_debug_run_flag(parser: argparse.ArgumentParser) -> None:
+    """--debug_run."""
+    text = "try all stages on a handful of images in a minute or two: train, evaluate, tune, submit; nothing is kept"
+    parser.add_argument("--debug_run", action="store_true", help=text)
+
+
 def add_image_flags(parser: argparse.ArgumentParser) -> None:
     """--infer_img and --infer_dir."""
     source = parser.add_mutually_exclusive_group()
@@ -74,6 +80,7 @@ def train_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
     parser.add_argument("--vdl_log_dir", metavar="DIR", help="where (default: vdl in the run's folder)")
+    add_debug_run_flag(parser)
     return parser
 
 
@@ -183,6 +190,7 @@ def kfold_parser(prog: str = "kfold.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
+    add_debug_run_flag(parser)
     add_search_flags(parser)
     return parser
 

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ from ppdet_ext.tuning.run import make_problem, search_problem, write_tuned
 from ppdet_ext.tuning.tuner import Problem, Tuned
 
 from .cli import config_of
+from .debug_run import PREDICTING, SEARCHING, Stages, trial_config
 from .flags import EXIT_DIVERGED
+from .submit import submit
 from .tune import metric_of, sections_of, with_thresholds
 
 TOOL, SUFFIX = "tools/kfold.py", "_kfold"
@@ -250,16 +253,35 @@ def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:
     return "The same command goes on from there."
 
 
-def run(args: argparse.Namespace) -> Path:
+def run(args: argparse.Namespace) -> Path | None:
     """`kfold` with the flags of `kfold_parser`."""
-    flags = [f"--{name}" for name in ("amp", "use_vdl") if getattr(args, name)]
+    cfg = config_of(args)
+    options: dict[str, Any] = {
+        "evaluate": args.eval,
+        "train_flags": [f"--{name}" for name in ("amp", "use_vdl") if getattr(args, name)],
+        "command": args.words,
+    }
+    if args.debug_run:
+        debug_kfold(cfg, options)
+        return None
     return kfold(
-        config_of(args),
+        cfg,
         folds=args.folds,
         output=args.output,
-        evaluate=args.eval,
-        train_flags=flags,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
         searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),
-        command=args.words,
+        **options,
     )
+
+
+def debug_kfold(cfg: Config, options: dict[str, Any]) -> None:
+    """All stages with two folds on a handful of images, then a submission; nothing of it stays. See `debug_train`."""
+    with tempfile.TemporaryDirectory(prefix="ppdet_ext_debug_") as name:
+        stages, folder = Stages(), Path(name)
+        trial = load_config(trial_config(cfg, folder, folds=2))
+        output = folder / "folds"
+        search: dict[str, Any] = {"predicting": PREDICTING, "searching": SEARCHING}
+        stages("kfold", lambda: kfold(trial, folds=2, output=output, **search, **options))
+        last = load_config(output / ENSEMBLE_FILE, training=False)
+        stages("submit", lambda: submit(last, results=None, images=None, output=folder / "submission.csv"))
+        stages.sum_up(cfg.filename)

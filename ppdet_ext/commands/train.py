@@ -9,30 +9,37 @@ from pathlib import Path
 
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.interrupt import Interrupted
+from ppdet_ext.errors import UserError
 from ppdet_ext.training.train import train
 
 from .cli import config_of
+from .debug_run import debug_train
 from .flags import PROGRAM
 
 TOOL = "tools/train.py"
 
 
-def run(args: argparse.Namespace) -> Path:
+def run(args: argparse.Namespace) -> Path | None:
     """`train` with the flags of `train_parser`."""
-    return train(
-        config_of(args),
-        evaluate=args.eval,
-        resume=args.resume,
-        amp=args.amp,
-        use_vdl=args.use_vdl,
-        vdl_log_dir=args.vdl_log_dir,
-        allow_change=args.allow_change,
-    )
+    options = {
+        "evaluate": args.eval,
+        "resume": args.resume,
+        "amp": args.amp,
+        "use_vdl": args.use_vdl,
+        "vdl_log_dir": args.vdl_log_dir,
+        "allow_change": args.allow_change,
+    }
+    if not args.debug_run:
+        return train(config_of(args), **options)
+    if args.resume or args.vdl_log_dir:
+        raise UserError("--debug_run begins anew and leaves nothing; leave -r and --vdl_log_dir out.")
+    debug_train(config_of(args), options)
+    return None
 
 
 def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:
     """What an interrupted training has saved, and the command line that goes on from there."""
-    return how_to_go_on(TOOL, args.words, interrupt)
+    return "Nothing of a --debug_run is kept." if args.debug_run else how_to_go_on(TOOL, args.words, interrupt)
 
 
 def how_to_go_on(tool: str, argv: Sequence[str], interrupt: KeyboardInterrupt) -> str:

@@ -18,17 +18,22 @@ def demand_weights(cfg: Config) -> None:
     Batch norm that runs on fresh statistics normalises nothing, so that activations grow from layer to layer: a ResNet-50
     begins at a loss of 13,601 and is not finite at its third step.
     """
-    if cfg.pretrain_weights:
+    frozen = thawing(cfg)
+    if cfg.pretrain_weights or not frozen:
         return
     prefix, section = _backbone(cfg)
-    frozen = {key: free for key, free in FREEZING.items() if key in section and _freezes(section[key], free)}
-    if frozen:
-        now = ", ".join(f"{key}: {_yaml(section[key])}" for key in frozen)
-        cure = " ".join(f"{prefix}.{key}={_yaml(free)}" for key, free in frozen.items())
-        raise UserError(
-            f"{prefix} keeps layers or batch norm as they are ({now}), but nothing is loaded into them, and the loss would "
-            f"explode. Start from pretrained weights: -o pretrain_weights=PATH. Or train it all from scratch: -o {cure}"
-        )
+    now = ", ".join(f"{key}: {_yaml(section[key])}" for key in (path.rpartition(".")[2] for path in frozen))
+    cure = " ".join(f"{path}={_yaml(free)}" for path, free in frozen.items())
+    raise UserError(
+        f"{prefix} keeps layers or batch norm as they are ({now}), but nothing is loaded into them, and the loss would "
+        f"explode. Start from pretrained weights: -o pretrain_weights=PATH. Or train it all from scratch: -o {cure}"
+    )
+
+
+def thawing(cfg: Config) -> dict[str, Any]:
+    """Arguments of the backbone that keep weights or statistics as they are: dotted path -> value that lets all learn."""
+    prefix, section = _backbone(cfg)
+    return {f"{prefix}.{key}": free for key, free in FREEZING.items() if key in section and _freezes(section[key], free)}
 
 
 def _backbone(cfg: Config) -> tuple[str, dict[str, Any]]:
