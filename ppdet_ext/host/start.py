@@ -8,7 +8,7 @@ from ppdet_ext.errors import UserError
 from .workspace import Config
 
 # Arguments of backbones that keep weights or statistics as they are -> the value that lets all of them learn.
-FREEZING: dict[str, Any] = {"freeze_at": -1, "frozen_stages": -1, "norm_eval": False, "freeze_norm": False}
+FREEZING: dict[str, Any] = {"freeze_at": -1, "frozen_stages": -1, "norm_eval": False, "freeze_norm": False, "freeze": False}
 logger = logging.getLogger("ppdet_ext")
 
 

@@ -1,4 +1,4 @@
-"""ppdet's other backbones under HTC: two steps of each shipped configuration, narrower, and weights of a classifier."""
+"""Backbones of ppdet and of segmentation nets under HTC: two steps of each, narrower, and weights of a classifier."""
 
 import logging
 
@@ -19,6 +19,8 @@ NARROW = {
         "SwinTransformer.num_heads": [1, 2, 3, 6],
     },
     "htc_r50vd_small_heads_steel_sample": {"ResNet.depth": 18},
+    "htc_efficientnet_b0_small_heads_steel_sample": {"EfficientNetEncoder.drop_connect": 0.1},
+    "htc_se_resnext50_steel": {"SENetEncoder.name": "se_resnet50", "FPN.out_channel": 64, "FusedSemanticHead.channels": 64},
 }
 
 

@@ -63,6 +63,10 @@ class BatchNorm2D(nn.BatchNorm2D):
             after = biased + share / (count - 1)
         else:
             # cuDNN stores the unbiased one, Paddle's own GPU kernels do not, and which one runs depends on the shape.
-            variance = x.astype("float32").var(axis=[0, 2, 3], unbiased=True)
-            after = self._momentum * self._variance + (1 - self._momentum) * variance
+            after = self._variance_of(x)
         paddle.assign(after, output=self._variance)
+
+    def _variance_of(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The running variance (C,) after a batch, computed from its values."""
+        variance = x.astype("float32").var(axis=[0, 2, 3], unbiased=True)
+        return self._momentum * self._variance + (1 - self._momentum) * variance
