@@ -8,6 +8,7 @@ from .brightness_contrast import BrightnessContrast
 from .class_masks import ClassMasks
 from .color import JitterColor
 from .crop import CropAroundDefect
+from .crop_instance import CropInstance
 from .cutout import Cutout
 from .flip import Dihedral, FlipImage
 from .jpeg_compression import JpegCompression
@@ -23,6 +24,7 @@ __all__ = [
     "BrightnessContrast",
     "ClassMasks",
     "CropAroundDefect",
+    "CropInstance",
     "Cutout",
     "DefectBlackout",
     "Dihedral",
