@@ -121,6 +121,9 @@ TABLE: dict[str, Key] = {
     **{name: Key(decides=decides, about=f"batches of {name[:-6]}Dataset") for name, decides in READERS.items()},
     **{f"{name}.{key}": Key(decides=READERS[name], **facts) for name in READERS for key, facts in _READER.items()},
     "TrainReader.batch_size": Key(decides=TRAINING, change="batch_size", **_READER["batch_size"]),
+    "TrainReader.sampler": Key(
+        decides=TRAINING, about="what an epoch is made of: balance, empty_ratio, pseudo_ratio, images; null: each image once"
+    ),
     "LearningRate": Key(decides=TRAINING, about="base_lr and its schedulers"),
     "OptimizerBuilder": Key(decides=TRAINING, about="optimizer, regularizer, gradient clipping"),
     POSTPROCESS: Key(Entries("step"), decides=Decides.RESULT, about="steps after the model, in this order"),

@@ -22,14 +22,14 @@ MEMBER_KEYS: dict[str, Any] = {"weights": str, "config": str, "weight": (int, fl
 
 def check_section(key: str, value: Any, problems: Problems) -> None:
     """The arguments of a class of `SECTIONS`, which also says itself what it cannot work with."""
-    before = len(problems.found)
-    check_arguments((key,), SECTIONS[key], value, problems)
+    before, path = len(problems.found), tuple(key.split("."))
+    check_arguments(path, SECTIONS[key], value, problems)
     if len(problems.found) == before:
         try:
             SECTIONS[key](**value)
         except UserError as error:
             # A class that a command builds too names its flag.
-            problems.add((key,), f"{key}: {str(error).removeprefix('--')}")
+            problems.add(path, f"{key}: {str(error).removeprefix('--')}")
 
 
 def check_metric(value: Any, problems: Problems) -> None:

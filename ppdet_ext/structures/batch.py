@@ -16,8 +16,8 @@ class Batch(Mapping):
     Arrays are numpy's where batches are made, paddle's tensors where they are used. It is a mapping, too, as ppdet's batches
     are: `batch["image"]`; what is None is not in it.
 
-    image: (B, 3, H, W) float32. im_id: (B,) int64. im_shape: (B, 2) float32 h, w before padding. scale_factor: (B, 2) float32
-    y, x. origin_shape: (B, 2) int64 of the files. names: B file names.
+    image: (B, 3, H, W) float32, of grey pictures (B, 1, H, W). im_id: (B,) int64. im_shape: (B, 2) float32 h, w before padding.
+    scale_factor: (B, 2) float32 y, x. origin_shape: (B, 2) int64 of the files. names: B file names.
     gt_bbox, gt_class, gt_mask: by image, (n, 4) float32 x1 y1 x2 y2, (n,) int64, n masks of the image's size; without crowds.
     semantic: (B, H, W) uint8, 255 is ignored. class_masks: (B, C, H, W) uint8, a plane for each class: 1 on its objects, 0
     elsewhere, 255 where nothing is to be learnt (crowds, padding). epoch: of the training, which random choices go by.

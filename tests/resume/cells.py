@@ -15,6 +15,7 @@ VARIANTS: dict[str, tuple[list[str], list[str], tuple[Change, ...]]] = {
     "ema": ([], ["use_ema=true", "ema_decay=0.9"], ()),
     "accumulation": ([], ["gradient_accumulation_steps=2"], ()),
     "amp": (["--amp"], [], (LossScalerOnCpu(),)),
+    "sampler": ([], ["TrainReader.sampler={balance: 1, empty_ratio: 0.2, images: 10}"], ()),
     "amp-ema-accumulation": (["--amp"], ["use_ema=true", "gradient_accumulation_steps=2"], (LossScalerOnCpu(),)),
 }
 
@@ -77,6 +78,7 @@ def mid_epoch() -> Iterator[Cell]:
 def places() -> Iterator[Cell]:
     """Other places; the other factors in pairs."""
     yield Cell(Setting(), (Strike(0, 0),), (None,))
+    yield Cell(Setting("sampler", 1, 2), (Strike(1, 2),), ("epoch_1_step_2",))
     yield Cell(Setting("amp", 2, 2), (Strike(0, 2, ranks=(1,)),), ("epoch_0_step_2",))
     yield Cell(Setting("ema", 1, 2, True), (Strike(0, 2),), ("epoch_0_step_2",))
     # The last step of an epoch, before its evaluation.

@@ -48,6 +48,11 @@ class MixedDataSet(InstanceDataSet):
     def category_ids(self) -> list[int]:  # type: ignore[override]
         return self.labelled.category_ids
 
+    @property
+    def first_pseudo(self) -> int:
+        """Index of the first pseudo-labelled image."""
+        return len(self.labelled.records)
+
     def _read(self) -> list[Record]:
         labelled, pseudo = self.labelled.records, self.pseudo.records
         if not self.annotated:

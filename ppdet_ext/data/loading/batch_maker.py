@@ -40,9 +40,9 @@ class BatchMaker:
         return self.collate([self.sample(*key) for key in keys], self.targets, allocate)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """Image `index` as it is in `epoch`."""
+        """Image `index` as it is in `epoch`; beyond the data set it is one that comes again, see `BalancedSampler`."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        sample = self.dataset.sample(index, self.targets)
+        sample = self.dataset.sample(index % len(self.dataset), self.targets)
         for transform in self.transforms:
             sample = transform(sample, rng)
         if sample.image is None or sample.image.dtype != np.float32:

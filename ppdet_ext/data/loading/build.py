@@ -15,12 +15,14 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.registry import SECTIONS
 
+from .balanced import SamplerSpec
 from .loader import build_loader
 
 # Who reads the layout of each kind of sample.
 READ_BY: dict[str, type[SteelDataSet] | type[FashionDataSet]] = {"steel": SteelDataSet, "fashion": FashionDataSet}
 
 SECTIONS["SampleData"] = SampleSpec
+SECTIONS["TrainReader.sampler"] = SamplerSpec
 logger = logging.getLogger("ppdet_ext")
 
 

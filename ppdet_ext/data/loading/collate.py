@@ -28,7 +28,7 @@ class PadToStride:
         """Batch of finished samples, with what is to be learnt if `targets`; `allocate(shape, dtype)` gives large arrays."""
         height, width = (self._padded(max(sample.size[axis] for sample in samples)) for axis in (0, 1))
         batch = Batch(
-            image=allocate((len(samples), 3, height, width), np.dtype(np.float32)),
+            image=allocate((len(samples), len(samples[0].image), height, width), np.dtype(np.float32)),
             im_id=np.array([sample.im_id for sample in samples], np.int64),
             im_shape=np.array([sample.size for sample in samples], np.float32),
             scale_factor=np.array([sample.scale_factor for sample in samples], np.float32),

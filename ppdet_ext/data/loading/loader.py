@@ -17,6 +17,7 @@ from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host.registry import one_of
 from ppdet_ext.structures.batch import Batch
 
+from .balanced import SamplerSpec, balanced_sampler
 from .batch_maker import BatchMaker
 from .sampler import EpochSampler
 from .workers import Worker
@@ -42,8 +43,9 @@ def build_loader(
     """Loader of a data set with a reader's settings (`TrainReader`, `EvalReader`, `TestReader` of a config).
 
     reader: sample_transforms, batch_transforms, batch_size (of one rank; 1), shuffle (only in training by default),
-    drop_last (likewise). mode: "train" gives targets; "eval" and "test" do not, and never leave an image out; what a rank
-    gets, `EpochSampler` says: in training as many images as every other, else every world_size-th batch, perhaps none.
+    drop_last (likewise), sampler (in training: the keys of `SamplerSpec`). mode: "train" gives targets; "eval" and "test" do
+    not, and never leave an image out; what a rank gets, `EpochSampler` says: in training as many images as every other, else
+    every world_size-th batch, perhaps none.
     worker_num: processes beside this one; 0 makes the batches here. skip: ids of images; batches of no other image are left
     out, those that hold others too stay whole, so that what is padded together does not change.
 
@@ -51,12 +53,16 @@ def build_loader(
     """
     train, batch_size = _checked(dataset, reader, mode, worker_num)
     drop_last = bool(reader.get("drop_last", train)) and train
-    sampler = EpochSampler(
-        len(dataset), batch_size, bool(reader.get("shuffle", train)), drop_last, seed, rank, world_size, even=train
-    )
+    shuffle = bool(reader.get("shuffle", train))
+    if reader.get("sampler") is not None:
+        sampler: EpochSampler = balanced_sampler(
+            dataset, SamplerSpec.of(reader["sampler"]), batch_size, drop_last, seed, rank, world_size
+        )
+    else:
+        sampler = EpochSampler(len(dataset), batch_size, shuffle, drop_last, seed, rank, world_size, even=train)
     if train and len(sampler) == 0:
         raise UserError(
-            f"the data set has {counted(len(dataset), 'images')}, fewer than one batch ({batch_size} on each of {world_size} "
+            f"an epoch has {counted(sampler.size, 'images')}, fewer than one batch ({batch_size} on each of {world_size} "
             "rank(s)). Lower batch_size in the TrainReader, or use more images."
         )
     maker = BatchMaker(dataset, reader.get("sample_transforms") or (), reader.get("batch_transforms") or (), train, seed)
@@ -66,9 +72,12 @@ def build_loader(
 def _checked(dataset: InstanceDataSet, reader: Mapping[str, Any], mode: str, worker_num: int) -> tuple[bool, int]:
     """Whether to train, and the size of a batch. Raises: UserError for what cannot be loaded this way."""
     one_of(mode, MODES, "mode")
-    unknown = sorted(set(reader) - set(READER_KEYS))
+    known = [*READER_KEYS, *(["sampler"] if mode == "train" else [])]
+    unknown = sorted(set(reader) - set(known))
     if unknown:
-        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(READER_KEYS)}.")
+        raise UserError(f"reader: unknown key {', '.join(unknown)}. There are {', '.join(known)}.")
+    if reader.get("sampler") is not None and not reader.get("shuffle", True):
+        raise UserError("reader: a sampler draws at random, which shuffle: false does not go with; leave one of them out.")
     batch_size = int(reader.get("batch_size", 1))
     if batch_size < 1 or worker_num < 0:
         raise UserError(f"batch_size is {batch_size} and worker_num {worker_num}; at least 1 and 0 are needed.")
@@ -179,5 +188,6 @@ def _task(dataset: InstanceDataSet, rank: int, world_size: int, keys: Sequence[t
     if keys is None:
         return f"idle{where}"
     records = getattr(dataset, "records", {})
-    images = ", ".join(f"{index} ({records[index].name})" if records else str(index) for _, index in keys)
+    indices = [index % len(dataset) for _, index in keys]
+    images = ", ".join(f"{index} ({records[index].name})" if records else str(index) for index in indices)
     return f"busy with images {images} of epoch {keys[0][0]}{where}"

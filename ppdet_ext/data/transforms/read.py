@@ -42,20 +42,26 @@ class ReadImage:
 
 @register_transform
 class NormalizeToCHW:
-    """(pixel / 255 - mean) / std per channel, then (3, H, W) float32.
+    """(pixel / 255 - mean) / std per channel, then (3, H, W) float32; of the grey picture, (1, H, W), with one number each.
 
     Args:
-        mean, std: of R, G, B on the scale 0 to 1; ImageNet's by default, which pretrained backbones expect.
+        mean, std: of R, G, B on the scale 0 to 1; ImageNet's by default, which pretrained backbones expect. One number each
+            is that of grey (0.299 R + 0.587 G + 0.114 B, so just the value of a pixel that is grey).
+
+    Raises: UserError unless they are three each, or one.
     """
 
     def __init__(self, mean: list[float] | None = None, std: list[float] | None = None):
         self.mean = list(mean if mean is not None else IMAGENET_MEAN)
         self.std = list(std if std is not None else IMAGENET_STD)
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise UserError(f"NormalizeToCHW: mean {self.mean} and std {self.std}; give three numbers each, or one (grey).")
         # An 8-bit pixel has 256 values: a table replaces the arithmetic and three passes over the floats.
         self.tables = [((np.arange(256) / 255 - m) / s).astype(np.float32) for m, s in zip(self.mean, self.std)]
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        image = np.empty((3, *sample.size), np.float32)
-        for channel, table, out in zip(cv2.split(sample.image), self.tables, image):
+        channels = cv2.split(sample.image) if len(self.tables) == 3 else [cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY)]
+        image = np.empty((len(channels), *sample.size), np.float32)
+        for channel, table, out in zip(channels, self.tables, image):
             cv2.LUT(channel, table, dst=out)
         return replace(sample, image=image)

@@ -15,7 +15,7 @@ from ppdet_ext.structures.record import no_boxes, no_flags, no_labels
 class Sample:
     """One image on its way through the transforms; the fields of `Record` plus pixels.
 
-    image: None before decoding, then (H, W, 3) uint8 RGB, at the end (3, H, W) float32.
+    image: None before decoding, then (H, W, 3) uint8 RGB, at the end (3, H, W) or (1, H, W) float32.
     boxes, labels, masks, crowd: as in `Record`, always of the present image's size.
     semantic: (H, W) uint8, 255 = ignored, or None. class_masks: (C, H, W) uint8, as of `Batch`, or None.
     original_size: (h, w) of the file.

@@ -199,6 +199,17 @@ def test_normalizing_is_the_textbook_formula():
     np.testing.assert_allclose(result.image, expected.transpose(2, 0, 1), atol=1e-6)
 
 
+def test_one_mean_is_that_of_grey_pictures() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    sample = replace(make_sample(16, 16, 0), image=np.repeat(levels[..., None], 3, axis=2))
+    image = NormalizeToCHW([0.3439], [0.0383])(sample, np.random.default_rng(0)).image
+    assert (image.shape, image.dtype) == ((1, 16, 16), np.float32)
+    np.testing.assert_allclose(image[0], (levels / 255 - 0.3439) / 0.0383, atol=1e-5)
+    for mean, std in (([0.5], [0.2, 0.2, 0.2]), ([0.5, 0.5], [0.2, 0.2]), ([0.5], None)):
+        with pytest.raises(UserError, match="three numbers each, or one"):
+            NormalizeToCHW(mean, std)
+
+
 def test_reading_checks_the_size(tmp_path):
     path = str(write_jpeg(tmp_path / "a.jpg", 12, 20))
     blank = replace(make_sample(12, 20, 0), image=None, file=path)
@@ -207,6 +218,11 @@ def test_reading_checks_the_size(tmp_path):
     assert ReadImage()(replace(blank, original_size=(0, 0)), None).original_size == (12, 20)
     with pytest.raises(UserError, match=r"a\.jpg.*12x20 pixels, its annotations say 20x12"):
         ReadImage()(replace(blank, original_size=(20, 12)), None)
+
+
+def test_each_transform_has_a_row_on_its_page(root):
+    rows = [line for line in (root / "docs" / "transforms.md").read_text().splitlines() if line.startswith("| `")]
+    assert [name for name in transforms.__all__ if not any(f"`{name}`" in row.split("|")[1] for row in rows)] == []
 
 
 def test_transforms_are_registered_under_names_of_their_own():
