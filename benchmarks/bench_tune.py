@@ -27,10 +27,11 @@ from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import quantised, restored
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.problem import Problem, pipeline_value
 from ppdet_ext.tuning.report import format_ablation
 from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.tuner import Problem, pipeline_value, tune_candidates
+from ppdet_ext.tuning.tuner import tune_candidates
 
 CLASSES = 46
 

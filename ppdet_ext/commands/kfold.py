@@ -47,8 +47,9 @@ from ppdet_ext.structures import Candidates
 from ppdet_ext.tuning.cross_validation import assign_folds
 from ppdet_ext.tuning.options import Predicting, Searching
 from ppdet_ext.tuning.out_of_fold import fold_scores, folds_csv, format_scores, joined
+from ppdet_ext.tuning.problem import Problem
 from ppdet_ext.tuning.run import make_problem, search_problem, write_tuned
-from ppdet_ext.tuning.tuner import Problem, Tuned
+from ppdet_ext.tuning.tuner import Tuned
 
 from .cli import config_of
 from .debug_run import PREDICTING, SEARCHING, Stages, trial_config

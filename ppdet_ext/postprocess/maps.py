@@ -117,7 +117,7 @@ class CoreExtent(Step):
         extents, candidates = _cut(detections, self._extent[detections.labels])
         masks = self.masks_of(extents, name)
         cores = candidates.masks(self._core[candidates.labels]) or []
-        return with_masks(extents, [_around(core, mask) for core, mask in zip(cores, masks)])
+        return with_masks(extents, [around(core, mask) for core, mask in zip(cores, masks)])
 
 
 def _cut(candidates: Candidates, thresholds: np.ndarray) -> tuple[Detections, Candidates]:
@@ -129,7 +129,7 @@ def _cut(candidates: Candidates, thresholds: np.ndarray) -> tuple[Detections, Ca
     return candidates.detections(thresholds), candidates
 
 
-def _around(core: Rle, extent: Rle) -> Rle:
+def around(core: Rle, extent: Rle) -> Rle:
     """The 8-connected parts of `extent` that share a pixel with `core`."""
     parts = extent.components()
     held = [part for part in parts if part.intersect(core)] if core else []

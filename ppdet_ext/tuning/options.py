@@ -25,7 +25,7 @@ class SearchBounds:
 
     def allows(self, field: str, value: float) -> bool:
         ranges = {"score": (self.score, 1), "nms_iou": (0.05, self.nms_iou), "mask_threshold": (0.2, 0.8), "area": (0, 1e9)}
-        low, high = ranges[field]
+        low, high = (ranges | {"c_factor": (1, 1e3), "core": (0.3, 0.99)})[field]
         return low <= value <= high
 
 

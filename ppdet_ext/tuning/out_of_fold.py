@@ -11,8 +11,8 @@ from typing import Any
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Record
 
+from .problem import Problem
 from .setting import Setting
-from .tuner import Problem
 
 SHOWN = 5
 

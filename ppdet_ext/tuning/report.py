@@ -8,10 +8,11 @@ import yaml
 
 from ppdet_ext.evaluation.metric import gain_over_nothing
 
-from .search import FIRST, SearchStage
-from .tuner import Problem, Tuned
+from .problem import Problem
+from .search import FIRST, TITLES, SearchStage
+from .tuner import Tuned
 
-UNITS = {"score threshold": "score", "NMS": "nms_iou", "mask threshold": "mask_threshold", "min area": "area"}
+FIELDS = {title: field for field, title in TITLES.items()}
 
 
 def format_ablation(name: str, tuned: Tuned) -> str:
@@ -69,10 +70,11 @@ def _without(tuned: Tuned) -> str:
 
 
 def _title(stage: SearchStage, tuned: Tuned) -> str:
-    if stage.title in UNITS:
-        return f"{stage.title} {stage.setting.common(UNITS[stage.title]):g}"
+    if stage.title in FIELDS:
+        return f"{stage.title} {stage.setting.common(FIELDS[stage.title]):g}"
     if stage.title == "together":
-        values = ", ".join(f"{stage.setting.common(field):g}" for field in UNITS.values())
+        searched = [FIELDS[one.title] for one in tuned.stages if one.title in FIELDS]
+        values = ", ".join(f"{stage.setting.common(field):g}" for field in searched)
         return f"together: {values}"
     if stage.title == "per class":
         return f"per class, {stage.setting.different_from(tuned.common.setting)} of {len(stage.setting.classes)} classes"

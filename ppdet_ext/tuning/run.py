@@ -17,10 +17,11 @@ from ppdet_ext.structures import Candidates, Record, TestSettings
 
 from .options import SearchBounds, Searching
 from .plot import draw_score_curves
+from .problem import Problem
 from .report import command_line, format_ablation, tuned_yaml
 from .scorer import Scorer
-from .setting import Thresholds, from_steps
-from .tuner import Problem, Tuned, tune_candidates
+from .setting import Searched, Thresholds, from_steps, split_first
+from .tuner import Tuned, tune_candidates
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -52,14 +53,15 @@ def make_problem(
     score = max(configured.score_threshold, loose.score_threshold)
     start = Thresholds(score, configured.nms_iou, float(configured.mask_threshold), 0)
     setting, others = from_steps(start, steps, names, ids)
-    # What the model does by itself, said in steps.
-    model_steps: list[Mapping[str, Any]] = [
-        {"BoxNMS": {"iou": start.nms_iou}},
-        {"ScoreThreshold": {"score": start.score}},
-        {"TopK": {"k": configured.max_detections}},
-    ]
+    first, rest = split_first(others)
     found, cut = predict() or [], start.mask_threshold
-    return Problem(make_metric, dataset.records, names, ids, found, setting, others, cut, model_steps, configured=steps)
+    maps = any(one.maps is not None for one in found)
+    # What the model does by itself, said in steps.
+    model_steps: list[Mapping[str, Any]] = [{"ScoreThreshold": {"score": start.score}}]
+    if not maps:
+        model_steps = [{"BoxNMS": {"iou": start.nms_iou}}, *model_steps, {"TopK": {"k": configured.max_detections}}]
+    searched = Searched.of(steps, maps)
+    return Problem(make_metric, dataset.records, names, ids, found, setting, rest, cut, model_steps, steps, first, searched)
 
 
 def search_problem(

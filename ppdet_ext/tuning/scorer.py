@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from ppdet_ext.distributed.forked import forked
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.structures import Candidates, Record
 
 from .class_scorer import ClassScorer, Prepared
-from .setting import Setting
+from .setting import USUAL, Cut, Searched, Setting
 
 FEW = 2000  # candidates for which processes are not worth their start
 CHUNKS = 8  # tasks of a process and threshold, so that all end together
@@ -26,6 +28,8 @@ class Scorer:
         class_names, category_ids: by label.
         candidates: of the records' images, in their order, as `quantised` gives them.
         workers: processes that cut masks; with fewer than two, this one does it.
+        searched: steps whose thresholds settings are of.
+        presence: (images, classes) float64 probabilities that classes are there, for `SoftGate`; None: 1.
 
     Raises:
         UserError: as `metric.start`; a label that the data set does not have.
@@ -39,38 +43,41 @@ class Scorer:
         category_ids: Sequence[int],
         candidates: Sequence[Candidates],
         workers: int = 0,
+        searched: Searched = USUAL,
+        presence: np.ndarray | None = None,
     ) -> None:
         metric.start(records, class_names, category_ids)
         highest = max((int(one.labels.max()) for one in candidates if len(one)), default=-1)
         if highest >= len(class_names):
             raise UserError(f"The model predicts class number {highest + 1}; the data set has {len(class_names)} classes.")
         self.metric, self.images, self.workers = metric, len(records), workers
-        self.classes = [ClassScorer(label, metric, records, candidates) for label in range(len(class_names))]
-        self.settings = 0
+        by_class: Iterable[np.ndarray | None] = [None] * len(class_names) if presence is None else presence.T
+        self.classes = [ClassScorer(label, metric, records, candidates, own) for label, own in enumerate(by_class)]
+        self.settings, self.searched = 0, searched
 
     @property
     def instances(self) -> list[int]:
         """Annotated objects of each class."""
         return [scorer.instances for scorer in self.classes]
 
-    def prepare(self, mask_thresholds: Iterable[float]) -> None:
-        """Cut masks at these thresholds beforehand, with several processes."""
-        wanted = [t for t in dict.fromkeys(mask_thresholds) if not all(scorer.is_prepared(t) for scorer in self.classes)]
+    def prepare(self, cuts: Iterable[Cut]) -> None:
+        """Cut masks beforehand, with several processes."""
+        wanted = [cut for cut in dict.fromkeys(cuts) if not all(scorer.is_prepared(cut) for scorer in self.classes)]
         total = sum(len(scorer.scores) for scorer in self.classes) * len(wanted)
         if self.workers < 2 or total < FEW:
             return
         # Neighbours belong to one image, whose size decides what they cost.
         jobs = sorted(((label, image) for label, scorer in enumerate(self.classes) for image in scorer.images), key=_image)
         size = -(-len(jobs) // (self.workers * CHUNKS))
-        chunks = [(t, jobs[start : start + size]) for t in wanted for start in range(0, len(jobs), size)]
-        done: dict[float, dict[tuple[int, int], Prepared]] = {t: {} for t in wanted}
-        for (threshold, chunk), prepared in zip(chunks, forked(self._prepare, chunks, self.workers)):
-            done[threshold].update(zip(chunk, prepared))
-        for threshold, cut in done.items():
+        chunks = [(cut, jobs[start : start + size]) for cut in wanted for start in range(0, len(jobs), size)]
+        done: dict[Cut, dict[tuple[int, int], Prepared]] = {cut: {} for cut in wanted}
+        for (cut, chunk), prepared in zip(chunks, forked(self._prepare, chunks, self.workers)):
+            done[cut].update(zip(chunk, prepared))
+        for cut, every in done.items():
             for label, scorer in enumerate(self.classes):
-                scorer.accept(threshold, [cut[label, image] for image in scorer.images])
+                scorer.accept(cut, [every[label, image] for image in scorer.images])
 
-    def _prepare(self, task: tuple[float, Sequence[tuple[int, int]]]) -> list[Prepared]:
+    def _prepare(self, task: tuple[Cut, Sequence[tuple[int, int]]]) -> list[Prepared]:
         return [self.classes[label].prepare(image, task[0]) for label, image in task[1]]
 
     def value(self, setting: Setting, images: Sequence[int] | None = None) -> float:
@@ -94,7 +101,7 @@ class Scorer:
         return sum(int(scorer.chosen(own).sum()) for scorer, own in zip(self.classes, setting.classes))
 
     def _rows(self, setting: Setting) -> list[list]:
-        self.prepare(own.mask_threshold for own in setting.classes)
+        self.prepare(own.cut for own in setting.classes)
         partials = [scorer.partials(own) for scorer, own in zip(self.classes, setting.classes)]
         return list(map(list, zip(*partials)))
 

@@ -17,13 +17,23 @@ COARSE: dict[str, tuple[float, ...]] = {
     "nms_iou": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "mask_threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
     "area": (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+    "c_factor": (1, 2, 3, 5, 7, 10, 20),
+    "core": (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
 }
 TOGETHER: dict[str, tuple[float, ...]] = {
     "score": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
     "nms_iou": (0.3, 0.4, 0.5, 0.6),
     "mask_threshold": (0.4, 0.5, 0.6),
 }
-TITLES = {"score": "score threshold", "nms_iou": "NMS", "mask_threshold": "mask threshold", "area": "min area"}
+# In the order in which they are searched.
+TITLES = {
+    "score": "score threshold",
+    "nms_iou": "NMS",
+    "mask_threshold": "mask threshold",
+    "core": "core threshold",
+    "area": "min area",
+    "c_factor": "c factor",
+}
 
 
 class SearchStage(NamedTuple):
@@ -53,6 +63,7 @@ class Search:
     ) -> None:
         self.scorer, self.bounds, self.images, self.report_phase = scorer, bounds, images, report_phase
         self._values: dict[Setting, float] = {}
+        self._titles = {field: title for field, title in TITLES.items() if field in scorer.searched.fields}
 
     def value(self, setting: Setting) -> float:
         if setting not in self._values:
@@ -61,9 +72,10 @@ class Search:
 
     def global_stages(self, start: Setting) -> list[SearchStage]:
         """From the start over one threshold at a time to all of them together; the metric never falls."""
-        self.scorer.prepare({*start.values("mask_threshold"), *COARSE["mask_threshold"]})
+        grid = [start, *(start.moved("mask_threshold", item) for item in COARSE["mask_threshold"])]
+        self.scorer.prepare(own.cut for one in grid for own in one.classes)
         stages = [SearchStage(FIRST, start, self.value(start))]
-        for field, title in TITLES.items():
+        for field, title in self._titles.items():
             self.report_phase(f"searching {title}")
             stages.append(SearchStage(title, *self._along(field, *stages[-1][1:])))
         self.report_phase("searching all of them together")
@@ -77,7 +89,7 @@ class Search:
             if instances < self.bounds.min_instances:
                 continue
             self.report_phase(f"searching thresholds of class {label + 1} of {len(start.classes)}")
-            for field in TITLES:
+            for field in self._titles:
                 setting, value = self._along(field, setting, value, label)
         return SearchStage("per class", setting, value)
 
@@ -95,9 +107,9 @@ class Search:
     ) -> tuple[Setting, float]:
         gain = LEAST if label is None else self.bounds.min_gain
         grid = sorted(item for item in set(grid) if self.bounds.allows(field, item))
-        if field == "mask_threshold" and label is None:
-            self.scorer.prepare(grid)
         moved = [setting.moved(field, item, label) for item in grid]
+        if field in ("mask_threshold", "core") and label is None:
+            self.scorer.prepare(own.cut for one in moved for own in one.classes)
         values = [self.value(one) for one in moved]
         if not values or max(values) <= value + gain:
             return setting, value
@@ -107,16 +119,17 @@ class Search:
     def _together(self, setting: Setting, value: float) -> tuple[Setting, float]:
         """A coarse grid over all fields, then coordinate descent from its best."""
         best = setting
-        for combination in itertools.product(*TOGETHER.values()):
+        grids = {field: grid for field, grid in TOGETHER.items() if field in self._titles}
+        for combination in itertools.product(*grids.values()):
             one = setting
-            for field, item in zip(TOGETHER, combination):
+            for field, item in zip(grids, combination):
                 one = one.moved(field, min(item, self.bounds.nms_iou) if field == "nms_iou" else item)
             if self.value(one) > self.value(best) + LEAST:
                 best = one
         setting, value = best, self.value(best)
         for _ in range(ROUNDS):
             before = value
-            for field in TITLES:
+            for field in self._titles:
                 setting, value = self._along(field, setting, value)
             if value <= before + LEAST:
                 break
@@ -126,7 +139,9 @@ class Search:
 def _near(field: str, value: float) -> list[float]:
     if field == "area":
         return [round(value * factor) for factor in (0.5, 0.6, 0.7, 0.85, 1.2, 1.4, 1.7)]
-    steps = {"score": (0.01, 0.02, 0.03, 0.04), "nms_iou": (0.05,), "mask_threshold": (0.05,)}[field]
+    if field == "c_factor":
+        return [round(value * factor, 1) for factor in (0.7, 0.85, 1.2, 1.4)]
+    steps = {"score": (0.01, 0.02, 0.03, 0.04), "nms_iou": (0.05,), "mask_threshold": (0.05,), "core": (0.05,)}[field]
     return [round(value + sign * step, 4) for step in steps for sign in (-1, 1)]
 
 

@@ -1,42 +1,98 @@
-"""`Setting`: what is searched, four thresholds of each class; and the steps of a configuration that apply it."""
+"""`Setting`: what is searched, thresholds of each class; and the steps of a configuration that apply it."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ppdet_ext.postprocess import PostProcess, class_keys, per_class
+
+
+class Cut(NamedTuple):
+    """How masks are cut: pixels of at least `threshold`, in parts that reach `core` unless that is 0."""
+
+    threshold: float
+    core: float = 0.0
 
 
 class Thresholds(NamedTuple):
     """Of one class.
 
     score: lowest that counts. nms_iou: IoU above which the worse of two boxes goes. mask_threshold: probability from which a
-    pixel is set. area: fewest pixels a mask may have.
+    pixel is set. area: fewest pixels a mask may have. c_factor: of `SoftGate`, how many times as many where a classifier is
+    sure that the class is not there. core: of `CoreExtent`, probability that a part of the mask must reach; 0: none.
     """
 
     score: float
     nms_iou: float
     mask_threshold: float
     area: float
+    c_factor: float = 1.0
+    core: float = 0.0
+
+    @property
+    def cut(self) -> Cut:
+        """How masks are cut."""
+        return Cut(self.mask_threshold, max(self.core, self.mask_threshold) if self.core else 0.0)
 
 
-# Order of the steps, with the argument and the field it sets.
-TUNED_STEPS = {
-    "BoxNMS": ("iou", "nms_iou"),
-    "ScoreThreshold": ("score", "score"),
-    "MaskThreshold": ("threshold", "mask_threshold"),
-    "MinArea": ("area", "area"),
+# In the order in which they are written, the arguments of each step and the fields they set.
+TUNED_STEPS: dict[str, dict[str, str]] = {
+    "BoxNMS": {"iou": "nms_iou"},
+    "ScoreThreshold": {"score": "score"},
+    "MaskThreshold": {"threshold": "mask_threshold"},
+    "CoreExtent": {"core": "core", "extent": "mask_threshold"},
+    "MinArea": {"area": "area"},
+    "SoftGate": {"area": "area", "c_factor": "c_factor"},
 }
+USUAL_STEPS = ("BoxNMS", "ScoreThreshold", "MaskThreshold", "MinArea")
+# Leave out classes, or their pixels, whatever the thresholds are: they come before these, and the search sees what is left.
+FIRST_STEPS = ("ClassifierGate", "DropClasses", "LikeliestClass")
+# Of two values of one field, what both together do; where none is given, the last one counts.
+_COMBINED: dict[str, Callable[[float, float], float]] = {"score": max, "nms_iou": min, "area": max}
 # For classes that a step's mapping does not name.
-# Of two values of one step, what both together do.
-_COMBINED: dict[str, Callable[[float, float], float]] = {
-    "score": max,
-    "nms_iou": min,
-    "mask_threshold": lambda _, last: last,
-    "area": max,
-}
-NEUTRAL = {"score": 0.0, "nms_iou": 1.0, "mask_threshold": 0.5, "area": 0.0}
+_NEUTRAL = {"score": 0.0, "nms_iou": 1.0, "mask_threshold": 0.5, "area": 0.0, "c_factor": 1.0, "core": 0.7}
+_EXTENT = 0.4  # likewise, where CoreExtent sets the mask threshold
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Which steps the search sets, and what it leaves of them as it is.
+
+    Attributes:
+        kinds: names of `TUNED_STEPS`.
+        fixed: further arguments by name of the step, such as SoftGate's file.
+    """
+
+    kinds: tuple[str, ...] = USUAL_STEPS
+    fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Sequence[Mapping], maps: bool) -> "Searched":
+        """Those that a configuration's entries call for.
+
+        CoreExtent takes the place of MaskThreshold, SoftGate that of MinArea. Of `maps` an image has one for each class, so
+        that there is nothing for NMS to choose from.
+        """
+        configured = {next(iter(entry)): dict(next(iter(entry.values())) or {}) for entry in entries}
+        left_out = {"BoxNMS"} if maps else set()
+        left_out.add("MaskThreshold" if "CoreExtent" in configured else "CoreExtent")
+        left_out.add("MinArea" if "SoftGate" in configured else "SoftGate")
+        kinds = tuple(kind for kind in TUNED_STEPS if kind not in left_out)
+        further = {
+            kind: {name: value for name, value in configured[kind].items() if name not in TUNED_STEPS[kind]}
+            for kind in kinds
+            if kind in configured
+        }
+        return cls(kinds, {kind: own for kind, own in further.items() if own})
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of `Thresholds` that are searched."""
+        return frozenset(name for kind in self.kinds for name in TUNED_STEPS[kind].values())
+
+
+USUAL = Searched()
 
 
 @dataclass(frozen=True)
@@ -69,17 +125,30 @@ class Setting:
         """How many classes have other thresholds."""
         return sum(own != its for own, its in zip(self.classes, other.classes))
 
-    def steps(self, class_names: Sequence[str], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    def steps(
+        self, class_names: Sequence[str], category_ids: Sequence[int], searched: Searched = USUAL
+    ) -> list[dict[str, Any]]:
         """Entries of `PostProcess`, a number where all classes agree, else `{default: …, class: …}`, or a list."""
         keys = class_keys(class_names, category_ids)
-        entries = []
-        for step, (argument, field) in TUNED_STEPS.items():
-            values = [_plain(field, value) for value in self.values(field)]
-            shared = _plain(field, self.common(field))
-            own = {key: value for key, value in zip(keys, values) if value != shared}
-            by_class = values if None in own else {"default": shared, **own}
-            entries.append({step: {argument: by_class if own else shared}})
-        return entries
+        if "CoreExtent" in searched.kinds:
+            # A core below its extent asks for nothing, and is no core.
+            self = Setting(tuple(own._replace(core=max(own.core, own.mask_threshold)) for own in self.classes))
+        return [
+            {
+                kind: {
+                    **{argument: self._by_class(name, keys) for argument, name in TUNED_STEPS[kind].items()},
+                    **searched.fixed.get(kind, {}),
+                }
+            }
+            for kind in searched.kinds
+        ]
+
+    def _by_class(self, field: str, keys: Sequence[str | None]) -> Any:
+        values = [_plain(field, value) for value in self.values(field)]
+        shared = _plain(field, self.common(field))
+        own = {key: value for key, value in zip(keys, values) if value != shared}
+        by_class = values if None in own else {"default": shared, **own}
+        return by_class if own else shared
 
     def values(self, field: str) -> list[float]:
         """Of one field, by label."""
@@ -92,8 +161,10 @@ def moved_steps(entries: Sequence[Mapping]) -> list[tuple[str, list[str]]]:
     moved = []
     for place, kind in enumerate(kinds):
         if kind in TUNED_STEPS:
-            # A box that is dropped for its mask's area suppresses no other; all else that is searched may change places.
-            passed = [one for one in kinds[:place] if one not in TUNED_STEPS or (kind, one) == ("BoxNMS", "MinArea")]
+            # A box that is dropped for its mask suppresses no other; all else that is searched may change places.
+            dropping = ("MinArea", "SoftGate", "CoreExtent") if kind == "BoxNMS" else ()
+            stays = {*TUNED_STEPS, *FIRST_STEPS}.difference(dropping)
+            passed = [one for one in kinds[:place] if one not in stays]
             moved += [(kind, list(dict.fromkeys(passed)))] if passed else []
     return moved
 
@@ -116,9 +187,16 @@ def from_steps(
         if kind not in TUNED_STEPS:
             others.append(dict(entry))
             continue
-        argument, field = TUNED_STEPS[kind]
-        values = per_class(getattr(step, argument), class_names, category_ids, f"{kind}.{argument}", NEUTRAL[field])
-        for label, value in enumerate(values.tolist()):
-            before = getattr(setting.classes[label], field)
-            setting = setting.moved(field, _COMBINED[field](before, value), label)
+        for argument, name in TUNED_STEPS[kind].items():
+            neutral = _EXTENT if argument == "extent" else _NEUTRAL[name]
+            values = per_class(getattr(step, argument), class_names, category_ids, f"{kind}.{argument}", neutral)
+            for label, value in enumerate(values.tolist()):
+                combine = _COMBINED.get(name, lambda _, last: last)
+                setting = setting.moved(name, combine(getattr(setting.classes[label], name), value), label)
     return setting, others
+
+
+def split_first(others: Sequence[Mapping]) -> tuple[list[Mapping], list[Mapping]]:
+    """Entries of `FIRST_STEPS`, and the rest."""
+    first = [entry for entry in others if next(iter(entry)) in FIRST_STEPS]
+    return first, [entry for entry in others if next(iter(entry)) not in FIRST_STEPS]

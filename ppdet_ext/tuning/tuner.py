@@ -2,79 +2,22 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from ppdet_ext.evaluation.metric import PartialMetric
-from ppdet_ext.inference.candidate_file import restored
-from ppdet_ext.postprocess import PostProcess
-from ppdet_ext.structures import Candidates, Record
 from ppdet_ext.structures.probability_map import LEVELS
 
 from .cross_validation import CrossValidation, assign_folds, cross_validate
 from .options import SearchBounds
+from .problem import Problem
 from .scorer import Scorer
 from .search import Search, SearchStage
-from .setting import Setting, moved_steps
+from .setting import moved_steps
 
 HOLDS = 0.25  # share of a gain in-sample that must be left on other folds, lest it be noise
 logger = logging.getLogger("ppdet_ext")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is tuned.
-
-    Attributes:
-        make_metric: a new metric.
-        records, class_names, category_ids: of the data set.
-        candidates: quantised candidates of the records' images, in their order.
-        start: thresholds as configured. others: configured steps that are not searched, which run after those that are.
-        mask_threshold: of the model.
-        model_steps: what the configured model does itself, as entries of `PostProcess`.
-        configured: the configuration's entries in their own order; None: those of `start`, then `others`.
-    """
-
-    make_metric: Callable[[], PartialMetric]
-    records: Sequence[Record]
-    class_names: Sequence[str]
-    category_ids: Sequence[int]
-    candidates: Sequence[Candidates]
-    start: Setting
-    others: Sequence[Mapping[str, Any]] = ()
-    mask_threshold: float = 0.5
-    model_steps: Sequence[Mapping[str, Any]] = ()
-    configured: Sequence[Mapping[str, Any]] | None = None
-
-    def entries(self, setting: Setting) -> list[Mapping[str, Any]]:
-        """The whole `PostProcess`."""
-        return [*setting.steps(self.class_names, self.category_ids), *self.others]
-
-    def scorer(self, workers: int = 0) -> Scorer:
-        """Of all images, with that many processes."""
-        return Scorer(self.make_metric(), self.records, self.class_names, self.category_ids, self.candidates, workers)
-
-    def value(self, setting: Setting) -> float:
-        """The metric by the true pipeline."""
-        return self._run(self.entries(setting))
-
-    def value_as_configured(self) -> float:
-        """The metric of the configuration by the true pipeline, its steps in their own order."""
-        return self._run(self.entries(self.start) if self.configured is None else [*self.model_steps, *self.configured])
-
-    def _run(self, entries: Sequence[Mapping[str, Any]]) -> float:
-        return pipeline_value(
-            self.make_metric(),
-            self.records,
-            self.class_names,
-            self.category_ids,
-            [restored(one) for one in self.candidates],
-            entries,
-            self.mask_threshold,
-        )
 
 
 @dataclass
@@ -242,31 +185,3 @@ def _doubts(problem: Problem, outcome: Tuned) -> list[str]:
     if not problem.others and abs(after - outcome.chosen.value) > 1e-9:
         warnings.append(f"The steps give {after!r} where the search found {outcome.chosen.value!r}; please report this.")
     return warnings
-
-
-def pipeline_value(
-    metric: PartialMetric,
-    records: Sequence[Record],
-    class_names: Sequence[str],
-    category_ids: Sequence[int],
-    candidates: Sequence[Candidates],
-    entries: Sequence[Mapping],
-    mask_threshold: float,
-) -> float:
-    """The number that counts.
-
-    Args:
-        metric: started anew.
-        records: with masks.
-        class_names, category_ids: by label.
-        candidates: of the records' images, in their order, with float probabilities.
-        entries: of `PostProcess`. mask_threshold: of masks that no step cuts.
-
-    Raises:
-        UserError: as `PostProcess` and the metric.
-    """
-    steps = PostProcess(entries, class_names, category_ids, mask_threshold)
-    metric.start(records, class_names, category_ids)
-    for record, one in zip(records, candidates):
-        metric.update(record.im_id, steps(one, record.name))
-    return float(next(iter(metric.compute().values()))[0])

@@ -77,6 +77,18 @@ class Drawn:
         return Candidates(self.height, self.width, boxes[order], scores[order].astype(np.float32), every[order], stacked[order])
 
 
+def draw_maps(drawn: Drawn, seed: int = 0) -> tuple[list[Record], list[Candidates]]:
+    """The same images as a model that classifies pixels sees them, with the probability that each class is there."""
+    records, objects = drawn.draw(seed)
+    found = []
+    for record, one in zip(records, objects):
+        rng = np.random.default_rng([seed, record.im_id, 1])
+        there = np.isin(np.arange(drawn.classes), record.labels)
+        presence = np.clip(there * 0.6 + 0.2 + rng.normal(0, 0.15, drawn.classes), 0, 1).astype(np.float32)
+        found.append(Candidates.of_class_maps(one.class_maps(drawn.classes), presence))
+    return records, found
+
+
 def names_of(classes: int) -> tuple[list[str], list[int]]:
     """Class names and category ids."""
     return [f"kind {k}" for k in range(classes)], list(range(1, classes + 1))

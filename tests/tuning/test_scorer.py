@@ -7,9 +7,9 @@ from tuning_cases import Drawn, names_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import quantised, restored
+from ppdet_ext.tuning.problem import pipeline_value
 from ppdet_ext.tuning.scorer import Scorer
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.tuner import pipeline_value
 
 METRICS = ("SeverstalDice", "IMaterialistMAP", "MeanIoU", "COCO")
 NAMES, IDS = names_of(3)

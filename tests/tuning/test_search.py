@@ -13,10 +13,11 @@ from ppdet_ext.structures import Record, Rle
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.cross_validation import assign_folds, cross_validate
 from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.problem import Problem
 from ppdet_ext.tuning.report import format_ablation
 from ppdet_ext.tuning.search import Search
 from ppdet_ext.tuning.setting import Setting, Thresholds
-from ppdet_ext.tuning.tuner import Problem, tune_candidates
+from ppdet_ext.tuning.tuner import tune_candidates
 
 START = Thresholds(0.01, 0.5, 0.5, 0)
 CLEAN = Drawn(images=10, copies=0, shake=0)

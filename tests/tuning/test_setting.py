@@ -15,9 +15,10 @@ from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.inference.candidate_file import load, quantised, restored, save
 from ppdet_ext.structures.candidates import Candidates
 from ppdet_ext.tuning.options import SearchBounds
+from ppdet_ext.tuning.problem import Problem, pipeline_value
 from ppdet_ext.tuning.report import command_line, format_ablation, tuned_yaml
 from ppdet_ext.tuning.setting import Setting, Thresholds, from_steps, moved_steps
-from ppdet_ext.tuning.tuner import Problem, pipeline_value, tune_candidates
+from ppdet_ext.tuning.tuner import tune_candidates
 
 NAMES, IDS = names_of(3)
 START = Thresholds(0.01, 0.5, 0.5, 0)
