@@ -22,9 +22,9 @@ from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import SUFFIX
 from ppdet_ext.weights.load import read_weights
-from ppdet_ext.weights.mmdet.arrays import read_planned, state_dict_in_mmdet
-from ppdet_ext.weights.mmdet.plan import Plan, demand_exact, make_plan
-from ppdet_ext.weights.mmdet.table import format_plan
+from ppdet_ext.weights.foreign.plan import read_planned, foreign_state_dict
+from ppdet_ext.weights.foreign.plan import Plan, demand_exact, make_plan
+from ppdet_ext.weights.foreign.plan import format_plan
 
 from .cli import config_of
 
@@ -89,7 +89,7 @@ def convert_back(cfg: Config, source: str, output: str) -> int:
     if Path(source).suffix in SUFFIXES:
         raise UserError(f"The source {source} is mmdetection's already; --to-mmdet converts a .pdparams.")
     weights = read_weights(source, model_shapes(cfg))
-    tensors = dict(state_dict_in_mmdet(weights.values))
+    tensors = dict(foreign_state_dict(weights.values))
     names = weights.classes.names if weights.classes else _names_of_data(cfg)
     meta = {"framework": "paddle", "config": str(cfg.filename), **meta_of(names)}
     write_atomic(target, lambda aside: _write(target.suffix, aside, meta, tensors), "output file")

@@ -17,8 +17,8 @@ from .files.class_names import CLASSES, Classes, class_entry
 from .files.paddle_file import read_weights_file
 from .files.tensor_file import TensorFile, open_tensors
 from .find import SUFFIX, find_weights, of_torch
-from .mmdet.arrays import read_planned
-from .mmdet.plan import Plan, demand_exact, make_plan, shortened
+from .foreign.padding import Provenance, padding_of, say_padding
+from .foreign.plan import ADAPTATIONS, Plan, demand_exact, encoder_hint, make_plan, read_planned, shortened
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -50,6 +50,7 @@ class Weights(NamedTuple):
     path: Path
     values: dict[str, np.ndarray]
     classes: Classes | None
+    padding: Provenance | None = None
 
 
 def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: str = SUFFIX) -> Weights:
@@ -67,9 +68,9 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     demand_whole(file)
     if of_torch(file):
         with open_tensors(file) as opened:
-            plan = make_plan(file, opened.shapes, model)
-            demand_exact(file, plan, False, "Set num_classes to the file's.")
-            return Weights(file, dict(read_planned(opened, plan)), opened.classes)
+            plan = make_plan(file, opened.shapes, model, opened.outside)
+            demand_exact(file, plan, False, "Set num_classes to the file's.", model)
+            return Weights(file, dict(read_planned(opened, plan, model)), opened.classes, padding_of(opened, plan))
     values, classes = read_weights_file(file)
     lines = differences(model, values)
     if lines:
@@ -82,7 +83,7 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
 
 
 def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX) -> Weights:
-    """Load weights of the same architecture, ours or mmdetection's, into `model`; returns what was read.
+    """Load weights of the same architecture, ours, mmdetection's or SMP's, into `model`; returns what was read.
 
     Raises:
         UserError: see `read_weights`.
@@ -91,6 +92,7 @@ def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX)
     weights = read_weights(path, _shapes(tensors), suffix)
     _assign(tensors, weights.values)
     logger.info("Loaded %s: %d tensors", weights.path, len(weights.values))
+    say_padding(model, weights.path, weights.padding, settle=True)
     return weights
 
 
@@ -121,7 +123,7 @@ def match_names(model: Mapping[str, paddle.Tensor], file: Mapping[str, np.ndarra
 
 
 def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
-    """Load what fits of a pretrained file, ours or mmdetection's; returns and logs counts.
+    """Load what fits of a pretrained file, ours or another framework's; returns and logs counts.
 
     The counts: loaded, not_in_file, not_in_model, other_shape. What depends on a number of classes that differs is left as it
     is in the model, and named.
@@ -132,7 +134,7 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
     """
     file = find_weights(path, theirs=True)
     tensors = model.state_dict()
-    values, counts, lines = (_pretrained_mmdet if of_torch(file) else _pretrained)(file, tensors)
+    values, counts, lines, padding = (_pretrained_foreign if of_torch(file) else _pretrained)(file, tensors)
     in_file = counts["loaded"] + counts["not_in_model"] + counts["other_shape"]
     if 2 * len(values) < min(in_file, len(tensors)):
         raise UserError(
@@ -148,10 +150,11 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
         *counts.values(),
         f" ({'; '.join(shape_lines[:3])})" if shape_lines else "",
     )
+    say_padding(model, file, padding, settle=False)
     return counts
 
 
-Pretrained = tuple[dict[str, np.ndarray], dict[str, int], list[str]]
+Pretrained = tuple[dict[str, np.ndarray], dict[str, int], list[str], Provenance | None]
 
 
 def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
@@ -166,32 +169,34 @@ def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
         "not_in_model": len(set(values) - set(matched.values())) - other_shape,
         "other_shape": other_shape,
     }
-    return {name: values[source] for name, source in matched.items()}, counts, lines
+    return {name: values[source] for name, source in matched.items()}, counts, lines, None
 
 
-def _pretrained_mmdet(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
-    """The same of a file of mmdetection, or of an image classifier's backbone, which must fit altogether."""
+def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
+    """The same of a file of another framework, or of an image classifier's encoder, which must fit altogether."""
+    shapes = _shapes(tensors)
     with open_tensors(file) as opened:
-        plan = make_plan(file, opened.shapes, _shapes(tensors))
+        plan = make_plan(file, opened.shapes, shapes, opened.outside)
         lines = _describe(file, plan)
         if plan.backbone_only and lines:
-            raise UserError(f"Pretrained weights {file}: the backbone differs from the model's:{shortened(lines)}")
+            hint = encoder_hint(plan, shapes)
+            raise UserError(f"Pretrained weights {file}: the backbone differs from the model's.{hint}{shortened(lines)}")
         counts = {
             "loaded": len(plan.mapped),
             "not_in_file": len(plan.missing) + len(plan.fresh),
             "not_in_model": len(plan.left_over),
             "other_shape": len(plan.other_shape) + len(plan.dropped),
         }
-        return _converted(opened, plan, tensors), counts, lines
+        return _converted(opened, plan, shapes), counts, lines, padding_of(opened, plan)
 
 
-def _converted(opened: TensorFile, plan: Plan, tensors: Mapping[str, paddle.Tensor]) -> dict[str, np.ndarray]:
+def _converted(opened: TensorFile, plan: Plan, shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     """The plan's tensors in our layouts, from the cache if the same file has been converted for the same model before."""
     cache = ArrayCache(weights_folder() / "converted")
-    key = content_key(str(opened.path), sorted(_shapes(tensors).items()))
+    key = content_key(str(opened.path), sorted(shapes.items()))
     values = cache.load(key)
     if values is None:
-        values = dict(read_planned(opened, plan))
+        values = dict(read_planned(opened, plan, shapes))
         cache.store(key, values)
     return values
 
@@ -205,5 +210,7 @@ def _describe(file: Path, plan: Plan) -> list[str]:
     for why in dict.fromkeys(plan.skipped.values()):
         count = sum(reason == why for reason in plan.skipped.values())
         logger.info("Pretrained %s: %d tensors skipped: %s", file, count, why)
+    for line in [*plan.naming.notes, *(f"{name}: {ADAPTATIONS[how][1]}" for name, how in plan.adapted.items())]:
+        logger.info("Pretrained %s: %s", file, line)
     missing = [f"{name}: missing in the file" for name in plan.missing]
     return [*plan.other_shape, *missing, *(f"{name}: not in the model" for name in plan.left_over)]

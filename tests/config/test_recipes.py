@@ -11,8 +11,8 @@ from ppdet_ext.commands.convert_mmdet import model_shapes
 from ppdet_ext.config.files import ROOT
 from ppdet_ext.config.load import load_config
 from ppdet_ext.postprocess import PostProcess
-from ppdet_ext.weights.mmdet.plan import make_plan
-from tests.weights.mmdet.reference_shapes import R50, X101_DCN, reference_shapes
+from ppdet_ext.weights.foreign.plan import make_plan
+from tests.weights.foreign.reference_shapes import R50, X101_DCN, reference_shapes
 
 PARSERS = {name: getattr(flags, f"{name}_parser") for name in ("average", "eval", "split", "submit", "train", "tune")}
 WINNER = "configs/postprocess/fashion_winner.yml"

@@ -27,7 +27,7 @@ from tests.hostile.opcodes import (
     text,
     whole,
 )  # fmt: skip
-from tests.weights.mmdet.torch_files import GOOD, legacy, numbers, zipped
+from tests.weights.foreign.torch_files import GOOD, legacy, numbers, zipped
 
 HUGE = struct.pack("<Q", 1 << 62)
 NUMERIC = "numpy._core.numeric._frombuffer"

@@ -2,7 +2,7 @@
 
 import struct
 
-from tests.weights.mmdet.torch_files import name, number, numbers, text
+from tests.weights.foreign.torch_files import name, number, numbers, text
 
 PROTOCOL = b"\x80\x02"
 VALUES = struct.pack("<2f", 1, 2)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.hostile.opcodes import PROTOCOL, array, call, dtype, name, one, raw, text, whole
-from tests.weights.mmdet.torch_files import number
+from tests.weights.foreign.torch_files import number
 
 CANARY = "canary_of_a_stranger"
 TOUCH = text(f"touch {CANARY}")

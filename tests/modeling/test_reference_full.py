@@ -20,7 +20,7 @@ from reference_zoo import build
 
 from ppdet_ext.modeling.detection.ground_truth import GroundTruth
 from ppdet_ext.structures import Rle
-from ppdet_ext.weights.mmdet.names import mmdet_name
+from ppdet_ext.weights.foreign.mmdet import mmdet_name
 
 STEPS = json.loads((reference_checks.GOLDEN / "large_logits.json").read_text())
 # At least five times what mmdetection's float32 gradients of ResNeXt-101 differ from its float64 ones by.

@@ -3,7 +3,7 @@
 from baseline_recipe import parameter_of
 from paddle.nn import Layer
 
-from ppdet_ext.weights.mmdet.names import from_mmdet, mmdet_name, shape_in_mmdet
+from ppdet_ext.weights.foreign.mmdet import from_mmdet, mmdet_name, shape_in_mmdet
 
 
 def give_weights(model: Layer, name: str) -> None:

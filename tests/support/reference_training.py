@@ -10,7 +10,7 @@ from reference_checks import GOLDEN, Check, distance, fingerprint_checks, summar
 from reference_subset import thin
 from reference_zoo import build
 
-from ppdet_ext.weights.mmdet.names import mmdet_name
+from ppdet_ext.weights.foreign.mmdet import mmdet_name
 
 TRAINED = ["tiny_a", "tiny_b", "tiny_c", "tiny_cascade", "tiny_mask"]
 

@@ -16,7 +16,7 @@ from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import find_weights
 from ppdet_ext.weights.load import load_pretrained, load_weights, match_names
-from ppdet_ext.weights.mmdet.arrays import state_dict_in_mmdet
+from ppdet_ext.weights.foreign.plan import foreign_state_dict
 from tests.support.engine_fakes import TinyModel
 
 
@@ -177,7 +177,7 @@ def arrays_of(model: paddle.nn.Layer) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def donor() -> dict[str, np.ndarray]:
     """Weights of a small HTC of four classes, by mmdetection's names."""
-    return dict(state_dict_in_mmdet(arrays_of(small_model(depth=18, classes=4))))
+    return dict(foreign_state_dict(arrays_of(small_model(depth=18, classes=4))))
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_weights_may_be_a_file_of_mmdetection(donor: dict[str, np.ndarray], tmp_
     write_torch(tmp_path / "w.pth", {}, donor.items())
     model = small_model(depth=18, classes=4)
     assert load_weights(model, tmp_path / "w.pth").path == tmp_path / "w.pth"
-    assert all(np.array_equal(value, donor[name]) for name, value in state_dict_in_mmdet(arrays_of(model)))
+    assert all(np.array_equal(value, donor[name]) for name, value in foreign_state_dict(arrays_of(model)))
     with pytest.raises(UserError, match=r"w_\.pth does not exist\. There is: .*/w\.pth"):
         load_weights(model, tmp_path / "w_.pth")
 
@@ -261,7 +261,7 @@ def test_conversion_for_pretraining_is_kept_until_file_or_model_changes(donor, t
     for model in models:
         load_pretrained(model, tmp_path / "w.pth")
         assert len(conversions) == 1
-        assert all(np.array_equal(value, donor[name]) for name, value in state_dict_in_mmdet(arrays_of(model)))
+        assert all(np.array_equal(value, donor[name]) for name, value in foreign_state_dict(arrays_of(model)))
     load_pretrained(small_model(depth=18, classes=3), tmp_path / "w.pth")
     assert len(conversions) == 2
     write_torch(tmp_path / "w.pth", {}, ((name, value + 1) for name, value in donor.items()))

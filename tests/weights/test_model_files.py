@@ -13,7 +13,7 @@ import pytest
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.opening import Refused
 from ppdet_ext.weights.files.tensor_file import open_tensors, without_wrappers
-from tests.weights.mmdet.torch_files import VALUES, legacy, name, tensor, text, zipped
+from tests.weights.foreign.torch_files import VALUES, legacy, name, tensor, text, zipped
 
 DATA = Path(__file__).parent / "data"
 

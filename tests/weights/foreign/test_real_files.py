@@ -60,7 +60,7 @@ def test_a_file_may_have_been_written_without_checksums(tmp_path: Path) -> None:
 
 def test_storage_views_of_torch_before_0_4(tmp_path: Path) -> None:
     """Such a file names a storage and a part of it."""
-    from tests.weights.mmdet.torch_files import legacy, number, one, tensor, text
+    from tests.weights.foreign.torch_files import legacy, number, one, tensor, text
 
     view = b"(" + text("7") + number(1) + number(2) + b"t"
     (tmp_path / "old.pth").write_bytes(legacy(one(tensor(view=view, size=(2,), stride=(1,)))))

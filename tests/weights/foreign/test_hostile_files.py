@@ -8,8 +8,8 @@ import pytest
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.tensor_file import open_tensors
-from tests.weights.mmdet.hostile_files import hostile_files
-from tests.weights.mmdet.torch_files import GOOD, legacy, zipped
+from tests.weights.foreign.hostile_files import hostile_files
+from tests.weights.foreign.torch_files import GOOD, legacy, zipped
 
 FILES = hostile_files()
 MEMORY = 8 << 20

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 import ppdet_ext.register  # noqa: F401  before paddle
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.tensor_file import open_tensors
-from tests.weights.mmdet.torch_files import legacy, name, number, one, table, tensor, text, zipped
+from tests.weights.foreign.torch_files import legacy, name, number, one, table, tensor, text, zipped
 
 LIMIT = 256 << 20
 OPCODES = 600_000

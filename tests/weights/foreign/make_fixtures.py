@@ -1,6 +1,6 @@
 """Writes data/*.pth with torch, as mmdetection 2's publishing script and mmengine's runner do; run by hand:
 
-python tests/weights/mmdet/make_fixtures.py
+python tests/weights/foreign/make_fixtures.py
 
 mmengine's class is stood in for, so that mmengine need not be installed; its pickle is that of mmengine 0.10.7.
 """

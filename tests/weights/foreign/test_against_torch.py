@@ -13,8 +13,8 @@ from ppdet_ext.commands.convert_mmdet import convert, convert_back
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
-from ppdet_ext.weights.mmdet.names import from_mmdet, name_table
-from tests.weights.mmdet.reference_shapes import R50, STUFF, X101_DCN, our_shapes, reference_shapes
+from ppdet_ext.weights.foreign.mmdet import from_mmdet, name_table
+from tests.weights.foreign.reference_shapes import R50, STUFF, X101_DCN, our_shapes, reference_shapes
 
 torch = pytest.importorskip("torch", reason="torch is not installed (requirements-torch.txt)")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
@@ -97,7 +97,7 @@ def test_a_full_size_checkpoint_goes_to_and_fro(config: str, recipe: str, zipped
 
 def test_the_stored_fixtures_are_what_torch_reads() -> None:
     """The expected values of test_real_files.py are torch's too."""
-    from tests.weights.mmdet.test_real_files import DATA, EXPECTED
+    from tests.weights.foreign.test_real_files import DATA, EXPECTED
 
     for name in ("zip", "legacy"):
         state = torch.load(DATA / f"{name}.pth", weights_only=True)["state_dict"]

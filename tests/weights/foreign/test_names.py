@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.weights.mmdet.names import canonical, from_mmdet, mmdet_name, mmdet_shapes, name_table
-from tests.weights.mmdet.reference_shapes import our_shapes, reference_shapes
+from ppdet_ext.weights.foreign.mmdet import canonical, from_mmdet, mmdet_name, mmdet_shapes, name_table
+from tests.weights.foreign.reference_shapes import our_shapes, reference_shapes
 
 REFERENCE = reference_shapes()
 

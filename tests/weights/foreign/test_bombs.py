@@ -37,7 +37,7 @@ EXPECTED = {
 
 def test_bombs_are_refused_in_little_memory(root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(root / "tests" / "weights" / "mmdet" / "bombs.py")],
+        [sys.executable, str(root / "tests" / "weights" / "foreign" / "bombs.py")],
         capture_output=True,
         text=True,
         timeout=500,

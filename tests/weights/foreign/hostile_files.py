@@ -3,7 +3,7 @@
 import struct
 import zipfile
 
-from tests.weights.mmdet.torch_files import (
+from tests.weights.foreign.torch_files import (
     GOOD,
     VALUES,
     legacy,

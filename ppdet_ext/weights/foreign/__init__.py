@@ -1,0 +1,1 @@
+"""Checkpoints of other frameworks: what their tensors are called, and what becomes of each."""

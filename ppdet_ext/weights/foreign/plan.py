@@ -1,0 +1,287 @@
+"""Which tensor of a file becomes which of the model, and what happens to the others: decided by names and shapes alone."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.weights.files.tensor_file import TensorFile
+
+from .encoders import STEM, fitting_encoder
+from .mmdet import from_mmdet, shape_in_mmdet
+from .naming import Naming, recognise, reference_names, root_of
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+# Tensors that have one row, or four, for each class; the semantic head counts its own classes.
+_CLASS_ROWS = [
+    (r"roi_head\.bbox_head\.(\d+\.)?fc_cls\.", lambda classes: classes + 1),
+    (r"roi_head\.bbox_head\.(\d+\.)?fc_reg\.", lambda classes: 4 * classes),
+    (r"roi_head\.mask_head\.(\d+\.)?conv_logits\.", lambda classes: classes),
+]
+# Those whose first axis is the number of outputs, whatever that is.
+_OUTPUTS = re.compile(r"roi_head\.semantic_head\.conv_logits\.|segmentation_head\.0\.|classification_head\.(\d+\.)?(weight|bias)$")
+_SKIPPED = [
+    (r".*\.num_batches_tracked$", "batch norm's step counter, which nothing reads"),
+    (r"ema_", "mmdetection 2's second copy of the weights; the plain names hold the averaged ones"),
+]
+_OF_WRAPPERS = re.compile(r"(pixel_)?(mean|std)$|\w*(loss|criterion|metric)\w*\.")
+# Layers that a model may have beside those of a network trained on ImageNet.
+_ADDED = re.compile(r".*\.(conv_offset\.(weight|bias)$|cbam\.)")
+
+
+@dataclass
+class Plan:
+    """What becomes of each tensor.
+
+    Attributes:
+        mapped: ours -> file's, in the model's order.
+        transposed: ours, those mapped whose two axes are swapped.
+        adapted: ours, those mapped whose values are changed -> how, see `ADAPTATIONS`.
+        skipped: file's -> why it is of no use.
+        dropped: ours -> shapes; left out since they depend on the number of classes, which differs.
+        fresh: ours that a file of a backbone alone does not hold, and need not.
+        missing: ours that the file should hold.
+        left_over: the file's that the model has no place for.
+        other_shape: a line for each pair that does not fit.
+        classes: object classes (of segmentation nets: outputs) in the file and in the model, None where there is no such head.
+        naming: what the file is.
+        encoder: shapes of the file's encoder, by SMP's bare names.
+        root: what the names of the model's encoder begin with.
+    """
+
+    mapped: dict[str, str] = field(default_factory=dict)
+    transposed: list[str] = field(default_factory=list)
+    adapted: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    other_shape: list[str] = field(default_factory=list)
+    classes: tuple[int | None, int | None] = (None, None)
+    naming: Naming = field(default_factory=lambda: Naming({}))
+    encoder: dict[str, Shape] = field(default_factory=dict)
+    root: str = "backbone."
+
+    @property
+    def backbone_only(self) -> bool:
+        """Whether the file is of an image classifier."""
+        return self.naming.encoder_only
+
+
+def class_count(shapes: Shapes) -> int | None:
+    """Object classes, background apart, of tensors under mmdetection's names; outputs under SMP's."""
+    boxes = (s[0] - 1 for n, s in shapes.items() if re.fullmatch(r"roi_head\.bbox_head\.(0\.)?fc_cls\.bias", n) and s)
+    maps = (s[0] for n, s in shapes.items() if re.fullmatch(r"segmentation_head\.0\.bias|classification_head\.\d+\.bias", n) and s)
+    return next(boxes, next(maps, None))
+
+
+def depends_on_classes(name: str, there: Shape, here: Shape, classes: tuple[int | None, int | None]) -> bool:
+    """Whether the shapes of a tensor in the file and in the model differ by the number of classes alone."""
+    if there == here or not there or not here or there[1:] != here[1:]:
+        return False
+    if _OUTPUTS.match(name):
+        return True
+    rows = next((rows for pattern, rows in _CLASS_ROWS if re.match(pattern, name)), None)
+    return rows is not None and None not in classes and (there[0], here[0]) == tuple(map(rows, classes))
+
+
+def _of_no_use(name: str, outside: bool) -> str | None:
+    """Why a tensor of a file has no place in any model of ours, or None."""
+    if outside and _OF_WRAPPERS.match(name):
+        return "of the module around the network: its normalization, losses or metrics"
+    return next((why for pattern, why in _SKIPPED if re.match(pattern, name)), None)
+
+
+def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]], outside: frozenset[str] = frozenset()) -> Plan:
+    """Compare a file with a model.
+
+    Args:
+        path: the file, for messages.
+        file: its shapes, by its names.
+        model: our shapes, by our names.
+        outside: the file's names that are of a module around the network.
+
+    Raises:
+        UserError: the file is of mmdetection 1 or has a module of SMP 0.0.x that is no more, or the model has parts that
+            mmdetection has not.
+    """
+    root = root_of(model)
+    skipped = {name: why for name in file if (why := _of_no_use(name, name in outside))}
+    naming = recognise(path, [name for name in file if name not in skipped], root)
+    plan = Plan(skipped={**skipped, **naming.skipped}, naming=naming, root=root)
+    waiting: dict[str, str] = {}
+    for name, theirs in naming.names.items():
+        if waiting.setdefault(theirs, name) != name:
+            raise UserError(f"Weights file {path}: {name} and {waiting[theirs]} are the same tensor, {theirs}.")
+    plan.encoder = {name.removeprefix(root): file[found] for name, found in waiting.items() if name.startswith(root)}
+    table = reference_names(model)
+    wanted = {theirs: shape_in_mmdet(model[ours]) for ours, theirs in table.items()}
+    plan.classes = (class_count({theirs: file[name] for theirs, name in waiting.items()}), class_count(wanted))
+    for ours, theirs in table.items():
+        if name := waiting.pop(theirs, ""):
+            _place(plan, ours, theirs, name, (file[name], wanted[theirs]))
+        else:
+            need_not = naming.encoder_only and (not ours.startswith(root) or _ADDED.match(theirs))
+            (plan.fresh if need_not else plan.missing).append(ours)
+    plan.left_over = list(waiting.values())
+    return plan
+
+
+def _place(plan: Plan, ours: str, theirs: str, name: str, shapes: tuple[Shape, Shape]) -> None:
+    """Note what becomes of a tensor that is in file and model."""
+    there, here = shapes
+    how = _adaptation(plan, theirs, there, here)
+    fitted = {"centre": (*there[:2], *here[2:]), "channels": here}.get(how or "", there)
+    if fitted == here:
+        plan.mapped[ours] = name
+        if how:
+            plan.adapted[ours] = how
+        elif len(here) == 2:
+            plan.transposed.append(ours)
+    elif depends_on_classes(theirs, fitted, here, plan.classes):
+        plan.dropped[ours] = f"{list(there)} in the file, {list(here)} in the model"
+    else:
+        plan.other_shape.append(f"{ours}: {name} is {list(there)} in the file, {list(here)} in the model")
+
+
+def _adaptation(plan: Plan, theirs: str, there: Shape, here: Shape) -> str | None:
+    """How the values of a tensor are changed to fit, None if they are not."""
+    if len(there) != 4 or len(here) != 4:
+        return None
+    if plan.naming.of_2019 and theirs == "segmentation_head.0.weight" and (there[2:], here[2:]) == ((1, 1), (3, 3)):
+        return "centre"
+    stem = plan.naming.encoder_only and STEM.fullmatch(theirs.removeprefix(plan.root))
+    same = there[0] == here[0] and there[2:] == here[2:]
+    return "channels" if stem and same and there[1] == 3 != here[1] else None
+
+
+def _centre(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A 1×1 kernel in the middle of a 3×3 one."""
+    return np.pad(value, [(0, 0), (0, 0), (1, 1), (1, 1)])
+
+
+def _channels(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Weights for n input channels made of those for three, as SMP does: their sum for one, else each in turn, by 3/n."""
+    if shape[1] == 1:
+        return value.sum(1, keepdims=True)
+    return value[:, [i % 3 for i in range(shape[1])]] * np.float32(3 / shape[1])
+
+
+ADAPTATIONS = {
+    "centre": (_centre, "a 1×1 kernel becomes the middle of a 3×3 one, as Unet has it since segmentation_models_pytorch 0.1"),
+    "channels": (_channels, "the first layer's three input channels become the model's number: their sum for 1, else 3/n of each"),
+}
+
+
+def read_planned(file: TensorFile, plan: Plan, model: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Our names and the file's values in our layout, float32, in the model's order.
+
+    Raises:
+        UserError: the file is damaged, or a tensor does not hold floating-point numbers.
+    """
+    for ours, theirs in plan.mapped.items():
+        value = file.read(theirs)
+        if value.dtype.kind != "f":
+            raise UserError(f"Weights file {file.path}: {theirs} is {value.dtype}; expected floating-point numbers.")
+        if ours in plan.adapted:
+            value = ADAPTATIONS[plan.adapted[ours]][0](value, model[ours])
+        yield ours, np.ascontiguousarray(from_mmdet(theirs, value), np.float32)
+
+
+def foreign_state_dict(values: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values of a whole model as mmdetection or SMP has them, with batch norm's step counters, which are 0.
+
+    Raises:
+        UserError: a tensor of the model has no counterpart in mmdetection.
+    """
+    for ours, theirs in reference_names(values).items():
+        yield theirs, np.asarray(from_mmdet(theirs, values[ours]), np.float32)
+        if theirs.endswith(".running_var"):
+            yield theirs.replace("running_var", "num_batches_tracked"), np.zeros((), np.int64)
+
+
+SHOWN = 10
+
+
+def shortened(lines: Sequence[str]) -> str:
+    """Up to ten lines, indented, and how many more there are."""
+    more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "".join(f"\n  {line}" for line in [*lines[:SHOWN], *more])
+
+
+def encoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
+    """' Its encoder is …' where the file's encoder is another one than the model's, else ''."""
+    found = fitting_encoder(plan.encoder) if plan.encoder and model else None
+    own = {theirs.removeprefix(plan.root): tuple(model[ours]) for ours, theirs in reference_names(model).items()}
+    configured = fitting_encoder(own)
+    if found is None or found == configured:
+        return ""
+    here = f"the configured one {configured}" if configured else "the configured one is none of that kind"
+    return f" Its encoder is {found}, {here}: set the encoder's name to {found}, or take weights of that encoder."
+
+
+def demand_exact(
+    path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None
+) -> None:
+    """UserError unless every tensor of file and model has its counterpart.
+
+    Args:
+        path: the file, for messages.
+        plan: of the file.
+        drop: tensors that depend on the number of classes may be left out.
+        remedy: what the user does about a differing number of classes.
+        model: our shapes, by our names; with them the message says which encoder the file's is.
+    """
+    differ = [*plan.other_shape, *(f"{name}: missing in the file" for name in plan.missing)]
+    differ += [f"{name}: not in the model" for name in plan.left_over]
+    if differ:
+        raise UserError(
+            f"Weights file {path} is of another architecture than the configured model: {len(plan.mapped)} tensors match, "
+            f"{len(differ)} differ.{encoder_hint(plan, model or {})}{shortened(differ)}"
+        )
+    if plan.backbone_only:
+        raise UserError(f"Weights file {path} holds a backbone alone; use it by -o pretrain_weights={path}")
+    if plan.dropped and not drop:
+        counts = "the semantic branch has another number of classes"
+        if plan.classes[0] != plan.classes[1]:
+            what = "classes" if plan.root == "backbone." else "outputs"
+            counts = f"it has {plan.classes[0]} {what}, the configured model {plan.classes[1]}"
+        lines = [f"{name}: {shapes}" for name, shapes in plan.dropped.items()]
+        raise UserError(f"Weights file {path} does not fit: {counts}. {remedy} These tensors differ:{shortened(lines)}")
+
+
+_COLUMNS = ("mapped", "of these transposed", "dropped", "fresh")
+
+
+def _part(name: str) -> str:
+    return ".".join(name.split(".")[: 2 if name.startswith("roi_head.") else 1])
+
+
+def format_plan(plan: Plan) -> str:
+    """Counts for each part of the model, then by name what was not simply mapped."""
+    counted = [Counter(map(_part, names)) for names in (plan.mapped, plan.transposed, plan.dropped, plan.fresh)]
+    shown = [0, 1, *(i for i in (2, 3) if counted[i])]
+    parts = list(dict.fromkeys(part for counter in counted for part in counter))
+    rows = [["part", *(_COLUMNS[i] for i in shown)]]
+    rows += [[part, *(str(counted[i][part]) for i in shown)] for part in parts]
+    rows.append(["all", *(str(counted[i].total()) for i in shown)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]) for row in rows]
+    for why, count in Counter(plan.skipped.values()).items():
+        names = [name for name, reason in plan.skipped.items() if reason == why]
+        lines.append(f"skipped {count}: {why} ({names[0]}{', …' if count > 1 else ''})")
+    if plan.transposed:
+        lines.append(f"transposed {len(plan.transposed)}: fully connected weights, (out, in) there, (in, out) here")
+    for how, (_, meaning) in ADAPTATIONS.items():
+        names = [name for name in plan.adapted if plan.adapted[name] == how]
+        lines += [f"{name}: {meaning}" for name in names]
+    if plan.dropped:
+        listed = [f"{name}: {shapes}" for name, shapes in plan.dropped.items()]
+        lines.append(f"dropped {len(listed)} for another number of classes:\n  " + "\n  ".join(listed))
+    lines.append(f"missing {len(plan.missing)}, left over {len(plan.left_over)}")
+    return "\n".join(lines) + shortened([*plan.missing, *plan.left_over])

@@ -1,1 +1,0 @@
-"""mmdetection's checkpoints: reading and writing them without torch, and converting them."""
