@@ -44,7 +44,8 @@ COMMANDS = {
     "pseudo_label": Command(
         "write confident predictions as annotations to train on", flags.pseudo_label_parser, "commands.pseudo_label"
     ),
-    "convert_mmdet": Command("convert weights of mmdetection, or back", flags.convert_mmdet_parser, "commands.convert_mmdet"),
+    "convert": Command("convert checkpoints of other frameworks, or back", flags.convert_parser, "commands.convert"),
+    "convert_mmdet": Command("convert weights of mmdetection, or back", flags.convert_mmdet_parser, "commands.convert"),
     "make_sample": Command("draw a set of sample pictures", flags.make_sample_parser, "data.synthetic.__main__"),
     "demo": Command("from nothing to a submission: train, evaluate, draw, submit", flags.demo_parser, "commands.demo"),
 }

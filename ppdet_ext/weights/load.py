@@ -180,7 +180,7 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
         lines = _describe(file, plan)
         if plan.backbone_only and lines:
             hint = encoder_hint(plan, shapes)
-            raise UserError(f"Pretrained weights {file}: the backbone differs from the model's.{hint}{shortened(lines)}")
+            raise UserError(f"Pretrained weights {file}: the backbone differs from the model's{hint}:{shortened(lines)}")
         counts = {
             "loaded": len(plan.mapped),
             "not_in_file": len(plan.missing) + len(plan.fresh),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ppdet_ext.commands.convert_mmdet import convert, convert_back
+from ppdet_ext.commands.convert import convert, convert_back
 from ppdet_ext.config.load import load_config
 from ppdet_ext.weights.files.class_names import Classes
 from ppdet_ext.weights.files.paddle_file import read_data_file

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ppdet_ext.commands import cli, flags
-from ppdet_ext.commands.convert_mmdet import model_shapes
+from ppdet_ext.commands.convert import model_shapes
 from ppdet_ext.config.files import ROOT
 from ppdet_ext.config.load import load_config
 from ppdet_ext.postprocess import PostProcess

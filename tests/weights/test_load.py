@@ -15,8 +15,8 @@ from ppdet_ext.weights import load as weights
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import find_weights
-from ppdet_ext.weights.load import load_pretrained, load_weights, match_names
 from ppdet_ext.weights.foreign.plan import foreign_state_dict
+from ppdet_ext.weights.load import load_pretrained, load_weights, match_names
 from tests.support.engine_fakes import TinyModel
 
 

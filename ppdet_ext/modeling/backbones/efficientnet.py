@@ -126,7 +126,8 @@ class EfficientNetEncoder(Encoder):
     Args:
         name: efficientnet-b0 … efficientnet-b7.
         in_channels, output_stride, depth, return_idx, norm_eval, freeze: as of `ResNetEncoder`.
-        padding: "nominal" or "same".
+        padding: "nominal" or "same"; None for what weights of another framework tell when they are loaded to be used as they
+            are, else "nominal".
         drop_connect: probability with which training leaves the last block out for an image (arXiv 1603.09382); it grows
             linearly from 0 in the first block.
     """
@@ -152,37 +153,52 @@ class EfficientNetEncoder(Encoder):
         return_idx: Sequence[int] | None = None,
         norm_eval: bool = False,
         freeze: bool = False,
-        padding: str = "nominal",
+        padding: str | None = None,
         drop_connect: float = 0.2,
     ):
         super().__init__()
         variant = self.variant(name)
-        one_of(padding, ["nominal", "same"], "EfficientNetEncoder.padding")
+        if padding is not None:
+            one_of(padding, ["nominal", "same"], "EfficientNetEncoder.padding")
         number_in(drop_connect, "EfficientNetEncoder.drop_connect", 0, 0.99)
         # Replaced where the draws must be given; paddle's generator, which the trainer seeds for each step, draws otherwise.
         self.uniforms: Uniforms = lambda block, count: paddle.rand([count])
-        stages = [_scaled(stage, variant) for stage in _STAGES]
+        self.configured_padding, self.padding = padding, padding or "nominal"
+        self._scheme = stages, side = [_scaled(stage, variant) for stage in _STAGES], variant.side
         stem, self._cuts = stages[0].inputs, (0, *variant.taps)
-        self._conv_stem = PaddedConv(in_channels, stem, 3, 2, _padding(variant.side, 3, 2))
+        self._conv_stem = PaddedConv(in_channels, stem, 3, 2, _padding(side, 3, 2))
         self._bn0 = _norm(stem)
-        self._blocks = nn.LayerList(self._build(stages, variant.side, padding, drop_connect))
+        self._blocks = nn.LayerList(self._build(drop_connect))
         head = _rounded(_HEAD, variant.width)
         self._conv_head, self._bn1 = conv(stages[-1].outputs, head, 1), _norm(head)
         channels = [stem, *(stages[i].outputs for i in (1, 2, 4, 6))]
         self.finish(channels, in_channels, output_stride, depth, return_idx, norm_eval, freeze)
 
-    def _build(self, stages: Sequence[Stage], side: int, padding: str, drop_connect: float) -> Iterator[MBConvBlock]:
-        """All blocks in order; `side` of the nominal image."""
-        shapes = [(stage, i) for stage in stages for i in range(stage.blocks)]
-        size = side if padding == "same" else math.ceil(side / 2)
-        for number, (stage, i) in enumerate(shapes):
+    def _paddings(self) -> Iterator[tuple[Stage, int, Padding]]:
+        """Stage, number in it, and padding of each block, as `padding` says."""
+        stages, side = self._scheme
+        size = side if self.padding == "same" else math.ceil(side / 2)
+        for stage in stages:
+            for i in range(stage.blocks):
+                stride = 1 if i else stage.stride
+                yield stage, i, _padding(size, stage.kernel, stride)
+                size = size if self.padding == "same" else math.ceil(size / stride)
+
+    def _build(self, drop_connect: float) -> Iterator[MBConvBlock]:
+        """All blocks in order."""
+        scheme = list(self._paddings())
+        for number, (stage, i, pad) in enumerate(scheme):
             stride, inputs = (1, stage.outputs) if i else (stage.stride, stage.inputs)
-            pad = _padding(size, stage.kernel, stride)
-            rate = drop_connect * number / len(shapes)
+            rate = drop_connect * number / len(scheme)
             drop = partial(self._kept, number, 1 - rate) if rate else None
             yield MBConvBlock(inputs, stage.outputs, stage.kernel, stride, pad, stage.expansion, drop)
-            if padding == "nominal":
-                size = math.ceil(size / stride)
+
+    def pad_as(self, padding: str) -> None:
+        """Compute with "nominal" or "same" padding from now on; dilated convolutions keep theirs."""
+        self.padding = one_of(padding, ["nominal", "same"], "EfficientNetEncoder.padding")
+        for block, (_, _, (before, after)) in zip(self._blocks, self._paddings()):
+            if block._depthwise_conv._dilation == [1, 1]:
+                block._depthwise_conv._updated_padding = [before, after] * 2
 
     def _kept(self, number: int, keep: float, count: int) -> paddle.Tensor:
         """For each of `count` images 1/keep with probability `keep`, else 0."""

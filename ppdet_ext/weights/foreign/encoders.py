@@ -18,7 +18,8 @@ _TIMM_BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.(.+)")
 # Parts of timm's blocks: stage 0 has no expansion, and so counts its norms from another layer on.
 _SEPARABLE = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
 _INVERTED = {
-    "conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1", "conv_pwl": "_project_conv", "bn3": "_bn2",
+    "conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
+    "conv_pwl": "_project_conv", "bn3": "_bn2",
 }  # fmt: skip
 _GATES = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
 _TIMM_ENDS = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
@@ -78,9 +79,11 @@ def fitting_encoder(shapes: Shapes) -> str | None:
     wanted = {name: tuple(shape) for name, shape in shapes.items() if not STEM.fullmatch(name)}
     kinds = {"_conv_stem.weight": "efficientnet", "layer0.conv1.weight": "se"}
     kind = next((kind for stem, kind in kinds.items() if stem in shapes), "res")
+    fitting: dict[str, int] = {}
     for name in ENCODERS:
         if name.startswith(kind):
             found = encoder_shapes(name)
             if all(wanted.get(key) == shape for key, shape in found.items() if not STEM.fullmatch(key)):
-                return name
-    return None
+                fitting[name] = len(found)
+    # A deep one has all tensors of a shallow one, and more.
+    return max(fitting, key=lambda name: fitting[name], default=None)

@@ -17,12 +17,12 @@ _MMDET_1 = re.compile(r"bbox_head\.(\d+\.)?fc_cls\.|mask_head\.(\d+\.)?(convs|co
 # Of a model around a segmentation net's encoder.
 _SEGMENTATION = re.compile(r"(decoder|segmentation_head|classification_head)\.")
 _TIMM_SE = (
-    "these are timm's names; its networks with squeeze and excitation pool with a padding, SENetEncoder without one as Cadene's "
-    "(timm's legacy_ ones), so that maps are a pixel apart: for training"
+    "these are timm's names; its networks with squeeze and excitation pool with a padding, SENetEncoder without one as "
+    "Cadene's (timm's legacy_ ones), so that maps are a pixel apart: for training"
 )
 _TIMM_EFFICIENTNET = (
-    "these are timm's names; its tf_efficientnet_* compute as EfficientNetEncoder does with padding 'same', its other ones pad on "
-    "both sides and have another epsilon in batch norm, so that they are for training"
+    "these are timm's names; its tf_efficientnet_* compute as EfficientNetEncoder does with padding 'same', its other ones "
+    "pad on both sides and have another epsilon in batch norm, so that they are for training"
 )
 
 
@@ -96,7 +96,9 @@ def _encoder(names: Collection[str], layers: Collection[str], prefix: str, root:
     for name in names:
         if name not in naming.names:
             decoder = _SEGMENTATION.match(name)
-            naming.skipped[name] = "the segmentation net's decoder and heads" if decoder else "the image classifier's last layer"
+            naming.skipped[name] = (
+                "the segmentation net's decoder and heads" if decoder else "the image classifier's last layer"
+            )
     naming.timm_efficientnet = is_timm_efficientnet(bare.values())
     naming.notes += [_TIMM_EFFICIENTNET] if naming.timm_efficientnet else []
     naming.notes += [_TIMM_SE] if is_timm_senet(bare.values()) else []

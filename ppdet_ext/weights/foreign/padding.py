@@ -1,6 +1,6 @@
 """Which of EfficientNet's two paddings a checkpoint was made with, as far as it tells, and what is done about it.
 
-segmentation_models_pytorch 0.1.0 to 0.2.1 padded otherwise than later releases, under the same names: see `EfficientNetEncoder`.
+segmentation_models_pytorch 0.1.0 to 0.2.1 padded otherwise than later releases under the same names: see `EfficientNetEncoder`.
 """
 
 import logging
@@ -52,8 +52,8 @@ def say_padding(model: nn.Layer, path: Path, found: Provenance | None, settle: b
         model: with the weights in it.
         path: the file, for the log.
         found: of the file.
-        settle: the model is used with the file as it is. Where training goes on from it the configuration alone decides, for what
-            is trained is not to depend on a file that may be gone.
+        settle: the model is used with the file as it is. Where training goes on from it the configuration alone decides, for
+            what is trained is not to depend on a file that may be gone.
     """
     encoders = [layer for layer in model.sublayers() if isinstance(layer, EfficientNetEncoder)]
     if found is None or not encoders:

@@ -23,7 +23,9 @@ _CLASS_ROWS = [
     (r"roi_head\.mask_head\.(\d+\.)?conv_logits\.", lambda classes: classes),
 ]
 # Those whose first axis is the number of outputs, whatever that is.
-_OUTPUTS = re.compile(r"roi_head\.semantic_head\.conv_logits\.|segmentation_head\.0\.|classification_head\.(\d+\.)?(weight|bias)$")
+_OUTPUTS = re.compile(
+    r"roi_head\.semantic_head\.conv_logits\.|segmentation_head\.0\.|classification_head\.(\d+\.)?(weight|bias)$"
+)
 _SKIPPED = [
     (r".*\.num_batches_tracked$", "batch norm's step counter, which nothing reads"),
     (r"ema_", "mmdetection 2's second copy of the weights; the plain names hold the averaged ones"),
@@ -76,7 +78,9 @@ class Plan:
 def class_count(shapes: Shapes) -> int | None:
     """Object classes, background apart, of tensors under mmdetection's names; outputs under SMP's."""
     boxes = (s[0] - 1 for n, s in shapes.items() if re.fullmatch(r"roi_head\.bbox_head\.(0\.)?fc_cls\.bias", n) and s)
-    maps = (s[0] for n, s in shapes.items() if re.fullmatch(r"segmentation_head\.0\.bias|classification_head\.\d+\.bias", n) and s)
+    maps = (
+        s[0] for n, s in shapes.items() if re.fullmatch(r"segmentation_head\.0\.bias|classification_head\.\d+\.bias", n) and s
+    )
     return next(boxes, next(maps, None))
 
 
@@ -174,7 +178,10 @@ def _channels(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 ADAPTATIONS = {
     "centre": (_centre, "a 1×1 kernel becomes the middle of a 3×3 one, as Unet has it since segmentation_models_pytorch 0.1"),
-    "channels": (_channels, "the first layer's three input channels become the model's number: their sum for 1, else 3/n of each"),
+    "channels": (
+        _channels,
+        "its three input channels become the model's number: their sum for 1, else 3/n of each in turn",
+    ),
 }
 
 
@@ -215,19 +222,17 @@ def shortened(lines: Sequence[str]) -> str:
 
 
 def encoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
-    """' Its encoder is …' where the file's encoder is another one than the model's, else ''."""
+    """'; its encoder is …' where the file's encoder is another one than the model's, else ''."""
     found = fitting_encoder(plan.encoder) if plan.encoder and model else None
     own = {theirs.removeprefix(plan.root): tuple(model[ours]) for ours, theirs in reference_names(model).items()}
     configured = fitting_encoder(own)
     if found is None or found == configured:
         return ""
     here = f"the configured one {configured}" if configured else "the configured one is none of that kind"
-    return f" Its encoder is {found}, {here}: set the encoder's name to {found}, or take weights of that encoder."
+    return f"; its encoder is {found}, {here}: set the encoder's name, or take other weights"
 
 
-def demand_exact(
-    path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None
-) -> None:
+def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None) -> None:
     """UserError unless every tensor of file and model has its counterpart.
 
     Args:
@@ -242,7 +247,7 @@ def demand_exact(
     if differ:
         raise UserError(
             f"Weights file {path} is of another architecture than the configured model: {len(plan.mapped)} tensors match, "
-            f"{len(differ)} differ.{encoder_hint(plan, model or {})}{shortened(differ)}"
+            f"{len(differ)} differ{encoder_hint(plan, model or {})}:{shortened(differ)}"
         )
     if plan.backbone_only:
         raise UserError(f"Weights file {path} holds a backbone alone; use it by -o pretrain_weights={path}")

@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from ppdet_ext.commands.convert_mmdet import model_shapes
+from ppdet_ext.commands.convert import model_shapes
 from ppdet_ext.config.load import load_config
 
 DATA = Path(__file__).parent / "data"

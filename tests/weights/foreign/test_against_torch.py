@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recipe import parameter
 
-from ppdet_ext.commands.convert_mmdet import convert, convert_back
+from ppdet_ext.commands.convert import convert, convert_back
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch

@@ -3,8 +3,7 @@
 import pytest
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.weights.foreign.plan import Plan, demand_exact, make_plan
-from ppdet_ext.weights.foreign.plan import format_plan
+from ppdet_ext.weights.foreign.plan import Plan, demand_exact, format_plan, make_plan
 from tests.weights.foreign.reference_shapes import R50, X101_DCN, our_shapes, reference_shapes
 
 FILE = "w.pth"

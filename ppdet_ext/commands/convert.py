@@ -1,4 +1,4 @@
-"""The command behind tools/convert_mmdet.py: weights of mmdetection into ours, or ours into mmdetection's."""
+"""The command behind tools/convert.py: checkpoints of other frameworks into ours, or ours into theirs."""
 
 import argparse
 import json
@@ -21,10 +21,10 @@ from ppdet_ext.weights.files.class_names import class_entry, meta_of
 from ppdet_ext.weights.files.tensor_file import SUFFIXES, open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import SUFFIX
+from ppdet_ext.weights.foreign.naming import root_of
+from ppdet_ext.weights.foreign.padding import padding_of
+from ppdet_ext.weights.foreign.plan import Plan, demand_exact, foreign_state_dict, format_plan, make_plan, read_planned
 from ppdet_ext.weights.load import read_weights
-from ppdet_ext.weights.foreign.plan import read_planned, foreign_state_dict
-from ppdet_ext.weights.foreign.plan import Plan, demand_exact, make_plan
-from ppdet_ext.weights.foreign.plan import format_plan
 
 from .cli import config_of
 
@@ -44,7 +44,7 @@ def _check_suffix(output: Path, suffixes: Iterable[str]) -> None:
 
 
 def convert(cfg: Config, source: str, output: str, drop_class_heads: bool = False) -> Plan:
-    """Write a file of mmdetection as `.pdparams` of the configured model, and log what became of each tensor.
+    """Write a checkpoint of another framework as `.pdparams` of the configured model, and log what became of each tensor.
 
     Args:
         cfg: from `load_config`.
@@ -56,25 +56,29 @@ def convert(cfg: Config, source: str, output: str, drop_class_heads: bool = Fals
         UserError: the source is damaged, no checkpoint, or asks for anything but data; any tensor of it is left over, or
             one of the model missing; the output cannot be written.
     """
-    target = Path(output)
+    target, shapes = Path(output), model_shapes(cfg)
     _check_suffix(target, (SUFFIX,))
     with open_tensors(resolve_path(source)) as file:
-        plan = make_plan(file.path, file.shapes, model_shapes(cfg))
-        for note in file.notes:
+        plan = make_plan(file.path, file.shapes, shapes, file.outside)
+        for note in [*file.notes, *plan.naming.notes]:
             logger.info("%s: %s", file.path, note)
-        demand_exact(file.path, plan, drop_class_heads, OTHER_COUNT)
-        values = dict(read_planned(file, plan))
+        demand_exact(file.path, plan, drop_class_heads, OTHER_COUNT, shapes)
+        values = dict(read_planned(file, plan, shapes))
         named = {**values, **class_entry(None if plan.dropped else file.classes)}
+        padding = padding_of(file, plan)
     write_atomic(target, lambda aside: paddle.save(named, str(aside)), "output file")
     logger.info("%s: %d tensors, %d of the model's %d in %s\n%s", file.path, len(file.shapes), len(values),
                 len(values) + len(plan.dropped), target, format_plan(plan))  # fmt: skip
     if plan.dropped:
         logger.info("Without the dropped tensors it is for training: -o pretrain_weights=%s", target)
+    if padding and padding.padding:
+        text = "EfficientNet's padding (%s): use %s with -o EfficientNetEncoder.padding=%s"
+        logger.info(text, padding.why, target, padding.padding)
     return plan
 
 
 def convert_back(cfg: Config, source: str, output: str) -> int:
-    """Write our weights as mmdetection's; returns the number of tensors written, step counters included.
+    """Write our weights as mmdetection's, or SMP's of segmentation nets; returns how many tensors with step counters.
 
     Args:
         cfg: from `load_config`.
@@ -86,9 +90,11 @@ def convert_back(cfg: Config, source: str, output: str) -> int:
     """
     target = Path(output)
     _check_suffix(target, (".pth", ".safetensors"))
+    shapes = model_shapes(cfg)
     if Path(source).suffix in SUFFIXES:
-        raise UserError(f"The source {source} is mmdetection's already; --to-mmdet converts a .pdparams.")
-    weights = read_weights(source, model_shapes(cfg))
+        framework = "mmdetection's" if root_of(shapes) == "backbone." else "SMP's"
+        raise UserError(f"The source {source} is {framework} already; a .pdparams can be converted.")
+    weights = read_weights(source, shapes)
     tensors = dict(foreign_state_dict(weights.values))
     names = weights.classes.names if weights.classes else _names_of_data(cfg)
     meta = {"framework": "paddle", "config": str(cfg.filename), **meta_of(names)}
@@ -112,8 +118,10 @@ def _write(suffix: str, path: Path, meta: dict[str, Any], tensors: dict[str, np.
 
 
 def run(args: argparse.Namespace) -> Plan | int:
-    """`convert` or `convert_back` with the flags of `convert_mmdet_parser`."""
+    """`convert` or `convert_back` with the flags of `convert_parser`: the output's suffix says which way."""
     cfg = config_of(args)
-    if args.to_mmdet:
+    # The command of former versions has a flag for it.
+    back = args.to_mmdet if hasattr(args, "to_mmdet") else Path(args.output).suffix in SUFFIXES
+    if back:
         return convert_back(cfg, args.source, args.output)
     return convert(cfg, args.source, args.output, args.num_classes_from_config)
