@@ -267,31 +267,21 @@ def pseudo_label_parser(prog: str = "pseudo_label.py") -> argparse.ArgumentParse
 
 def convert_parser(prog: str = "convert.py") -> argparse.ArgumentParser:
     """Flags of tools/convert.py."""
-    parser = base_parser(
-        prog,
-        "Convert checkpoints of mmdetection, segmentation_models_pytorch and others into .pdparams, or ours into theirs: "
-        "what OUT ends in says which way.",
+    parser = base_parser(prog, "Convert checkpoints of other frameworks into .pdparams, or ours into theirs.")
+    parser.add_argument("source", metavar="SRC", help="file to read: .pth, .safetensors or .pdparams")
+    parser.add_argument(
+        "output", metavar="OUT", help="file to write, of the kind its suffix says: .pdparams, .pth, .safetensors"
     )
-    _add_conversion_flags(parser, "or")
+    dropping = "where the file has another number of classes, leave out the tensors that depend on it"
+    parser.add_argument("--num-classes-from-config", action="store_true", help=dropping)
     return parser
 
 
 def convert_mmdet_parser(prog: str = "convert_mmdet.py") -> argparse.ArgumentParser:
-    """Flags of tools/convert_mmdet.py, which was there before tools/convert.py."""
-    parser = base_parser(prog, "Convert weights of mmdetection 2 or 3 into .pdparams, or back.")
-    _add_conversion_flags(parser, "with --to-mmdet")
+    """Flags of tools/convert_mmdet.py, the name that tools/convert.py had."""
+    parser = convert_parser(prog)
     parser.add_argument("--to-mmdet", action="store_true", help="convert our weights into mmdetection's")
     return parser
-
-
-def _add_conversion_flags(parser: argparse.ArgumentParser, back: str) -> None:
-    parser.add_argument("source", metavar="SRC", help=f".pth or .safetensors; {back} .pdparams")
-    parser.add_argument("output", metavar="OUT", help=f"file to write: .pdparams; {back} .pth or .safetensors")
-    parser.add_argument(
-        "--num-classes-from-config",
-        action="store_true",
-        help="where the file has another number of classes, leave out the tensors that depend on it",
-    )
 
 
 def make_sample_parser(prog: str = "make_sample.py") -> argparse.ArgumentParser:
