@@ -218,3 +218,15 @@ def _one_channel():
     forward = encoder.forward
     encoder.forward = lambda inputs: forward({"image": paddle.zeros([1, 3, 32, 32])})
     return encoder
+
+
+def test_the_statistics_of_one_part_more_are_gathered_as_smp_gathers_them():
+    encoder = EfficientNetEncoder("efficientnet-b0", depth=3)
+    means = {name: value.numpy() for name, value in encoder.state_dict().items() if name.endswith("_mean")}
+    encoder.train()
+    picture = paddle.to_tensor(image("b"))
+    encoder({"image": picture})[-1].sum().backward()
+    moved = {name for name, value in encoder.state_dict().items() if name in means and (value.numpy() != means[name]).any()}
+    blocks = {int(name.split(".")[1]) for name in moved if name.startswith("_blocks.")}
+    assert blocks == set(range(9)), "f3 is block 4's, f4 block 8's"
+    assert all(p.grad is None for p in encoder._blocks[5].parameters())

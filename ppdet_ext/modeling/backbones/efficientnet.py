@@ -13,7 +13,7 @@ from ppdet_ext.host.registry import number_in, one_of, register_module
 from ppdet_ext.modeling.ops.gates import scale_channels, scale_images
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
-from .encoder import Encoder, conv
+from .encoder import STAGES, Encoder, conv
 
 # (number of a block, n images) -> (n,) float32 from [0, 1)
 Uniforms = Callable[[int, int], paddle.Tensor]
@@ -219,10 +219,18 @@ class EfficientNetEncoder(Encoder):
         """f1 … f5 of (B, in_channels, H, W)."""
         x = F.silu(self._bn0(self._conv_stem(image)))
         yield x
-        for part in self._parts():
+        for number, part in enumerate(self._parts(), 2):
             for block in part:
                 x = block(x)
+            if self.training and number == self.depth < STAGES:
+                self._run_idle(self._parts()[number - 1], x)
             yield x
+
+    @paddle.no_grad()
+    def _run_idle(self, part: list[MBConvBlock], x: paddle.Tensor) -> None:
+        """Run the part behind the last map, as SMP does: its batch norms gather statistics, though nothing uses the output."""
+        for block in part:
+            x = block(x)
 
 
 def _scaled(stage: Stage, variant: Variant) -> Stage:
