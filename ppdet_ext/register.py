@@ -4,6 +4,7 @@ from .data import datasets, transforms
 from .data.loading import build, collate
 from .evaluation import coco_mask_ap
 from .host import detector, solov2
+from .inference import refine_masks
 from .modeling import backbones, detection, segmentation
 from .postprocess import base
 
@@ -16,6 +17,7 @@ __all__ = [
     "datasets",
     "detection",
     "detector",
+    "refine_masks",
     "segmentation",
     "solov2",
     "transforms",

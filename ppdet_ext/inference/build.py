@@ -1,15 +1,18 @@
 """From a configuration to something that predicts: a model or an ensemble with its weights, and the steps after it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ppdet_ext.config.keys import POSTPROCESS
+from ppdet_ext.data.images.decode import read_record
 from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader
 from ppdet_ext.distributed import world
 from ppdet_ext.host import Config
 from ppdet_ext.postprocess import PostProcess
-from ppdet_ext.structures import Candidates, Detections, TestSettings
+from ppdet_ext.structures import Candidates, Detections, Record, TestSettings
 
 from .map_ensemble import PresenceEnsemble, with_presence
 from .members import classifier_of, ensemble_of, sees_views, settings_of, with_weights
@@ -24,6 +27,7 @@ class Inference:
         steps: what happens to these; None cuts the masks at the settings' threshold and keeps all.
         settings: thresholds of the model; None takes its own.
         classifier: says what classes are in an image; None leaves that to the model.
+        exif: whether pictures that steps ask for are turned as their EXIF orientation says, as the reader does.
     """
 
     def __init__(
@@ -32,9 +36,11 @@ class Inference:
         steps: PostProcess | None = None,
         settings: TestSettings | None = None,
         classifier: PresenceEnsemble | None = None,
+        exif: bool = True,
     ) -> None:
         self.model, self.steps, self.settings = model, steps, settings or model.settings
-        self.classifier = classifier
+        self.classifier, self.exif = classifier, exif
+        self._records: dict[int, Record] = {}
 
     @property
     def training(self) -> bool:
@@ -55,6 +61,7 @@ class Inference:
         """Before the images of a data set are predicted. Raises: UserError for one that a step does not know."""
         if self.steps is not None:
             self.steps.check_names([record.name for record in dataset.records])
+            self._records = {record.im_id: record for record in dataset.records} if self.steps.needs_image else {}
 
     def candidates(self, batch: Batch) -> list[Candidates]:
         """Find the objects in each image of a batch, before any step."""
@@ -69,7 +76,19 @@ class Inference:
         """What the steps make of the `candidates` of a batch."""
         if self.steps is None:
             return [one.detections(self.settings.mask_threshold) for one in candidates]
-        return [self.steps(one, str(name)) for one, name in zip(candidates, batch["names"])]
+        ids = np.asarray(batch["im_id"]).reshape(-1).tolist()
+        return [
+            self.steps(one, str(name), self._reader_of(batch, im_id))
+            for one, name, im_id in zip(candidates, batch["names"], ids)
+        ]
+
+    def _reader_of(self, batch: Batch, im_id: int) -> Callable[[], np.ndarray] | None:
+        """Gives the picture of an image, for steps that ask for it; None where it is not known."""
+        if "sample" in batch:
+            # A batch of `ViewLoader` has it decoded.
+            return lambda: batch["sample"].image
+        record = self._records.get(im_id)
+        return None if record is None else lambda: read_record(record, self.exif)
 
 
 def inference_of(
@@ -94,7 +113,15 @@ def inference_of(
     steps = steps_of(cfg, class_names, category_ids)
     model: Detector = ensemble_of(cfg, mode, class_names) if sees_views(cfg) else with_weights(cfg, cfg.weights, class_names)
     model.eval()
-    return Inference(model, steps, chosen, classifier_of(cfg, mode, class_names))
+    return Inference(model, steps, chosen, classifier_of(cfg, mode, class_names), reads_exif(cfg, mode))
+
+
+def reads_exif(cfg: Config, mode: str) -> bool:
+    """Whether the reader of `mode` turns pictures as their EXIF orientation says. UserError when there is no such reader."""
+    for entry in reader_of(cfg, mode).get("sample_transforms") or ():
+        if isinstance(entry, Mapping) and "ReadImage" in entry:
+            return bool((entry["ReadImage"] or {}).get("exif", True))
+    return True
 
 
 def steps_of(cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> PostProcess | None:

@@ -1,19 +1,19 @@
 """`Predictor`: a configuration's model on images that need no annotations."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ppdet_ext.config.keys import POSTPROCESS
 from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.data.loading.build import load_dataset, reader_of
+from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Detections, TestSettings
 
-from .build import Inference, inference_loader, inference_of
+from .build import Inference, inference_loader, inference_of, reads_exif
 from .classes import class_list
 from .predict import in_order, predict
 
@@ -42,14 +42,6 @@ def lowest_score(cfg: Config, asked: float | None) -> float:
     return asked
 
 
-def reads_exif(cfg: Config) -> bool:
-    """Whether TestReader turns pictures as their EXIF orientation says. Raises: UserError when there is no TestReader."""
-    for entry in reader_of(cfg, "test").get("sample_transforms") or ():
-        if isinstance(entry, Mapping) and "ReadImage" in entry:
-            return bool((entry["ReadImage"] or {}).get("exif", True))
-    return True
-
-
 class Predictor:
     """Model, images and class names of an inference run.
 
@@ -62,7 +54,7 @@ class Predictor:
     """
 
     def __init__(self, cfg: Config, images: str | None) -> None:
-        self.cfg, self.exif = cfg, reads_exif(cfg)
+        self.cfg, self.exif = cfg, reads_exif(cfg, "test")
         # A mistyped path is said at once, before annotations and weights are read.
         self.dataset = _images_of(cfg, images, self.exif)
         self.names = {record.im_id: record.name for record in self.dataset.records}

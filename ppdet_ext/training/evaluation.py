@@ -46,7 +46,9 @@ def evaluation_hook(
         steps.check_names([record.name for record in dataset.records])
 
     def evaluate_model(model: paddle.nn.Layer) -> tuple[Numbers, Named]:
-        outcome = run_evaluation(Inference(model, steps), dataset, loader, new_metrics())
+        inference = Inference(model, steps)
+        inference.check_names(dataset)
+        outcome = run_evaluation(inference, dataset, loader, new_metrics())
         for metric in outcome.metrics:
             logger.info("%s", metric.summary)
         return outcome.numbers, outcome.named

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ppdet_ext.data.images.decode import read_record
 from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.inference.candidate_file import restored
 from ppdet_ext.postprocess import ImageContext, PostProcess, SoftGate
@@ -121,5 +123,5 @@ def pipeline_value(
     steps = PostProcess(entries, class_names, category_ids, mask_threshold)
     metric.start(records, class_names, category_ids)
     for record, one in zip(records, candidates):
-        metric.update(record.im_id, steps(one, record.name))
+        metric.update(record.im_id, steps(one, record.name, partial(read_record, record)))
     return float(next(iter(metric.compute().values()))[0])

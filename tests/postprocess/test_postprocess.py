@@ -80,7 +80,8 @@ def test_steps_take_images_in_which_nothing_was_found(name: str, gate_file: str)
 
 
 def test_all_steps_are_tested() -> None:
-    assert set(ARGUMENTS) == set(STEPS)
+    # RefineMasks, of a lower room, needs pictures and networks: tests/inference/test_refine_masks.py.
+    assert set(ARGUMENTS) == set(STEPS) - {"RefineMasks"}
 
 
 def test_values_by_class() -> None:
@@ -220,4 +221,4 @@ def test_the_documented_configuration(root) -> None:
     entries = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["PostProcess"]
     steps = PostProcess(entries, ["shoe", "jacket", "bag", "belt"], [3, 13, 40, 5])
     assert [type(step).__name__ for step in steps.steps] == [next(iter(entry)) for entry in entries]
-    assert set(STEPS) == set(re.findall(r"^\| `(\w+): ", text, re.MULTILINE))
+    assert set(STEPS) | {"RefineMasks"} == set(re.findall(r"^\| `(\w+): ", text, re.MULTILINE))

@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Record
 
 from . import jpeg
 
@@ -57,6 +58,11 @@ def read_image_of(path: str, size: tuple[int, int], exif: bool = True) -> np.nda
         return image
     other = read_image(path, not exif)
     return other if other.shape[:2] == size else image
+
+
+def read_record(record: Record, exif: bool = True) -> np.ndarray:
+    """Decode the picture of a data set's image as its reader does; see `read_image_of`."""
+    return read_image_of(record.file, (record.height, record.width), exif)
 
 
 def image_size(path: str, exif: bool = True) -> tuple[int, int]:
