@@ -203,6 +203,9 @@ def split_parser(prog: str = "split.py") -> argparse.ArgumentParser:
     how.add_argument(
         "--holdout", type=_number_or_share, metavar="IMAGES", help="images for validation: a number, or a share such as 0.1"
     )
+    parser.add_argument(
+        "--balanced", type=int, metavar="IMAGES", help="deal out only so many images, with objects, about as many of each class"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another one gives other folds (%(default)s)")
     parser.add_argument(
         "--no-duplicates",

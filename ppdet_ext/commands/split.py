@@ -19,7 +19,7 @@ from ppdet_ext.config.files import dump_tree, find_config
 from ppdet_ext.config.parse import parse
 from ppdet_ext.data.datasets.mixed import MixedDataSet
 from ppdet_ext.data.loading.build import load_dataset
-from ppdet_ext.data.splits.balance import format_balance
+from ppdet_ext.data.splits.balance import balanced_subset, format_balance
 from ppdet_ext.data.splits.duplicates import fingerprints, group_duplicates
 from ppdet_ext.data.splits.stratify import indicator, stratified_folds, stratified_holdout
 from ppdet_ext.distributed.progress import track
@@ -43,6 +43,7 @@ def make_split(
     *,
     folds: int | None = None,
     holdout: int | float | None = None,
+    balanced: int | None = None,
     seed: int = 0,
     duplicates: bool = True,
     output: str | Path | None = None,
@@ -55,6 +56,7 @@ def make_split(
         cfg: from `load_config`.
         folds: number of folds (column `fold`), at least 2; 5 where `holdout` is None, too.
         holdout: images of the part "val" (column `part`): a number, or a share of all as a float.
+        balanced: number of images to deal out, with objects, about as many of each class; None: all images.
         seed: of the choice, 0 to 2^32 - 1.
         duplicates: look for images that are the same picture and keep them on one side.
         output: the file; by default split.csv in the data set's folder.
@@ -67,7 +69,7 @@ def make_split(
     dataset = whole_dataset(cfg)
     path = Path(output) if output is not None else Path(dataset.dataset_dir) / "split.csv"
     demand_writable(path, "--output")
-    records = dataset.records
+    records = dataset.records if balanced is None else _balanced(dataset, balanced, seed)
     deal = _deal(records, dataset.num_classes, folds, holdout, duplicates, seed)
     balance = format_balance(records, dataset.class_names, deal.present, deal.side, deal.titles, deal.shares)
     logger.info("Balance of the classes:\n%s", balance)
@@ -120,6 +122,20 @@ def _deal(
         text = f"{counted(int(side.sum()), 'images')} held out, not {count}"
         logger.warning("%s: duplicates stay together, and no set of groups is nearer", text)
     return _Deal("part", ["train", "val"], side, np.array([1 - count / len(names), count / len(names)]), present)
+
+
+def _balanced(dataset: Any, count: int, seed: int) -> list[Record]:
+    """The records of `balanced_subset`, and a line for the log."""
+    records = dataset.records
+    present = indicator([record.labels[~record.crowd].tolist() for record in records], dataset.num_classes)
+    chosen = balanced_subset([record.name for record in records], present, count, seed)
+    found, there = present[chosen, :-1].sum(axis=0), present[:, :-1].sum(axis=0)
+    numbers = ", ".join(
+        f"{name} {own}{' (all there are)' if own == most else ''}" for name, own, most in zip(dataset.class_names, found, there)
+    )
+    text = "%d of %d images, with objects, about as many of each class: %s. The split file names no others"
+    logger.info(text, count, len(records), numbers)
+    return [record for record, own in zip(records, chosen) if own]
 
 
 def _check(folds: int | None, holdout: int | float | None, seed: int) -> None:
@@ -251,6 +267,7 @@ def run(args: argparse.Namespace) -> Path:
         config=find_config(args.config or DEFAULT_CONFIG),
         folds=args.folds,
         holdout=args.holdout,
+        balanced=args.balanced,
         seed=args.seed,
         duplicates=args.duplicates,
         output=args.output,

@@ -24,7 +24,7 @@ from ppdet_ext.errors import UserError
 from tests.commands.conftest import ROOT
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
-         "--folds": None, "--holdout": None, "--seed": 0,
+         "--folds": None, "--holdout": None, "--balanced": None, "--seed": 0,
          "--no-duplicates": True, "--output": None, "--force": False}  # fmt: skip
 
 
@@ -261,3 +261,25 @@ def test_a_command_line_and_a_training_on_its_file(settings, sheets, tools, tmp_
     assert {parts[record.name] for record in dataset.records} == {"train"}
     assert f"{len(dataset)} images, 0 of them without defects" in out
     assert "Total sample number: 6" in out
+
+
+def test_a_balanced_subset(tool, settings, sheets, tmp_path, capfd) -> None:
+    path = tmp_path / "few.csv"
+    assert tool(["-c", settings, "--balanced", "12", "--holdout", "4", "--no-duplicates", "--output", str(path)]) == 0
+    out = capfd.readouterr().out
+    header, parts = read(path)
+    assert header == ["ImageId", "part"]
+    assert Counter(parts.values()) == {"train": 8, "val": 4}
+    found = {
+        part: SteelDataSet(str(sheets), height=64, width=128, split=str(path), part=part).load().records
+        for part in ("train", "val")
+    }
+    records = [record for own in found.values() for record in own]
+    assert {record.name for record in records} == set(parts)
+    assert all(len(record.masks) for record in records)
+    shown = [sum(label in record.labels for record in records) for label in range(4)]
+    line = re.search(r"12 of 46 images, with objects, about as many of each class: (.*)\. The split", out)[1]
+    assert list(map(int, re.findall(r" (\d+)(?: \(all there are\))?(?:,|$)", line))) == shown
+    assert re.search(r"images +8  66\.7 % +4  33\.3 % +12", out)
+    assert tool(["-c", settings, "--balanced", "500", "--output", str(path)]) == 1
+    assert "--balanced: 500 images with an object are wanted, TrainDataset has" in capfd.readouterr().err

@@ -1,12 +1,46 @@
-"""The table of class balance that tools/split.py prints."""
+"""Balance of the classes: a subset of images that has it, and the table of it that tools/split.py prints."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Record
 
+from .selection import hashed
+
 _LONGEST = 32
+
+
+def balanced_subset(names: Sequence[str], present: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """(n,) bool: `count` images with an object, about as many of each class; it depends on the names, not on their order.
+
+    Again and again an image of the class that has the fewest so far is taken, the next in hashed order. So images of several
+    classes are as common as among all of a class; a class of which all images are taken stays behind the others.
+
+    Args:
+        names: of the images, each once.
+        present: (n, classes + 1) bool, of `indicator`.
+
+    Raises: UserError for more images than have an object.
+    """
+    present = present[:, :-1]
+    filled = int(present.any(axis=1).sum())
+    if not 0 < count <= filled:
+        raise UserError(f"--balanced: {counted(count, 'images')} with an object are wanted, TrainDataset has {filled}.")
+    order = np.array(sorted(range(len(names)), key=lambda i: hashed(names[i], seed)), np.int64)
+    waiting = [iter(order[present[order, label]].tolist()) for label in range(present.shape[1])]
+    chosen, found = np.zeros(len(names), bool), np.zeros(present.shape[1])
+    for _ in range(count):
+        image = None
+        while image is None:
+            label = int(found.argmin())
+            image = next((i for i in waiting[label] if not chosen[i]), None)
+            if image is None:
+                found[label] = np.inf
+        chosen[image] = True
+        found += present[image]
+    return chosen
 
 
 def format_balance(
