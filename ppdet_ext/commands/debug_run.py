@@ -14,7 +14,7 @@ from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import MixedDataSet
 from ppdet_ext.data.loading.build import READ_BY, load_dataset
-from ppdet_ext.data.splits.selection import hashed
+from ppdet_ext.data.splits.selection import spread
 from ppdet_ext.distributed import world
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
@@ -112,18 +112,6 @@ def _listed(path: Path, records: Sequence[Record], count: int) -> Path:
     names = "".join(f"{record.name}\n" for record in spread(records, count))
     path.write_bytes(names.encode(errors="surrogateescape"))
     return path
-
-
-def spread(records: Sequence[Record], count: int) -> list[Record]:
-    """That many images, by their names alone: first those that bring a class that the ones before have not."""
-    order = sorted(records, key=lambda record: hashed(record.name, 0))
-    seen: set[int] = set()
-    first = []
-    for record in order:
-        if not set(record.labels.tolist()) <= seen:
-            seen |= set(record.labels.tolist())
-            first.append(record)
-    return [*first, *(record for record in order if record not in first)][:count]
 
 
 def _with_data(cfg: Config, folder: Path) -> dict[str, Any]:

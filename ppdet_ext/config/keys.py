@@ -106,6 +106,7 @@ TABLE: dict[str, Key] = {
     "metric": Key(str | list, "COCO", about="what evaluation measures; the first decides which weights are the best"),
     "save_dir": Key(str, "output", about="folder of the runs' folders"),
     "log_iter": Key(int, 20, least=1, about="steps between log lines"),
+    "vdl_pictures": Key(int, 4, least=0, about="images of EvalDataset that --use_vdl draws at each evaluation of --eval"),
     "snapshot_epoch": Key(int, 1, least=1, about="epochs between checkpoints, and between evaluations"),
     "snapshot_iter": Key(int | None, None, least=1, about="steps between checkpoints within an epoch; null: none"),
     "keep_checkpoints": Key(int, 3, least=1, about="newest checkpoints that are kept, beside the best"),

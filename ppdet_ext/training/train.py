@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ppdet_ext.checkpoint.folder import CURVES, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, VIEWS
 from ppdet_ext.config.load import dump_config
-from ppdet_ext.data.loading.build import load_dataset, make_loader
+from ppdet_ext.data.loading.build import load_dataset, make_loader, reader_of
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.progress import log_above_bars
@@ -28,11 +28,13 @@ from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
 from ppdet_ext.host.registry import build_entries
 from ppdet_ext.host.start import demand_weights
 from ppdet_ext.inference.build import steps_of
+from ppdet_ext.inference.predictor import lowest_score
 from ppdet_ext.weights.files.class_names import Classes
 
 from .evaluation import evaluation_hook, warn_of_data
 from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, ProgressBar, SaveCheckpoints, VisualDL
 from .loss_guard import LossGuard
+from .pictures import validation_pictures
 from .resume import belongs_to, resume_or_start
 from .trainer import Trainer
 
@@ -210,8 +212,17 @@ def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path
         hooks.append(_evaluation_hook(cfg, dataset))
     if distributed.world()[0] == 0:
         hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
-        hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter)]
+        hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter, _pictures(cfg) if evaluate else None)]
     return [*hooks, *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
+
+
+def _pictures(cfg: Config) -> Callable[[paddle.nn.Layer], dict[str, np.ndarray]] | None:
+    """Draws what a model finds in a few images of EvalDataset, if any are wanted."""
+    if not cfg.vdl_pictures:
+        return None
+    dataset = load_dataset(cfg, "EvalDataset")
+    steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
+    return validation_pictures(dataset, reader_of(cfg, "eval"), steps, cfg.vdl_pictures, lowest_score(cfg, None))
 
 
 def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:

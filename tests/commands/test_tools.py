@@ -21,7 +21,7 @@ from ppdet_ext.weights.files.paddle_file import read_data_file
 FLAGS = {
     "train": {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
               "--eval": False, "-r/--resume": None, "--allow_change": [],
-              "--amp": False, "--use_vdl": False, "--vdl_log_dir": None},
+              "--amp": False, "--use_vdl": False, "--vdl_log_dir": None, "--debug_run": False},
     "eval": {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
               "--classwise": False,
              "--save_prediction_only": False, "--output_eval": None, "--metric": None, "--postprocess": None},
@@ -221,7 +221,21 @@ def test_visualdl_itself_writes_a_log_of_each_run_apart(config: str, tools, tmp_
     folder = tmp_path / "tiny" / "vdl"
     logs = list(folder.glob("vdlrecords.*.log"))
     assert len(logs) == 1
+    assert b"sheet_000" not in logs[0].read_bytes()
     assert b"loss_rpn_cls" in logs[0].read_bytes()
     assert f"See curves with: visualdl --logdir {folder}\n" in capfd.readouterr().out
     assert tools["train"](["--vdl_log_dir", str(tmp_path / "chosen"), *arguments]) == 0
     assert len(list((tmp_path / "chosen").glob("vdlrecords.*.log"))) == 1
+
+
+def test_visualdl_has_pictures_of_an_evaluation(config: str, tools, tmp_path: Path) -> None:
+    pytest.importorskip("visualdl")
+    arguments = ["-c", config, "--use_vdl", "--eval", "-o", "epoch=1", "vdl_pictures=2"]
+    weights = []
+    for name, more in (("with", []), ("without", ["vdl_pictures=0"])):
+        assert tools["train"]([*arguments, f"save_dir={tmp_path / name}", *more]) == 0
+        (log,) = (tmp_path / name / "tiny" / "vdl").glob("vdlrecords.*.log")
+        assert len(set(re.findall(rb"sheet_\d+.jpg", log.read_bytes()))) == (2 if name == "with" else 0)
+        weights.append(paddle.load(str(tmp_path / name / "tiny" / "model_final.pdparams"), return_numpy=True))
+    # A look at the model changes nothing.
+    assert all(np.array_equal(value, weights[1][key]) for key, value in weights[0].items() if isinstance(value, np.ndarray))

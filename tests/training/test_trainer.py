@@ -321,6 +321,24 @@ def test_visualdl_gets_ppdets_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [step for name, step in written if name == "loss"] == [0, 2, 3, 5]
 
 
+def test_visualdl_gets_pictures_of_the_weights_that_are_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    class LogWriter(Curves):
+        def add_image(self, name: str, picture: np.ndarray, step: int) -> None:
+            written.append((name, float(picture), step))
+
+    def draw(model: paddle.nn.Layer) -> dict[str, np.ndarray]:
+        return {"a.jpg": model.last.weight.numpy().sum()}
+
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=LogWriter))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    run(tmp_path, epochs=3, snapshot_epoch=2, extra=(AverageWeights(0.9), VisualDL(tmp_path / "vdl", 2, draw)))
+    assert [(name, step) for name, _, step in written] == [("a.jpg", 1), ("a.jpg", 2)]
+    saved = paddle.load(str(tmp_path / "model_final.pdparams"))
+    assert written[-1][1] == pytest.approx(float(saved["last.weight"].numpy().sum()), rel=1e-6)
+
+
 def test_visualdl_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install visualdl"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Record
 
 PARTS = ("train", "val", "all")
 # Column of the names, ImageId, as it is compared.
@@ -259,3 +260,16 @@ def keep_empty(names: list[str], num_filled: int, ratio: float, seed: int) -> se
         return set(names)
     count = min(len(names), int(num_filled * ratio / (1 - ratio)))
     return set(sorted(names, key=lambda name: hashed(name, seed))[:count])
+
+
+def spread(records: Sequence[Record], count: int) -> list[Record]:
+    """That many images, by their names alone: first those that bring a class that the ones before have not."""
+    order = sorted(records, key=lambda record: hashed(record.name, 0))
+    seen: set[int] = set()
+    first: list[Record] = []
+    rest: list[Record] = []
+    for record in order:
+        own = set(record.labels.tolist())
+        (rest if own <= seen else first).append(record)
+        seen |= own
+    return [*first, *rest][:count]
