@@ -3,7 +3,7 @@
 from .data import datasets, transforms
 from .data.loading import build, collate
 from .evaluation import coco_mask_ap
-from .host import detector, solov2
+from .host import detector, optimizer, schedules, solov2
 from .inference import refine_masks
 from .modeling import backbones, detection, segmentation
 from .postprocess import base
@@ -17,7 +17,9 @@ __all__ = [
     "datasets",
     "detection",
     "detector",
+    "optimizer",
     "refine_masks",
+    "schedules",
     "segmentation",
     "solov2",
     "transforms",

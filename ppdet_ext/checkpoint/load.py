@@ -50,7 +50,8 @@ def foreign_slots(content: dict[str, Any], optimizer: paddle.optimizer.Optimizer
     names = {parameter.name for group in groups for parameter in group}
     slots = [getattr(optimizer, name) for name in dir(optimizer) if name.endswith("_acc_str")]
     pattern = re.compile(rf"(.+?)(_fp32_master_\d+)?_({'|'.join(map(re.escape, slots)) or '(?!)'})_\d+")
-    entries = [key for key in content if key not in ("LR_Scheduler", "master_weights")]
+    known = ["LR_Scheduler", "master_weights", *(["LookAhead"] if getattr(optimizer, "look_ahead", None) else [])]
+    entries = [key for key in content if key not in known]
     return [key for key in entries if not (match := pattern.fullmatch(key)) or match[1] not in names]
 
 

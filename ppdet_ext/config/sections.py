@@ -99,13 +99,19 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
     if not isinstance(value, dict):
         problems.add(path, f"{'.'.join(path)} is {value!r}; expected a section of {name}'s keys.")
         return
-    types = annotations_of(getattr(schema.pymodule, name).__init__) | OURS.get(name, {})
+    cls = getattr(schema.pymodule, name)
+    types = annotations_of(cls.__init__) | OURS.get(name, {})
+    # Lists of parts that are named as those of readers are.
+    lists: Mapping[str, str] = getattr(cls, "entry_kinds", {})
+    before = len(problems.found)
     for key, item in value.items():
         here = (*path, str(key))
         if key == "name" and len(path) > 1:
             continue
         if key not in schema.schema and schema.strict:
             problems.unknown(here, schema.schema, name)
+        elif key in lists:
+            check_entries(here, item or [], lists[key], problems)
         elif isinstance(item, str) and item not in known and _names_module(schema, key, known):
             problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, known)}")
         elif isinstance(item, dict) and item.get("name") in known:
@@ -116,6 +122,11 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
             problems.wrong(here, item, wanted)
         else:
             check_nested(here, item, problems)
+    if name == "OptimizerBuilder" and len(problems.found) == before:
+        try:
+            cls(**value)
+        except UserError as error:
+            problems.add(path, str(error))
 
 
 def _default(schema: Any, key: str) -> Any:

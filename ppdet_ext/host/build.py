@@ -8,7 +8,9 @@ from ppdet.core.workspace import create, global_config
 
 from ppdet_ext.errors import UserError
 
+from . import optimizer, schedules  # noqa: F401  they put their builders in place of ppdet's
 from .registry import ADAPTERS
+from .schedules import warn_of_length
 from .start import check_schedule
 from .workspace import Config, workspace
 
@@ -64,8 +66,11 @@ def build_optimizer(
     try:
         with workspace(cfg):
             schedule = create("LearningRate")(steps_per_epoch)
-            optimizer = create("OptimizerBuilder")(schedule, model)
+            built = create("OptimizerBuilder")(schedule, model)
+    except UserError:
+        raise
     except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
     check_schedule(cfg, steps_per_epoch, list(getattr(schedule, "boundaries", ())))
-    return schedule, optimizer
+    warn_of_length(schedule, cfg.epoch * steps_per_epoch)
+    return schedule, built

@@ -123,6 +123,12 @@ def register_module(cls: Part) -> Part:
     return _with_host(cls)
 
 
+def replace_module(cls: Part) -> Part:
+    """Put a class in ppdet's workspace in place of ppdet's of that name, of which it is a subclass."""
+    global_config.pop(cls.__name__, None)
+    return register(cls)
+
+
 def register_adapter(*architectures: str) -> Callable[[Part], Part]:
     """Put these architectures of ppdet behind the decorated class, which is built with the model."""
 

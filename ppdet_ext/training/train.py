@@ -25,6 +25,7 @@ from ppdet_ext.evaluation.run import metrics_of
 from ppdet_ext.files.lock import locked
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
+from ppdet_ext.host.plateau import PlateauSchedule
 from ppdet_ext.host.registry import build_entries
 from ppdet_ext.host.start import demand_weights
 from ppdet_ext.inference.build import steps_of
@@ -32,7 +33,17 @@ from ppdet_ext.inference.predictor import lowest_score
 from ppdet_ext.weights.files.class_names import Classes
 
 from .evaluation import evaluation_hook, warn_of_data
-from .hooks import AverageWeights, Evaluate, Hook, LogLine, MetricsFile, ProgressBar, SaveCheckpoints, VisualDL
+from .hooks import (
+    AverageWeights,
+    Evaluate,
+    Hook,
+    LogLine,
+    MetricsFile,
+    ProgressBar,
+    ReportToSchedule,
+    SaveCheckpoints,
+    VisualDL,
+)
 from .loss_guard import LossGuard
 from .pictures import validation_pictures
 from .resume import belongs_to, resume_or_start
@@ -189,10 +200,20 @@ def _build_trainer(cfg: Config, dataset: Any, folder: Path, hooks: list[Hook], a
         seed=cfg.seed,
         amp=amp,
         accumulation=accumulation,
-        hooks=hooks,
+        hooks=[*hooks, *_reporters(cfg, schedule, hooks)],
         guard=LossGuard(cfg.skip_nonfinite, folder),
         rank=rank,
     )
+
+
+def _reporters(cfg: Config, schedule: paddle.optimizer.lr.LRScheduler, hooks: Sequence[Hook]) -> list[Hook]:
+    """What tells a schedule that goes by losses or metrics how an epoch went."""
+    if not isinstance(schedule, PlateauSchedule):
+        return []
+    names = [cfg.metric] if isinstance(cfg.metric, str) else list(cfg.metric)
+    numbers = [one for name in names for one in (("segm", "bbox") if name == "COCO" else (name,))]
+    evaluated = any(isinstance(hook, Evaluate) for hook in hooks)
+    return [ReportToSchedule(schedule, numbers if evaluated else None)]
 
 
 def _build_model(cfg: Config, dataset: Any) -> paddle.nn.Layer:
