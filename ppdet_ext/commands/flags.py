@@ -108,6 +108,9 @@ def infer_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
         "--draw_threshold", type=float, metavar="SCORE", help="lowest score drawn (0.5; 0 where there are PostProcess steps)"
     )
     parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
+    parser.add_argument(
+        "--save_probabilities", metavar="CSV", help="write a classifier's probabilities, as ClassifierGate reads them (file: …)"
+    )
     add_postprocess_flag(parser)
     return parser
 

@@ -4,9 +4,10 @@ import argparse
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
@@ -16,11 +17,14 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.presence import told
 from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, coco_results
-from ppdet_ext.structures import Detections
+from ppdet_ext.postprocess import write_gate_file
+from ppdet_ext.structures import Candidates, Detections
 
 from .cli import config_of
 
+PROBABILITIES = "--save_probabilities"
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -31,6 +35,7 @@ def infer(
     output_dir: str | Path,
     draw_threshold: float | None = None,
     save_results: bool = False,
+    save_probabilities: str | Path | None = None,
 ) -> int:
     """Write a picture with masks, boxes, class names and scores for each image; returns the number of images.
 
@@ -41,6 +46,7 @@ def infer(
         draw_threshold: lowest score drawn, see `lowest_score`.
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
             (id, file_name).
+        save_probabilities: CSV file for what the model says of whole images, as `ClassifierGate.file` reads it.
 
     Raises:
         UserError: for what the user can mend.
@@ -53,34 +59,53 @@ def infer(
         places = _places(predictor)
         for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):
             demand_writable(folder / name, "--output_dir")
+        table = None if save_probabilities is None else Path(save_probabilities)
+        if table is not None:
+            demand_writable(table, PROBABILITIES)
         if save_results:
             predictor.warn_of_invented_classes()
         shown = drawable_names(predictor.class_names, predictor.category_ids)
 
-        def draw(file: Path, detections: Detections) -> tuple[int, Detections | None]:
+        def draw(file: Path, candidates: Candidates, detections: Detections) -> Drawn:
+            presence = told(candidates.presence, cfg) if table is not None else None
             size = detections.height, detections.width
             picture = draw_detections(read_image_of(str(file), size, predictor.exif), detections, shown, draw_threshold)
             _write_picture(folder / places[file], picture)
-            return int((detections.scores >= draw_threshold).sum()), detections if save_results else None
+            count = int((detections.scores >= draw_threshold).sum())
+            return Drawn(count, detections if save_results else None, presence)
 
-        predictor.over_all(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results))
+        predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results, table))
     return len(predictor.names)
 
 
+class Drawn(NamedTuple):
+    """Of an image: how many objects are drawn, and what is to be written of it."""
+
+    drawn: int
+    detections: Detections | None
+    presence: np.ndarray | None
+
+
 def _finish(
-    done: list[tuple[int, tuple[int, Detections | None]]],
+    done: list[tuple[int, Drawn]],
     predictor: Predictor,
     folder: Path,
     threshold: float,
     save_results: bool,
+    table: Path | None,
 ) -> None:
-    """Write the result files from (image id, (objects drawn, detections)), and log."""
+    """Write the result files from (image id, what was drawn), and log."""
+    if table is not None:
+        rows = [(predictor.names[im_id], own.presence) for im_id, own in done if own.presence is not None]
+        write_gate_file(table, rows, predictor.class_names, predictor.category_ids, PROBABILITIES)
+        logger.info("Wrote %s: probabilities of %d classes in %d images", table, len(predictor.class_names), len(rows))
     if save_results:
-        boxes, masks = coco_results([(im_id, own) for im_id, (_, own) in done if own is not None], predictor.category_ids)
+        found = [(im_id, own.detections) for im_id, own in done if own.detections is not None]
+        boxes, masks = coco_results(found, predictor.category_ids)
         listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
         for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
             _write_json(folder / name, content)
-    drawn = sum(count for _, (count, _) in done)
+    drawn = sum(own.drawn for _, own in done)
     logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
 
 
@@ -127,4 +152,5 @@ def run(args: argparse.Namespace) -> int:
         output_dir=args.output_dir,
         draw_threshold=args.draw_threshold,
         save_results=args.save_results,
+        save_probabilities=args.save_probabilities,
     )

@@ -1,7 +1,7 @@
 """`Predictor`: a configuration's model on images that need no annotations."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
-from ppdet_ext.structures import Detections, TestSettings
+from ppdet_ext.structures import Candidates, Detections, TestSettings
 
 from .build import Inference, inference_loader, inference_of, reads_exif
 from .classes import class_list
@@ -94,8 +94,23 @@ class Predictor:
             treat: called on the image's file and what was found there, by the rank that predicted it; picklable result.
             finish: called on rank 0 with (image id, result of `treat`) of all images in the data set's order.
         """
+        return self.over_all_candidates(lambda file, _, detections: treat(file, detections), finish)
+
+    def over_all_candidates(
+        self,
+        treat: Callable[[Path, Candidates, Detections], Result],
+        finish: Callable[[list[tuple[int, Result]]], Outcome],
+    ) -> Outcome:
+        """`over_all`, whose `treat` sees what the model has found and what the steps have made of it."""
         files = {record.im_id: Path(record.file) for record in self.dataset.records}
-        results = ((im_id, treat(files[im_id], detections)) for im_id, _, detections in self.predictions("Infer"))
+
+        def both(batch: Mapping[str, Any]) -> list[tuple[Candidates, Detections]]:
+            candidates = self.model.candidates(batch)
+            return list(zip(candidates, self.model.detections(batch, candidates)))
+
+        loader = inference_loader(self.cfg, self.dataset, "test")
+        found = predict(self.model, loader, loader.images, "Infer", both)
+        results = ((im_id, treat(files[im_id], *own)) for im_id, _, own in found)
         shards = on_every_rank(lambda: list(results), "prediction")
         return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
 
