@@ -37,8 +37,8 @@ same input. **Bold** is out of tolerance.
 - Gradients: norm and projection of each tensor's, relative to the norm, the worst of all; 5e-2 and 2.5e-1. For U-Net, FPN and
   PSPNet on ResNet-18 a hundredth of that. In float32 a rectifier near its edge may flip, and the gradients before it change by
   what one pixel is worth: the same happens between two builds of torch.
-- The same gradients **in float64**, where none flips: 1e-5. What is left comes of Paddle's epsilons and ratios of sizes, which are
-  float32 whatever the tensors are.
+- The same gradients **in float64**, where none flips: 1e-5. What is left comes of Paddle's epsilons and ratios of sizes,
+  which are float32 whatever the tensors are.
 - Left out: the bias of scSE's pixel gate in float32, a sum of large terms of both signs.
 """
 COLUMNS = {
@@ -82,7 +82,7 @@ def main() -> int:
     args = parser.parse_args()
     networks = smp_checks.whole_networks(args.fixtures) if args.fixtures else smp_checks.stored_networks()
     checks: list[Check] = []
-    for name, fixture in track(list(networks.items()), "networks"):
+    for name, fixture in track(networks.items(), len(networks), "Networks"):
         checks += checks_of(name, fixture, args.exact)
     steps = smp_checks.steps(networks["unet-resnet18"])
     losses = {f"step {number}": f"step {number}" for number in range(5)}

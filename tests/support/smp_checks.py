@@ -17,8 +17,8 @@ Fixture = Mapping[str, np.ndarray]
 PIXELS, PIXELS_SCSE = 5e-4, 1e-3  # standard deviations of the map
 LOSS = 1e-5  # relative
 NORM, PROJECTION = 5e-2, 2.5e-1  # of a gradient, relative to its norm
-# The README has these a hundred times tighter for U-Net, FPN and PSPNet on plain ResNets. That holds where no rectifier sits so near
-# its edge that float32 decides; of the deeper ones some do, which is what `exact_gradients` is for.
+# The README has these a hundred times tighter for U-Net, FPN and PSPNet on plain ResNets. That holds where no rectifier sits so
+# near its edge that float32 decides; of the deeper ones some do, which is what `exact_gradients` is for.
 SMOOTH = re.compile("(unet(_aux|_nonorm)?|fpn(_cat)?|pspnet)-resnet18")
 EXACT = 1e-5  # of gradients in float64, relative to the norm: Paddle keeps epsilons and ratios of sizes in float32
 TINY = 1e-5  # of the model's largest gradient norm: gradients that are zero but for rounding
@@ -229,14 +229,13 @@ def _steps(fixture: Fixture, rule: str) -> Iterator[Check]:
         optimizer.step()
         optimizer.clear_grad()
         floor = abs(single - double) / double
-        # The first is the loss of the same weights; afterwards rounding grows with every step.
-        yield Check(
-            "unet-resnet18", rule, f"step {number}", abs(float(loss) - double) / double, max(LOSS, 1e-3 * number), floor
-        )
+        # The first loss is of the same weights; afterwards rounding grows, fastest where Adam divides by tiny second moments.
+        allowed = LOSS if number == 0 else {"sgd": 2e-4, "adam_two_rates": 1e-3}[rule]
+        yield Check("unet-resnet18", rule, f"step {number}", abs(float(loss) - double) / double, allowed, floor)
 
 
 def thin(fixture: Fixture, share: int = 8) -> dict[str, np.ndarray]:
-    """The part of a whole fixture that the repository keeps: every `share`th of the sampled values, and all numbers of tensors."""
+    """The part of a whole fixture that the repository keeps: every `share`th of the sampled values, and all that is told."""
     kept = {}
     for key in keys_of(fixture):
         if key.endswith(("#", "~", ".shape", "_names", "grads", "buffers")) or key.startswith("steps/") or key == "train/loss":
