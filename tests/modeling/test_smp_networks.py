@@ -56,15 +56,18 @@ def test_training_step(name):
     expect(smp_checks.training(name, kept()[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_gradients_are_equal_where_rounding_is_out_of_the_way(name):
     expect(smp_checks.exact_gradients(name, kept()[name]))
 
 
+@pytest.mark.slow
 def test_five_steps_of_sgd_and_of_adam():
     expect(smp_checks.steps(kept()["unet-resnet18"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_networks_whose_numbers_are_not_here_run(name):
     model = build(name)
@@ -78,6 +81,7 @@ def test_every_kind_of_network_is_kept():
     assert {name.split("-")[0] for name in KEPT} >= NETWORKS.keys() - {"pspnet_depth5"}
 
 
+@pytest.mark.slow
 def test_whole_fixtures(shared: Path):
     """All networks, all values: some minutes; only where the fixtures lie beside the checkout."""
     folder = shared / "reference" / "smp" / "fixtures"
