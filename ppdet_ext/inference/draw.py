@@ -71,7 +71,7 @@ def _draw(
         for box, label in zip(boxes, labels):
             x1, y1, x2, y2 = _inside(box, canvas.shape)
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour_of(label), 1)
-    return _write_labels(canvas, boxes, labels, texts)
+    return write_labels(canvas, boxes, labels, texts)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ def _paint_mask(canvas: np.ndarray, mask: Rle, colour: tuple[int, int, int], opa
     cv2.drawContours(canvas, outlines, -1, colour, 1, offset=(x1, y1))
 
 
-def _write_labels(canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+def write_labels(canvas: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> np.ndarray:
     """Each text on a plate of its class colour above its box (inside it at the image's top edge)."""
     if not len(texts):
         return canvas

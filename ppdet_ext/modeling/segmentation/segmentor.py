@@ -176,7 +176,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        return self._maps(batch)[0]
+        return self.maps_and_presence(batch)[0]
 
     @paddle.no_grad()
     def candidates(self, batch: Mapping[str, Any], settings: TestSettings) -> list[Candidates]:
@@ -185,7 +185,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         Raises:
             DivergenceError: an output is NaN or infinite.
         """
-        maps, present = self._maps(batch)
+        maps, present = self.maps_and_presence(batch)
         sizes = np.asarray(batch["origin_shape"]).tolist()
         presence = [None] * len(maps) if present is None else list(present)
         return [
@@ -193,8 +193,22 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
             for own, likely, (height, width) in zip(maps, presence, sizes)
         ]
 
-    def _maps(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
-        """Of each image probabilities (num_classes, h, w); probabilities (B, num_classes) that a class is there, or None."""
+    @paddle.no_grad()
+    def presence(self, batch: Mapping[str, Any]) -> np.ndarray:
+        """Probabilities (B, num_classes) float32 that classes are in the images, by the head for that.
+
+        Raises:
+            UserError: there is no such head.
+            DivergenceError: one is NaN or infinite.
+        """
+        present = self.maps_and_presence(batch)[1]
+        if present is None:
+            raise UserError("SemanticSegmentor has no head that tells which classes are in an image; set its classifier: true.")
+        return present
+
+    @paddle.no_grad()
+    def maps_and_presence(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """`class_maps`, and probabilities (B, num_classes) that a class is in the image, or None without a head for that."""
         logits, present = self.outputs(batch["image"])
         logits = logits.astype("float32")
         probs = F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
