@@ -15,7 +15,7 @@ from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Detections, Record, TestSettings
 
 from .map_ensemble import PresenceEnsemble, with_presence
-from .members import classifier_of, ensemble_of, sees_views, settings_of, with_weights
+from .members import classifier_of, ensemble_of, pictures_at_once, sees_views, settings_of, with_weights
 from .protocol import Batch, Detector
 
 
@@ -66,7 +66,7 @@ class Inference:
     def candidates(self, batch: Batch) -> list[Candidates]:
         """Find the objects in each image of a batch, before any step."""
         found = self.model.candidates(batch, self.settings)
-        return found if self.classifier is None else with_presence(found, self.classifier.presence_in(batch["sample"]))
+        return found if self.classifier is None else with_presence(found, batch, self.classifier)
 
     def __call__(self, batch: Batch) -> list[Detections]:
         """Find the objects in each image of a batch, best first, after all steps."""
@@ -78,15 +78,15 @@ class Inference:
             return [one.detections(self.settings.mask_threshold) for one in candidates]
         ids = np.asarray(batch["im_id"]).reshape(-1).tolist()
         return [
-            self.steps(one, str(name), self._reader_of(batch, im_id))
-            for one, name, im_id in zip(candidates, batch["names"], ids)
+            self.steps(one, str(name), self._reader_of(batch, place, im_id))
+            for place, (one, name, im_id) in enumerate(zip(candidates, batch["names"], ids))
         ]
 
-    def _reader_of(self, batch: Batch, im_id: int) -> Callable[[], np.ndarray] | None:
+    def _reader_of(self, batch: Batch, place: int, im_id: int) -> Callable[[], np.ndarray] | None:
         """Gives the picture of an image, for steps that ask for it; None where it is not known."""
-        if "sample" in batch:
+        if "samples" in batch:
             # A batch of `ViewLoader` has it decoded.
-            return lambda: batch["sample"].image
+            return lambda: batch["samples"][place].image
         record = self._records.get(im_id)
         return None if record is None else lambda: read_record(record, self.exif)
 
@@ -139,5 +139,6 @@ def inference_loader(cfg: Config, dataset: Any, mode: str, skip: Collection[int]
     """
     rank, size = world()
     if sees_views(cfg):
-        return ViewLoader(dataset, reader_of(cfg, mode)["sample_transforms"], rank, size, skip)
+        group = pictures_at_once(cfg, dataset.records)
+        return ViewLoader(dataset, reader_of(cfg, mode)["sample_transforms"], rank, size, skip, group)
     return make_loader(cfg, dataset, mode, skip=skip)

@@ -17,7 +17,7 @@ OUTLINE = (255, 255, 255)
 def draw_maps(
     image: np.ndarray, candidates: Candidates, detections: Detections, class_names: Sequence[str], *, opacity: float = 0.75
 ) -> np.ndarray:
-    """A panel for each class that has a map: the grey picture under the heat of its probabilities, outlines of its masks on top.
+    """A panel for each class that has a map: the grey picture under the heat of its probabilities, its masks' outlines on top.
 
     The picture shows through where a class is improbable; from black over red to yellow it becomes likely. Below each other
     where the image is wider than high, else side by side; in the order of the classes.
@@ -72,5 +72,3 @@ def _side_by_side(panels: Sequence[np.ndarray], below: bool) -> np.ndarray:
     gap = np.full((GAP, panels[0].shape[1], 3) if below else (panels[0].shape[0], GAP, 3), 255, np.uint8)
     joined = [part for panel in panels for part in (gap, panel)][1:]
     return np.concatenate(joined, axis=0 if below else 1)
-
-

@@ -132,6 +132,10 @@ class WeightedMean:
         self._total = values if self._total is None else np.add(self._total, values, out=self._total)
         self._weight += weight
 
+    def __bool__(self) -> bool:
+        """Whether anything was added."""
+        return self._total is not None
+
     @property
     def value(self) -> np.ndarray:
         """Float64. ValueError where nothing was added."""

@@ -1,9 +1,11 @@
 """From the entries of `Ensemble` and `Classifier` to models with weights and views, and to the ensemble that fits them."""
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, VIEWS
@@ -12,7 +14,7 @@ from ppdet_ext.data.loading.build import reader_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of, build_model
-from ppdet_ext.structures import TestSettings
+from ppdet_ext.structures import Record, TestSettings
 from ppdet_ext.weights.load import load_weights
 
 from .classes import compare_classes, names_without_reading
@@ -20,9 +22,12 @@ from .ensemble import Ensemble
 from .feature_passes import Member
 from .map_ensemble import MapEnsemble, PresenceEnsemble, SoleDetector
 from .protocol import AveragedDetector, Detector, MapDetector, PresenceDetector
+from .stored_member import OneModel, StoredMember
 from .views import Views
 
 logger = logging.getLogger("ppdet_ext")
+SUMS = 64 << 20  # bytes for the sums of maps of pictures that are worked on together
+MOST_AT_ONCE = 16
 
 
 def settings_of(cfg: Config) -> TestSettings:
@@ -77,12 +82,15 @@ def ensemble_of(cfg: Config, mode: str, class_names: Sequence[str]) -> Detector:
     Raises:
         UserError: weights that do not fit; members of another number of classes, or that cannot be averaged.
     """
-    members = _members(cfg, members_of(cfg), dict(cfg.get(VIEWS) or {}), mode, class_names, ENSEMBLE)
+    entries = members_of(cfg)
+    stored = len(entries) > 1 and _has_maps(cfg, entries)
+    members = _members(cfg, entries, dict(cfg.get(VIEWS) or {}), mode, class_names, ENSEMBLE, stored)
     count = sum(len(member.views) for member in members)
     logger.info("Predicting with %d model(s), %d view(s) of each image in all", len(members), count)
-    settings, models = settings_of(cfg), [member.model for member in members]
-    if any(isinstance(model, MapDetector) for model in models):
+    settings = settings_of(cfg)
+    if stored or isinstance(members[0].model, MapDetector):
         return MapEnsemble(members, settings, float((cfg.get(ENSEMBLE_MEAN) or {}).get("power", 1.0)))
+    models = [member.model for member in members]
     if all(isinstance(model, PresenceDetector) for model in models):
         return PresenceEnsemble(members, settings, ENSEMBLE)
     if count == 1 and not isinstance(models[0], AveragedDetector):
@@ -103,27 +111,62 @@ def classifier_of(cfg: Config, mode: str, class_names: Sequence[str]) -> Presenc
 
 
 def _members(
-    cfg: Config, entries: Sequence[Mapping[str, Any]], views: Mapping[str, Any], mode: str, class_names: Sequence[str], key: str
-) -> list[Member]:
-    """Models with weights and views, in the order of their entries.
+    cfg: Config,
+    entries: Sequence[Mapping[str, Any]],
+    views: Mapping[str, Any],
+    mode: str,
+    class_names: Sequence[str],
+    key: str,
+    stored: bool = False,
+) -> list[Any]:
+    """Models with weights and views, in the order of their entries: `Member`s, or `StoredMember`s.
 
     views: of `TestTimeAugmentation` for all; a member of another configuration has its own where there are none.
     key: which key of the configuration lists them, for messages.
     """
     classes = cfg.num_classes, names_without_reading(cfg)
-    device = f"use_gpu={str(cfg.use_gpu).lower()}"
-    members = []
+    members: list[Any] = []
+    held = OneModel()
     for entry in entries:
-        own = load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
+        own = _config_of(cfg, entry)
         name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
         _check_classes(own, name, *classes, key)
         own_views = _views_of(own, views or dict(own.get(VIEWS) or {}), mode)
-        try:
-            model = with_weights(own, entry["weights"], class_names)
-        except UserError as error:
-            raise UserError(f"{key}, {name}: {error}") from error
-        members.append(Member(model, own_views, float(entry.get("weight", 1.0)), name))
+        make = functools.partial(_model_of, own, entry["weights"], class_names, f"{key}, {name}")
+        rest = own_views, float(entry.get("weight", 1.0)), name
+        members.append(StoredMember(held, make, *rest) if stored else Member(make(), *rest))
     return members
+
+
+def _config_of(cfg: Config, entry: Mapping[str, Any]) -> Config:
+    """That of a member: its own, or the one that lists it."""
+    device = f"use_gpu={str(cfg.use_gpu).lower()}"
+    return load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
+
+
+def _model_of(cfg: Config, weights: str, class_names: Sequence[str], who: str) -> Any:
+    """A member's model; what is wrong with it is said of `who`."""
+    try:
+        return with_weights(cfg, weights, class_names)
+    except UserError as error:
+        raise UserError(f"{who}: {error}") from error
+
+
+def _has_maps(cfg: Config, entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of the members classifies pixels."""
+    return any(hasattr(architecture_of(_config_of(cfg, entry)), "class_maps") for entry in entries)
+
+
+def pictures_at_once(cfg: Config, records: Sequence[Record]) -> int:
+    """How many pictures the members of an ensemble of maps see before the next one's model is made.
+
+    As many as `SUMS` bytes have room for their sums: the time to make a model anew is then little beside that to use it.
+    """
+    entries = members_of(cfg)
+    if len(entries) < 2 or not records or not _has_maps(cfg, entries):
+        return 1
+    pixels = max(record.height * record.width for record in records)
+    return int(np.clip(SUMS // (8 * max(pixels, 1) * cfg.num_classes), 1, MOST_AT_ONCE))
 
 
 def _views_of(cfg: Config, chosen: Mapping[str, Any], mode: str) -> Views:

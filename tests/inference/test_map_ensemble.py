@@ -1,5 +1,8 @@
 """Views and members averaged as probability maps: one is the model alone, several are their mean, mirrored and resized back."""
 
+import logging
+import weakref
+
 import numpy as np
 import pytest
 from map_cases import HeadedPixelModel, PixelModel, WholeImageModel, soft_picture
@@ -8,6 +11,7 @@ from view_cases import NATIVE, RESIZED, batch_of, fixed, model, picture, sample_
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.inference.feature_passes import Member
 from ppdet_ext.inference.map_ensemble import MapEnsemble, PowerMean, PresenceEnsemble, SoleDetector
+from ppdet_ext.inference.stored_member import OneModel, StoredMember
 from ppdet_ext.inference.views import Views
 from ppdet_ext.structures import Candidates
 
@@ -119,7 +123,7 @@ def test_classifiers_are_averaged(sample):
     ("members", "said"),
     [
         ([], "at least one"),
-        ([PixelModel(3), PixelModel(4)], "Ensemble member 2 (b) has 4 classes, the first one 3"),
+        ([PixelModel(3), PixelModel(4)], "Ensemble member 2 (b) has 4 classes, those before it 3"),
         ([PixelModel(2), WholeImageModel([0.5, 0.5])], "name it under Classifier"),
     ],
 )
@@ -141,6 +145,42 @@ def test_weights_powers_and_readers_that_do_not_fit():
             MapEnsemble(members, power=power)
     with pytest.raises(UserError, match="Classifier member 1 is a PixelModel"):
         PresenceEnsemble([Member(PixelModel(), views)])
+
+
+def test_stored_members_give_the_same_and_one_model_lives_at_a_time(sample):
+    held, alive, most = OneModel(), weakref.WeakSet(), []
+
+    def maker(gain):
+        def make():
+            made = PixelModel(gain=gain)
+            alive.add(made)
+            most.append(len(alive))
+            logging.getLogger("ppdet_ext").info("made with gain %s", gain)
+            return made
+
+        return make
+
+    views, gains = Views(NATIVE, (), None, ["none", "horizontal"]), (1.0, 0.5, 0.25)
+    whole = MapEnsemble([Member(PixelModel(gain=gain), views) for gain in gains], power=2.0)
+    stored = MapEnsemble([StoredMember(held, maker(gain), views) for gain in gains], power=2.0)
+    samples = [sample, sample_with(soft_picture(40, 30, 1))]
+    batch = {"samples": samples, "names": ["a", "b"], "im_id": [1, 2]}
+    settings = whole.settings
+    for ours, theirs, one in zip(stored.candidates(batch, settings), whole.candidates(batch, settings), samples):
+        assert_same_maps(ours, theirs)
+        assert (ours.height, ours.width) == one.original_size
+    assert max(most) == 1
+    # Each is made once to be checked, once for the settings, and once for a batch, whatever the number of its pictures.
+    assert len(most) == 3 + 1 + 2
+
+
+def test_what_is_logged_of_a_stored_member_is_logged_once(caplog):
+    held, log = OneModel(), logging.getLogger("ppdet_ext")
+    members = [StoredMember(held, lambda: log.warning("made") or PixelModel(), Views(NATIVE)) for _ in range(2)]
+    for member in members * 2:
+        assert isinstance(member.model, PixelModel)
+        assert member.model is member.model
+    assert [record.message for record in caplog.records] == ["made"] * 2
 
 
 def test_not_a_number_names_the_member(sample):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from .sampler import EpochSampler
 
 
 class ViewLoader:
-    """Iterating gives one image a batch; the next picture is decoded meanwhile by a thread, which ends with the iteration.
+    """Iterating gives one image a batch, or `group`.
+
+    The next picture is decoded meanwhile by a thread, which ends with the iteration.
 
     Args:
         dataset: read.
@@ -23,6 +26,7 @@ class ViewLoader:
         rank, world_size: this rank takes every world_size-th image, starting with the rank-th.
         skip: image ids to leave out, for example because their results exist. What a rank is to do but for these does not
             depend on them: no image is lost where ranks are told different ones.
+        group: images of a batch, for models that see several before the next one's turn.
 
     Raises:
         UserError: a transform that is unknown, or no ReadImage in the first place.
@@ -35,7 +39,9 @@ class ViewLoader:
         rank: int = 0,
         world_size: int = 1,
         skip: Collection[int] = (),
+        group: int = 1,
     ):
+        self.group = group
         self.dataset, self.skip = dataset, frozenset(map(int, skip))
         self._read = BatchMaker(dataset, sample_transforms, (), targets=False, seed=0).transforms[0]
         if not isinstance(self._read, ReadImage):
@@ -43,20 +49,29 @@ class ViewLoader:
         self._sampler = EpochSampler(len(dataset), 1, False, False, 0, rank, world_size, even=False)
 
     def __len__(self) -> int:
-        """Number of batches, which is that of images."""
-        return len(self._indices())
+        """Number of batches."""
+        return -(-len(self._indices()) // self.group)
 
     @property
     def images(self) -> int:
         """Number of images of an iteration."""
-        return len(self)
+        return len(self._indices())
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        """names: [file name]; im_id: (1,) int64; sample: the decoded `Sample`, of which `Views.render` makes batches.
+        """names: file names; im_id: (n,) int64; samples: decoded `Sample`s, of which `Views.render` makes batches.
+
+        Of a single one it is `sample`, too.
 
         Raises:
             UserError: a picture cannot be read.
         """
+        samples = self._samples()
+        while group := list(islice(samples, self.group)):
+            batch: dict[str, object] = {"names": [one.name for one in group], "samples": group}
+            batch["im_id"] = np.array([one.im_id for one in group], np.int64)
+            yield batch | ({"sample": group[0]} if self.group == 1 else {})
+
+    def _samples(self) -> Iterator[Sample]:
         indices = self._indices()
         with ThreadPoolExecutor(1, "decode") as pool:
             ahead = [pool.submit(self._decoded, index) for index in indices[:1]]
@@ -64,7 +79,7 @@ class ViewLoader:
                 sample = ahead.pop().result()
                 if following is not None:
                     ahead.append(pool.submit(self._decoded, following))
-                yield {"names": [sample.name], "im_id": np.array([sample.im_id], np.int64), "sample": sample}
+                yield sample
 
     def _indices(self) -> list[int]:
         keys = [batch[0] for batch in self._sampler.batches(0)]
