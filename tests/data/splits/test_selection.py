@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from steel_data import names, opened
 
+from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.splits.selection import fold_of, in_part, keep_empty, read_split
 from ppdet_ext.errors import UserError
 
@@ -71,3 +72,17 @@ def test_the_share_of_empty_images(filled, empty, ratio):
     assert len(kept) <= ratio * (filled + len(kept)) + 1e-9
     more = len(kept) + 1
     assert len(kept) == empty or more > ratio * (filled + more) - 1e-9
+
+
+def test_a_fold_without_an_image_is_refused_by_name(steel, tmp_path) -> None:
+    """Nothing would be evaluated, or trained on."""
+    (tmp_path / "folds.csv").write_text(
+        "ImageId,fold\n" + "".join(f"{name}.jpg,{i % 2}\n" for i, name in enumerate("abcdefgh"))
+    )
+    sheets = {"height": 32, "width": 64, "split": str(tmp_path / "folds.csv"), "num_folds": 5}
+    with pytest.raises(UserError, match=r"folds\.csv: no image is left with part: val, fold: 3"):
+        SteelDataSet(str(steel), fold=3, part="val", **sheets).load()
+    # Of the two images with a defect none is in fold 4 (nor in two others).
+    clean = SteelDataSet(str(steel), height=32, width=64, fold=4, part="val", allow_empty=False)
+    with pytest.raises(UserError, match=r"no image is left to use\. Check split, fold, allow_empty"):
+        clean.load()
