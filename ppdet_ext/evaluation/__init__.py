@@ -2,14 +2,17 @@
 
 from ppdet_ext.host.registry import METRICS, register_metric
 
+from .boundary_iou import BoundaryIoU
 from .coco_mask_ap import CocoMaskAP
 from .coco_metric import ClassRow, CocoMetric, format_classwise
 from .imaterialist import IMaterialistMAP
 from .metric import Metric, PartialMetric, build_metric, tuning_metric
 from .pixel_metrics import MeanIoU, SeverstalDice
+from .presence import PresenceF1
 
 __all__ = [
     "METRICS",
+    "BoundaryIoU",
     "ClassRow",
     "CocoMaskAP",
     "CocoMetric",
@@ -17,6 +20,7 @@ __all__ = [
     "MeanIoU",
     "Metric",
     "PartialMetric",
+    "PresenceF1",
     "SeverstalDice",
     "build_metric",
     "format_classwise",

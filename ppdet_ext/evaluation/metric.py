@@ -160,12 +160,7 @@ class PartialMetric(Metric):
 
     def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         """{name: {"all": …, class: …}}; classes of one name have their ids with it."""
-        counts = Counter(self.class_names)
-        classes = [
-            name if counts[name] == 1 else f"{name} ({category_id})"
-            for name, category_id in zip(self.class_names, self.category_ids)
-        ]
-        return {key: dict(zip(["all", *classes], values)) for key, values in numbers.items()}
+        return named_by_class(numbers, self.class_names, self.category_ids)
 
     def table(self, numbers: dict[str, list[float]]) -> str:
         """Numbers of `combine` as text: the metric, then its value for each class."""
@@ -185,6 +180,15 @@ class PartialMetric(Metric):
         own, masks = order[detections.labels[order] == label], detections.masks or []
         prepared = self.prepare(record.of_class(label), [masks[i] for i in own])
         return self.partial(prepared, detections.scores[own], np.arange(len(own)))
+
+
+def named_by_class(
+    numbers: Mapping[str, Sequence[float]], class_names: Sequence[str], category_ids: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Lists of a total and a number of each class, by name; classes of one name have their ids with it."""
+    counts = Counter(class_names)
+    classes = [name if counts[name] == 1 else f"{name} ({own_id})" for name, own_id in zip(class_names, category_ids)]
+    return {key: dict(zip(["all", *classes], values)) for key, values in numbers.items()}
 
 
 def value_of(numbers: Mapping[str, Sequence[float]]) -> float:

@@ -98,7 +98,8 @@ def presence_yaml(
         *presence_warnings(tuned, searching),
     ]
     named = [dict(one) for one in classifiers]
-    section = {"Classifier": named[0] if len(named) == 1 else named}
+    # What the gate leaves counts as found, whatever its score.
+    section = {"Classifier": named[0] if len(named) == 1 else named, "PresenceF1": {"threshold": 0}}
     step, arguments = next(iter(gate_entry(tuned, class_keys(class_names, category_ids)).items()))
     lines = [f"# {comment}".rstrip() for comment in comments]
     lines += yaml.safe_dump(section, sort_keys=False, width=110, allow_unicode=True).splitlines()
