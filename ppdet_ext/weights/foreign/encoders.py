@@ -1,5 +1,6 @@
 """Encoders trained on ImageNet, as SMP, torchvision, timm and Cadene's pretrainedmodels store them, by SMP's names."""
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -67,8 +68,9 @@ def _timm_efficientnet(names: Collection[str]) -> dict[str, str]:
     return renamed
 
 
+@functools.cache
 def encoder_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """SMP's names and shapes of one of our encoders. No memory is taken for its values."""
+    """SMP's names and shapes of one of our encoders, built without memory for its values."""
     with paddle.LazyGuard():
         state = build_encoder(name).state_dict()
     return {smp_name(key): tuple(value.shape) for key, value in state.items()}
@@ -83,6 +85,8 @@ def fitting_encoder(shapes: Shapes) -> str | None:
     for name in ENCODERS:
         if name.startswith(kind):
             found = encoder_shapes(name)
+            if found == shapes:
+                return name
             if all(wanted.get(key) == shape for key, shape in found.items() if not STEM.fullmatch(key)):
                 fitting[name] = len(found)
     # A deep one has all tensors of a shallow one, and more.

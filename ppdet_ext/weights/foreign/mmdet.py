@@ -11,6 +11,8 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 
+from .smp import smp_name
+
 _BLOCK_PARTS = {
     "branch2a": ("conv1", "bn1"),
     "branch2b": ("conv2", "bn2"),
@@ -36,6 +38,7 @@ _RULES: list[tuple[str, str | Callable[[re.Match], str]]] = [
     (r"roi_head\.semantic_head\.embedding\.", "roi_head.semantic_head.conv_embedding.conv."),
     (r"roi_head\.semantic_head\.logits\.", "roi_head.semantic_head.conv_logits."),
 ]
+_ENCODER = re.compile(r"backbone\.(conv1\.weight|bn1\.|layer\d\.|_conv_stem\.|_bn[01]\.|_blocks\.|_conv_head\.)")
 _STAGE = re.compile(r"roi_head\.box_heads\.(\d+)\.")
 
 
@@ -48,7 +51,8 @@ def _backbone_name(name: str) -> str | None:
         conv, norm = _BLOCK_PARTS[m[3]]
         where = f"backbone.layer{int(m[1]) - 1}.{index}."
         return f"{where}{conv}.{m[5]}" if m[4] == "conv" else f"{where}{norm}.{_NORM[m[5]]}"
-    return None
+    # An encoder of segmentation nets under a detector; ResNets among them have mmdetection's names.
+    return smp_name(name) if _ENCODER.match(name) else None
 
 
 def mmdet_name(name: str, single_stage: bool = False) -> str:

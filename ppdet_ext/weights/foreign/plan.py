@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.modeling.backbones import ENCODERS
 from ppdet_ext.weights.files.tensor_file import TensorFile
 
 from .encoders import STEM, fitting_encoder
@@ -228,8 +229,9 @@ def encoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
     configured = fitting_encoder(own)
     if found is None or found == configured:
         return ""
-    here = f"the configured one {configured}" if configured else "the configured one is none of that kind"
-    return f"; its encoder is {found}, {here}: set the encoder's name, or take other weights"
+    here = f"the configured one {configured}" if configured else "the configured one is none of its kind"
+    name = f"{ENCODERS[found].__name__}.name={found}"
+    return f"; its encoder is {found}, {here}: configure that one ({name}), or take other weights"
 
 
 def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None) -> None:

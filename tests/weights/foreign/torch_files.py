@@ -3,6 +3,9 @@
 import io
 import struct
 import zipfile
+from collections.abc import Mapping
+
+import numpy as np
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 VALUES = struct.pack("<4f", 1, 2, 3, 4)
@@ -72,3 +75,16 @@ def legacy(
 
 
 GOOD = one(tensor())
+
+
+def older_checkpoint(values: Mapping[str, np.ndarray]) -> bytes:
+    """A state_dict as torch before 1.6 laid it out."""
+    keys = {key: str(index) for index, key in enumerate(values)}
+    kinds = {key: f"torch.{'Long' if value.dtype.kind == 'i' else 'Float'}Storage" for key, value in values.items()}
+    strides = {key: [step // value.itemsize for step in value.strides] for key, value in values.items()}
+    pairs = b"".join(
+        text(key) + tensor(0, value.shape, strides[key], key=keys[key], count=value.size, kind=kinds[key])
+        for key, value in values.items()
+    )
+    storages = b"".join(struct.pack("<q", value.size) + value.tobytes() for value in values.values())
+    return legacy(b"\x80\x02}(" + pairs + b"u.", b"](" + b"".join(map(text, keys.values())) + b"e", storages)

@@ -1,0 +1,200 @@
+"""Checkpoints of segmentation_models_pytorch: every tensor finds its place, and the networks compute what theirs do."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from smp_recipe import difference, image
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.weights.files.torch_writer import write_torch
+from ppdet_ext.weights.foreign.encoders import encoder_shapes, fitting_encoder
+from ppdet_ext.weights.foreign.plan import demand_exact, foreign_state_dict, format_plan, make_plan
+from ppdet_ext.weights.load import load_pretrained, load_weights
+from tests.weights.foreign.smp_files import DATA, SMP, file_shapes, model_of, our_shapes, values_of
+from tests.weights.foreign.torch_files import older_checkpoint, tensor, text, zipped
+
+NETWORKS = [what for what in SMP if not what.startswith("encoder_") and "Unet_scse" not in what]
+ENCODERS = [what.removeprefix("encoder_") for what in SMP if what.startswith("encoder_")]
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What is logged."""
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="ppdet_ext")
+    return caplog
+
+
+@pytest.mark.parametrize("what", NETWORKS)
+def test_every_tensor_of_a_network_has_its_place(what: str) -> None:
+    file, model = file_shapes(what), our_shapes(what)
+    plan = make_plan("w.pth", file, model)
+    demand_exact("w.pth", plan, False, "", model)
+    assert list(plan.mapped) == list(model)
+    assert len(plan.mapped) + len(plan.skipped) == len(file)
+    assert list(plan.adapted) == (["segmentation_head.0.weight"] if what.startswith("smp003_Unet") else [])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_tensor_of_an_encoder_has_its_place(encoder: str) -> None:
+    file = {name: shape for name, shape in SMP[f"encoder_{encoder}"].items() if not name.endswith("num_batches_tracked")}
+    assert {f"encoder.{name}": shape for name, shape in encoder_shapes(encoder).items()} == file
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet101", "se_resnext50_32x4d", "efficientnet-b0"])
+def test_an_encoder_is_known_by_its_shapes(encoder: str) -> None:
+    shapes = encoder_shapes(encoder)
+    assert fitting_encoder(shapes) == encoder
+    name = next(iter(shapes))
+    assert fitting_encoder({**shapes, name: (*shapes[name][:1], 9, *shapes[name][2:])}) == encoder
+    assert fitting_encoder({name: (1, *shape[1:]) for name, shape in shapes.items()}) is None
+
+
+@pytest.mark.parametrize("network", ["Unet", "FPN", "PSPNet", "Linknet"])
+def test_a_checkpoint_of_2019_computes_what_it_did(network: str, tmp_path: Path) -> None:
+    """Names of SMP 0.0.3, layout of torch before 1.6, values of the recipe by those names; logits of SMP 0.0.3."""
+    what = f"smp003_{network}-resnet18"
+    (tmp_path / "w.pth").write_bytes(older_checkpoint(values_of(what)))
+    model = model_of(what)
+    load_weights(model, tmp_path / "w.pth")
+    with paddle.no_grad():
+        found = model.logits(paddle.to_tensor(image("a"))).numpy()
+    with np.load(DATA / "smp_logits.npz") as stored:
+        expected = {f"a/logits{kind}": stored[f"smp003/{network}-resnet18/{kind}"] for kind in ("@", "#", ".shape")}
+    assert difference(expected, "a/logits", found) < 5e-4
+
+
+def test_scse_of_2019_is_refused() -> None:
+    with pytest.raises(UserError, match=r"w\.pth is a Unet with scSE of segmentation_models_pytorch 0\.0\.x"):
+        make_plan("w.pth", file_shapes("smp003_Unet_scse-resnet18"), our_shapes("unet_scse-resnet18"))
+
+
+@pytest.mark.parametrize("what", ["unet_aux-resnet18", "linknet-efficientnet-b0", "pspnet-se_resnext50_32x4d"])
+def test_there_and_back_is_the_same_bits(what: str, tmp_path: Path) -> None:
+    original = values_of(what)
+    write_torch(tmp_path / "w.pth", {}, original.items())
+    model = model_of(what)
+    load_weights(model, tmp_path / "w.pth")
+    back = dict(foreign_state_dict({name: tensor.numpy() for name, tensor in model.state_dict().items()}))
+    assert set(back) == set(original)
+    assert all(value.dtype == original[name].dtype and np.array_equal(value, original[name]) for name, value in back.items())
+
+
+def test_wrappers_of_trainings_are_taken_off() -> None:
+    """Lightning's, with the normalization and the loss that the module has beside the network."""
+    what = "unet-resnet18"
+    file = {f"model.{name}": shape for name, shape in file_shapes(what).items()}
+    beside = {"mean": (1, 3, 1, 1), "std": (1, 3, 1, 1), "loss_fn.pos_weight": (4,)}
+    from ppdet_ext.weights.files.tensor_file import without_wrappers
+
+    names, outside = without_wrappers([*file, *beside])
+    shapes = {short: {**file, **beside}[name] for short, name in names.items()}
+    plan = make_plan("w.ckpt", shapes, our_shapes(what), outside)
+    demand_exact("w.ckpt", plan, False, "")
+    assert [name for name in plan.skipped if not name.endswith("num_batches_tracked")] == list(beside)
+    assert make_plan("w.pth", {**file_shapes(what), "mean": (3,)}, our_shapes(what)).left_over == ["mean"]
+
+
+def test_another_number_of_classes_is_said_and_left_out_in_pretraining(tmp_path: Path, said) -> None:
+    write_torch(tmp_path / "w.pth", {}, values_of("unet_aux-resnet18").items())
+    model = model_of("unet_aux-resnet18", "num_classes=3", "TrainDataset=null", "EvalDataset=null", "TestDataset=null")
+    with pytest.raises(UserError, match=r"it has 4 outputs, the configured model 3\. Set num_classes"):
+        load_weights(model, tmp_path / "w.pth")
+    counts = load_pretrained(model, tmp_path / "w.pth")
+    assert (counts["not_in_file"], counts["not_in_model"], counts["other_shape"]) == (0, 0, 4)
+    assert "classes differ (4 and 3); left at the model's own start: segmentation_head.0.weight" in said.text
+
+
+def test_the_encoder_of_another_file_is_named(tmp_path: Path) -> None:
+    model = our_shapes("unet-resnet18")
+    with pytest.raises(
+        UserError, match=r"its encoder is resnet34, the configured one resnet18: .*ResNetEncoder\.name=resnet34"
+    ):
+        demand_exact("w.pth", make_plan("w.pth", file_shapes("unet-resnet34"), model), False, "", model)
+    # The decoder is another, not the encoder.
+    with pytest.raises(UserError) as caught:
+        demand_exact("w.pth", make_plan("w.pth", file_shapes("fpn-resnet18"), model), False, "", model)
+    assert "its encoder is" not in str(caught.value)
+
+
+def test_a_network_pretrains_another_decoder_and_a_detector() -> None:
+    plan = make_plan("w.pth", file_shapes("unet-resnet18"), our_shapes("fpn-resnet18"))
+    assert list(plan.mapped)[100:] == ["segmentation_head.0.bias"]
+    assert all(name.startswith("encoder.") for name in list(plan.mapped)[:100])
+    from tests.weights.foreign.reference_shapes import our_shapes as detector
+
+    plan = make_plan("w.pth", file_shapes("unet-resnet50"), detector("htc/htc_r50_fpn_1x_coco"))
+    assert plan.backbone_only
+    assert (plan.missing, plan.left_over, plan.other_shape) == ([], [], [])
+    assert "the segmentation net's decoder and heads" in plan.skipped.values()
+
+
+B1 = "unet-efficientnet-b1"
+
+
+@pytest.fixture(scope="module")
+def b1() -> dict[str, np.ndarray]:
+    """Tensors of a Unet on EfficientNet-B1, whose decoder is B0's."""
+    decoder = SMP["unet-efficientnet-b0"]
+    SMP.setdefault(B1, decoder)
+    return values_of(B1)
+
+
+def test_efficientnets_padding_is_that_of_its_time(b1: dict[str, np.ndarray], tmp_path: Path, said) -> None:
+    """Legacy layout: SMP 0.2.1's padding and logits. Today's layout: the other. What is configured wins."""
+    (tmp_path / "old.pth").write_bytes(older_checkpoint(b1))
+    write_torch(tmp_path / "new.pth", {}, b1.items())
+    model = model_of(B1)
+    load_weights(model, tmp_path / "old.pth")
+    assert model.encoder.padding == "same"
+    assert "was made with 'same' (it is laid out as torch before 1.6 did" in said.text
+    assert "-o EfficientNetEncoder.padding=nominal switches it" in said.text
+    with paddle.no_grad():
+        found = model.logits(paddle.to_tensor(image("a"))).numpy()
+    with np.load(DATA / "smp_logits.npz") as stored:
+        expected = {f"a/logits{kind}": stored[f"smp021/Unet-efficientnet-b1/{kind}"] for kind in ("@", "#", ".shape")}
+    assert difference(expected, "a/logits", found) < 5e-4
+    load_weights(model, tmp_path / "new.pth")
+    assert model.encoder.padding == "nominal"
+    with paddle.no_grad():
+        assert np.abs(model.logits(paddle.to_tensor(image("a"))).numpy() - found).max() > 0.01 * found.std()
+    configured = model_of(B1, "EfficientNetEncoder.padding=nominal")
+    load_weights(configured, tmp_path / "old.pth")
+    assert configured.encoder.padding == "nominal"
+    assert said.records[-1].levelname == "WARNING"
+
+
+def test_training_goes_by_the_configured_padding(b1: dict[str, np.ndarray], tmp_path: Path, said) -> None:
+    (tmp_path / "old.pth").write_bytes(older_checkpoint(b1))
+    model = model_of(B1)
+    load_pretrained(model, tmp_path / "old.pth")
+    assert model.encoder.padding == "nominal"
+    assert said.records[-1].levelname == "WARNING"
+    assert "-o EfficientNetEncoder.padding=same switches it" in said.text
+
+
+def test_the_table_says_what_was_changed() -> None:
+    what = "smp003_Unet-resnet18"
+    text_ = format_plan(make_plan("w.pth", file_shapes(what), our_shapes(what)))
+    assert "segmentation_head.0.weight: a 1×1 kernel becomes the middle of a 3×3 one" in text_
+    assert text_.endswith("missing 0, left over 0")
+
+
+def test_two_names_of_a_file_that_mean_the_same_are_refused(tmp_path: Path) -> None:
+    model = our_shapes("unet-resnet18")
+    file = {"decoder.final_conv.weight": (4, 16, 1, 1), "segmentation_head.0.weight": (4, 16, 3, 3)}
+    with pytest.raises(UserError, match=r"are the same tensor, segmentation_head\.0\.weight"):
+        make_plan("w.pth", file, model)
+
+
+def test_catalysts_checkpoint_is_read(tmp_path: Path) -> None:
+    from ppdet_ext.weights.files.tensor_file import open_tensors
+
+    inside = b"}(" + text("module.encoder.conv1.weight") + tensor() + b"u"
+    pickled = b"\x80\x02}(" + text("model_state_dict") + inside + text("optimizer_state_dict") + b"}u."
+    (tmp_path / "best.pth").write_bytes(zipped(pickled))
+    with open_tensors(tmp_path / "best.pth") as file:
+        assert file.shapes == {"encoder.conv1.weight": (2, 2)}
