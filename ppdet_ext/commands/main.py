@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ppdet_ext import __version__
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
-from . import flags
+from . import flags, search_flags
 from .flags import EXIT_DIVERGED, EXIT_USAGE, EXIT_USER_ERROR
 
 
@@ -35,9 +35,9 @@ COMMANDS = {
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),
     "submit": Command("write a submission", flags.submit_parser, "commands.submit"),
-    "tune": Command("search score, NMS, mask and area thresholds", flags.tune_parser, "commands.tune"),
+    "tune": Command("search score, NMS, mask and area thresholds", search_flags.tune_parser, "commands.tune"),
     "kfold": Command(
-        "train on folds, tune on what no model has seen, write their ensemble", flags.kfold_parser, "commands.kfold"
+        "train on folds, tune on what no model has seen, write their ensemble", search_flags.kfold_parser, "commands.kfold"
     ),
     "split": Command("deal images out to folds, or to training and validation", flags.split_parser, "commands.split"),
     "average": Command("average the weights of several checkpoints", flags.average_parser, "commands.average"),
