@@ -110,6 +110,9 @@ def infer_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--save_probabilities", metavar="CSV", help="write a classifier's probabilities, as ClassifierGate reads them (file: …)"
     )
+    text = "of a model that classifies pixels draw the maps of probabilities, too"
+    parser.add_argument("--draw_maps", action="store_true", help=text)
+    parser.add_argument("--num_images", type=int, metavar="N", help="only the first N images")
     add_postprocess_flag(parser)
     return parser
 

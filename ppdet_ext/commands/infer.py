@@ -15,6 +15,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
+from ppdet_ext.inference.draw_maps import draw_map_panels
 from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.inference.presence import told
@@ -25,6 +26,7 @@ from ppdet_ext.structures import Candidates, Detections
 from .cli import config_of
 
 PROBABILITIES = "--save_probabilities"
+MAPS = ".maps.png"  # behind the name of an image
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -36,6 +38,8 @@ def infer(
     draw_threshold: float | None = None,
     save_results: bool = False,
     save_probabilities: str | Path | None = None,
+    draw_maps: bool = False,
+    num_images: int | None = None,
 ) -> int:
     """Write a picture with masks, boxes, class names and scores for each image; returns the number of images.
 
@@ -47,6 +51,8 @@ def infer(
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
             (id, file_name).
         save_probabilities: CSV file for what the model says of whole images, as `ClassifierGate.file` reads it.
+        draw_maps: write `<image>.maps.png` too, see `inference.draw_maps`.
+        num_images: only the first so many images; None: all.
 
     Raises:
         UserError: for what the user can mend.
@@ -54,9 +60,9 @@ def infer(
     draw_threshold = lowest_score(cfg, draw_threshold)
     folder = Path(output_dir)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-        predictor = Predictor(cfg, images)
+        predictor = Predictor(cfg, images, num_images)
         _check_folder(folder, predictor)
-        places = _places(predictor)
+        painter = _Painter(predictor, folder, draw_threshold, draw_maps)
         for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):
             demand_writable(folder / name, "--output_dir")
         table = None if save_probabilities is None else Path(save_probabilities)
@@ -64,18 +70,38 @@ def infer(
             demand_writable(table, PROBABILITIES)
         if save_results:
             predictor.warn_of_invented_classes()
-        shown = drawable_names(predictor.class_names, predictor.category_ids)
 
         def draw(file: Path, candidates: Candidates, detections: Detections) -> Drawn:
             presence = told(candidates.presence, cfg) if table is not None else None
-            size = detections.height, detections.width
-            picture = draw_detections(read_image_of(str(file), size, predictor.exif), detections, shown, draw_threshold)
-            _write_picture(folder / places[file], picture)
-            count = int((detections.scores >= draw_threshold).sum())
+            count = painter.paint(file, candidates, detections)
             return Drawn(count, detections if save_results else None, presence)
 
         predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results, table))
     return len(predictor.names)
+
+
+class _Painter:
+    """Draws images, in sub-folders of `folder` where the data set names them so. UserError where two have one name."""
+
+    def __init__(self, predictor: Predictor, folder: Path, threshold: float, with_maps: bool) -> None:
+        self.folder, self.threshold, self.with_maps = folder, threshold, with_maps
+        self.exif, self.architecture, self.places = predictor.exif, predictor.cfg.architecture, _places(predictor)
+        self.names = drawable_names(predictor.class_names, predictor.category_ids)
+
+    def paint(self, file: Path, candidates: Candidates, detections: Detections) -> int:
+        """Write the picture, or both, of an image; returns how many objects are drawn."""
+        if self.with_maps and candidates.maps is None:
+            raise UserError(
+                f"--draw_maps: {self.architecture} finds objects and has no maps of probabilities; leave the flag out, or take "
+                "a SemanticSegmentor, also as a member of an Ensemble."
+            )
+        image = read_image_of(str(file), (detections.height, detections.width), self.exif)
+        target = self.folder / self.places[file]
+        _write_picture(target, draw_detections(image, detections, self.names, self.threshold))
+        if self.with_maps:
+            panels = draw_map_panels(image, candidates, detections, self.names)
+            _write_picture(target.with_name(target.name + MAPS), panels)
+        return int((detections.scores >= self.threshold).sum())
 
 
 class Drawn(NamedTuple):
@@ -153,4 +179,6 @@ def run(args: argparse.Namespace) -> int:
         draw_threshold=args.draw_threshold,
         save_results=args.save_results,
         save_probabilities=args.save_probabilities,
+        draw_maps=args.draw_maps,
+        num_images=args.num_images,
     )

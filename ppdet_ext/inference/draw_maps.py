@@ -14,7 +14,7 @@ GAP = 4  # pixels between panels
 OUTLINE = (255, 255, 255)
 
 
-def draw_maps(
+def draw_map_panels(
     image: np.ndarray, candidates: Candidates, detections: Detections, class_names: Sequence[str], *, opacity: float = 0.75
 ) -> np.ndarray:
     """A panel for each class that has a map: the grey picture under the heat of its probabilities, its masks' outlines on top.

@@ -1,5 +1,6 @@
 """`Predictor`: a configuration's model on images that need no annotations."""
 
+import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -48,15 +49,16 @@ class Predictor:
     Args:
         cfg: from `load_config`; `weights` and TestReader are used, and TestDataset where no images are given.
         images: a picture, a folder of pictures, or None.
+        most: only the first so many images; None: all.
 
     Raises:
         UserError: for what the user can mend.
     """
 
-    def __init__(self, cfg: Config, images: str | None) -> None:
+    def __init__(self, cfg: Config, images: str | None, most: int | None = None) -> None:
         self.cfg, self.exif = cfg, reads_exif(cfg, "test")
         # A mistyped path is said at once, before annotations and weights are read.
-        self.dataset = _images_of(cfg, images, self.exif)
+        self.dataset = _first(_images_of(cfg, images, self.exif), most)
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")
@@ -113,6 +115,17 @@ class Predictor:
         results = ((im_id, treat(files[im_id], *own)) for im_id, _, own in found)
         shards = on_every_rank(lambda: list(results), "prediction")
         return on_rank_0(lambda: finish(in_order(self.dataset.records, shards)), "writing the results")
+
+
+def _first(dataset: Any, most: int | None) -> Any:
+    """The data set with its first images alone. UserError where that would be none."""
+    if most is None:
+        return dataset
+    if most < 1:
+        raise UserError(f"--num_images is {most}; give 1 or more.")
+    dataset = copy.copy(dataset)
+    dataset._records = dataset.records[:most]
+    return dataset
 
 
 def _images_of(cfg: Config, images: str | None, exif: bool) -> Any:

@@ -27,7 +27,8 @@ FLAGS = {
              "--save_prediction_only": False, "--output_eval": None, "--metric": None, "--postprocess": None},
     "infer": {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
               "--infer_img": None, "--infer_dir": None,
-              "--output_dir": "output/infer", "--draw_threshold": None, "--save_results": False, "--postprocess": None},
+              "--output_dir": "output/infer", "--draw_threshold": None, "--save_results": False, "--postprocess": None,
+              "--save_probabilities": None, "--draw_maps": False, "--num_images": None},
 }  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_any_class_name_is_drawn(image, name):
 
 def test_labels_without_a_name_are_numbers(image, monkeypatch):
     seen = []
-    monkeypatch.setattr(draw, "_write_labels", lambda canvas, boxes, labels, texts: seen.extend(texts) or canvas)
+    monkeypatch.setattr(draw, "write_labels", lambda canvas, boxes, labels, texts: seen.extend(texts) or canvas)
     mask = rectangle(100, 200, 40, 100, 80, 160)
     draw_detections(image, detections([mask, mask], [0.75, 0.9], [1, 17]), NAMES)
     assert seen == ["scratch 0.75", "17 0.90"]
@@ -166,7 +166,7 @@ class Like:
 
 def test_ground_truth_marks_crowds(image, monkeypatch):
     seen = []
-    monkeypatch.setattr(draw, "_write_labels", lambda canvas, boxes, labels, texts: seen.extend(texts) or canvas)
+    monkeypatch.setattr(draw, "write_labels", lambda canvas, boxes, labels, texts: seen.extend(texts) or canvas)
     masks = [rectangle(100, 200, 40, 100, 80, 160), rectangle(100, 200, 10, 10, 30, 30)]
     boxes = np.array([mask.box for mask in masks], np.float32)
     truth = Like(boxes, np.array([3, 0]), masks, np.array([False, True]))
