@@ -171,6 +171,30 @@ def test_the_builders_make_sound_models(tmp_path: Path) -> None:
         assert next(iter(read_all(tmp_path / "w.pth").values())).tolist() == [[1, 2], [3, 4]]
 
 
+def padded(stride: bytes, sides: tuple[int, int]) -> bytes:
+    """A convolution with a static padding, as EfficientNet's are."""
+    pad = part("torch.nn.modules.padding.ZeroPad2d", text("_parameters") + b"}" + text("_modules") + b"}" + text("padding")
+               + b"(" + b"".join(b"K" + bytes([side]) for side in (*sides, *sides)) + b"t")  # fmt: skip
+    inner = b"}" + text("static_padding") + pad + b"s"
+    return module(modules=inner, parameters=b"}" + text("w") + tensor() + b"s", more=text("stride") + stride)
+
+
+@pytest.mark.parametrize(("strides", "expected"), [
+    ([(b"K\x02K\x02\x86", (0, 1))], "same"),
+    ([(b"K\x02K\x02\x86", (0, 1)), (b"](K\x02K\x02e", (2, 2))], "nominal"),
+    ([(b"K\x02K\x02\x86", (0, 1)), (b"K\x01K\x01\x86", (1, 1))], "same"),
+    ([(b"K\x01K\x01\x86", (1, 1))], None),
+    ([(text("2"), (1, 1))], None),
+])  # fmt: skip
+def test_a_whole_model_tells_efficientnets_padding(strides: list, expected: str | None, tmp_path: Path) -> None:
+    """In the older releases every convolution of stride 2 pads at the right alone, whatever its size."""
+    inner = b"}(" + b"".join(text(f"c{i}") + padded(*one) for i, one in enumerate(strides)) + b"u"
+    (tmp_path / "w.pth").write_bytes(zipped(b"\x80\x02" + module(modules=inner) + b"."))
+    with open_tensors(tmp_path / "w.pth") as file:
+        assert file.origin.padding == expected
+        assert list(file.shapes) == [f"c{i}.w" for i in range(len(strides))]
+
+
 def script_json(model: Any, method: int = zipfile.ZIP_STORED) -> bytes:
     """An archive as torch 1.0 to 1.2 wrote TorchScript, its program compressed."""
     stream = io.BytesIO()

@@ -167,7 +167,7 @@ def static_padding(root: Part) -> str | None:
     """
     symmetric: list[bool] = []
     for _, part, children in _walk(root):
-        padding = dict(children).get("static_padding") if part.state.get("stride") == (2, 2) else None
+        padding = dict(children).get("static_padding") if part.state.get("stride") in ((2, 2), [2, 2]) else None
         sides = padding.state.get("padding") if type(padding) is Part else None
         if type(sides) is tuple and len(sides) == 4:
             symmetric.append(sides[0] == sides[1])
