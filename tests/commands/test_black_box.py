@@ -44,6 +44,7 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
     ("pseudo_label", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output --score --min_area "
      "--reject_from --keep_empty --postprocess"),
     ("average", "-h --help -c --config -o --opt --traceback --output --update_bn"),
+    ("convert", "-h --help -c --config -o --opt --traceback --num-classes-from-config"),
     ("convert_mmdet", "-h --help -c --config -o --opt --traceback --num-classes-from-config --to-mmdet"),
 ])  # fmt: skip
 def test_help_is_quiet_and_lists_the_flags(tool: str, flags: str) -> None:

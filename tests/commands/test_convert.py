@@ -1,4 +1,4 @@
-"""tools/convert_mmdet.py on a tiny HTC, there and back, and what it says to files that do not fit."""
+"""tools/convert.py, and convert_mmdet.py as it was, on a tiny HTC and a U-Net, there and back; what they say to other files."""
 
 import importlib.util
 import json
@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ppdet_ext.commands.flags import convert_mmdet_parser
+from ppdet_ext.commands.flags import convert_mmdet_parser, convert_parser
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
+from ppdet_ext.weights.find import stored_classes
 from tests.commands.conftest import ROOT
+from tests.weights.foreign.smp_files import SAMPLE, values_of
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
          "": None, "--num-classes-from-config": False,
@@ -37,6 +39,15 @@ def theirs(tool, trained: Path, config: str, tmp_path_factory: pytest.TempPathFa
     return path
 
 
+@pytest.fixture(scope="module")
+def convert():
+    """main(argv) of tools/convert.py."""
+    spec = importlib.util.spec_from_file_location("tool_convert_all", ROOT / "tools" / "convert.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
 def contents(path: Path) -> dict[str, np.ndarray]:
     with open_tensors(path) as file:
         return {name: file.read(name) for name in file.shapes}
@@ -47,6 +58,45 @@ def test_flags_are_frozen() -> None:
     actions = [action for action in convert_mmdet_parser()._actions if action.dest != "help"]
     assert {"/".join(action.option_strings): action.default for action in actions} == FLAGS
     assert [action.dest for action in actions if not action.option_strings] == ["source", "output"]
+    newer = [action for action in convert_parser()._actions if action.dest != "help"]
+    known = {flag: default for flag, default in FLAGS.items() if flag != "--to-mmdet"}
+    assert {"/".join(action.option_strings): action.default for action in newer} == known
+
+
+def test_a_detectors_weights_go_to_and_fro_by_the_suffix(convert, theirs: Path, config: str, tmp_path: Path) -> None:
+    ours, again = tmp_path / "ours.pdparams", tmp_path / "again.safetensors"
+    assert convert([str(theirs), str(ours), "-c", config]) == 0
+    assert convert([str(ours), str(again), "-c", config]) == 0
+    expected, found = contents(theirs), contents(again)
+    assert set(found) == set(expected)
+    assert all(value.tobytes() == found[name].tobytes() for name, value in expected.items())
+
+
+def test_a_segmentation_nets_weights_go_to_and_fro(convert, tmp_path: Path, capfd) -> None:
+    """Names of 2019 come in, today's go out; class names go along."""
+    source, ours = tmp_path / "theirs.pth", tmp_path / "ours.pdparams"
+    original = values_of("smp003_Unet-resnet18")
+    write_torch(source, {"CLASSES": ["1", "2", "3", "4"]}, original.items())
+    assert convert([str(source), str(ours), "-c", SAMPLE]) == 0
+    out = capfd.readouterr().out
+    assert "152 of the model's 152" in out
+    assert "segmentation_head.0.weight: a 1×1 kernel becomes the middle of a 3×3 one" in out
+    assert stored_classes(ours).names == ("1", "2", "3", "4")
+    expected = values_of("unet-resnet18")
+    head = np.pad(original["decoder.final_conv.weight"], [(0, 0), (0, 0), (1, 1), (1, 1)])
+    for suffix in (".pth", ".safetensors"):
+        back = tmp_path / f"back{suffix}"
+        assert convert([str(ours), str(back), "-c", SAMPLE]) == 0
+        found = contents(back)
+        assert set(found) == set(expected)
+        assert np.array_equal(found["segmentation_head.0.weight"], head)
+        encoder = [name for name in expected if name.startswith("encoder.")]
+        assert all(found[name].tobytes() == expected[name].tobytes() for name in encoder)
+        assert stored_classes(back).names == ("1", "2", "3", "4")
+    assert convert([str(source), str(tmp_path / "other.pth"), "-c", SAMPLE]) == 1
+    assert "is SMP's already" in capfd.readouterr().err
+    assert convert([str(ours), str(tmp_path / "other.onnx"), "-c", SAMPLE]) == 1
+    assert "must end in .pdparams" in capfd.readouterr().err
 
 
 def test_there_and_back_is_the_same_bits(tool, trained: Path, theirs: Path, config: str, tmp_path: Path, capfd) -> None:
