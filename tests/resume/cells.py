@@ -9,6 +9,7 @@ from faults import ApThatPeaks, LossScalerOnCpu, Strike
 from forked_runs import Change
 
 TERM, INT, USR1 = (int(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGUSR1"))
+PLATEAU = "[{name: ReduceOnPlateau, patience: 0, threshold: 0.9}]"
 # Flags, further overrides and changes. An epoch has 5 steps, 3 with accumulation (2, 2 and 1 batches).
 VARIANTS: dict[str, tuple[list[str], list[str], tuple[Change, ...]]] = {
     "plain": ([], [], ()),
@@ -17,6 +18,13 @@ VARIANTS: dict[str, tuple[list[str], list[str], tuple[Change, ...]]] = {
     "amp": (["--amp"], [], (LossScalerOnCpu(),)),
     "sampler": ([], ["TrainReader.sampler={balance: 1, empty_ratio: 0.2, images: 10}"], ()),
     "amp-ema-accumulation": (["--amp"], ["use_ema=true", "gradient_accumulation_steps=2"], (LossScalerOnCpu(),)),
+    # RAdam with LookAhead, and a rate that goes by SeverstalDice, as its configuration says.
+    "segmentation": ([], [], ()),
+    "segmentation-loss": (
+        [],
+        ["use_ema=true", "ema_decay=0.9", "OptimizerBuilder.optimizer={type: AdamW}", f"LearningRate.schedulers={PLATEAU}"],
+        (),
+    ),
 }
 
 
@@ -29,6 +37,11 @@ class Setting:
     workers: int = 0
     evaluate: bool = False
     snapshot_iter: int | None = 2
+
+    @property
+    def segmentation(self) -> bool:
+        """Whether it is a semantic segmentor that is trained, in place of an HTC."""
+        return self.variant.startswith("segmentation")
 
     @property
     def argv(self) -> list[str]:
@@ -113,4 +126,16 @@ def stops() -> Iterator[Cell]:
     yield Cell(Setting("accumulation", 2, 0, True), (Strike(1, 0, USR1),), ("epoch_1_step_1",))
 
 
-CELLS = [*mid_epoch(), *places(), *stops()]
+def segmentation() -> Iterator[Cell]:
+    """A semantic segmentor: every kind of end, and the state of its optimizer and schedule at each."""
+    metric, loss = Setting("segmentation", 1, 2, True), Setting("segmentation-loss", 1, 0)
+    yield Cell(metric, (Strike(1, 2), Strike(2, 0)), ("epoch_1_step_2", "epoch_1"))
+    yield Cell(metric, (Strike(1, 4, moment="after_epoch"),), ("epoch_1_step_4",))
+    yield Cell(metric, (Strike(1, 4, TERM),), ("epoch_1_step_5",))
+    yield Cell(loss, (Strike(1, 3),), ("epoch_1_step_2",))
+    yield Cell(loss, (Strike(2, 1, INT),), ("epoch_2_step_2",))
+    yield Cell(Setting("segmentation", 2, 0, True), (Strike(1, 2, ranks=(1,)),), ("epoch_1_step_2",))
+    yield Cell(Setting("segmentation-loss", 2, 0), (Strike(1, 2, TERM, ranks=(1,)),), ("epoch_1_step_3",))
+
+
+CELLS = [*mid_epoch(), *places(), *stops(), *segmentation()]

@@ -40,14 +40,62 @@ LearningRate:
     - !LinearWarmup {{start_factor: 0.1, steps: 4}}
 OptimizerBuilder: {{clip_grad_by_norm: 1.0}}
 """
+SEGMENTATION = """
+_BASE_: [../tiny.yml]
+plugins: [tiny_encoder.py]
+architecture: SemanticSegmentor
+metric: SeverstalDice
+SemanticSegmentor: {encoder: TinyEncoder, decoder: UNetDecoder, losses: [{BCE: {weight: 0.6}}, {Dice: {weight: 0.4}}]}
+UNetDecoder: {channels: [16, 8, 8, 4, 4]}
+TrainReader:
+  sample_transforms: [ReadImage: {}, FlipImage: {}, ClassMasks: {}, NormalizeToCHW: {}]
+LearningRate:
+  base_lr: 1e-2
+  schedulers:
+    - !ReduceOnPlateau {metric: SeverstalDice, patience: 0, factor: 0.5, threshold: 0.6}
+    - !LinearWarmup {start_factor: 0.1, steps: 3}
+OptimizerBuilder:
+  optimizer: {type: RAdam}
+  groups: [{params: [encoder], learning_rate_factor: 0.5, weight_decay: 0.0}]
+  lookahead: {k: 3, alpha: 0.5}
+"""
+# The smallest of the encoders that there are has eleven million parameters, most of the time that a checkpoint takes.
+ENCODER = """
+from paddle import nn
+from ppdet.modeling.shape_spec import ShapeSpec
+
+from ppdet_ext.host.registry import register_module
+
+
+@register_module
+class TinyEncoder(nn.Layer):
+    in_channels = 3
+
+    def __init__(self, depth: int = 5):
+        super().__init__()
+        widths = [3, 4, 4, 8, 8, 8]
+        self.convs = nn.LayerList([nn.Conv2D(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:])])
+        self.norms = nn.LayerList([nn.BatchNorm2D(b) for b in widths[1:]])
+        self.out_shape = [ShapeSpec(channels=b, stride=2 << i) for i, b in enumerate(widths[1:])]
+
+    def forward(self, inputs):
+        x, out = inputs["image"], []
+        for conv, norm in zip(self.convs, self.norms):
+            x = nn.functional.relu(norm(conv(x)))
+            out.append(x)
+        return out
+"""
 
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Path of the configuration; runs write to `out/tiny` in their working directory."""
+    """Path of the configuration; runs write to `out/tiny` in their working directory. `segmentation/tiny.yml` is beside it."""
     folder = tmp_path_factory.mktemp("resume")
     write_sample_set(folder / "sheets", SampleSpec(images=14, height=64, width=128))
     (folder / "tiny.yml").write_text(CONFIG.format(root=ROOT, folder=folder))
+    (folder / "segmentation").mkdir()
+    (folder / "segmentation" / "tiny.yml").write_text(SEGMENTATION)
+    (folder / "segmentation" / "tiny_encoder.py").write_text(ENCODER)
     return str(folder / "tiny.yml")
 
 

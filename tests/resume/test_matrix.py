@@ -37,7 +37,8 @@ class Matrix:
         return folder / RUN
 
     def run(self, setting: Setting, folder: Path, *changes) -> Outcome:
-        argv = ["-c", self.config, *setting.argv]
+        config = Path(self.config).parent / "segmentation" / "tiny.yml" if setting.segmentation else self.config
+        argv = ["-c", str(config), *setting.argv]
         return run(argv, folder, ranks=setting.ranks, changes=(*setting.changes, *changes))
 
     def check(self, cell: Cell) -> list[str]:
@@ -90,6 +91,19 @@ def test_number_of_workers_changes_nothing(matrix: Matrix) -> None:
         assert (none / name).read_bytes() == (two / name).read_bytes()
 
 
+def test_a_damaged_checkpoint_of_a_segmentor_is_passed_over(matrix: Matrix) -> None:
+    setting = Setting("segmentation", 1, 2, True)
+    folder = matrix.folder / "torn segmentation"
+    matrix.run(setting, folder, Strike(2, 2))
+    state = folder / RUN / "checkpoints" / "epoch_2_step_2" / "model.pdopt"
+    state.write_bytes(state.read_bytes()[:-100])
+    outcome = matrix.run(setting, folder)
+    assert outcome.codes == (0,), outcome.text
+    assert re.search(r"Resumed from \S*/epoch_1:", outcome.text)
+    lines = differences(matrix.reference(setting).result(), folder / RUN)
+    assert [line for line in lines if not line.startswith("earlier_")] == []
+
+
 BROKEN = [
     ("average's count", Setting("ema"), "checkpoints/epoch_2/model.pdparams"),
     ("best so far", Setting("plain", evaluate=True), "checkpoints/epoch_2/state.json"),
@@ -97,6 +111,8 @@ BROKEN = [
     ("optimizer", Setting(), "checkpoints/epoch_2/model.pdopt"),
     ("loss scale", Setting("amp"), "checkpoints/epoch_2/state.json"),
     ("place in the epoch", Setting(), "model_final.pdparams"),
+    ("slow weights", Setting("segmentation", 1, 2, True), "checkpoints/epoch_2/model.pdopt"),
+    ("mean loss of the epoch", Setting("segmentation-loss"), "checkpoints/epoch_2/model.pdopt"),
 ]
 
 

@@ -150,7 +150,7 @@ class LossScalerOnCpu:
 
 @dataclass(frozen=True)
 class ApThatPeaks:
-    """Evaluations as they are, but for the mask AP, which is 0 for a model this small: best after the second epoch.
+    """Evaluations as they are, but for the deciding number, 0 for a model this small: best after the second epoch.
 
     It depends on the weights in its last digits.
     """
@@ -164,7 +164,8 @@ class ApThatPeaks:
             after_epoch(hook, state)
             if state.metrics is not None:
                 weight = state.model.parameters()[0].mean().item()
-                state.metrics["segm"][0] = (0.2, 0.3, 0.1)[state.epoch] + weight / 1000
+                name = "segm" if "segm" in state.metrics else next(iter(state.metrics))
+                state.metrics[name][0] = (0.2, 0.3, 0.1)[state.epoch] + weight / 1000
 
         Evaluate.after_epoch = evaluate
 
@@ -179,7 +180,8 @@ class Forget:
         import paddle
 
         from ppdet_ext.data.loading.loader import Loader
-        from ppdet_ext.training.hooks import AverageWeights, MetricsFile, SaveCheckpoints
+        from ppdet_ext.host.look_ahead import LookAhead
+        from ppdet_ext.training.hooks import AverageWeights, MetricsFile, ReportToSchedule, SaveCheckpoints
 
         def nothing(*args: Any, **kwargs: Any) -> None:
             return None
@@ -190,6 +192,8 @@ class Forget:
             "best so far": (SaveCheckpoints, "load_state_dict", nothing),
             "mean of the losses": (MetricsFile, "load_state_dict", nothing),
             "optimizer": (paddle.optimizer.Optimizer, "set_state_dict", nothing),
+            "slow weights": (LookAhead, "load_state_dict", nothing),
+            "mean loss of the epoch": (ReportToSchedule, "load_state_dict", nothing),
             "loss scale": (paddle.amp.GradScaler, "load_state_dict", nothing),
             "place in the epoch": (Loader, "set_epoch", lambda self, epoch, start=0: set_epoch(self, epoch)),
         }
