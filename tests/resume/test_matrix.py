@@ -112,7 +112,7 @@ BROKEN = [
     ("loss scale", Setting("amp"), "checkpoints/epoch_2/state.json"),
     ("place in the epoch", Setting(), "model_final.pdparams"),
     ("slow weights", Setting("segmentation", 1, 2, True), "checkpoints/epoch_2/model.pdopt"),
-    ("mean loss of the epoch", Setting("segmentation-loss"), "checkpoints/epoch_2/model.pdopt"),
+    ("mean loss of the epoch", Setting("segmentation-loss"), "checkpoints/epoch_2/state.json"),
 ]
 
 
