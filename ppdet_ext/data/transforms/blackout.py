@@ -20,7 +20,8 @@ def covered_sample(sample: Sample, covered: Rle, image: np.ndarray) -> Sample:
     Those with none left are gone, and not counted as dropped, as the picture has them no more. The boxes of the others that
     lost pixels are measured anew. A semantic map says 255 there, class masks 0.
     """
-    masks = [mask.subtract(covered) for mask in sample.masks]
+    visible = covered.complement()
+    masks = [mask.intersect(visible) for mask in sample.masks]
     areas = np.array([mask.area for mask in masks], np.int64)
     boxes = sample.boxes.copy()
     for i, (before, mask) in enumerate(zip(sample.masks, masks)):
@@ -126,5 +127,7 @@ class BlackBar:
             bars.append(Rle.full(bar, width).place(0 if top < 0.5 else height - bar, 0, height, width))
         if not bars:
             return sample
-        covered = Rle.merge(bars)
-        return covered_sample(sample, covered, np.where(covered.to_bitmap()[..., None], np.uint8(0), sample.image))
+        image = sample.image.copy()
+        for x1, y1, x2, y2 in (map(int, bar.box) for bar in bars):
+            image[y1:y2, x1:x2] = 0
+        return covered_sample(sample, Rle.merge(bars), image)
