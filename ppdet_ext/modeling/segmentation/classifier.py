@@ -117,7 +117,7 @@ class ImageClassifier(ThresholdSection, nn.Layer):
         Raises:
             DivergenceError: one is NaN or infinite.
         """
-        return finite(F.sigmoid(self.logits(batch["image"]).astype("float32")), "probabilities of presence")
+        return finite(F.sigmoid(self.logits(batch["image"]).astype("float32")), "probabilities that classes are there")
 
     def candidates(self, batch: Mapping[str, Any], settings: TestSettings) -> list[Candidates]:
         """An object as large as the image for each class, likely or not, best first.

@@ -131,13 +131,10 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
             (B, num_classes, H, W), of a multiclass task with the background before the classes; (B, num_classes) or None.
         """
         height, width = images.shape[2:]
-        down, across = -height % self.decoder.stride, -width % self.decoder.stride
-        if down or across:
-            self._demand_padding(height, width)
-            images = F.pad(images, [0, across, 0, down])
-        features = self.encoder({"image": images})
-        logits = self.segmentation_head(self.decoder([images, *features]))
-        if down or across:
+        padded = self._padded(images)
+        features = self.encoder({"image": padded})
+        logits = self.segmentation_head(self.decoder([padded, *features]))
+        if padded is not images:
             logits = logits[:, :, :height, :width]
         head = self.classification_head
         return logits, None if head is None else head(features[-1])
@@ -146,15 +143,19 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         """Logits of the pixels; see `outputs`."""
         return self.outputs(images)[0]
 
-    def _demand_padding(self, height: int, width: int) -> None:
-        if self.pad:
-            return
+    def _padded(self, images: paddle.Tensor) -> paddle.Tensor:
+        """Images with zeros below and at the right, their sides multiples of the stride. UserError if that is off."""
+        height, width = images.shape[2:]
         stride = self.decoder.stride
-        sizes = [f"{f(height / stride) * stride:.0f}x{f(width / stride) * stride:.0f}" for f in (np.floor, np.ceil)]
+        down, across = -height % stride, -width % stride
+        if not (down or across):
+            return images
+        if self.pad:
+            return F.pad(images, [0, across, 0, down])
+        smaller, larger = (f"{height - height % stride}x{width - width % stride}", f"{height + down}x{width + across}")
         raise UserError(
-            f"Images of {height}x{width} px: {type(self.decoder).__name__} takes sides that are multiples of {stride}, such as "
-            f"{sizes[1]}. Resize or pad them in the reader ({sizes[0]} and {sizes[1]} are the nearest sizes), or set "
-            "SemanticSegmentor.pad: true."
+            f"Images of {height}x{width} px: {type(self.decoder).__name__} takes sides that are multiples of {stride}. Resize "
+            f"them in the reader, to {smaller} or {larger}, or set SemanticSegmentor.pad: true."
         )
 
     # inference: the protocols of `ppdet_ext.inference.protocol`
@@ -169,7 +170,6 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         """What the model is configured with."""
         return settings_of(self.score_threshold, self.mask_threshold)
 
-    @paddle.no_grad()
     def class_maps(self, batch: Mapping[str, Any]) -> list[np.ndarray]:
         """Probabilities (num_classes, h, w) float32 of each image of a batch, without its padding.
 
@@ -179,6 +179,32 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         return self.maps_and_presence(batch)[0]
 
     @paddle.no_grad()
+    def maps_and_presence(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """`class_maps`, and what `presence` gives where there is a head for it, of features computed once."""
+        logits, present = self.outputs(batch["image"])
+        logits = logits.astype("float32")
+        probs = F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
+        whole = finite(probs, "class probabilities")
+        sizes = np.rint(np.asarray(batch["im_shape"])).astype(int).tolist()
+        maps = [own[:, :height, :width] for own, (height, width) in zip(whole, sizes)]
+        return maps, None if present is None else _likely(present)
+
+    @paddle.no_grad()
+    def presence(self, batch: Mapping[str, Any]) -> np.ndarray:
+        """Probabilities (B, num_classes) float32 that classes are in the images.
+
+        Raises:
+            UserError: there is no head for that.
+            DivergenceError: an output is NaN or infinite.
+        """
+        if self.classification_head is None:
+            raise UserError(
+                "This SemanticSegmentor does not tell which classes are in an image; train one with "
+                "SemanticSegmentor.classifier: true, or take an ImageClassifier."
+            )
+        images = self._padded(batch["image"])
+        return _likely(self.classification_head(self.encoder({"image": images})[-1]))
+
     def candidates(self, batch: Mapping[str, Any], settings: TestSettings) -> list[Candidates]:
         """One candidate for each image and class, with its map of probabilities in original pixels.
 
@@ -193,29 +219,9 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
             for own, likely, (height, width) in zip(maps, presence, sizes)
         ]
 
-    @paddle.no_grad()
-    def presence(self, batch: Mapping[str, Any]) -> np.ndarray:
-        """Probabilities (B, num_classes) float32 that classes are in the images, by the head for that.
 
-        Raises:
-            UserError: there is no such head.
-            DivergenceError: one is NaN or infinite.
-        """
-        present = self.maps_and_presence(batch)[1]
-        if present is None:
-            raise UserError("SemanticSegmentor has no head that tells which classes are in an image; set its classifier: true.")
-        return present
-
-    @paddle.no_grad()
-    def maps_and_presence(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
-        """`class_maps`, and probabilities (B, num_classes) that a class is in the image, or None without a head for that."""
-        logits, present = self.outputs(batch["image"])
-        logits = logits.astype("float32")
-        probs = F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
-        whole = finite(probs, "class probabilities")
-        sizes = np.rint(np.asarray(batch["im_shape"])).astype(int).tolist()
-        maps = [own[:, :height, :width] for own, (height, width) in zip(whole, sizes)]
-        return maps, None if present is None else finite(F.sigmoid(present.astype("float32")), "probabilities of presence")
+def _likely(logits: paddle.Tensor) -> np.ndarray:
+    return finite(F.sigmoid(logits.astype("float32")), "probabilities that classes are there")
 
 
 def _check_features(encoder: nn.Layer, decoder: Decoder) -> None:

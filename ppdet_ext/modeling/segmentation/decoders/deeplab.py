@@ -72,12 +72,13 @@ class _DeepLab(Decoder):
 
     @classmethod
     def encoder_arguments(cls, section: Mapping[str, Any]) -> dict[str, int]:
-        return {"depth": cls.depth, "output_stride": section["output_stride"]}
+        return {"depth": cls.depth, "output_stride": cls._checked(section["output_stride"])}
 
-    def _set_stride(self, output_stride: int) -> None:
+    @classmethod
+    def _checked(cls, output_stride: int) -> int:
         if output_stride not in (8, 16):
-            raise ValueError(f"{type(self).__name__}.output_stride is {output_stride}; it is 8 or 16")
-        self.stride = self.output_stride = output_stride
+            raise ValueError(f"{cls.__name__}.output_stride is {output_stride}; it is 8 or 16")
+        return output_stride
 
 
 @register_module
@@ -107,7 +108,7 @@ class DeepLabV3Decoder(_DeepLab):
     ) -> None:
         super().__init__()
         inputs = check_widths("DeepLabV3Decoder", encoder_channels, self.depth)[-1]
-        self._set_stride(output_stride)
+        self.stride = self.output_stride = self._checked(output_stride)
         self.aspp = ASPP(inputs, channels, rates, separable, dropout)
         self.conv = conv(channels, channels, 3, start="torch")
         self.bn = BatchNorm2D(channels)
@@ -148,7 +149,7 @@ class DeepLabV3PlusDecoder(_DeepLab):
     ) -> None:
         super().__init__()
         _, _, low, _, _, inputs = check_widths("DeepLabV3PlusDecoder", encoder_channels, self.depth)
-        self._set_stride(output_stride)
+        self.stride = self.output_stride = self._checked(output_stride)
         aspp = ASPP(inputs, channels, rates, separable, dropout)
         self.aspp = nn.Sequential(aspp, _separable(channels, channels), *_norm_relu(channels))
         self.up = Upsample(output_stride // 4)
