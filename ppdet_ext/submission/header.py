@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
-from ppdet_ext.config.keys import POSTPROCESS, Decides, deciding
+from ppdet_ext.config.keys import CLASSIFIER, POSTPROCESS, Decides, deciding
 from ppdet_ext.config.load import resolve_path
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host import Config
@@ -38,7 +38,7 @@ def header_of(
         "version": 2,
         "weights": [digest(path) for path in _weights(cfg)],
         "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
-        "files of steps": [digest(path) for path in _files([tree.get(POSTPROCESS), cfg.get("plugins")])],
+        "files of steps": [digest(path) for path in _files([tree.get(POSTPROCESS), cfg.get("plugins"), tree.get(CLASSIFIER)])],
         "format": _text_digest(json.dumps(shape)),
         "threshold": threshold,
         "classes": [list(one) for one in zip(class_ids, class_names)],
@@ -61,8 +61,11 @@ def _member_configurations(cfg: Config) -> Iterator[str]:
 
 
 def _files(value: Any) -> Iterator[Path]:
-    """The files that a section of the configuration names."""
-    if isinstance(value, dict | list):
+    """The files that a section of the configuration names; weights without their suffix, too."""
+    if isinstance(value, dict) and isinstance(value.get("weights"), str):
+        yield find_weights(value["weights"], theirs=True)
+        yield from _files({key: item for key, item in value.items() if key != "weights"})
+    elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _files(item)
     elif isinstance(value, str) and value and resolve_path(value).is_file():
