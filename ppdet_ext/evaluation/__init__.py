@@ -8,6 +8,7 @@ from .coco_metric import ClassRow, CocoMetric, format_classwise
 from .imaterialist import IMaterialistMAP
 from .metric import Metric, PartialMetric, build_metric, tuning_metric
 from .pixel_metrics import MeanIoU, SeverstalDice
+from .pixel_scores import PixelAccuracy, PixelF1, PixelIoU, PixelPrecision, PixelRecall, pixel_score
 from .presence import PresenceF1
 
 __all__ = [
@@ -20,10 +21,16 @@ __all__ = [
     "MeanIoU",
     "Metric",
     "PartialMetric",
+    "PixelAccuracy",
+    "PixelF1",
+    "PixelIoU",
+    "PixelPrecision",
+    "PixelRecall",
     "PresenceF1",
     "SeverstalDice",
     "build_metric",
     "format_classwise",
+    "pixel_score",
     "register_metric",
     "tuning_metric",
 ]

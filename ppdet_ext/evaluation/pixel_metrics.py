@@ -12,11 +12,12 @@ from .metric import NOWHERE, PartialMetric
 
 
 class Unions(NamedTuple):
-    """The union of all annotated masks and its area in px, and the predicted masks, as pycocotools takes them."""
+    """The union of all annotated masks, its area in px, the predicted masks, as pycocotools takes them, and the image's px."""
 
     truth: dict | None
     area: int
     predicted: list[dict]
+    pixels: int
 
 
 class PixelCountMetric(PartialMetric):
@@ -28,7 +29,7 @@ class PixelCountMetric(PartialMetric):
     def prepare(self, truth: Record, masks: list[Rle]) -> Unions:
         union = mask_utils.merge([mask.to_coco() for mask in truth.masks]) if truth.masks else None
         area = int(mask_utils.area(union)) if truth.masks else 0
-        return Unions(union, area, [mask.to_coco() for mask in masks])
+        return Unions(union, area, [mask.to_coco() for mask in masks], truth.height * truth.width)
 
     def partial(self, prepared: Unions, scores: np.ndarray, chosen: np.ndarray) -> tuple[int, int, int]:
         if not len(chosen):
