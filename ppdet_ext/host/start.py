@@ -37,14 +37,16 @@ def thawing(cfg: Config) -> dict[str, Any]:
 
 
 def _backbone(cfg: Config) -> tuple[str, dict[str, Any]]:
-    """Where -o reaches the backbone's arguments, and these with their defaults."""
-    named = cfg[cfg.architecture].get("backbone") or _default(cfg[cfg.architecture], "backbone")
+    """Where -o reaches the arguments of the backbone, or of the encoder, and these with their defaults."""
+    whole = cfg[cfg.architecture]
+    part = next((one for one in ("backbone", "encoder") if one in whole.schema), "backbone")
+    named = whole.get(part) or _default(whole, part)
     name, own = (named.get("name"), named) if isinstance(named, dict) else (named, {})
     if not isinstance(name, str) or not hasattr(cfg.get(name), "schema"):
         return "", {}
     section = cfg[name]
     arguments = {key: _default(section, key) for key in section.schema} | dict(section) | dict(own)
-    return f"{cfg.architecture}.backbone" if own else name, arguments
+    return f"{cfg.architecture}.{part}" if own else name, arguments
 
 
 def _default(section: Any, key: str) -> Any:

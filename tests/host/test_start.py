@@ -13,6 +13,7 @@ from ppdet_ext.host.build import build_optimizer
 from ppdet_ext.host.start import FREEZING, demand_weights
 
 R50, SAMPLE = "configs/htc/htc_r50_fpn_1x_coco.yml", "configs/htc/steel_sample.yml"
+UNET = "configs/unet/unet_resnet18_steel_sample.yml"
 
 
 @pytest.mark.parametrize(("config", "options", "said"), [
@@ -25,6 +26,8 @@ R50, SAMPLE = "configs/htc/htc_r50_fpn_1x_coco.yml", "configs/htc/steel_sample.y
      "-o HybridTaskCascade.backbone.freeze_at=-1 HybridTaskCascade.backbone.freeze_norm=false"),
     (SAMPLE, ["HybridTaskCascade.backbone=SwinTransformer", "SwinTransformer.frozen_stages=1"],
      "-o SwinTransformer.frozen_stages=-1"),
+    (UNET, ["ResNetEncoder.norm_eval=true"], "-o ResNetEncoder.norm_eval=false"),
+    (UNET, ["ResNetEncoder.freeze=true"], "ResNetEncoder keeps layers or batch norm as they are (freeze: true)"),
 ])  # fmt: skip
 def test_frozen_without_weights_is_refused_with_a_cure_that_works(config: str, options: list[str], said: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -36,7 +39,7 @@ def test_frozen_without_weights_is_refused_with_a_cure_that_works(config: str, o
     demand_weights(load_config(config, [*options, "pretrain_weights=some/where"]))
 
 
-@pytest.mark.parametrize("config", [SAMPLE, "configs/htc/steel.yml", "configs/htc/htc_r18_small_coco_mini.yml"])
+@pytest.mark.parametrize("config", [SAMPLE, UNET, "configs/htc/steel.yml", "configs/htc/htc_r18_small_coco_mini.yml"])
 def test_what_trains_from_scratch_is_let_through(config: str) -> None:
     demand_weights(load_config(config))
 
@@ -46,7 +49,8 @@ def test_the_keys_are_those_of_ppdets_backbones_and_ours() -> None:
     assert {"freeze_at", "norm_eval"} <= set(cfg["HTCResNet"].schema)
     assert {"freeze_at", "freeze_norm"} <= set(cfg["ResNet"].schema)
     assert "frozen_stages" in cfg["SwinTransformer"].schema
-    assert set(FREEZING) == {"freeze_at", "norm_eval", "freeze_norm", "frozen_stages"}
+    assert {"freeze", "norm_eval"} <= set(load_config(UNET)["ResNetEncoder"].schema)
+    assert set(FREEZING) == {"freeze_at", "norm_eval", "freeze_norm", "frozen_stages", "freeze"}
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(2, "LinearWarmup {steps: 60"), (1, "LinearWarmup {steps: 500"),
