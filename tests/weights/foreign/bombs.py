@@ -52,6 +52,22 @@ def optimizer(parameters: int) -> bytes:
     return b"\x80\x02}(" + text("state_dict") + b"}" + text("w") + tensor() + b"s" + text("optimizer") + state + b"u."
 
 
+def crowd() -> bytes:
+    """A list of 100,000 modules that share one state of as many entries."""
+    numbered = b"".join(text(f"m{i}") + b"N" for i in range(100_000))
+    state = b"}q\x03(" + numbered + text("_parameters") + b"}" + text("_modules") + b"}u"
+    first = name("strange.Net") + b"q\x04)\x81" + state + b"b"
+    return b"\x80\x02](" + first + b"h\x04)\x81h\x03b" * 100_000 + b"e."
+
+
+def crowd_alone() -> bytes:
+    """A module whose 300,000 children are itself."""
+    modules = b"}(" + b"".join(text(f"c{i}") + b"h\x02" for i in range(300_000)) + b"u"
+    return (
+        b"\x80\x02" + name("strange.Net") + b")\x81q\x02}(" + text("_parameters") + b"}" + text("_modules") + modules + b"ub."
+    )
+
+
 def bombs() -> dict[str, bytes]:
     """What the bomb is -> the file."""
     header = struct.pack("<Q", 1 << 40)
@@ -81,6 +97,8 @@ def bombs() -> dict[str, bytes]:
         "an optimizer of 10,000 parameters": optimizer(10_000),
         "fractions as keys": keys(i / 8 for i in range(100_000)),
         "views": many_views(),
+        "strangers with one state": crowd(),
+        "a module of itself, often": crowd_alone(),
         "a long history": b"\x80\x02]B" + struct.pack("<I", 100 << 20) + bytes(100 << 20) + b"a.",
     }
     files = {what: zipped(pickled) for what, pickled in pickles.items()}

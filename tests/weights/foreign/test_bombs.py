@@ -27,6 +27,8 @@ EXPECTED = {
     "an optimizer of 10,000 parameters": "READ",
     "fractions as keys": "of 10000 items or more has a number as a key",
     "views": "reaches beyond storage 0",
+    "strangers with one state": "it asks for strange.Net, which is not data",
+    "a module of itself, often": "beyond what a model has",
     "a long history": "it holds a list",
     "legacy marks": ENDS,
     "safetensors header": "header would have 1099511627776 bytes",
