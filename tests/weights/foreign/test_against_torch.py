@@ -104,3 +104,47 @@ def test_the_stored_fixtures_are_what_torch_reads() -> None:
         assert {key: tuple(value.shape) for key, value in state.items()} == {key: v.shape for key, v in EXPECTED.items()}
         found = {key: value.detach().float().numpy() for key, value in state.items()}
         assert all(np.array_equal(found[key], value.astype("f4"), equal_nan=True) for key, value in EXPECTED.items())
+
+
+def nested_model(state: "dict[str, torch.Tensor]") -> "torch.nn.Module":
+    """A module of modules with these parameters and buffers; of no use but to be saved whole."""
+    root = torch.nn.Module()
+    for name, value in state.items():
+        *path, last = name.split(".")
+        place = root
+        for part in path:
+            if part not in place._modules:
+                place.add_module(part, torch.nn.Module())
+            place = place._modules[part]
+        if value.is_floating_point() and not last.startswith("running"):
+            place.register_parameter(last, torch.nn.Parameter(value))
+        else:
+            place.register_buffer(last, value)
+    return root
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("kind", ["state_dict", "model_state_dict", "whole model", "script"])
+def test_a_network_written_by_torch_computes_what_it_did(kind: str, zipped: bool, tmp_path: Path) -> None:
+    """Values of the recipe under the names of SMP 0.0.3, whose logits are stored; wrapped as trainings leave them."""
+    import paddle
+    from smp_recipe import difference, image
+
+    from ppdet_ext.weights.load import load_weights
+    from tests.weights.foreign import smp_files
+
+    what = "smp003_FPN-resnet18"
+    state = OrderedDict((name, torch.from_numpy(value)) for name, value in smp_files.values_of(what).items())
+    if kind == "script":
+        torch.jit.save(torch.jit.script(nested_model(state)), tmp_path / "w.pth")
+    else:
+        wrapped = {"model_state_dict": OrderedDict((f"module.{n}", v) for n, v in state.items()), "epoch": 7}
+        content = {"state_dict": state, "model_state_dict": wrapped, "whole model": nested_model(state)}[kind]
+        torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    model = smp_files.model_of(what)
+    load_weights(model, tmp_path / "w.pth")
+    with paddle.no_grad():
+        found = model.logits(paddle.to_tensor(image("a"))).numpy()
+    with np.load(smp_files.DATA / "smp_logits.npz") as stored:
+        expected = {f"a/logits{part}": stored[f"smp003/FPN-resnet18/{part}"] for part in ("@", "#", ".shape")}
+    assert difference(expected, "a/logits", found) < 5e-4
