@@ -20,6 +20,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
 from ppdet_ext.host.start import thawing
+from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.structures import Record
 from ppdet_ext.training.train import train
 from ppdet_ext.tuning.options import Predicting, Searching
@@ -28,6 +29,7 @@ from ppdet_ext.weights.find import find_weights
 from .eval import evaluate
 from .submit import submit
 from .tune import tune
+from .tune_classifier import tune_classifier
 
 EVALUATED, DRAWN = 4, 16
 PREDICTING, SEARCHING = Predicting(score_threshold=0.0), Searching(folds=2, min_instances=1)
@@ -53,13 +55,17 @@ def debug_train(cfg: Config, train_options: dict[str, Any]) -> None:
 
 
 def after_training(file: Path, overrides: Sequence[str], folder: Path, stages: "Stages") -> None:
-    """Evaluate, tune and submit with a configuration that has its weights; where there are no masks, only evaluate."""
+    """Evaluate, tune and submit with a configuration that has its weights; a classifier submits nothing, nor does who has no
+    masks, and nothing is to be tuned then either."""
     cfg = load_config(file, overrides, training=False)
     stages("eval", lambda: evaluate(cfg, output_eval=folder))
+    tuned = folder / "tuned.yml"
+    if is_classifier(cfg):
+        stages("tune", lambda: tune_classifier(cfg, str(file), output=tuned, searching=SEARCHING))
+        return
     if not architecture_of(cfg).has_masks(cfg):
         logger.info("The model has no masks, so there is nothing to tune and to submit")
         return
-    tuned = folder / "tuned.yml"
     stages("tune", lambda: tune(cfg, output=tuned, predicting=PREDICTING, searching=SEARCHING))
     last = load_config(file, overrides, tuned, training=False)
     stages("submit", lambda: submit(last, results=None, images=None, output=folder / "submission.csv"))

@@ -113,7 +113,7 @@ def test_a_training_that_fails_is_named(config: str, tmp_path: Path, monkeypatch
 )
 def test_bad_input(words: list[str], message: str, arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ppdet_ext.commands.kfold.run_child", lambda words: pytest.fail("trained"))
+    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda words: pytest.fail("trained"))
     assert run("kfold", [*arguments, *words]) == 1
     assert message in capsys.readouterr().err
 
