@@ -126,7 +126,8 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
         try:
             cls(**value)
         except UserError as error:
-            problems.add(path, str(error))
+            # It begins with the key at fault.
+            problems.add(tuple(str(error).split()[0].rstrip(":").split(".")), str(error))
 
 
 def _default(schema: Any, key: str) -> Any:

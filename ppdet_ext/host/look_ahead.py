@@ -40,7 +40,8 @@ class LookAhead:
         for name in section:
             if name not in ("k", "alpha"):
                 raise UserError(f"{key}.{name} is unknown.{nearest(name, ('k', 'alpha'))} There are k, alpha.")
-        return cls(**section)
+        k, alpha = section.get("k", 5), section.get("alpha", 0.5)
+        return cls(whole_number_in(k, f"{key}.k", 1), number_in(alpha, f"{key}.alpha", 0, 1))
 
     def step(self, parameters: Iterable[paddle.Tensor]) -> None:
         """Count a step of the optimizer, after it; synchronize these parameters if it is a k-th one."""

@@ -178,7 +178,7 @@ def test_a_parameter_without_gradient_is_left_alone() -> None:
     ({"groups": [{"params": ["encoder"], "lr": 1}]}, "groups.0.lr is unknown"),
     ({"groups": [{"params": ["encoder"], "weight_decay": -1}]}, "groups.0.weight_decay: -1"),
     ({"lookahead": {"alpa": 1}}, r"lookahead.alpa is unknown. Did you mean 'alpha'\?"),
-    ({"lookahead": {"k": 0}}, "LookAhead.k: 0"),
+    ({"lookahead": {"k": 0}}, "OptimizerBuilder.lookahead.k: 0"),
     ({"optimizer": ADAMW, "decoupled_weight_decay": 0.1}, "AdamW has its own"),
     ({"regularizer": {"type": "L1", "factor": 1}, "lookahead": {}}, "regularizer is L2 or null"),
 ])  # fmt: skip

@@ -1,7 +1,7 @@
 """Semantic segmentation: an encoder, a decoder and a head that classify each pixel."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import paddle
@@ -50,6 +50,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
 
     __category__ = "architecture"
     __shared__ = ["num_classes"]
+    entry_kinds: ClassVar = {"losses": "segmentation loss"}
 
     def __init__(
         self,
