@@ -38,10 +38,10 @@ SMP_NAMES = {"unet": "Unet", "fpn": "FPN", "pspnet": "PSPNet", "linknet": "Linkn
 def our_task(model: str, mode: str, batch: int, size: list[int]) -> Callable[[], Any]:
     """A pass through our network, ready to be timed."""
     sys.path.insert(0, str(ROOT))
-    import ppdet_ext.register  # noqa: F401
     import paddle
     import paddle.nn.functional as F
 
+    import ppdet_ext.register  # noqa: F401
     from ppdet_ext.environment import keep_freed_memory
     from ppdet_ext.modeling.backbones import build_encoder
     from ppdet_ext.modeling.segmentation import decoders
@@ -190,7 +190,8 @@ def main() -> None:
     parser.add_argument("--worker", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return worker(args)
+        worker(args)
+        return
     sides = {"ours": sys.executable} | ({"peer": args.peer} if args.peer and not args.profile else {})
     print(f"{'model':26}{'mode':7}{'side':6}{'seconds':>9}{'CPU s':>9}{'peak MB':>9}{'others':>8}")
     for model in args.models:

@@ -11,6 +11,7 @@ from ppdet.modeling.shape_spec import ShapeSpec
 
 from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import whole_number_in
+from ppdet_ext.modeling.ops.convolution import Conv2D
 
 STAGES = 5
 # Name of an encoder as segmentation_models_pytorch (SMP) has it -> the class that builds it.
@@ -136,16 +137,16 @@ def build_encoder(name: str, **settings: Any) -> Encoder:
 
 def conv(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False, padding: int | None = None
-) -> nn.Conv2D:
+) -> Conv2D:
     """Convolution with torch's default weights, U(±1/√fan in); pads by kernel // 2."""
     bound = (inputs // groups * kernel * kernel) ** -0.5
     attr = paddle.ParamAttr(initializer=Uniform(-bound, bound))
     padding = kernel // 2 if padding is None else padding
     shift = paddle.ParamAttr(initializer=Uniform(-bound, bound)) if bias else False
-    return nn.Conv2D(inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=attr, bias_attr=shift)
+    return Conv2D(inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=attr, bias_attr=shift)
 
 
-def kaiming_conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2D:
+def kaiming_conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> Conv2D:
     """Convolution without bias, weights N(0, 2 / fan out) as torchvision's ResNets; pads by kernel // 2."""
     weight = paddle.ParamAttr(initializer=KaimingNormal(fan_in=outputs * kernel * kernel, nonlinearity="relu"))
-    return nn.Conv2D(inputs, outputs, kernel, stride, kernel // 2, groups=groups, weight_attr=weight, bias_attr=False)
+    return Conv2D(inputs, outputs, kernel, stride, kernel // 2, groups=groups, weight_attr=weight, bias_attr=False)

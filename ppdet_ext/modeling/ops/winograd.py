@@ -6,10 +6,7 @@ filters are transformed, multiplied as 36 matrix products, and transformed back 
 float32 (after Barabasz et al., arXiv 1803.10986).
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, wraps
 from threading import Lock
 from typing import Any
 
@@ -18,8 +15,8 @@ import paddle
 from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 from paddle.utils.dlpack import from_dlpack
-from threadpoolctl import ThreadpoolController
 
+from .threads import array_of, pool, summed, without_threads_of_the_library
 from .winograd_canvas import STEP, Canvas, canvases
 
 TILE = STEP + 2  # input cells of a tile along each side
@@ -142,36 +139,12 @@ def write_outputs_adjoint(canvas: Canvas, gradient: np.ndarray, out: np.ndarray 
     return products, np.ones(16 * down * across, np.float32) @ tiles.reshape(-1, channels)
 
 
-def _without_threads_of_the_library(function: Callable) -> Callable:
-    """Limit numpy's matrix library to the calling thread: its own threads go on spinning where ours want to run."""
-
-    @wraps(function)
-    def limited(*args: Any) -> Any:
-        with _controller().limit(limits=1, user_api="blas"):
-            return function(*args)
-
-    return limited
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
-
-
 class _Convolution(PyLayer):
     @staticmethod
-    @_without_threads_of_the_library
+    @without_threads_of_the_library
     def forward(ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, relu: bool) -> paddle.Tensor:
-        data, shift = _array(x), _array(bias)
-        filters = np.ascontiguousarray(transform_filters(_array(weight)).transpose(0, 2, 1))
+        data, shift = array_of(x), array_of(bias)
+        filters = np.ascontiguousarray(transform_filters(array_of(weight)).transpose(0, 2, 1))
         out = np.empty((len(data), len(shift), *data.shape[2:]), np.float32)
 
         def job(canvas: Canvas) -> None:
@@ -184,13 +157,13 @@ class _Convolution(PyLayer):
         return from_dlpack(out)
 
     @staticmethod
-    @_without_threads_of_the_library
+    @without_threads_of_the_library
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
-        data, upstream = _array(x), _array(grad)
+        data, upstream = array_of(x), array_of(grad)
         learns_x, learns_weight, learns_bias = ctx.learns
         dx = np.zeros(data.shape, np.float32) if learns_x else None
-        lock, filters = Lock(), transform_filters(_array(weight)) if learns_x else None
+        lock, filters = Lock(), transform_filters(array_of(weight)) if learns_x else None
 
         def job(canvas: Canvas) -> list[np.ndarray]:
             products, db = write_outputs_adjoint(canvas, upstream, ctx.out)
@@ -205,26 +178,6 @@ class _Convolution(PyLayer):
         return tuple(None if g is None else from_dlpack(g) for g in (dx, dw, db))
 
 
-def _array(tensor: paddle.Tensor) -> np.ndarray:
-    """The tensor's own memory as an array."""
-    return np.from_dlpack(tensor.detach())
-
-
 def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], list[np.ndarray] | None]) -> list[np.ndarray]:
-    """Run `job` on every canvas of an (n, C, H, W) batch; the sums of what the jobs return.
-
-    Each thread has a fixed share of the canvases, so that the sums' rounding depends on the number of threads alone.
-    """
-    threads = _pool()._max_workers
-    parts = canvases(shape, threads)
-
-    def share(start: int) -> list[np.ndarray]:
-        sums: list[np.ndarray] = []
-        for canvas in parts[start::threads]:
-            terms = job(canvas) or []
-            sums = [np.add(s, t, out=s) for s, t in zip(sums, terms)] if sums else terms
-        return sums
-
-    others = [_pool().submit(share, start) for start in range(1, min(threads, len(parts)))]
-    shares = [share(0), *(other.result() for other in others)]
-    return [sum(terms[1:], terms[0]) for terms in zip(*shares)]
+    """Run `job` on every canvas of an (n, C, H, W) batch; the sums of what the jobs return."""
+    return summed(canvases(shape, pool()._max_workers), job)

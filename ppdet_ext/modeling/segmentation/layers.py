@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform, XavierUniform
 
+from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
@@ -23,10 +24,10 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     start: Start = "kaiming",
-) -> nn.Conv2D:
+) -> Conv2D:
     """Convolution that keeps the size of its map."""
     weights, biases = _initializers(start, inputs // groups * kernel * kernel)
-    return nn.Conv2D(
+    return Conv2D(
         inputs,
         outputs,
         kernel,

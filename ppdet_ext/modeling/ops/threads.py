@@ -1,0 +1,62 @@
+"""Numpy's matrix products on threads of our own, for operators that Paddle's CPU kernels are slow at."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, wraps
+from typing import Any, TypeVar
+
+import numpy as np
+import paddle
+from threadpoolctl import ThreadpoolController
+
+Job = TypeVar("Job")
+
+
+def without_threads_of_the_library(function: Callable) -> Callable:
+    """Limit numpy's matrix library to the calling thread: its own threads go on spinning where ours want to run."""
+
+    @wraps(function)
+    def limited(*args: Any) -> Any:
+        with _controller().limit(limits=1, user_api="blas"):
+            return function(*args)
+
+    return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """As many threads as OMP_NUM_THREADS says."""
+    return ThreadPoolExecutor(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+
+
+os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
+def array_of(tensor: paddle.Tensor) -> np.ndarray:
+    """The tensor's own memory as an array."""
+    return np.from_dlpack(tensor.detach())
+
+
+def summed(jobs: Sequence[Job], run: Callable[[Job], list[np.ndarray] | None]) -> list[np.ndarray]:
+    """Run all jobs in threads; the sums of the arrays that they return.
+
+    Each thread has a fixed share of the jobs, so that the sums' rounding depends on the number of threads alone.
+    """
+    threads = pool()._max_workers
+
+    def share(start: int) -> list[np.ndarray]:
+        sums: list[np.ndarray] = []
+        for job in jobs[start::threads]:
+            terms = run(job) or []
+            sums = [np.add(s, t, out=s) for s, t in zip(sums, terms)] if sums else terms
+        return sums
+
+    others = [pool().submit(share, start) for start in range(1, min(threads, len(jobs)))]
+    shares = [share(0), *(other.result() for other in others)]
+    return [sum(terms[1:], terms[0]) for terms in zip(*shares)]

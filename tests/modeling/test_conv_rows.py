@@ -1,0 +1,91 @@
+"""Convolutions row by row against Paddle's: values, gradients, what learns, and that they repeat."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppdet_ext.modeling.ops import conv_rows, threads
+from ppdet_ext.modeling.ops.convolution import Conv2D
+
+
+def tensors(*shapes: tuple[int, ...]) -> list[paddle.Tensor]:
+    """Seeded normal tensors that learn."""
+    rng = np.random.default_rng(0)
+    return [paddle.to_tensor(rng.normal(size=shape).astype(np.float32), stop_gradient=False) for shape in shapes]
+
+
+def results(function, parts: list[paddle.Tensor]) -> list[np.ndarray]:
+    """What a function gives of tensors, and the gradients of a weighted sum of it."""
+    for part in parts:
+        part.clear_gradient()
+    out = function(*parts)
+    weights = np.random.default_rng(1).normal(size=out.shape).astype(np.float32)
+    (out * paddle.to_tensor(weights)).sum().backward()
+    return [out.numpy(), *(part.grad.numpy() for part in parts)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    images=st.integers(1, 3),
+    inputs=st.integers(1, 9),
+    outputs=st.integers(1, 9),
+    height=st.integers(1, 40),
+    width=st.integers(1, 30),
+    biased=st.booleans(),
+)
+def test_values_and_gradients_are_paddles(images, inputs, outputs, height, width, biased):
+    parts = tensors((images, inputs, height, width), (outputs, inputs, 3, 3), *([(outputs,)] if biased else []))
+
+    def theirs(x, weight, bias=None):
+        return F.conv2d(x, weight, bias, padding=1)
+
+    for ours, expected in zip(results(conv_rows.conv3x3, parts), results(theirs, parts), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=2e-5 * max(1.0, np.abs(expected).max()))
+
+
+def test_many_bands_are_one_image(monkeypatch):
+    parts = tensors((2, 3, 37, 12), (4, 3, 3, 3), (4,))
+    whole = results(conv_rows.conv3x3, parts)
+    monkeypatch.setattr(conv_rows, "_BAND", 1)
+    for ours, expected in zip(results(conv_rows.conv3x3, parts), whole, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_number_of_threads_does_not_matter_but_for_rounding(monkeypatch):
+    parts = tensors((3, 3, 30, 12), (4, 3, 3, 3))
+    found = []
+    for count in ("1", "2", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", count)
+        threads.pool.cache_clear()
+        found.append(results(conv_rows.conv3x3, parts))
+    threads.pool.cache_clear()
+    one, two, again = found
+    assert all(np.array_equal(a, b) for a, b in zip(two, again, strict=True)), "the same bits for the same threads"
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_does_not_learn_gets_no_gradient(frozen):
+    parts = tensors((1, 2, 5, 6), (3, 2, 3, 3), (3,))
+    parts[frozen].stop_gradient = True
+    conv_rows.conv3x3(*parts).sum().backward()
+    assert [part.grad is None for part in parts] == [i == frozen for i in range(3)]
+
+
+def test_layer_chooses_by_width_and_kind_and_the_results_agree():
+    wide, narrow = paddle.rand([2, 4, 6, conv_rows.MIN_WIDTH]), paddle.rand([2, 4, 6, 8])
+    layer = Conv2D(4, 5, 3, padding=1)
+    assert conv_rows.applies(wide, layer)
+    assert not conv_rows.applies(narrow, layer)
+    assert not conv_rows.applies(wide.astype("float64"), layer)
+    for settings_ in ({"stride": 2}, {"dilation": 2}, {"padding": 0}, {"padding": [0, 1, 0, 1]}, {"groups": 2}):
+        other = Conv2D(4, 6, 3, **{"padding": 1, **settings_})
+        assert not conv_rows.applies(wide, other)
+        plain = F.conv2d(wide, other.weight, other.bias, other._stride, other._updated_padding, other._dilation, other._groups)
+        np.testing.assert_allclose(other(wide).numpy(), plain.numpy(), atol=1e-5)
+    np.testing.assert_allclose(layer(wide).numpy(), F.conv2d(wide, layer.weight, layer.bias, padding=1).numpy(), atol=1e-5)
+    assert not conv_rows.applies(wide, Conv2D(4, 5, 5, padding=2))
