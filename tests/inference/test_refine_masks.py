@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
+from PIL import Image
 from postprocess_cases import IDS, NAMES, SIZE, columns, mapped, masked, step_of
 
 import ppdet_ext.register  # noqa: F401
@@ -14,8 +16,9 @@ from ppdet_ext.data.transforms import NormalizeToCHW
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.build import build_model
 from ppdet_ext.inference import refine_masks
-from ppdet_ext.postprocess import ImageContext
-from ppdet_ext.structures import Candidates, Rle
+from ppdet_ext.inference.build import Inference
+from ppdet_ext.postprocess import ImageContext, PostProcess
+from ppdet_ext.structures import Candidates, Record, Rle, TestSettings
 
 MODELS = [{"config": "net.yml", "weights": "net"}]
 CONFIG = "configs/unet/refine_fashion_sample.yml"
@@ -129,21 +132,49 @@ def test_arguments_that_cannot_be(arguments: dict, words: str) -> None:
     assert words in str(fault.value)
 
 
-def test_a_trained_network_is_built_from_its_configuration(tmp_path: Path, monkeypatch) -> None:
+def test_a_trained_network_is_built_from_its_configuration(tmp_path: Path) -> None:
     names, ids = [f"class {i}" for i in range(10)], list(range(10))
-    cfg = load_config(CONFIG, ["SemanticSegmentor.decoder=LinknetDecoder"], training=False)
-    path = tmp_path / "net.pdparams"
-    narrow = tmp_path / "net.yml"
-    narrow.write_text(f"_BASE_: [{Path(CONFIG).resolve()}]\nSemanticSegmentor: {{decoder: LinknetDecoder}}\n")
+    cfg, path = load_config(CONFIG, training=False), tmp_path / "net.pdparams"
     paddle.save(build_model(cfg).state_dict(), str(path))
-    step = refine_masks.RefineMasks([{"config": str(narrow), "weights": str(path)}], size=32)
+    step = refine_masks.RefineMasks([{"config": CONFIG, "weights": str(path)}], size=32)
     step.bind(names, ids)
     found = objects([[2, 2, 20, 20], [5, 3, 30, 23]], [1, 9])
     made = step.apply(found, picture_of([columns(3, 9)]))
     assert len(made) == 2
-    again = refine_masks.RefineMasks([{"config": str(narrow), "weights": str(path)}], size=32)
+    again = refine_masks.RefineMasks([{"config": CONFIG, "weights": str(path)}], size=32)
     again.bind(names, ids)
     assert again._net_of[0] is step._net_of[0]
     assert again.apply(found, picture_of([columns(3, 9)])).masks == made.masks
     with pytest.raises(UserError, match="has 10 classes, the data set 3"):
-        refine_masks.RefineMasks([{"config": str(narrow), "weights": str(path)}]).bind(NAMES, IDS)
+        refine_masks.RefineMasks([{"config": CONFIG, "weights": str(path)}]).bind(NAMES, IDS)
+
+
+class Finds:
+    """A model that finds the same object in every image."""
+
+    training = False
+    settings = TestSettings()
+
+    def candidates(self, batch: Mapping, settings: TestSettings) -> list[Candidates]:
+        return [objects([[2, 2, 20, 20]], [0]) for _ in batch["names"]]
+
+
+def test_pictures_come_from_the_data_set_or_from_the_loader_of_views(red: Red, tmp_path: Path) -> None:
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    picture[5:15, 5:15, 0] = 255
+    file = tmp_path / "a.png"
+    Image.fromarray(picture).save(file)
+    records = [Record(im_id, str(file), name, *SIZE) for im_id, name in ((4, "a.png"), (7, "b.png"))]
+    steps = PostProcess([{"RefineMasks": {"models": MODELS, "size": 32, "blend": 1.0}}], NAMES, IDS)
+    inference = Inference(Finds(), steps)  # type: ignore[arg-type]
+    batch = {"names": ["b.png", "a.png"], "im_id": np.array([7, 4])}
+    with pytest.raises(UserError, match=r"the picture of b\.png is not at hand"):
+        inference(batch)
+    inference.check_names(SimpleNamespace(records=records))
+    square = Rle.full(10, 10).place(5, 5, *SIZE)
+    for found in (*inference(batch), *Inference(Finds(), steps)(batch_of_views(picture))):  # type: ignore[arg-type]
+        assert float(Rle.iou_matrix(found.masks or [], [square])[0, 0]) > 0.8
+
+
+def batch_of_views(picture: np.ndarray) -> dict:
+    return {"names": ["c.png"], "im_id": np.array([1]), "samples": [SimpleNamespace(image=picture)]}
