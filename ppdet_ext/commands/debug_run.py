@@ -10,7 +10,6 @@ from typing import Any
 from ppdet_ext.config.debug import BATCH, Chosen, drawn_tree, trial_tree
 from ppdet_ext.config.files import dump_tree
 from ppdet_ext.config.folds import labelled_node
-from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import MixedDataSet
 from ppdet_ext.data.loading.build import READ_BY, load_dataset
@@ -134,7 +133,6 @@ def _with_data(cfg: Config, folder: Path) -> dict[str, Any]:
         for path, value in thawing(cfg.replaced(pretrain_weights=None)).items():
             section, _, key = path.rpartition(".")
             tree[section] = {**tree.get(section, {}), key: value}
-    tree.pop(ENSEMBLE, None)
     return tree
 
 

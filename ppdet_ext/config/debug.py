@@ -8,10 +8,11 @@ from typing import Any
 from ppdet_ext.errors import UserError
 
 from .folds import CHOICE, arguments_of, labelled_node
-from .keys import ENSEMBLE
+from .keys import CLASSIFIER, ENSEMBLE, POSTPROCESS
 from .parse import Tagged
 
 BATCH = 2
+GATES = ("ClassifierGate", "SoftGate")
 # What is read of a drawn sample, whatever the data set that it stands in for names.
 PATHS = ("anno_path", "image_dir", "labels_path", "split", *CHOICE)
 
@@ -73,8 +74,17 @@ def trial_tree(tree: dict[str, Any], folder: Path, chosen: Chosen) -> dict[str, 
         if own.get(key):
             own[key]["batch_size"] = min(own[key].get("batch_size", 1), BATCH)
     _shorten_warm_up(own)
-    own.pop(ENSEMBLE, None)
+    _leave_out_others(own)
     return own
+
+
+def _leave_out_others(tree: dict[str, Any]) -> None:
+    """Models beside the one that is trained, and the steps that go by what they say."""
+    gated = tree.pop(CLASSIFIER, None) is not None
+    tree.pop(ENSEMBLE, None)
+    if gated:
+        steps = [(step, next(iter(step.items()))) for step in tree.get(POSTPROCESS) or []]
+        tree[POSTPROCESS] = [step for step, (name, options) in steps if name not in GATES or (options or {}).get("file")]
 
 
 def _restrict(node: Any, listed: str) -> None:

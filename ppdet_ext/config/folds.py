@@ -60,7 +60,8 @@ def pool_tree(tree: dict[str, Any]) -> dict[str, Any]:
 def fold_tree(tree: dict[str, Any], fold: int, folds: int, split: str | None) -> dict[str, Any]:
     """A resolved configuration that trains on all folds but one, and evaluates on that one.
 
-    The pseudo-labelled images of a `MixedDataSet` are trained on in every fold.
+    The pseudo-labelled images of a `MixedDataSet` are trained on in every fold. In `pretrain_weights` {fold} is the fold's
+    number: a model goes on from the one that has not seen the same images.
 
     Args:
         tree: see `pool_tree`, which is where `EvalDataset` comes from.
@@ -71,4 +72,6 @@ def fold_tree(tree: dict[str, Any], fold: int, folds: int, split: str | None) ->
     trained, held = labelled_node(own), own["EvalDataset"]
     for node, part in ((trained, "train"), (held, "val")):
         node.update(fold=fold, num_folds=folds, part=part, **({} if split is None else {"split": split}))
+    if isinstance(own.get("pretrain_weights"), str):
+        own["pretrain_weights"] = own["pretrain_weights"].replace("{fold}", str(fold))
     return own

@@ -95,3 +95,11 @@ def test_the_trial_is_of_the_same_model_and_steps(config: str, tmp_path: Path) -
     for key in ("architecture", "HTCResNet", "use_ema", "OptimizerBuilder", "num_classes"):
         assert trial[key] == cfg.resolved[key]
     assert trial["TrainReader"]["sample_transforms"] == cfg.resolved["TrainReader"]["sample_transforms"]
+
+
+def test_models_that_cannot_be_there_yet_are_left_out(config: str, tmp_path: Path) -> None:
+    steps = "PostProcess=[ClassifierGate: {threshold: 0.5}, MinArea: {area: 3}, ClassifierGate: {file: gate.csv}]"
+    others = ["Ensemble=[a, b]", f"Classifier={{config: {config}, weights: c}}", steps]
+    trial = load_config(debug_run.trial_config(load_config(config, others), tmp_path)).resolved
+    assert not {"Ensemble", "Classifier"} & trial.keys()
+    assert trial["PostProcess"] == [{"MinArea": {"area": 3}}, {"ClassifierGate": {"file": "gate.csv"}}]

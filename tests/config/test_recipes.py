@@ -6,7 +6,7 @@ import shlex
 import numpy as np
 import pytest
 
-from ppdet_ext.commands import cli, flags
+from ppdet_ext.commands import cli, flags, search_flags
 from ppdet_ext.commands.convert import model_shapes
 from ppdet_ext.config.files import ROOT
 from ppdet_ext.config.load import load_config
@@ -14,7 +14,10 @@ from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.weights.foreign.plan import make_plan
 from tests.weights.foreign.reference_shapes import R50, X101_DCN, reference_shapes
 
-PARSERS = {name: getattr(flags, f"{name}_parser") for name in ("average", "eval", "split", "submit", "train", "tune")}
+PARSERS = {
+    name: getattr(search_flags if name in ("kfold", "tune") else flags, f"{name}_parser")
+    for name in ("average", "eval", "kfold", "split", "submit", "train", "tune")
+}
 WINNER = "configs/postprocess/fashion_winner.yml"
 LARGE = ("fashion", "fashion_third_place", "steel_x101")
 
@@ -93,6 +96,8 @@ def test_the_winners_steps_and_views_go_over_the_recipe() -> None:
 
 def test_the_commands_of_the_page_and_of_the_headers_are_understood() -> None:
     pages = [ROOT / "docs" / "recipes.md", *(ROOT / "configs" / "htc" / f"{name}.yml" for name in (*LARGE, "fashion_r50"))]
+    semantic = ("unet", "fpn", "pspnet", "linknet", "deeplab", "classifier")
+    pages += [path for folder in semantic for path in sorted((ROOT / "configs" / folder).glob("*.yml"))]
     found = set()
     for page in pages:
         text = re.sub(r"\\\n#? *", "", page.read_text())
