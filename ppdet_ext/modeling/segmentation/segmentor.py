@@ -19,7 +19,7 @@ from .heads import ClassificationHead, SegmentationHead
 from .losses import SegmentationLoss, build_losses, loss_values
 from .losses.base import MULTICLASS, MULTILABEL
 from .targets import class_targets, masks_of, presence_targets
-from .wiring import ThresholdSection, create_with, finite, section_of, settings_of
+from .wiring import ThresholdSection, create_with, finite, full_precision, section_of, settings_of
 
 Task = Literal["multilabel", "multiclass"]
 
@@ -118,7 +118,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
             found.add(name, loss, pixels)
         if present is not None:
             with paddle.amp.auto_cast(enable=False):
-                loss = F.binary_cross_entropy_with_logits(present.astype("float32"), presence_targets(masks))
+                present = full_precision(present)
+                loss = F.binary_cross_entropy_with_logits(present, presence_targets(masks).astype(present.dtype))
             found.add("loss_presence", loss, len(masks))
         return found
 

@@ -51,6 +51,11 @@ def section_of(named: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return name, global_config[name]
 
 
+def full_precision(values: paddle.Tensor) -> paddle.Tensor:
+    """Of float16 and bfloat16, which mixed precision gives, float32; float64 stays."""
+    return values if values.dtype == paddle.float64 else values.astype("float32")
+
+
 def finite(values: paddle.Tensor, what: str) -> np.ndarray:
     """As float32 numpy. Raises: DivergenceError where one is NaN or infinite."""
     found = values.astype("float32").numpy()
