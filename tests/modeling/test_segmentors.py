@@ -59,6 +59,13 @@ def test_one_key_changes_the_decoder_and_the_encoder_follows(root, decoder, stri
     assert [type(one).__name__ for one in model.losses] == ["BCE", "Dice"]
 
 
+def test_parts_may_be_named_with_their_keys(root):
+    own = "SemanticSegmentor.encoder={name: ResNetEncoder, norm_eval: true}"
+    model = built(root, "SemanticSegmentor.decoder={name: FPNDecoder, merge: cat}", own)
+    assert model.decoder.merge == "cat"
+    assert all(one._use_global_stats for one in model.encoder.sublayers() if isinstance(one, paddle.nn.BatchNorm2D))
+
+
 def test_a_decoder_of_four_blocks_takes_four_features(root):
     model = built(root, "UNetDecoder.channels=[64,32,16,16]", "ResNetEncoder.name=resnet34")
     assert model.encoder.depth == model.decoder.depth == 4
@@ -88,6 +95,12 @@ def test_a_decoder_of_four_blocks_takes_four_features(root):
         ),
         (["SemanticSegmentor.task=multiclass"], r"BCE takes multilabel targets, and the task is multiclass"),
         (["SemanticSegmentor.losses=[{Dise: {}}]"], r"'Dise' is not registered. Did you mean 'Dice'"),
+        (["SemanticSegmentor.losses=[{Dice: {smoth: 1}}]"], r"unknown key .*smoth.*Did you mean 'smooth'"),
+        (["SemanticSegmentor.losses=Dice"], r"expected a list of '- Name: \{…\}'"),
+        (["SemanticSegmentor.decoder=ResNetEncoder"], r"SemanticSegmentor.decoder: ResNetEncoder is no decoder.* FPNDecoder, "),
+        (["SemanticSegmentor.encoder=HTCResNet"], r"HTCResNet is no encoder. There are EfficientNetEncoder, R"),
+        (["SemanticSegmentor.classifier={poling: avg}"], r"unknown key 'poling'. Did you mean 'pooling'"),
+        (["SemanticSegmentor.classifier=3"], r"classifier is 3; expected true, false or"),
         (["SemanticSegmentor.classifier={pooling: mean}"], r"pooling is 'mean'; it is avg or max"),
     ],
 )

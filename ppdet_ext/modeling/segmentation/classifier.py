@@ -10,6 +10,7 @@ from paddle import nn
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.backbones.encoder import Encoder
 from ppdet_ext.modeling.detection.losses import Losses
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 
@@ -65,7 +66,8 @@ class ImageClassifier(ThresholdSection, nn.Layer):
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
         """ppdet's wiring: of the encoder's features only the last are needed."""
-        return {"encoder": create_with(section_of(cfg["encoder"])[0], {"return_idx": [4]})}
+        encoder, section = section_of(cfg["encoder"], Encoder, f"{cls.__name__}.encoder")
+        return {"encoder": create_with(encoder, {"return_idx": [section["depth"] - 1]})}
 
     def logits(self, images: paddle.Tensor) -> paddle.Tensor:
         """Images (B, channels, H, W) float32 -> logits (B, num_classes)."""

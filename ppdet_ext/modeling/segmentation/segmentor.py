@@ -8,8 +8,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import one_of, register_module
+from ppdet_ext.modeling.backbones.encoder import Encoder
 from ppdet_ext.modeling.detection.losses import Losses
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 from ppdet_ext.structures.probability_map import resize_maps
@@ -76,17 +77,17 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         self.segmentation_head = SegmentationHead(decoder.out_channels, outputs, decoder.head_kernel, decoder.upsampling, start)
         self.classification_head = None
         if classifier:
-            own = dict(classifier) if isinstance(classifier, Mapping) else {}
+            own = _head_arguments(classifier)
             self.classification_head = ClassificationHead(encoder.out_shape[-1].channels, num_classes, start=start, **own)
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
         """ppdet's wiring: the encoder gives the features that the decoder takes, unless the configuration says which."""
-        name, section = section_of(cfg["decoder"])
-        decoder_class: type[Decoder] = getattr(section.pymodule, name)  # type: ignore[attr-defined]
-        encoder = create_with(section_of(cfg["encoder"])[0], decoder_class.encoder_arguments(section))
-        channels = [encoder.in_channels, *(one.channels for one in encoder.out_shape)]
-        wired = {"encoder": encoder, "decoder": create_with(name, {}, encoder_channels=channels)}
+        decoder, section = section_of(cfg["decoder"], Decoder, f"{cls.__name__}.decoder")
+        encoder, _ = section_of(cfg["encoder"], Encoder, f"{cls.__name__}.encoder")
+        body = create_with(encoder, decoder.encoder_arguments(section))
+        channels = [body.in_channels, *(one.channels for one in body.out_shape)]
+        wired: dict[str, Any] = {"encoder": body, "decoder": create_with(decoder, {}, encoder_channels=channels)}
         if cfg["losses"] is not None:
             wired["losses"] = build_losses(cfg["losses"], cfg["task"], f"{cls.__name__}.losses")
         return wired
@@ -224,6 +225,21 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
 
 def _likely(logits: paddle.Tensor) -> np.ndarray:
     return finite(F.sigmoid(logits.astype("float32")), "probabilities that classes are there")
+
+
+def _head_arguments(classifier: bool | Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the head for whole images. Raises: UserError for something else, naming the nearest."""
+    known = ("pooling", "dropout")
+    if classifier is not True and not isinstance(classifier, Mapping):
+        raise UserError(
+            f"SemanticSegmentor.classifier is {classifier!r}; expected true, false or {{pooling: avg, dropout: 0.0}}."
+        )
+    own = {} if classifier is True else dict(classifier)
+    for key in own:
+        if key not in known:
+            text = f"SemanticSegmentor.classifier: unknown key {key!r}.{nearest(key, known)} There are {', '.join(known)}."
+            raise UserError(text)
+    return own
 
 
 def _check_features(encoder: nn.Layer, decoder: Decoder) -> None:

@@ -8,7 +8,8 @@ import paddle
 from paddle import nn
 from ppdet.core.workspace import create, global_config
 
-from ppdet_ext.errors import DivergenceError
+from ppdet_ext.errors import DivergenceError, UserError, nearest
+from ppdet_ext.host.registry import modules
 from ppdet_ext.structures import TestSettings
 
 
@@ -35,20 +36,36 @@ def settings_of(score_threshold: float = 0.0, mask_threshold: float = 0.5) -> Te
     return TestSettings(score_threshold=score_threshold, mask_threshold=mask_threshold)
 
 
-def create_with(name: str, defaults: Mapping[str, Any], **wired: Any) -> nn.Layer:
-    """Build a registered part with `defaults` where its section does not say them; its `from_config` gets `wired`."""
+def section_of(named: str | Mapping[str, Any], kind: type[nn.Layer], key: str) -> tuple[type[Any], Any]:
+    """Class and arguments of a part that a configuration names, either as a section or as {name: section, key: value}.
+
+    Args:
+        named: what the configuration has under `key`.
+        kind: what the part must be.
+
+    Raises:
+        UserError: it is something else; names what there is.
+    """
+    name = named if isinstance(named, str) else named["name"]
     section = global_config[name]
-    for key, value in defaults.items():
+    found = getattr(section.pymodule, name)
+    if not issubclass(found, kind):
+        parts = {one: getattr(schema.pymodule, one, None) for one, schema in modules().items()}
+        known = sorted(one for one, cls in parts.items() if isinstance(cls, type) and issubclass(cls, kind))
+        raise UserError(f"{key}: {name} is no {kind.__name__.lower()}.{nearest(name, known)} There are {', '.join(known)}.")
+    if not isinstance(named, str):
         # Within `workspace` the section is this configuration's own copy.
+        section.update({option: value for option, value in named.items() if option != "name"})
+    return found, section
+
+
+def create_with(part: type[nn.Layer], defaults: Mapping[str, Any], **wired: Any) -> nn.Layer:
+    """Build a registered part with `defaults` where its section does not say them; its `from_config` gets `wired`."""
+    section = global_config[part.__name__]
+    for key, value in defaults.items():
         if key in section.schema and key not in section:
             section[key] = value
-    return create(name, **wired)
-
-
-def section_of(named: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Name and arguments, defaults included, of a part that a configuration names."""
-    name = named if isinstance(named, str) else named["name"]
-    return name, global_config[name]
+    return create(part.__name__, **wired)
 
 
 def full_precision(values: paddle.Tensor) -> paddle.Tensor:
