@@ -32,6 +32,7 @@ SLOW = (
     ),
     *("commands/test_pseudo_label.py", "commands/test_inference_flags.py", "commands/test_tune.py", "commands/test_convert.py"),
     *("commands/test_black_box.py::test_stopped", "commands/test_black_box.py::test_eval", "commands/test_submit.py"),
+    "commands/test_segmentor.py",
     *("config/test_plugins.py::test_all_parts_of_the_page", "weights/test_class_names.py::test_there_and_back"),
     *("data/synthetic/test_sample_sheet.py::test_same_arguments", "inference/test_ensemble.py::test_one_views_features"),
     *("commands/test_black_box.py::test_without", "commands/test_split.py::test_a_command_line"),

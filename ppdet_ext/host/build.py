@@ -34,9 +34,14 @@ def architecture_of(cfg: Config) -> Any:
 
     Beside the model's methods (`ppdet_ext.inference.protocol`) it has `settings_from`, `has_masks` and `settings_sections`.
     """
-    if cfg.architecture in ADAPTERS:
-        return ADAPTERS[cfg.architecture]
-    schema = global_config[cfg.architecture]
+    return architecture_named(cfg.architecture)
+
+
+def architecture_named(name: str) -> Any:
+    """`architecture_of` a configuration that names it. KeyError where it is not registered."""
+    if name in ADAPTERS:
+        return ADAPTERS[name]
+    schema = global_config[name]
     return getattr(schema.pymodule, schema.name)
 
 

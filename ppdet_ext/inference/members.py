@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import paddle
 
+from ppdet_ext.config.files import find_config, read_tree
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, VIEWS
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import reader_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
-from ppdet_ext.host.build import architecture_of, build_model
+from ppdet_ext.host.build import architecture_named, architecture_of, build_model
+from ppdet_ext.host.registry import usable_architectures
 from ppdet_ext.structures import Record, TestSettings
 from ppdet_ext.weights.load import load_weights
 
@@ -153,8 +155,11 @@ def _model_of(cfg: Config, weights: str, class_names: Sequence[str], who: str) -
 
 
 def _has_maps(cfg: Config, entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether one of the members classifies pixels."""
-    return any(hasattr(architecture_of(_config_of(cfg, entry)), "class_maps") for entry in entries)
+    """Whether one of the members classifies pixels, by the architecture that its configuration names."""
+    named = [read_tree(find_config(entry["config"]))[0].get("architecture") for entry in entries if entry.get("config")]
+    own = [cfg.architecture] if len(named) < len(entries) else []
+    known = set(usable_architectures())
+    return any(hasattr(architecture_named(name), "class_maps") for name in [*own, *named] if name in known)
 
 
 def pictures_at_once(cfg: Config, records: Sequence[Record]) -> int:

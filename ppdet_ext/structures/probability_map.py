@@ -10,7 +10,6 @@ from .rle import Rle
 
 LEVELS = 255  # of a stored probability: round(p · 255), off by at most 1/510
 LEAST = 1 / LEVELS  # a class whose highest probability is below this is not there
-_SPEED = 1  # of zlib: its best level takes five times as long for a tenth less
 _FLOATS = np.arange(LEVELS + 1, dtype=np.float32) / np.float32(LEVELS)
 
 
@@ -25,7 +24,7 @@ class ProbabilityMap:
     Attributes:
         height, width: of the image.
         box: (top, left, bottom, right) of the part that is kept, in pixels, the ends exclusive.
-        stored: of that part (h, w) float32 as it is, or zlib's bytes of (h, w) uint8 levels.
+        stored: of that part (h, w) float32 as it is, or bytes: zlib's of (h, w) uint8, levels less those of the row above.
     """
 
     height: int
@@ -80,11 +79,9 @@ class ProbabilityMap:
             return self
         levels = np.rint(self.stored * np.float32(LEVELS)).astype(np.uint8)
         top, left, bottom, right = _box_of(levels > 0)
-        kept = np.ascontiguousarray(levels[top:bottom, left:right])
+        kept = levels[top:bottom, left:right]
         y, x = self.box[:2] if kept.size else (0, 0)
-        return ProbabilityMap(
-            self.height, self.width, (y + top, x + left, y + bottom, x + right), zlib.compress(kept.tobytes(), _SPEED)
-        )
+        return ProbabilityMap(self.height, self.width, (y + top, x + left, y + bottom, x + right), _packed(kept))
 
     def mask(self, threshold: float) -> Rle:
         """The pixels whose probability is at least `threshold`, compared in float32. ValueError unless it is in (0, 1]."""
@@ -108,7 +105,17 @@ class ProbabilityMap:
     def _levels(self) -> np.ndarray:
         top, left, bottom, right = self.box
         assert isinstance(self.stored, bytes)
-        return np.frombuffer(zlib.decompress(self.stored), np.uint8).reshape(bottom - top, right - left)
+        changes = np.frombuffer(zlib.decompress(self.stored), np.uint8).reshape(bottom - top, right - left)
+        return np.cumsum(changes, axis=0, dtype=np.uint8)
+
+
+def _packed(levels: np.ndarray) -> bytes:
+    """Levels (h, w) uint8 compressed: maps change slowly, so that what a row changes is short to say."""
+    changes = levels.copy()
+    changes[1:] -= levels[:-1]  # modulo 256, as the sum is
+    # Runs alone: half the bytes that zlib's search for repetitions leaves of the levels themselves, in the same time.
+    packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    return packer.compress(changes.tobytes()) + packer.flush()
 
 
 def resize_maps(maps: np.ndarray, height: int, width: int) -> np.ndarray:
