@@ -23,7 +23,8 @@ from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import SUFFIX
 from ppdet_ext.weights.foreign.naming import root_of
 from ppdet_ext.weights.foreign.padding import padding_of
-from ppdet_ext.weights.foreign.plan import Plan, demand_exact, foreign_state_dict, format_plan, make_plan, read_planned
+from ppdet_ext.weights.foreign.plan import Plan, foreign_state_dict, make_plan, read_planned
+from ppdet_ext.weights.foreign.report import demand_exact, format_plan
 from ppdet_ext.weights.load import read_weights
 
 from .cli import config_of

@@ -18,7 +18,8 @@ from .files.paddle_file import read_weights_file
 from .files.tensor_file import TensorFile, open_tensors
 from .find import SUFFIX, find_weights, of_torch
 from .foreign.padding import Provenance, padding_of, say_padding
-from .foreign.plan import ADAPTATIONS, Plan, demand_exact, encoder_hint, make_plan, read_planned, shortened
+from .foreign.plan import ADAPTATIONS, Plan, make_plan, read_planned
+from .foreign.report import demand_exact, encoder_hint, shortened
 
 logger = logging.getLogger("ppdet_ext")
 

@@ -15,7 +15,7 @@ from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import stored_classes
 from tests.commands.conftest import ROOT
-from tests.weights.foreign.smp_files import SAMPLE, values_of
+from tests.weights.foreign.smp_files import SAMPLE, SMPS_WIDTH, values_of
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
          "": None, "--num-classes-from-config": False,
@@ -77,7 +77,7 @@ def test_a_segmentation_nets_weights_go_to_and_fro(convert, tmp_path: Path, capf
     source, ours = tmp_path / "theirs.pth", tmp_path / "ours.pdparams"
     original = values_of("smp003_Unet-resnet18")
     write_torch(source, {"CLASSES": ["1", "2", "3", "4"]}, original.items())
-    assert convert([str(source), str(ours), "-c", SAMPLE]) == 0
+    assert convert([str(source), str(ours), "-c", SAMPLE, "-o", SMPS_WIDTH]) == 0
     out = capfd.readouterr().out
     assert "152 of the model's 152" in out
     assert "segmentation_head.0.weight: a 1×1 kernel becomes the middle of a 3×3 one" in out
@@ -86,16 +86,16 @@ def test_a_segmentation_nets_weights_go_to_and_fro(convert, tmp_path: Path, capf
     head = np.pad(original["decoder.final_conv.weight"], [(0, 0), (0, 0), (1, 1), (1, 1)])
     for suffix in (".pth", ".safetensors"):
         back = tmp_path / f"back{suffix}"
-        assert convert([str(ours), str(back), "-c", SAMPLE]) == 0
+        assert convert([str(ours), str(back), "-c", SAMPLE, "-o", SMPS_WIDTH]) == 0
         found = contents(back)
         assert set(found) == set(expected)
         assert np.array_equal(found["segmentation_head.0.weight"], head)
         encoder = [name for name in expected if name.startswith("encoder.")]
         assert all(found[name].tobytes() == expected[name].tobytes() for name in encoder)
         assert stored_classes(back).names == ("1", "2", "3", "4")
-    assert convert([str(source), str(tmp_path / "other.pth"), "-c", SAMPLE]) == 1
+    assert convert([str(source), str(tmp_path / "other.pth"), "-c", SAMPLE, "-o", SMPS_WIDTH]) == 1
     assert "is SMP's already" in capfd.readouterr().err
-    assert convert([str(ours), str(tmp_path / "other.onnx"), "-c", SAMPLE]) == 1
+    assert convert([str(ours), str(tmp_path / "other.onnx"), "-c", SAMPLE, "-o", SMPS_WIDTH]) == 1
     assert "must end in .pdparams" in capfd.readouterr().err
 
 

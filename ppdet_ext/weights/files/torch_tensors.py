@@ -11,8 +11,8 @@ import numpy as np
 from .opening import Malformed
 from .unpickle import Inert, Name, ordered_dict, refuse_name, whole_numbers
 
-# What checkpoints of mmdetection 2 and 3 and of torchvision hold beside tensors. None of it is imported or called: a name of
-# this list becomes an object without content.
+# What checkpoints of mmdetection 2 and 3, torchvision and Lightning hold beside tensors. None of it is imported or called: a
+# name of this list becomes an object without content.
 INERT = {
     "argparse": ("Namespace",),
     "addict.addict": ("Dict",),
@@ -28,6 +28,9 @@ INERT = {
     "numpy._core.multiarray": ("_reconstruct", "scalar"),
     "numpy.core.numeric": ("_frombuffer",),
     "numpy._core.numeric": ("_frombuffer",),
+    "lightning_fabric.utilities.data": ("AttributeDict",),
+    "lightning.fabric.utilities.data": ("AttributeDict",),
+    "pytorch_lightning.utilities.parsing": ("AttributeDict",),
     "pathlib": ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
     "torch": (
         "bfloat16", "bool", "device", "float16", "float32", "float64", "int16", "int32", "int64", "int8", "uint8",

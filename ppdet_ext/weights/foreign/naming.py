@@ -68,12 +68,17 @@ def recognise(path: object, names: Collection[str], root: str) -> Naming:
         root: of the model, see `root_of`.
 
     Raises:
-        UserError: it is of mmdetection 1, or a module of SMP 0.0.x that is no more.
+        UserError: it is of mmdetection 1, of an encoder or a module of SMP that is not here.
     """
     if any(_MMDET_1.match(name) for name in names):
         raise UserError(
             f"Weights file {path} is of mmdetection 1.x, which counts background as the first class and names the heads "
             "otherwise. Convert it with mmdetection 2's tools/model_converters/upgrade_model_version.py first."
+        )
+    if "encoder.conv_stem.weight" in names and any(_SEGMENTATION.match(name) for name in names):
+        raise UserError(
+            f"Weights file {path} is of a segmentation net on one of SMP's timm-efficientnet-* encoders, which pad on both "
+            "sides and have another epsilon in batch norm than efficientnet-*; there is no such encoder here."
         )
     layers = [name for name in names if not CLASSIFIER.match(name)]
     if is_bare_encoder(names):

@@ -1,17 +1,15 @@
 """Which tensor of a file becomes which of the model, and what happens to the others: decided by names and shapes alone."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling.backbones import ENCODERS
 from ppdet_ext.weights.files.tensor_file import TensorFile
 
-from .encoders import STEM, fitting_encoder
+from .encoders import STEM
 from .mmdet import from_mmdet, shape_in_mmdet
 from .naming import Naming, recognise, reference_names, root_of
 
@@ -211,84 +209,3 @@ def foreign_state_dict(values: Mapping[str, np.ndarray]) -> Iterator[tuple[str, 
         yield theirs, np.asarray(from_mmdet(theirs, values[ours]), np.float32)
         if theirs.endswith(".running_var"):
             yield theirs.replace("running_var", "num_batches_tracked"), np.zeros((), np.int64)
-
-
-SHOWN = 10
-
-
-def shortened(lines: Sequence[str]) -> str:
-    """Up to ten lines, indented, and how many more there are."""
-    more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "".join(f"\n  {line}" for line in [*lines[:SHOWN], *more])
-
-
-def encoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
-    """'; its encoder is …' where the file's encoder is another one than the model's, else ''."""
-    found = fitting_encoder(plan.encoder) if plan.encoder and model else None
-    own = {theirs.removeprefix(plan.root): tuple(model[ours]) for ours, theirs in reference_names(model).items()}
-    configured = fitting_encoder(own)
-    if found is None or found == configured:
-        return ""
-    here = f"the configured one {configured}" if configured else "the configured one is none of its kind"
-    name = f"{ENCODERS[found].__name__}.name={found}"
-    return f"; its encoder is {found}, {here}: configure that one ({name}), or take other weights"
-
-
-def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None) -> None:
-    """UserError unless every tensor of file and model has its counterpart.
-
-    Args:
-        path: the file, for messages.
-        plan: of the file.
-        drop: tensors that depend on the number of classes may be left out.
-        remedy: what the user does about a differing number of classes.
-        model: our shapes, by our names; with them the message says which encoder the file's is.
-    """
-    differ = [*plan.other_shape, *(f"{name}: missing in the file" for name in plan.missing)]
-    differ += [f"{name}: not in the model" for name in plan.left_over]
-    if differ:
-        raise UserError(
-            f"Weights file {path} is of another architecture than the configured model: {len(plan.mapped)} tensors match, "
-            f"{len(differ)} differ{encoder_hint(plan, model or {})}:{shortened(differ)}"
-        )
-    if plan.backbone_only:
-        raise UserError(f"Weights file {path} holds a backbone alone; use it by -o pretrain_weights={path}")
-    if plan.dropped and not drop:
-        counts = "the semantic branch has another number of classes"
-        if plan.classes[0] != plan.classes[1]:
-            what = "classes" if plan.root == "backbone." else "outputs"
-            counts = f"it has {plan.classes[0]} {what}, the configured model {plan.classes[1]}"
-        lines = [f"{name}: {shapes}" for name, shapes in plan.dropped.items()]
-        raise UserError(f"Weights file {path} does not fit: {counts}. {remedy} These tensors differ:{shortened(lines)}")
-
-
-_COLUMNS = ("mapped", "of these transposed", "dropped", "fresh")
-
-
-def _part(name: str) -> str:
-    return ".".join(name.split(".")[: 2 if name.startswith("roi_head.") else 1])
-
-
-def format_plan(plan: Plan) -> str:
-    """Counts for each part of the model, then by name what was not simply mapped."""
-    counted = [Counter(map(_part, names)) for names in (plan.mapped, plan.transposed, plan.dropped, plan.fresh)]
-    shown = [0, 1, *(i for i in (2, 3) if counted[i])]
-    parts = list(dict.fromkeys(part for counter in counted for part in counter))
-    rows = [["part", *(_COLUMNS[i] for i in shown)]]
-    rows += [[part, *(str(counted[i][part]) for i in shown)] for part in parts]
-    rows.append(["all", *(str(counted[i].total()) for i in shown)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]) for row in rows]
-    for why, count in Counter(plan.skipped.values()).items():
-        names = [name for name, reason in plan.skipped.items() if reason == why]
-        lines.append(f"skipped {count}: {why} ({names[0]}{', …' if count > 1 else ''})")
-    if plan.transposed:
-        lines.append(f"transposed {len(plan.transposed)}: fully connected weights, (out, in) there, (in, out) here")
-    for how, (_, meaning) in ADAPTATIONS.items():
-        names = [name for name in plan.adapted if plan.adapted[name] == how]
-        lines += [f"{name}: {meaning}" for name in names]
-    if plan.dropped:
-        listed = [f"{name}: {shapes}" for name, shapes in plan.dropped.items()]
-        lines.append(f"dropped {len(listed)} for another number of classes:\n  " + "\n  ".join(listed))
-    lines.append(f"missing {len(plan.missing)}, left over {len(plan.left_over)}")
-    return "\n".join(lines) + shortened([*plan.missing, *plan.left_over])

@@ -15,6 +15,8 @@ from ppdet_ext.host.build import build_model
 
 DATA = Path(__file__).parent / "data"
 SAMPLE = "configs/unet/unet_resnet18_steel_sample.yml"
+# The sample's decoder is a thin one.
+SMPS_WIDTH = "UNetDecoder.channels=[256,128,64,32,16]"
 DECODERS = {
     "unet": "UNetDecoder", "fpn": "FPNDecoder", "pspnet": "PSPDecoder", "linknet": "LinknetDecoder",
     "deeplabv3plus": "DeepLabV3PlusDecoder", "deeplabv3": "DeepLabV3Decoder", "unetplusplus": "UNetPlusPlusDecoder",
@@ -52,7 +54,8 @@ def config_of(what: str, *overrides: str) -> Config:
     network, encoder = what.removeprefix("smp003_").split("-", 1)
     decoder, _, variant = network.lower().partition("_")
     kind = encoder_class(encoder)
-    options = [f"SemanticSegmentor.encoder={kind}", f"SemanticSegmentor.decoder={DECODERS[decoder]}", f"{kind}.name={encoder}"]
+    options = [SMPS_WIDTH] if decoder == "unet" else []
+    options += [f"SemanticSegmentor.encoder={kind}", f"SemanticSegmentor.decoder={DECODERS[decoder]}", f"{kind}.name={encoder}"]
     return load_config(SAMPLE, [*options, *VARIANTS.get(variant, []), *overrides])
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.weights.foreign.plan import Plan, demand_exact, format_plan, make_plan
+from ppdet_ext.weights.foreign.plan import Plan, make_plan
+from ppdet_ext.weights.foreign.report import demand_exact, format_plan
 from tests.weights.foreign.reference_shapes import R50, X101_DCN, our_shapes, reference_shapes
 
 FILE = "w.pth"

@@ -11,10 +11,11 @@ from smp_recipe import difference, image
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.foreign.encoders import encoder_shapes, fitting_encoder
-from ppdet_ext.weights.foreign.plan import demand_exact, foreign_state_dict, format_plan, make_plan
+from ppdet_ext.weights.foreign.plan import foreign_state_dict, make_plan
+from ppdet_ext.weights.foreign.report import demand_exact, format_plan
 from ppdet_ext.weights.load import load_pretrained, load_weights
 from tests.weights.foreign.smp_files import DATA, SMP, file_shapes, model_of, our_shapes, values_of
-from tests.weights.foreign.torch_files import older_checkpoint, tensor, text, zipped
+from tests.weights.foreign.torch_files import name, older_checkpoint, tensor, text, zipped
 
 NETWORKS = [what for what in SMP if not what.startswith("encoder_") and "Unet_scse" not in what]
 ENCODERS = [what.removeprefix("encoder_") for what in SMP if what.startswith("encoder_")]
@@ -120,6 +121,18 @@ def test_the_encoder_of_another_file_is_named(tmp_path: Path) -> None:
     assert "its encoder is" not in str(caught.value)
 
 
+def test_a_head_that_the_model_lacks_is_named() -> None:
+    model = our_shapes("unet-resnet18")
+    with pytest.raises(UserError, match=r"2 differ; it has a head .* SemanticSegmentor\.classifier=true adds:\n"):
+        demand_exact("w.pth", make_plan("w.pth", file_shapes("unet_aux-resnet18"), model), False, "", model)
+
+
+def test_smps_encoders_of_timm_are_refused_in_one_message() -> None:
+    file = {"encoder.conv_stem.weight": (32, 3, 3, 3), "encoder.blocks.0.0.conv_dw.weight": (32, 1, 3, 3)}
+    with pytest.raises(UserError, match=r"w\.pth is of a segmentation net on one of SMP's timm-efficientnet-\* encoders"):
+        make_plan("w.pth", {**file, "segmentation_head.0.weight": (4, 16, 3, 3)}, our_shapes("unet-resnet18"))
+
+
 def test_a_network_pretrains_another_decoder_and_a_detector() -> None:
     plan = make_plan("w.pth", file_shapes("unet-resnet18"), our_shapes("fpn-resnet18"))
     assert list(plan.mapped)[100:] == ["segmentation_head.0.bias"]
@@ -188,6 +201,18 @@ def test_two_names_of_a_file_that_mean_the_same_are_refused(tmp_path: Path) -> N
     file = {"decoder.final_conv.weight": (4, 16, 1, 1), "segmentation_head.0.weight": (4, 16, 3, 3)}
     with pytest.raises(UserError, match=r"are the same tensor, segmentation_head\.0\.weight"):
         make_plan("w.pth", file, model)
+
+
+def test_lightnings_hyperparameters_are_passed_over(tmp_path: Path) -> None:
+    from ppdet_ext.weights.files.tensor_file import open_tensors
+
+    hyper = name("pytorch_lightning.utilities.parsing.AttributeDict") + b")R" + b"(" + text("lr") + b"K\x01u"
+    inside = b"}(" + text("model.w") + tensor() + b"u"
+    (tmp_path / "last.ckpt").write_bytes(
+        zipped(b"\x80\x02}(" + text("hyper_parameters") + hyper + text("state_dict") + inside + b"u.")
+    )
+    with open_tensors(tmp_path / "last.ckpt") as file:
+        assert file.shapes == {"w": (2, 2)}
 
 
 def test_catalysts_checkpoint_is_read(tmp_path: Path) -> None:
