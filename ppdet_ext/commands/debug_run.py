@@ -40,7 +40,7 @@ def debug_train(cfg: Config, train_options: dict[str, Any]) -> None:
 
     Args:
         cfg: from `load_config`.
-        train_options: of `train`.
+        train_options: of `train`; it evaluates in any case, for schedules may go by a metric.
 
     Raises:
         UserError: for what the user can mend, in any stage.
@@ -48,7 +48,7 @@ def debug_train(cfg: Config, train_options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="ppdet_ext_debug_") as folder:
         stages = Stages()
         file = trial_config(cfg, Path(folder))
-        run = Path(stages("train", lambda: train(load_config(file), **train_options)))
+        run = Path(stages("train", lambda: train(load_config(file), **{**train_options, "evaluate": True})))
         after_training(file, [f"weights={run / 'model_final'}"], Path(folder), stages)
         stages.sum_up(cfg.filename)
 

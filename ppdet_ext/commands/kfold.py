@@ -66,6 +66,7 @@ def kfold(
     output: str | Path | None = None,
     evaluate: bool = False,
     train_flags: Sequence[str] = (),
+    launch: str | None = None,
     predicting: Predicting = Predicting(),  # noqa: B008 (frozen)
     searching: Searching = Searching(),  # noqa: B008 (frozen)
     command: Sequence[str] = (),
@@ -79,6 +80,7 @@ def kfold(
         output: folder; the run's, with `_kfold` after its name, by default.
         evaluate: train with --eval, and take the best weights of each fold in place of the last.
         train_flags: further flags of tools/train.py.
+        launch: what starts it on several ranks, see `trained`.
         predicting, searching: options of the search, see `tune`.
         command: words after the script's name, for the files.
 
@@ -97,7 +99,7 @@ def kfold(
             # All that can be wrong, before days of training.
             _problem(cfg, parts, predicting, None)
         flags = ["-r", "auto", *(["--eval"] if evaluate else []), *train_flags]
-        weights = [trained(part, folds, flags, BEST if evaluate else FINAL) for part in parts]
+        weights = [trained(part, folds, flags, BEST if evaluate else FINAL, launch) for part in parts]
         with among_ranks(cfg.use_gpu, cfg.stall_timeout):
             if is_classifier(cfg):
                 _gate(target, parts, weights, searching, command)
@@ -198,6 +200,7 @@ def run(args: argparse.Namespace) -> Path | None:
     options: dict[str, Any] = {
         "evaluate": args.eval,
         "train_flags": [f"--{name}" for name in ("amp", "use_vdl") if getattr(args, name)],
+        "launch": args.launch,
         "command": args.words,
     }
     if args.debug_run:
@@ -220,7 +223,7 @@ def debug_kfold(cfg: Config, options: dict[str, Any]) -> None:
         trial = load_config(trial_config(cfg, folder, folds=2))
         output = folder / "folds"
         search: dict[str, Any] = {"predicting": PREDICTING, "searching": SEARCHING}
-        stages("kfold", lambda: kfold(trial, folds=2, output=output, **search, **options))
+        stages("kfold", lambda: kfold(trial, folds=2, output=output, **search, **{**options, "evaluate": True}))
         if is_classifier(cfg):
             stages.sum_up(cfg.filename)
             return

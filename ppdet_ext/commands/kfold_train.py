@@ -4,6 +4,9 @@ import hashlib
 import json
 import logging
 import os
+import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ from ppdet_ext.host import Config
 from ppdet_ext.tuning.cross_validation import assign_folds
 from ppdet_ext.tuning.out_of_fold import folds_csv, joined
 
-from .flags import EXIT_DIVERGED
+from .flags import EXIT_DIVERGED, PROGRAM
 
 FOLDS_FILE, CONFIG_FILE, POOL_FILE = "folds.csv", "config.yml", "images.yml"
 logger = logging.getLogger("ppdet_ext")
@@ -98,8 +101,15 @@ def write_changed(path: Path, text: str) -> None:
         write_atomic(path, lambda aside: aside.write_bytes(content), "--output")
 
 
-def trained(part: Fold, folds: int, flags: Sequence[str], name: str) -> Path:
-    """The weights of a fold's model, trained (further) by tools/train.py unless it is through with this configuration."""
+def trained(part: Fold, folds: int, flags: Sequence[str], name: str, launch: str | None = None) -> Path:
+    """The weights of a fold's model, trained (further) by tools/train.py unless it is through with this configuration.
+
+    Args:
+        part: the fold. folds: how many there are.
+        flags: of tools/train.py.
+        name: of the weights' file in the run's folder.
+        launch: what starts it on several ranks, `python -m paddle.distributed.launch …`; None for one.
+    """
     folder = run_folder(part.cfg)
     weights, note = folder / name, folder.with_name(f"trained_{part.number}.json")
     wanted = {"config": hashlib.sha256(part.config.read_bytes()).hexdigest(), "flags": list(flags)}
@@ -107,9 +117,11 @@ def trained(part: Fold, folds: int, flags: Sequence[str], name: str) -> Path:
         logger.info("Fold %d of %d is trained already: %s", part.number, folds, weights)
         return weights
     logger.info("Fold %d of %d: training on all others", part.number, folds)
-    tool = ROOT / "tools" / "train.py"
-    words = [str(tool)] if tool.is_file() else ["-m", "ppdet_ext.commands.main", "train"]
-    code = run_child([sys.executable, *words, "-c", os.fspath(part.config), *flags])
+    code = run_child(
+        [*_train_words(launch), "-c", os.fspath(part.config), *flags],
+        # A launcher ends its ranks on a signal that it can take.
+        signal.SIGKILL if launch is None else signal.SIGTERM,
+    )
     if code == EXIT_DIVERGED:
         raise DivergenceError(f"The training of fold {part.number} diverged, see above. The same command goes on from there.")
     if code:
@@ -117,6 +129,13 @@ def trained(part: Fold, folds: int, flags: Sequence[str], name: str) -> Path:
         raise UserError(f"The training of fold {part.number} {how}. The same command goes on from there.")
     write_changed(note, json.dumps({**wanted, "weights": {name: digest(weights)}}, indent=1))
     return weights
+
+
+def _train_words(launch: str | None) -> list[str]:
+    """What starts tools/train.py, or, without a checkout, the installed command."""
+    tool = ROOT / "tools" / "train.py"
+    script = [str(tool)] if tool.is_file() else [shutil.which(PROGRAM) or PROGRAM, "train"]
+    return [*shlex.split(launch), *script] if launch else [sys.executable, *script]
 
 
 def _noted(path: Path) -> Any:

@@ -56,6 +56,10 @@ def kfold_parser(prog: str = "kfold.py") -> argparse.ArgumentParser:
         "--eval", action="store_true", help="evaluate at each snapshot epoch, take the best weights of each fold"
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    text = (
+        "what starts each training on several ranks: 'python -m paddle.distributed.launch --gpus 0,1,2,3' (default: one rank)"
+    )
+    parser.add_argument("--launch", metavar="WORDS", help=text)
     parser.add_argument("--use_vdl", action="store_true", help="write curves for VisualDL")
     add_debug_run_flag(parser)
     add_search_flags(parser)

@@ -16,7 +16,7 @@ _LIBC = ctypes.CDLL(None)
 _POLL_SECONDS = 0.1
 
 
-def run_child(words: Sequence[str]) -> int:
+def run_child(words: Sequence[str], parent_killed: int = signal.SIGKILL) -> int:
     """Run a command until it ends; returns its exit code, negative for the signal that ended it.
 
     It is in a session of its own, so that Ctrl-C reaches it once, from here: a training ends at once on a second one. When
@@ -24,6 +24,7 @@ def run_child(words: Sequence[str]) -> int:
 
     Args:
         words: program and arguments.
+        parent_killed: signal that the child then gets; SIGTERM for one that has children of its own to end.
 
     Raises:
         Stop: this process was told to stop within `interrupt.deferred`; the child was told too, and has ended.
@@ -31,7 +32,7 @@ def run_child(words: Sequence[str]) -> int:
     parent = os.getpid()
 
     def begin() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, parent_killed)
         # What this process holds back while it imports is not the child's business.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
         if os.getppid() != parent:

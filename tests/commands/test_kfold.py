@@ -95,10 +95,34 @@ def test_another_number_of_folds_wants_another_folder(arguments: list[str], fold
     assert (folder / "kf" / "folds.csv").read_bytes() == before
 
 
-def test_a_training_that_fails_is_named(config: str, tmp_path: Path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("ended", "code", "message"),
+    [(1, 1, "ended with exit code 1, see above"), (-9, 1, "was killed by signal 9"), (3, 3, "diverged, see above")],
+)
+def test_a_training_that_fails_is_named(
+    ended: int, code: int, message: str, arguments: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("kfold", ["-c", config, *FLAGS, "-o", "TrainReader.batch_size=100", "TrainReader.drop_last=true"]) == 1
-    assert "The training of fold 0 ended with exit code 1, see above." in capsys.readouterr().err
+    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda *_: ended)
+    assert run("kfold", arguments) == code
+    assert f"The training of fold 0 {message}. The same command goes on from there." in capsys.readouterr().err
+    assert not (tmp_path / "kf" / "trained_0.json").exists()
+
+
+def test_several_ranks_are_started_by_the_launcher(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+    started = []
+
+    def run_child(words: list[str], parent_killed: int) -> int:
+        started.append((words, parent_killed))
+        return 1
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", run_child)
+    assert run("kfold", [*arguments, "--launch", "python -m paddle.distributed.launch --gpus 0,1", "--eval"]) == 1
+    ((words, parent_killed),) = started
+    assert words[:5] == ["python", "-m", "paddle.distributed.launch", "--gpus", "0,1"]
+    assert words[5:] == [str(ROOT / "tools" / "train.py"), "-c", "kf/fold_0.yml", "-r", "auto", "--eval"]
+    assert parent_killed == signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -113,7 +137,7 @@ def test_a_training_that_fails_is_named(config: str, tmp_path: Path, monkeypatch
 )
 def test_bad_input(words: list[str], message: str, arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda words: pytest.fail("trained"))
+    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda *_: pytest.fail("trained"))
     assert run("kfold", [*arguments, *words]) == 1
     assert message in capsys.readouterr().err
 

@@ -30,7 +30,7 @@ FLAGS = ["--folds", "2", "--min_instances", "1", "--output", "kf"]
 def configs(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Configuration by architecture; folds are trained in this process, which has imported all."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda words: run("train", words[2:]))
+    monkeypatch.setattr("ppdet_ext.commands.kfold_train.run_child", lambda words, _: run("train", words[2:]))
     found = {}
     for architecture, text in MODELS.items():
         path = tmp_path / f"{architecture}.yml"
@@ -39,16 +39,13 @@ def configs(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return found
 
 
-def test_segmentation(configs: dict[str, str], tmp_path: Path, capsys) -> None:
+def test_segmentation(configs: dict[str, str], tmp_path: Path) -> None:
     flags = [*FLAGS, "--score_threshold", "0"]
     assert run("kfold", ["-c", configs["SemanticSegmentor"], *flags]) == 0
     sections = yaml.safe_load((tmp_path / "kf" / "ensemble.yml").read_text())
     assert sections["Ensemble"] == ["kf/fold_0/model_final", "kf/fold_1/model_final"]
     assert "BoxNMS" not in [next(iter(step)) for step in sections["PostProcess"]]
     assert "| all, out of fold | 6 |" in (tmp_path / "kf" / "report.md").read_text()
-    capsys.readouterr()
-    assert run("kfold", ["-c", configs["SemanticSegmentor"], *flags]) == 0
-    assert capsys.readouterr().out.count("not predicting again") == 2
     assert run("submit", ["-c", "kf/ensemble.yml", "--output", "s.csv"]) == 0
 
 
@@ -62,5 +59,5 @@ def test_classifiers(configs: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", MODELS)
 def test_debug_run(architecture: str, configs: dict[str, str], capsys) -> None:
-    assert run("train", ["-c", configs[architecture], "--debug_run", "--eval"]) == 0
+    assert run("train", ["-c", configs[architecture], "--debug_run"]) == 0
     assert f"{architecture} went through all stages: train " in capsys.readouterr().out
