@@ -18,10 +18,11 @@ from ppdet_ext.structures import Rle
 
 from .csv_rows import Row
 from .label_descriptions import ClassFault, ClassReader, Labels
+from .numbering import Evidence
 from .rle_csv import RleCsv
 
 # Part of the cache key: raise it when the arrays below, or what counts as a fault, change.
-VERSION = 3
+VERSION = 4
 # JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
 _LONGEST_SIDE = 65535
 _SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -139,6 +140,8 @@ def read_instances(
     out. A row that repeats an instance is a fault, but its image stays complete without it.
 
     size_of: (height, width) of an image where no column tells it; the pixels of one without a size are passed over.
+
+    Raises: UserError where the masks contradict the numbering of the layout, see `Evidence`.
     """
     collector = _Collector(layout, labels, problems, size_of)
     for row in rows:
@@ -154,7 +157,8 @@ class _Collector:
     ) -> None:
         self.layout, self.problems, self.size_of = layout, problems, size_of
         self.whole = layout.rows == "instance"
-        self.pixels = layout.column_of("rle")
+        self.no_mask = f"rows whose {layout.column_of('rle')} is no mask of the image's height x width"
+        self.evidence = Evidence(layout)
         self.classes = ClassReader(layout, labels)
         self.place: dict[str, int] = {}
         self.named_in = array("q")
@@ -236,8 +240,10 @@ class _Collector:
         try:
             mask = self.layout.mask_of(row.rle, *size, image=row.name, row=row.line)
         except UserError as fault:
-            self.problems.add(f"rows whose {self.pixels} is no mask of the image's height x width", str(fault), row.name)
+            self.evidence.refuse(row.rle, size, str(fault))
+            self.problems.add(self.no_mask, str(fault), row.name)
             return
+        self.evidence.add(row.rle, size)
         label, attributes = meaning
         image, kind = self.place[row.name], self.kinds.setdefault(attributes, len(self.kinds))
         if self.whole:
@@ -266,6 +272,9 @@ class _Collector:
 
     def instances(self) -> Instances:
         self._measure()
+        self.evidence.demand_agreement(self.problems.source)
+        if remedy := self.evidence.remedy():
+            self.problems.remedies[self.no_mask] = remedy
         areas, boxes = zip(*self.measures) if self.measures else ((), ())
         return Instances(
             names=np.array(list(self.place), dtype=str),

@@ -105,6 +105,8 @@ class RleCsv:
     KNOWN: ClassVar[Mapping[str, str]] = {**FIELDS, "class_id": r".*"}
 
     def __post_init__(self) -> None:
+        # People say it either way.
+        self.order = {"row": "rows", "column": "columns"}.get(self.order, self.order)
         for key, value, allowed in (("rows", self.rows, ROWS), ("base", self.base, (0, 1)), ("order", self.order, ORDERS)):
             if value not in allowed:
                 raise UserError(f"{key}: {value!r} is not one of {', '.join(map(str, allowed))}.")
