@@ -15,7 +15,7 @@ from ppdet_ext.inference.protocol import Detector, MapDetector
 from ppdet_ext.modeling.backbones import build_encoder
 from ppdet_ext.modeling.segmentation import SemanticSegmentor
 from ppdet_ext.modeling.segmentation.decoders import FPNDecoder, PSPDecoder, UNetDecoder
-from ppdet_ext.modeling.segmentation.layers import conv, linear, transposed_conv
+from ppdet_ext.modeling.segmentation.layers import conv, linear, resize, transposed_conv
 from ppdet_ext.modeling.segmentation.losses import build_losses
 
 CONFIG = "configs/unet/unet_resnet18_steel_sample.yml"
@@ -206,6 +206,24 @@ def test_presence_is_trained_and_told():
 def test_presence_without_a_head_names_the_key():
     with pytest.raises(UserError, match=r"SemanticSegmentor.classifier: true"):
         tiny("resnet18", "unet").presence(batch_of_random(1))
+
+
+# layers
+
+
+@pytest.mark.parametrize("size", [(10, 14), (5, 7), (9, 20), (3, 4)])
+def test_nearest_resizing_is_paddles_to_the_bit(size):
+    rng = np.random.default_rng(0)
+    x, weights = (paddle.to_tensor(rng.normal(size=(2, 3, *own)).astype(np.float32)) for own in ((5, 7), size))
+    found = []
+    for resized in (resize, lambda x, size: paddle.nn.functional.interpolate(x, size=list(size), mode="nearest")):
+        own = x.clone().detach()
+        own.stop_gradient = False
+        out = resized(own, size)
+        (out * weights).sum().backward()
+        found.append((out.numpy(), own.grad.numpy()))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.abs(found[0][1] - found[1][1]).max() < 1e-6
 
 
 # initial weights

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
 
-from ..layers import conv, enlarge
+from ..layers import conv, enlarge, resize
 from .base import Decoder, check_widths
 
 GROUPS = 32
@@ -48,7 +47,7 @@ class _Level(nn.Layer):
         self.skip_conv = conv(skip, channels, 1, bias=True)
 
     def forward(self, x: paddle.Tensor, skip: paddle.Tensor) -> paddle.Tensor:
-        return F.interpolate(x, scale_factor=2, mode="nearest") + self.skip_conv(skip)
+        return resize(x, skip.shape[2:]) + self.skip_conv(skip)
 
 
 @register_module

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
 
-from ..layers import Attention, conv_norm_relu
+from ..layers import Attention, conv_norm_relu, resize
 from .base import Decoder, check_widths
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -48,8 +47,7 @@ class UNetBlock(nn.Layer):
 
     def forward(self, x: paddle.Tensor, size: Sequence[int], skip: paddle.Tensor | None = None) -> paddle.Tensor:
         """(B, inputs, h, w) and (B, skip, *size) -> (B, outputs, *size)."""
-        if list(x.shape[2:]) != list(size):
-            x = F.interpolate(x, size=list(size), mode=self.interpolation)
+        x = resize(x, size, self.interpolation)
         if skip is not None:
             x = self.attention1(paddle.concat([x, skip], axis=1))
         return self.attention2(self.conv2(self.conv1(x)))
