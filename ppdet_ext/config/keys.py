@@ -126,7 +126,9 @@ TABLE: dict[str, Key] = {
         decides=TRAINING, about="what an epoch is made of: balance, empty_ratio, pseudo_ratio, images; null: each image once"
     ),
     "LearningRate": Key(decides=TRAINING, about="base_lr and its schedulers"),
-    "OptimizerBuilder": Key(decides=TRAINING, about="optimizer, regularizer, gradient clipping"),
+    "OptimizerBuilder": Key(
+        decides=TRAINING, about="optimizer, regularizer, gradient clipping, groups of parameters, LookAhead"
+    ),
     POSTPROCESS: Key(Entries("step"), decides=Decides.RESULT, about="steps after the model, in this order"),
     VIEWS: Key(decides=PREDICTION, about="views of a picture whose predictions are averaged"),
     f"{VIEWS}.resizes": Key(Entries("transform"), decides=PREDICTION, about="a size for each view"),

@@ -20,6 +20,7 @@ VARIANTS: dict[str, tuple[list[str], list[str], tuple[Change, ...]]] = {
     "amp-ema-accumulation": (["--amp"], ["use_ema=true", "gradient_accumulation_steps=2"], (LossScalerOnCpu(),)),
     # RAdam with LookAhead, and a rate that goes by SeverstalDice, as its configuration says.
     "segmentation": ([], [], ()),
+    "segmentation-amp": (["--amp"], [], (LossScalerOnCpu(),)),
     "segmentation-loss": (
         [],
         ["use_ema=true", "ema_decay=0.9", "OptimizerBuilder.optimizer={type: AdamW}", f"LearningRate.schedulers={PLATEAU}"],
@@ -133,6 +134,7 @@ def segmentation() -> Iterator[Cell]:
     yield Cell(metric, (Strike(1, 4, moment="after_epoch"),), ("epoch_1_step_4",))
     yield Cell(metric, (Strike(1, 4, TERM),), ("epoch_1_step_5",))
     yield Cell(loss, (Strike(1, 3),), ("epoch_1_step_2",))
+    yield Cell(Setting("segmentation-amp", 1, 0, True), (Strike(1, 2),), ("epoch_1_step_2",))
     yield Cell(loss, (Strike(2, 1, INT),), ("epoch_2_step_2",))
     yield Cell(Setting("segmentation", 2, 0, True), (Strike(1, 2, ranks=(1,)),), ("epoch_1_step_2",))
     yield Cell(Setting("segmentation-loss", 2, 0), (Strike(1, 2, TERM, ranks=(1,)),), ("epoch_1_step_3",))

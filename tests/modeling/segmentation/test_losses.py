@@ -1,6 +1,7 @@
 """Losses against segmentation_models_pytorch's: values and gradients of 126 cases, and what must hold for any target."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.host import registry
 from ppdet_ext.host.registry import SEGMENTATION_LOSSES
 from ppdet_ext.modeling.segmentation.losses import IGNORED, build_losses, loss_values
 from ppdet_ext.modeling.segmentation.losses.lovasz import lovasz_terms
@@ -192,3 +194,20 @@ def test_what_cannot_be_a_loss_is_said(entries: list[dict], task: str, message: 
 def test_numbers_for_other_classes_are_refused(arguments: dict) -> None:
     with pytest.raises(UserError, match="class"):
         value_and_gradient([arguments], *drawn(0, "multilabel", 0))
+
+
+def test_the_loss_of_the_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (root / "docs" / "losses.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.setattr(registry, "SEGMENTATION_LOSSES", known := dict(SEGMENTATION_LOSSES))
+    monkeypatch.setitem(registry.KINDS, "segmentation loss", known)
+    exec(compile(program, "squared.py", "exec"), {"__name__": "squared"})
+    logits, targets = np.zeros((1, 1, 1, 3), np.float32), np.array([[[[1, 0, IGNORED]]]], np.uint8)
+    value, gradient = value_and_gradient([{"Squared": {"power": 1.0, "weight": 2.0}}], logits, targets)
+    assert value == pytest.approx(2 * (0.5 + 0.5) / 3)
+    np.testing.assert_allclose(gradient.ravel(), np.array([-1, 1, 0]) * 2 * 0.25 / 3, rtol=1e-6)
+
+
+def test_the_page_names_each_loss(root: Path) -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (root / "docs" / "losses.md").read_text(), re.MULTILINE)
+    assert set(SEGMENTATION_LOSSES) <= set(rows)
