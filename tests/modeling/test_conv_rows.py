@@ -89,3 +89,19 @@ def test_layer_chooses_by_width_and_kind_and_the_results_agree():
         np.testing.assert_allclose(other(wide).numpy(), plain.numpy(), atol=1e-5)
     np.testing.assert_allclose(layer(wide).numpy(), F.conv2d(wide, layer.weight, layer.bias, padding=1).numpy(), atol=1e-5)
     assert not conv_rows.applies(wide, Conv2D(4, 5, 5, padding=2))
+
+
+def test_what_follows_repeats_bit_for_bit():
+    """Paddle's batch norm adds up in another order where memory does not begin as its own does; malloc begins anywhere."""
+    paddle.seed(0)
+    layers = paddle.nn.Sequential(Conv2D(3, 5, 3, padding=1, bias_attr=False), paddle.nn.BatchNorm2D(5))
+    (x,) = tensors((1, 3, 11, 101))
+    found, held = set(), []
+    for size in range(40):
+        held.append(bytearray(16 * size + 1))
+        out, *gradients = results(layers, [x])
+        found.add((out.tobytes(), *(one.tobytes() for one in gradients), layers[0].weight.grad.numpy().tobytes()))
+        layers.clear_gradients()
+    assert len(found) == 1
+    begins = threads.aligned((3, 5, 7)).ctypes.data, np.from_dlpack(threads.tensor_of(np.ones(9, np.float32)[1:])).ctypes.data
+    assert [begin % 64 for begin in begins] == [0, 0]

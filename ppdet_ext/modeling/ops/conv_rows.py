@@ -13,9 +13,8 @@ import numpy as np
 import paddle
 from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
-from paddle.utils.dlpack import from_dlpack
 
-from .threads import array_of, summed, without_threads_of_the_library
+from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
 
 MIN_WIDTH = 96  # narrower rows make products that are too small
 _BAND = 1 << 19  # floats of an image's band of rows: 2 MB
@@ -59,7 +58,7 @@ class _Convolution(PyLayer):
         ctx.save_for_backward(x, weight)
         ctx.learns = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
         ctx.has_bias = bias is not None
-        return from_dlpack(_correlate(array_of(x), array_of(weight), None if bias is None else array_of(bias)))
+        return tensor_of(_correlate(array_of(x), array_of(weight), None if bias is None else array_of(bias)))
 
     @staticmethod
     @without_threads_of_the_library
@@ -71,7 +70,7 @@ class _Convolution(PyLayer):
         dw = _filter_gradient(data, upstream) if learns_weight else None
         db = upstream.sum(axis=(0, 2, 3)) if learns_bias else None
         grads = (dx, dw, db) if ctx.has_bias else (dx, dw)
-        return tuple(None if g is None else from_dlpack(g) for g in grads)
+        return tuple(None if g is None else tensor_of(g) for g in grads)
 
 
 def _correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
@@ -79,7 +78,7 @@ def _correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np
     outputs, channels, width = len(weight), x.shape[1], x.shape[3]
     # rows: column of the filter, then output; columns: row of the filter, then channel
     stacked = np.ascontiguousarray(weight.transpose(3, 0, 2, 1)).reshape(3 * outputs, 3 * channels)
-    out = np.empty((len(x), outputs, *x.shape[2:]), np.float32)
+    out = aligned((len(x), outputs, *x.shape[2:]))
 
     def run(band: Band) -> None:
         image, first, _ = band

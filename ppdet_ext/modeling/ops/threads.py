@@ -1,5 +1,6 @@
 """Numpy's matrix products on threads of our own, for operators that Paddle's CPU kernels are slow at."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import paddle
+from paddle.utils.dlpack import from_dlpack
 from threadpoolctl import ThreadpoolController
 
 Job = TypeVar("Job")
+_LINE = 64  # bytes of a cache line, and of the longest vector
 
 
 def without_threads_of_the_library(function: Callable) -> Callable:
@@ -41,6 +44,26 @@ os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a
 def array_of(tensor: paddle.Tensor) -> np.ndarray:
     """The tensor's own memory as an array."""
     return np.from_dlpack(tensor.detach())
+
+
+def aligned(shape: Sequence[int]) -> np.ndarray:
+    """Uninitialised float32 that begins where a cache line does, as Paddle's own memory.
+
+    Paddle's sums and products round differently elsewhere: a batch norm behind memory that begins anywhere would not repeat.
+    """
+    count = math.prod(shape)
+    memory = np.empty(count + _LINE // 4, np.float32)
+    start = -memory.ctypes.data % _LINE // 4
+    return memory[start : start + count].reshape(shape)
+
+
+def tensor_of(array: np.ndarray) -> paddle.Tensor:
+    """The array's own memory as a tensor; that of a copy where it does not begin as `aligned` does."""
+    if array.ctypes.data % _LINE or not array.flags.c_contiguous:
+        copy = aligned(array.shape)
+        copy[...] = array
+        array = copy
+    return from_dlpack(array)
 
 
 def summed(jobs: Sequence[Job], run: Callable[[Job], list[np.ndarray] | None]) -> list[np.ndarray]:
