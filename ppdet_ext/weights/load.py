@@ -179,8 +179,9 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
     with open_tensors(file) as opened:
         plan = make_plan(file, opened.shapes, shapes, opened.outside)
         lines = _describe(file, plan)
-        if plan.backbone_only and lines:
-            hint = encoder_hint(plan, shapes)
+        # A shallow ResNet's tensors are all in a deep one; what fits of another encoder is of no use.
+        hint = encoder_hint(plan, shapes) if lines and (plan.backbone_only or plan.root == "encoder.") else ""
+        if hint or (plan.backbone_only and lines):
             raise UserError(f"Pretrained weights {file}: the backbone differs from the model's{hint}:{shortened(lines)}")
         counts = {
             "loaded": len(plan.mapped),

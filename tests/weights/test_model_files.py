@@ -126,6 +126,12 @@ HOSTILE = {
     ),
     "modules without end": (zipped(nested(40)), "beyond what a model has"),
     "a module in itself": (zipped(looped()), "beyond what a model has"),
+    "TorchScript without tensors": (
+        zipped(
+            b"\x80\x02" + part("__torch__.Net", text("training") + b"\x89") + b".", {"data/0": VALUES, "constants.pkl": b"."}
+        ),
+        r"constants of its program \(torch\.jit\.freeze\)",
+    ),
     "a model without tensors": (zipped(b"\x80\x02" + module() + b"."), "is empty"),
     "a tensor beyond its storage": (
         zipped(b"\x80\x02" + module(parameters=b"}" + text("w") + tensor(size=(9, 9)) + b"s") + b"."),

@@ -101,6 +101,8 @@ def _open_torch(path: Path, stream: BinaryIO, size: int, start: bytes) -> Tensor
     if is_module(table):
         notes.append(f"it is a whole model, {table.name.removeprefix('__torch__.')}; its tensors are read, nothing of its code")
         padding, table = static_padding(table), tensors_of(table)
+        if not table and layout == "script":
+            raise Refused("it is TorchScript whose tensors are constants of its program (torch.jit.freeze); save it unfrozen")
     tensors = _checked(table)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     classes = classes_in_meta(content.get("meta")) if isinstance(content, dict) else None

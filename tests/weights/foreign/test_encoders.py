@@ -13,7 +13,7 @@ from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.foreign.encoders import encoder_names
 from ppdet_ext.weights.foreign.plan import make_plan
 from ppdet_ext.weights.load import load_pretrained, load_weights
-from tests.weights.foreign.smp_files import SMP, encoder_class, model_of, our_shapes, stored_shapes, value_of
+from tests.weights.foreign.smp_files import SMP, encoder_class, model_of, our_shapes, stored_shapes, value_of, values_of
 
 TIMM = stored_shapes("timm")
 CLASSIFIER = {"fc.weight": np.zeros((10, 512), "f4"), "fc.bias": np.zeros(10, "f4")}
@@ -113,6 +113,9 @@ def test_weights_of_another_encoder_are_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_pretrained(model_of("unet-resnet18"), tmp_path / "resnet34.pth")
     text = str(caught.value)
+    write_torch(tmp_path / "unet.pth", {}, values_of("unet-resnet34").items())
+    with pytest.raises(UserError, match=r"unet\.pth: .* its encoder is resnet34, the configured one resnet18"):
+        load_pretrained(model_of("unet-resnet18"), tmp_path / "unet.pth")
     assert "resnet34.pth: the backbone differs from the model's; its encoder is resnet34, the configured one resnet18" in text
     assert "(ResNetEncoder.name=resnet34)" in text
     assert len(text.splitlines()) == 12
