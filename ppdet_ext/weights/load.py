@@ -20,6 +20,7 @@ from .find import SUFFIX, find_weights, of_torch
 from .foreign.padding import Provenance, padding_of, say_padding
 from .foreign.plan import ADAPTATIONS, Plan, make_plan, read_planned
 from .foreign.report import demand_exact, encoder_hint, shortened
+from .foreign.smp import smp_name
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -163,6 +164,9 @@ def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
     values, _ = read_weights_file(file)
     matched = match_names(tensors, values)
     lines = differences(_shapes(tensors), values)
+    encoder = {smp_name(n).removeprefix("encoder."): value.shape for n, value in values.items() if n.startswith("encoder.")}
+    if lines and (hint := encoder_hint(encoder, "encoder.", _shapes(tensors))):
+        raise UserError(f"Pretrained weights {file}: the backbone differs from the model's{hint}:{shortened(lines)}")
     other_shape = sum(": shape" in line for line in lines)
     counts = {
         "loaded": len(matched),
@@ -180,7 +184,9 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
         plan = make_plan(file, opened.shapes, shapes, opened.outside)
         lines = _describe(file, plan)
         # A shallow ResNet's tensors are all in a deep one; what fits of another encoder is of no use.
-        hint = encoder_hint(plan, shapes) if lines and (plan.backbone_only or plan.root == "encoder.") else ""
+        hint = (
+            encoder_hint(plan.encoder, plan.root, shapes) if lines and (plan.backbone_only or plan.root == "encoder.") else ""
+        )
         if hint or (plan.backbone_only and lines):
             raise UserError(f"Pretrained weights {file}: the backbone differs from the model's{hint}:{shortened(lines)}")
         counts = {

@@ -19,25 +19,31 @@ def shortened(lines: Sequence[str]) -> str:
     return "".join(f"\n  {line}" for line in [*lines[:SHOWN], *more])
 
 
-def encoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
-    """'; its encoder is …' where the file's encoder is another one than the model's, else ''."""
-    found = fitting_encoder(plan.encoder) if plan.encoder and model else None
-    own = {theirs.removeprefix(plan.root): tuple(model[ours]) for ours, theirs in reference_names(model).items()}
-    configured = fitting_encoder(own)
-    if found is None or found == configured:
+def encoder_hint(encoder: Mapping[str, Sequence[int]], root: str, model: Mapping[str, Sequence[int]]) -> str:
+    """'; its encoder is …' where the file's encoder is another one than the model's, else ''.
+
+    Args:
+        encoder: shapes in the file, by SMP's bare names.
+        root: see `root_of`.
+        model: our shapes, by our names; without them nothing is said.
+    """
+    found = fitting_encoder(encoder) if encoder and model else None
+    if found is None:
         return ""
-    here = f"the configured one {configured}" if configured else "the configured one is none of its kind"
-    name = f"{ENCODERS[found].__name__}.name={found}"
-    return f"; its encoder is {found}, {here}: configure that one ({name}), or take other weights"
+    own = {theirs.removeprefix(root): tuple(model[ours]) for ours, theirs in reference_names(model).items()}
+    configured = fitting_encoder(own)
+    if found == configured:
+        return ""
+    here = f"; its encoder is {found}, the configured one {configured or 'is none of its kind'}"
+    remedy = f": configure that one ({ENCODERS[found].__name__}.name={found}), or take other weights"
+    return here + (remedy if root == "encoder." else "")
 
 
 def _hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
     """What is behind the differences, if that can be told."""
-    if plan.left_over and len({*plan.left_over, *plan.missing}) == sum(
-        n.startswith("classification_head.") for n in plan.left_over
-    ):
+    if plan.left_over and not plan.missing and all(name.startswith("classification_head.") for name in plan.left_over):
         return "; it has a head that classifies images, which SemanticSegmentor.classifier=true adds"
-    return encoder_hint(plan, model)
+    return encoder_hint(plan.encoder, plan.root, model)
 
 
 def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None) -> None:

@@ -116,6 +116,9 @@ def test_weights_of_another_encoder_are_one_message(tmp_path: Path) -> None:
     write_torch(tmp_path / "unet.pth", {}, values_of("unet-resnet34").items())
     with pytest.raises(UserError, match=r"unet\.pth: .* its encoder is resnet34, the configured one resnet18"):
         load_pretrained(model_of("unet-resnet18"), tmp_path / "unet.pth")
+    paddle.save(model_of("fpn-resnet34").state_dict(), str(tmp_path / "ours.pdparams"))
+    with pytest.raises(UserError, match=r"ours\.pdparams: .* its encoder is resnet34, the configured one resnet18"):
+        load_pretrained(model_of("unet-resnet18"), tmp_path / "ours.pdparams")
     assert "resnet34.pth: the backbone differs from the model's; its encoder is resnet34, the configured one resnet18" in text
     assert "(ResNetEncoder.name=resnet34)" in text
     assert len(text.splitlines()) == 12
