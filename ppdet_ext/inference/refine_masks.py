@@ -50,8 +50,9 @@ class RefineMasks(Step):
     """Draws each mask anew within the window around its box: the mean of the detector's probability and a network's.
 
     A network of `CropInstance` sees the picture's window, resized to a square; of its classes the object's is taken. Where
-    masks are cut already, the detector's probability is 1 on the mask and 0 elsewhere. A mask that would end empty stays as it
-    is, so does the score. A box becomes that of the mask where the mask changes.
+    masks are cut already, the detector's probability is 1 on the mask and 0 elsewhere. Where the new mask has little in common
+    with the detector's, the network has not known the object, and the mask stays as it is. Scores stay. A box becomes that of
+    the mask where the mask changes.
 
     After the 18th place of iMaterialist 2019, which sharpened Mask R-CNN's masks with a segmentation network for each class.
 
@@ -60,6 +61,7 @@ class RefineMasks(Step):
         context, size: of the windows, as the networks were trained with (`CropInstance`).
         blend: weight of the network's probability; that of the detector's is 1 - blend.
         threshold: probability from which a pixel is set.
+        min_iou: of the new mask with the detector's, lest the latter stays.
 
     Raises: UserError for entries or numbers that cannot be.
     """
@@ -67,12 +69,21 @@ class RefineMasks(Step):
     needs_image = True
     cuts_masks = True
 
-    def __init__(self, models: list, context: float = 0.2, size: int = 256, blend: float = 0.5, threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        models: list,
+        context: float = 0.2,
+        size: int = 256,
+        blend: float = 0.5,
+        threshold: float = 0.5,
+        min_iou: float = 0.5,
+    ) -> None:
         self.models = _checked_entries(models)
         self.context = number_in(context, "RefineMasks.context", 0)
         self.size = whole_number_in(size, "RefineMasks.size", 1)
         self.blend = np.float32(number_in(blend, "RefineMasks.blend", 0, 1))
         self.threshold = np.float32(number_in(threshold, "RefineMasks.threshold", 0.001, 1))
+        self.min_iou = number_in(min_iou, "RefineMasks.min_iou", 0, 1)
 
     def bind(self, class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         """Build the networks. Raises: UserError for weights that do not fit, or classes that two networks have."""
@@ -108,9 +119,13 @@ class RefineMasks(Step):
             chosen = [place for place, label in enumerate(cut.labels.tolist()) if id(self._net_of.get(label)) == net]
             for start in range(0, len(chosen), AT_ONCE):
                 for place, mask in self._refined(detections, masks, chosen[start : start + AT_ONCE], image):
-                    if mask and mask != masks[place]:
+                    if mask and mask != masks[place] and self._like(mask, masks[place]):
                         masks[place], boxes[place] = mask, mask.box
         return replace(cut, masks=masks, boxes=boxes)
+
+    def _like(self, new: Rle, old: Rle) -> bool:
+        """Whether both have enough in common; of an empty one nothing can be said."""
+        return not old or float(Rle.iou_matrix([new], [old])[0, 0]) >= self.min_iou
 
     def _refined(
         self, detections: Candidates | Detections, masks: Sequence[Rle], places: Sequence[int], image: ImageContext

@@ -86,7 +86,9 @@ def test_the_mean_of_both_decides(red: Red) -> None:
     # Masks that are cut count as certain.
     step = step_of("RefineMasks", models=MODELS, context=0.0, size=8, blend=0.6, threshold=0.5)
     assert step.apply(masked([whole], [0], [0.9]), picture_of(true)).masks == [true[0]]
-    # What would end empty stays.
+    # What has too little in common stays, and so does what would end empty.
+    strict = step_of("RefineMasks", models=MODELS, context=0.0, size=8, blend=0.6, min_iou=0.51)
+    assert strict.apply(masked([whole], [0], [0.9]), picture_of(true)).masks == [whole]
     assert step.apply(masked([whole], [0], [0.9]), picture_of([])).masks == [whole]
 
 

@@ -1,6 +1,7 @@
 """A window around one object: what a network that sharpens masks is trained on, and is shown by `RefineMasks`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,19 +42,30 @@ class CropInstance:
         context: share of the box's sides that is added on each side.
         jitter: each edge of the box is moved by up to this share of its side, since a detector's boxes are not exact.
         classes: names of those that are drawn; all by default.
+        agnostic: show the object as one of every class, so that all objects teach each of the network's outputs: better where
+            there is little data.
 
     Raises: UserError for numbers that cannot be.
     """
 
-    def __init__(self, size: int = 256, context: float = 0.2, jitter: float = 0.1, classes: list | None = None):
+    def __init__(
+        self,
+        size: int = 256,
+        context: float = 0.2,
+        jitter: float = 0.1,
+        classes: list | None = None,
+        agnostic: bool = False,
+    ):
         self.size = whole_number_in(size, "CropInstance.size", 1)
         self.context = number_in(context, "CropInstance.context", 0)
         self.jitter = number_in(jitter, "CropInstance.jitter", 0, 0.49)
-        self.classes = classes
+        self.classes, self.agnostic = classes, agnostic
         self._labels: list[int] | None = None
+        self._count: int | None = None
 
     def bind(self, class_count: int, class_names: Sequence[str] = ()) -> None:
         """Take the data set's classes. Raises: UserError for one that it does not have."""
+        self._count = class_count
         if self.classes is None:
             return
         names = [str(name) for name in class_names]
@@ -77,4 +89,18 @@ class CropInstance:
             window = window_around(moved, self.context, height, width)
         top, left, bottom, right = window
         cut = crop_sample(sample.keep(only, count=False), top, left, bottom - top, right - left)
-        return resize_sample(cut, self.size, self.size)
+        resized = resize_sample(cut, self.size, self.size)
+        return self._of_every_class(resized) if self.agnostic else resized
+
+    def _of_every_class(self, sample: Sample) -> Sample:
+        """The object once for each class. UserError where the number of classes is not known."""
+        if self._count is None:
+            raise UserError("CropInstance: how many classes there are is not known; agnostic works in a reader alone.")
+        objects = len(sample.labels)
+        return replace(
+            sample,
+            boxes=np.repeat(sample.boxes, self._count, axis=0),
+            labels=np.tile(np.arange(self._count, dtype=np.int64), objects),
+            masks=[mask for mask in sample.masks for _ in range(self._count)],
+            crowd=np.repeat(sample.crowd, self._count),
+        )

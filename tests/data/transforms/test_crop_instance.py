@@ -69,3 +69,18 @@ def test_classes_crowds_and_images_without_an_object() -> None:
         CropInstance(classes=["bb"]).bind(2, ["a", "b"])
     with pytest.raises(UserError, match=r"CropInstance\.jitter: 0\.6 is no number from 0 to 0\.49"):
         CropInstance(jitter=0.6)
+
+
+def test_agnostic_windows_show_the_object_in_every_plane() -> None:
+    sample = make_sample(20, 30, 1, semantic=False)
+    one, every = CropInstance(size=16), CropInstance(size=16, agnostic=True)
+    every.bind(4, ["a", "b", "c", "d"])
+    for seed in range(5):
+        alone, shown = (transform(sample, np.random.default_rng(seed)) for transform in (one, every))
+        assert np.array_equal(alone.image, shown.image)
+        planes = ClassMasks(num_classes=4)(shown, np.random.default_rng(0)).class_masks
+        assert planes is not None
+        for plane in planes:
+            assert np.array_equal(plane, alone.masks[0].to_bitmap() if alone.masks else np.zeros((16, 16)))
+    with pytest.raises(UserError, match="how many classes there are is not known"):
+        CropInstance(agnostic=True)(sample, np.random.default_rng(0))
