@@ -65,7 +65,7 @@ def test_a_network_that_knows_draws_the_true_masks(red: Red) -> None:
     disc = np.hypot(*np.mgrid[-7:8, -7:8]) <= 6.5
     true = [Rle.from_bitmap(disc).place(2, 3, *SIZE), columns(25, 30)]
     found = objects([[2.5, 1.5, 18.5, 17.5], [24, 0, 31, 24]], [1, 0])
-    step = step_of("RefineMasks", models=MODELS, size=48, blend=1.0)
+    step = step_of("RefineMasks", models=MODELS, size=48, blend=1.0, min_iou=0)
     made = step.apply(found, picture_of(true))
     assert all(float(Rle.iou_matrix([mine], [its])[0, 0]) > 0.9 for mine, its in zip(made.masks or [], true))
     assert made.boxes.tolist() == [list(mask.box) for mask in made.masks or []]
@@ -167,7 +167,7 @@ def test_pictures_come_from_the_data_set_or_from_the_loader_of_views(red: Red, t
     file = tmp_path / "a.png"
     Image.fromarray(picture).save(file)
     records = [Record(im_id, str(file), name, *SIZE) for im_id, name in ((4, "a.png"), (7, "b.png"))]
-    steps = PostProcess([{"RefineMasks": {"models": MODELS, "size": 32, "blend": 1.0}}], NAMES, IDS)
+    steps = PostProcess([{"RefineMasks": {"models": MODELS, "size": 32, "blend": 1.0, "min_iou": 0}}], NAMES, IDS)
     inference = Inference(Finds(), steps)  # type: ignore[arg-type]
     batch = {"names": ["b.png", "a.png"], "im_id": np.array([7, 4])}
     with pytest.raises(UserError, match=r"the picture of b\.png is not at hand"):
