@@ -102,7 +102,10 @@ def tiny(path: Path) -> Config:
     ]
     # Of one picture DeepLab's pooling leaves a value a channel, which batch norm cannot train on.
     batch = 2 if "DeepLab" in str(cfg[cfg.architecture].get("decoder")) else 1
-    return cfg.replaced(worker_num=0, TrainReader={"sample_transforms": transforms, "batch_size": batch})
+    reader = {"sample_transforms": transforms, "batch_size": batch}
+    # A share of pseudo-labelled images is of a mix, which the pictures here are not.
+    reader |= {"sampler": None} if "pseudo_ratio" in (cfg.TrainReader.get("sampler") or {}) else {}
+    return cfg.replaced(worker_num=0, TrainReader=reader)
 
 
 def chance(cfg: Config) -> float:
