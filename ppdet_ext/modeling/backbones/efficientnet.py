@@ -11,6 +11,7 @@ from paddle import nn
 
 from ppdet_ext.host.registry import number_in, one_of, register_module
 from ppdet_ext.modeling.ops.gates import scale_channels, scale_images
+from ppdet_ext.modeling.ops.layers import add_into
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from .encoder import STAGES, Encoder, conv
@@ -111,7 +112,7 @@ class MBConvBlock(nn.Layer):
             return out
         if self.training and self.drop is not None:
             out = scale_images(out, self.drop(x.shape[0]).astype(out.dtype))
-        return out + x
+        return add_into(out, x)
 
 
 @register_module

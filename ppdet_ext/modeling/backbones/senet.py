@@ -9,6 +9,7 @@ from paddle import nn
 
 from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.gates import scale_channels
+from ppdet_ext.modeling.ops.layers import InplaceReLU, add_into
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from .encoder import Encoder, conv
@@ -56,17 +57,17 @@ class Block(nn.Layer):
         self.conv1, self.bn1 = conv(inputs, first, 1, strides[0]), BatchNorm2D(first)
         self.conv2, self.bn2 = conv(first, inner, 3, strides[1], groups), BatchNorm2D(inner)
         self.conv3, self.bn3 = conv(inner, planes * 4, 1), BatchNorm2D(planes * 4)
-        self.se_module = SqueezeExcitation(planes * 4)
+        self.relu, self.se_module = InplaceReLU(), SqueezeExcitation(planes * 4)
         self.downsample = (
             nn.Sequential(conv(inputs, planes * 4, shortcut, stride), BatchNorm2D(planes * 4)) if shortcut else None
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, inputs, H, W) -> (B, 4 planes, H/stride, W/stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.relu(self.bn2(self.conv2(out)))
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
         out = self.se_module(self.bn3(self.conv3(out)))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(add_into(out, x if self.downsample is None else self.downsample(x)))
 
 
 @register_module
@@ -133,5 +134,5 @@ def _stem(in_channels: int, large: bool) -> tuple[nn.Layer, int]:
     layers: list[tuple[str, nn.Layer]] = []
     for i, (inputs, outputs, kernel, stride) in enumerate(shapes, 1):
         layers += [(f"conv{i}", conv(inputs, outputs, kernel, stride)), (f"bn{i}", BatchNorm2D(outputs))]
-        layers += [(f"relu{i}", nn.ReLU())]
+        layers += [(f"relu{i}", InplaceReLU())]
     return nn.Sequential(*layers), shapes[-1][1]

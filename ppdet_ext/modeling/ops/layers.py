@@ -55,6 +55,19 @@ class Conv2DTranspose(nn.Conv2DTranspose):
         return add_bias(F.conv2d_transpose(x, self.weight, None, self._stride), self.bias)
 
 
+def add_into(x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
+    """x + other of like shape, in x's memory where that can be. Not for an x that an operator keeps for its gradient."""
+    return x.add_(other) if x.dtype == other.dtype and paddle.in_dynamic_mode() else x + other
+
+
+class InplaceReLU(nn.Layer):
+    """Rectify a tensor in its own memory. Not after an operator that keeps its output; batch norm keeps its input only."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(…) -> the same tensor."""
+        return F.relu_(x) if paddle.in_dynamic_mode() else F.relu(x)
+
+
 def conv(inputs: int, outputs: int, kernel: int, std: float | None = None) -> Conv2D:
     """Convolution that keeps the size; Kaiming-normal weights (fan out, as the reference), or normal with `std`."""
     fan_out = outputs * kernel * kernel

@@ -11,6 +11,7 @@ from paddle.autograd import PyLayer
 from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform, XavierUniform
 
 from ppdet_ext.modeling.ops.convolution import Conv2D
+from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
@@ -67,7 +68,7 @@ def _initializers(start: Start, fan_in: int) -> tuple[Initializer, Initializer]:
 def conv_norm_relu(inputs: int, outputs: int, kernel: int, norm: bool = True, start: Start = "kaiming") -> nn.Sequential:
     """Convolution, batch norm, ReLU; without the norm the convolution has a bias (SMP's Conv2dReLU)."""
     layers = [conv(inputs, outputs, kernel, bias=not norm, start=start)]
-    return nn.Sequential(*layers, *([BatchNorm2D(outputs)] if norm else []), nn.ReLU())
+    return nn.Sequential(*layers, *([BatchNorm2D(outputs)] if norm else []), InplaceReLU())
 
 
 def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:

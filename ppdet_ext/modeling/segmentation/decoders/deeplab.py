@@ -11,6 +11,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from ..layers import Upsample, conv, conv_norm_relu
@@ -21,7 +22,7 @@ RATES = (12, 24, 36)
 
 
 def _norm_relu(channels: int) -> tuple[nn.Layer, nn.Layer]:
-    return BatchNorm2D(channels), nn.ReLU()
+    return BatchNorm2D(channels), InplaceReLU()
 
 
 class _ImagePooling(nn.Sequential):

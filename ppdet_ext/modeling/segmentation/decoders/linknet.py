@@ -6,6 +6,7 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from ..layers import conv_norm_relu, transposed_conv
@@ -20,7 +21,7 @@ class _Block(nn.Layer):
         hidden = inputs // 4
         self.block = nn.Sequential(
             conv_norm_relu(inputs, hidden, 1),
-            nn.Sequential(transposed_conv(hidden), BatchNorm2D(hidden), nn.ReLU()),
+            nn.Sequential(transposed_conv(hidden), BatchNorm2D(hidden), InplaceReLU()),
             conv_norm_relu(hidden, outputs, 1),
         )
 
