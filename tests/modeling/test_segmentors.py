@@ -1,5 +1,6 @@
 """Segmentors of each decoder on an encoder of each family; classes, sizes and parts that do not go together; presence."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,21 @@ def test_parts_may_be_named_with_their_keys(root):
     model = built(root, "SemanticSegmentor.decoder={name: FPNDecoder, merge: cat}", own)
     assert model.decoder.merge == "cat"
     assert all(one._use_global_stats for one in model.encoder.sublayers() if isinstance(one, paddle.nn.BatchNorm2D))
+
+
+def test_the_pages_own_decoder(root, tmp_path):
+    page = (root / "docs" / "segmentation.md").read_text()
+    (program,) = re.findall(r"^```python\n(# parts/two_scales\.py\n.*?)^```$", page, re.S | re.M)
+    (configuration,) = re.findall(r"^```yaml\n(_BASE_.*?)^```$", page, re.S | re.M)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "two_scales.py").write_text(program)
+    (tmp_path / "own.yml").write_text(configuration)
+    (tmp_path / "configs").symlink_to(root / "configs")
+    # What a plugin registers stays as long as the process; so this class does, which nothing else names.
+    model = build_model(load_config(tmp_path / "own.yml", training=False))
+    assert type(model.decoder).__name__ == "TwoScalesDecoder"
+    assert model.encoder.depth == 4
+    assert model.logits(paddle.zeros([1, 3, 40, 72])).shape == [1, 4, 40, 72]
 
 
 def test_a_decoder_of_four_blocks_takes_four_features(root):
