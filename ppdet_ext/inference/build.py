@@ -10,13 +10,14 @@ from ppdet_ext.data.images.decode import read_record
 from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader
 from ppdet_ext.distributed import world
+from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Detections, Record, TestSettings
 
 from .map_ensemble import PresenceEnsemble, with_presence
 from .members import classifier_of, ensemble_of, pictures_at_once, sees_views, settings_of, with_weights
-from .protocol import Batch, Detector
+from .protocol import Batch, Detector, PresenceDetector
 
 
 class Inference:
@@ -113,7 +114,21 @@ def inference_of(
     steps = steps_of(cfg, class_names, category_ids)
     model: Detector = ensemble_of(cfg, mode, class_names) if sees_views(cfg) else with_weights(cfg, cfg.weights, class_names)
     model.eval()
-    return Inference(model, steps, chosen, classifier_of(cfg, mode, class_names), reads_exif(cfg, mode))
+    classifier = classifier_of(cfg, mode, class_names)
+    if steps is not None and steps.needs_presence and classifier is None and not sees_views(cfg):
+        _demand_presence(model, steps)
+    return Inference(model, steps, chosen, classifier, reads_exif(cfg, mode))
+
+
+def _demand_presence(model: Detector, steps: PostProcess) -> None:
+    """UserError, before anything is predicted, where a step asks for a classifier and there is none."""
+    if isinstance(model, PresenceDetector) and getattr(model, "tells_presence", True):
+        return
+    names = ", ".join(type(step).__name__ for step in steps.steps if step.needs_presence)
+    raise UserError(
+        f"PostProcess: {names} has no `file`, and no classifier tells which classes are in an image; configure one "
+        "(Classifier: {config: …, weights: …}), or name a file of probabilities."
+    )
 
 
 def reads_exif(cfg: Config, mode: str) -> bool:

@@ -92,7 +92,8 @@ def test_flags_and_models_that_do_not_go_together(
         ("tune", [*classifier, "--nms_iou", "0.5"], "--nms_iou: the model classifies whole images"),
         ("tune", [*htc, "--criterion", "f1"], "--criterion is of classifiers"),
         ("infer", [*htc, *out, "--save_probabilities", str(tmp_path / "p.csv")], "does not tell which classes are in an image"),
-        ("infer", [*htc, "PostProcess=[ClassifierGate: {}]", *out], "no `file`, and no classifier tells of"),
+        ("infer", [*htc, "PostProcess=[ClassifierGate: {}]", *out], "no `file`, and no classifier tells which classes"),
+        ("tune", [*htc, "PostProcess=[SoftGate: {area: 9}]"], "no `file`, and no classifier tells which classes"),
     ):
         assert tool(name, words) == 1
         assert text in capsys.readouterr().err

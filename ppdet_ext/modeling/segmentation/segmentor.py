@@ -192,6 +192,11 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         maps = [own[:, :height, :width] for own, (height, width) in zip(whole, sizes)]
         return maps, None if present is None else _likely(present)
 
+    @property
+    def tells_presence(self) -> bool:
+        """Whether there is a head for `presence`."""
+        return self.classification_head is not None
+
     @paddle.no_grad()
     def presence(self, batch: Mapping[str, Any]) -> np.ndarray:
         """Probabilities (B, num_classes) float32 that classes are in the images.
