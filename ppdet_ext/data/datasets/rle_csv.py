@@ -1,24 +1,30 @@
 """`RleCsvDataSet`: run-length encoded masks in a CSV whose columns the configuration describes."""
 
+import contextlib
+import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+import yaml
 
 from ppdet_ext.data.formats.csv_rows import layout_of, read_rows
 from ppdet_ext.data.formats.label_descriptions import Labels
 from ppdet_ext.data.formats.packed_masks import VERSION, Instances, Size, read_instances
+from ppdet_ext.data.formats.picture_names import PictureNames
 from ppdet_ext.data.formats.rle_csv import RleCsv
-from ppdet_ext.data.images.check import describe_below, image_is_usable, images_below, list_images
+from ppdet_ext.data.formats.rle_presets import PRESETS, Preset, described_by, find_preset, guess_preset
+from ppdet_ext.data.images.check import describe_below, images_below, list_images
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.data.problems import Problems, cached_arrays
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
 from .base import SelectedDataSet
+from .csv_records import records_of, renamed, usable, wanted, warn_of_absent
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -37,6 +43,8 @@ class CsvDataSet(SelectedDataSet):
     min_instance_area: int
     cache: bool
     drop_attributed: bool = False
+    # Where names are not those of files.
+    pictures: PictureNames | None = None
     # Where the data that anybody can fetch lies, and how, as a text with `{missing}`.
     SHIPPED: ClassVar[str | None] = None
     HELP: ClassVar[str] = "{missing}"
@@ -74,47 +82,46 @@ class CsvDataSet(SelectedDataSet):
     def _read(self) -> list[Record]:
         listed = self._listed_images()
         problems = Problems(self._source())
+        below = images_below(self.image_folder)
+        if self.pictures is not None:
+            self.pictures.learn(listed, below)
         instances = self._instances(listed, problems)
-        listed += self._named_below(set(instances.names.tolist()))
+        if self.pictures is not None:
+            instances = renamed(instances, self.pictures, problems)
+        listed += self._used_below(below, set(instances.names.tolist()))
         universe = sorted({*instances.names.tolist(), *listed})
-        names = self._select(universe, instances)
+        names = self._chosen(universe, instances.classes() if self.fold is not None else {})
         if self.check_images != "none":
-            self._warn_of_absent(instances, {*listed, *names})
-        sizes = self._usable(names, set(listed), instances, problems)
+            warn_of_absent(instances, {*listed, *names}, self._source(), self.image_folder)
+        size = None if self.height is None or self.width is None else (self.height, self.width)
+        sizes = usable(names, set(listed), instances, problems, self.image_folder, size, self.check_images, self.on_error)
         problems.settle(self.on_error)
-        records = self._records_of({name: i for i, name in enumerate(universe)}, sizes, instances)
+        chosen = wanted(instances, self.min_instance_area, self.drop_attributed, self._source(), self.layouts[0].rows)
+        ids = {name: i for i, name in enumerate(universe)}
+        records = records_of(instances, chosen, sizes, ids, self.image_folder, self.layouts[0].has_attributes)
         return self._without_surplus(records, self.annotated)
 
-    def _warn_of_absent(self, instances: Instances, known: set[str]) -> None:
-        """Images that the CSV has masks of, but neither the folder nor the choice: names that nearly fit would go unnoticed."""
-        names = instances.names.tolist()
-        absent = [names[i] for i in np.unique(instances.image).tolist() if names[i] not in known]
-        if absent:
-            logger.warning(
-                "%s: of %s with masks there is no picture in %s, and none is chosen: %s%s",
-                self._source(),
-                counted(len(absent), "images"),
-                self.image_folder,
-                ", ".join(absent[:10]),
-                " …" if len(absent) > 10 else "",
-            )
-
-    def _named_below(self, named: set[str]) -> list[str]:
-        """Pictures in sub-folders, of those that the CSV names by their path; a warning counts the others."""
-        below = images_below(self.image_folder)
-        others = [name for name in below if name not in named]
+    def _used_below(self, below: list[str], named: set[str]) -> list[str]:
+        """Pictures in sub-folders, of those that the CSV names, by their path or a pattern; a warning counts the others."""
+        part = named if self.pictures is None else named.union(self.pictures.named())
+        others = [name for name in below if name not in part]
         if others:
             logger.warning("%s: %s", self.image_folder, describe_below(others))
-        return [name for name in below if name in named]
+        return [name for name in below if name in part]
 
     def _instances(self, listed: list[str], problems: Problems) -> Instances:
         # Asked first: a data set without its list of classes is told so, be there a CSV or not.
         path, labels = self._source(), self.labels
         if not self.annotated:
             return read_instances((), self.layouts[0], labels, problems)
-        try:
+        with self._reading(path):
             layout = layout_of(path, self.layouts)
             return self._kept(path, layout, listed, problems)
+
+    @contextlib.contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError:
             raise self._missing(f"Annotation file {path}", "dataset_dir and anno_path name") from None
         except OSError as fault:
@@ -143,119 +150,55 @@ class CsvDataSet(SelectedDataSet):
         if self.height is not None and self.width is not None:
             size = self.height, self.width
             return lambda name: size, size
-        found: dict[str, Size] = {}
-        for name in listed:
+        pictures = self.pictures
+        found: dict[str, Size] = {} if pictures is None else dict(pictures.sizes)
+        for name in listed if pictures is None else dict.fromkeys([*listed, *pictures.named()]):
             try:
-                found[name] = image_size(os.path.join(self.image_folder, name))
+                found[name] = found.get(name) or image_size(os.path.join(self.image_folder, name))
             except UserError:
                 # Named among the unreadable images when they are checked.
                 continue
-        return found.get, found
-
-    def _select(self, universe: list[str], instances: Instances) -> list[str]:
-        classes: dict[str, set[int]] = {}
-        if self.fold is not None:
-            names = instances.names.tolist()
-            for image, label in zip(instances.image.tolist(), instances.label.tolist()):
-                classes.setdefault(names[image], set()).add(label)
-        return self._chosen(universe, classes)
-
-    def _usable(self, names: list[str], listed: set[str], instances: Instances, problems: Problems) -> dict[str, Size]:
-        """(height, width) of the images that can be used."""
-        annotated = dict(zip(instances.names.tolist(), zip(map(tuple, instances.sizes.tolist()), instances.row.tolist())))
-        usable, folder = {}, self.image_folder
-        for name in names:
-            if name in problems.images:
-                # Their rows are named already, which is all that matters where faults are errors.
-                if self.on_error == "skip":
-                    problems.add("images left out altogether because of faulty rows", name)
-                continue
-            path = os.path.join(folder, name)
-            size, row = annotated.get(name, ((0, 0), None))
-            if self.height is not None and self.width is not None:
-                size = self.height, self.width
-            if size == (0, 0):
-                try:
-                    size = image_size(path)
-                except UserError as fault:
-                    problems.add("unreadable or missing images", f"{fault}" if row is None else f"{fault} (row {row})")
-                    continue
-            if image_is_usable(path, size, self.check_images, name in listed, problems, row):
-                usable[name] = size
-        return usable
-
-    def _records_of(self, ids: Mapping[str, int], sizes: Mapping[str, Size], instances: Instances) -> list[Record]:
-        chosen = self._wanted(instances)
-        chosen = chosen[np.argsort(instances.image[chosen], kind="stable")]
-        first = np.searchsorted(instances.image[chosen], np.arange(len(instances.names) + 1)).tolist()
-        place = {name: i for i, name in enumerate(instances.names.tolist())}
-        attributes = instances.attribute_sets() if self.layouts[0].has_attributes else None
-        records, folder = [], self.image_folder
-        for name, (height, width) in sizes.items():
-            at = place.get(name)
-            own = chosen[:0] if at is None else chosen[first[at] : first[at + 1]]
-            records.append(
-                Record(
-                    ids[name],
-                    os.path.join(folder, name),
-                    name,
-                    height,
-                    width,
-                    instances.box[own],
-                    instances.label[own],
-                    instances.masks(own, height, width),
-                    np.zeros(len(own), bool),
-                    attributes=None if attributes is None else [attributes[kind] for kind in instances.kind[own].tolist()],
-                )
-            )
-        return records
-
-    def _wanted(self, instances: Instances) -> np.ndarray:
-        """Positions (n,) int64 of the instances that `min_instance_area` and `drop_attributed` leave."""
-        large = instances.area >= self.min_instance_area
-        bare = ~instances.attributed() if self.drop_attributed else np.ones(len(large), bool)
-        things = "instances" if self.layouts[0].rows == "instance" else "components"
-        small = f"smaller than min_instance_area: {self.min_instance_area}"
-        for kept, reason in ((large, small), (bare, "with attributes (drop_attributed)")):
-            lost = int((~kept).sum())
-            if lost:
-                what = f"{lost} of {counted(len(kept), things)} {'is' if lost == 1 else 'are'}"
-                logger.info("%s: %s %s and left out", self._source(), what, reason)
-        return np.flatnonzero(large & bare)
+        if pictures is None:
+            return found.get, found
+        return lambda name: found.get(pictures.any_file_of(name)), (found, pictures.described)
 
 
 @register_dataset
 class RleCsvDataSet(CsvDataSet):
-    """Masks in a CSV: columns that `columns` describes, as those of most competitions (dataset/README.md has examples).
+    """Masks in a CSV: that of a competition by name, or what `columns` describes (dataset/README.md has examples).
+
+    Without `preset` and `columns` the header tells the competition, which the log says. What is given beside a preset goes
+    before what that says.
 
     Args:
         dataset_dir: folder of the data; the other paths are relative to it.
         columns: header -> text with {name}, {rle}, {class_id} and others, see `RleCsv`; further columns do not matter.
-        rows: what a row is: an "instance", all of a "class" in an image, or all of an "image"; of the latter two every
-            8-connected component becomes an instance.
-        base: number of the first pixel, 1 or 0.
-        order: of the pixels, down the "columns" or along the "rows".
-        relative: whether a run's start counts from the end of the run before.
-        blank: cells that say that there is no mask, such as "-1", beside blank ones.
-        class_names: by label; {class_name} holds one of them.
+        class_names: by label; {class_name} holds one of them. Presets have those of their competition.
+        rows: what a row is: an "instance" (default), all of a "class" in an image, or all of an "image"; of the latter
+            two every 8-connected component becomes an instance.
+        base, order, relative: number of the first pixel, 1 (default) or 0; pixels counted down the "columns" (default) or along
+            the "rows"; whether a run's start counts from the end of the run before.
+        blank: cells that say that there is no mask, such as "-1", beside blank ones and "nan".
         category_ids: by label, what {class_id} holds; 1, 2, … by default.
         anno_path: the CSV, or None for images alone (test).
         image_dir: folder of the images. Images there that the CSV does not name have no instance.
-        image_suffix: of the images' files (".png"), where the CSV gives names without one.
+        image_suffix: of the images' files, where names are without one; by default that of the only file of that name.
         height, width: of all images where no column tells; None reads each image's header.
         split, fold, num_folds, part, allow_empty, empty_ratio, min_instance_area, on_error, check_images, cache, seed: as of
             `SteelDataSet`.
+        preset: name of a competition, see `PRESETS`.
+        file_pattern, file_id: how paths of pictures make names in the CSV, and tell sizes, see `PictureNames`.
     """
 
     def __init__(
         self,
         dataset_dir: str,
-        columns: dict,
-        class_names: list[str],
-        rows: str = "instance",
-        base: int = 1,
-        order: str = "columns",
-        relative: bool = False,
+        columns: dict | None = None,
+        class_names: list[str] | None = None,
+        rows: str | None = None,
+        base: int | None = None,
+        order: str | None = None,
+        relative: bool | None = None,
         blank: list[str] | None = None,
         category_ids: list[int] | None = None,
         anno_path: str | None = "train.csv",
@@ -274,24 +217,78 @@ class RleCsvDataSet(CsvDataSet):
         check_images: str = "header",
         cache: bool = True,
         seed: int = 0,
+        preset: str | None = None,
+        file_pattern: str | None = None,
+        file_id: str | None = None,
     ):
         choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
         super().__init__(dataset_dir, anno_path, image_dir, *choice)
-        self.columns, self.rows, self.base, self.order, self.relative = columns, rows, base, order, relative
-        self.blank = list(blank or ())
-        self.class_names = list(class_names)
-        self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
-        self.image_suffix, self.height, self.width = image_suffix, height, width
+        self.columns, self.rows, self.base, self.order, self.relative, self.blank = columns, rows, base, order, relative, blank
+        self.given_names, self.given_ids, self.given_size = class_names, category_ids, (height, width)
+        self.image_suffix, self.preset, self.file_pattern, self.file_id = image_suffix, preset, file_pattern, file_id
         self.min_instance_area, self.cache = min_instance_area, cache
-        self.layouts = (RleCsv(columns, rows, base, order, relative, tuple(self.blank)),)
         check_size(height, width)
-        self._check_classes()
+        self._described: Preset | None = None
+        if preset is not None or columns is not None:
+            own = self._describe(find_preset(preset) if preset is not None else None).layouts[0]
+            if preset is None:
+                self.rows, self.base, self.order, self.relative = own.rows, own.base, own.order, own.relative
 
-    def _check_classes(self) -> None:
-        if len(self.category_ids) != len(self.class_names):
-            raise UserError("category_ids and class_names: one for each class, in the same order.")
-        if self.layouts[0].class_field is None and len(self.class_names) != 1:
-            raise UserError(f"class_names: {len(self.class_names)} classes, but columns say of none which class a row is of.")
+    def _describe(self, preset: Preset | None) -> Preset:
+        """Make one description of the preset and of what is given. Raises: UserError where they make none."""
+        given = {"rows": self.rows, "base": self.base, "order": self.order, "relative": self.relative, "blank": self.blank}
+        self._described = described = described_by(
+            preset, self.columns, given, self.given_names or (), self.given_ids or (), self.given_size
+        )
+        pattern = self.file_pattern if self.file_pattern is not None else described.file_pattern
+        self.pictures = PictureNames(pattern, self.file_id or described.file_id)
+        return described
+
+    @property
+    def described(self) -> Preset:
+        """What the CSV looks like; without preset and columns as its header says. Raises: UserError where that is unknown."""
+        if self._described is not None:
+            return self._described
+        if self.anno_path is None:
+            raise UserError(f"{self._source()}: set preset or columns; there is no CSV whose header would tell them.")
+        with self._reading(self._source()):
+            name = guess_preset(self._source())
+        logger.info("%s: has the columns of preset: %s, and is read so", self._source(), name)
+        return self._describe(PRESETS[name])
+
+    @property
+    def layouts(self) -> tuple[RleCsv, ...]:  # type: ignore[override]
+        return self.described.layouts
+
+    @property
+    def class_names(self) -> list[str]:  # type: ignore[override]
+        return list(self.described.class_names)
+
+    @property
+    def category_ids(self) -> list[int]:  # type: ignore[override]
+        first = self.described.first_id
+        return list(self.given_ids or range(first, first + len(self.described.class_names)))
+
+    @property
+    def height(self) -> int | None:  # type: ignore[override]
+        return self.described.height
+
+    @property
+    def width(self) -> int | None:  # type: ignore[override]
+        return self.described.width
+
+
+def _represent(dumper: yaml.Dumper, dataset: RleCsvDataSet) -> yaml.Node:
+    # As it was given: what a preset says would go before a later one.
+    own: dict[str, Any] = {"class_names": dataset.given_names, "category_ids": dataset.given_ids}
+    own |= {"height": dataset.given_size[0], "width": dataset.given_size[1]}
+    names = inspect.signature(RleCsvDataSet).parameters
+    return dumper.represent_mapping(
+        "!RleCsvDataSet", {name: own[name] if name in own else getattr(dataset, name) for name in names}
+    )
+
+
+yaml.add_representer(RleCsvDataSet, _represent)
 
 
 def check_size(height: int | None, width: int | None) -> None:

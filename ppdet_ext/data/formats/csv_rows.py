@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +46,16 @@ def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
     if not fitting:
         raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.")
     return max(fitting, key=lambda layout: len(layout.header))
+
+
+def first_rows(path: str, count: int) -> tuple[list[str], list[list[str]]]:
+    """The header and up to `count` rows of as many cells, without surrounding blanks. Raises: as `layout_of`."""
+    with _opened(path, "of a CSV of masks") as reader:
+        header = _header(reader)
+        rows = [[cell.strip() for cell in cells] for cells in itertools.islice(reader, count) if len(cells) == len(header)]
+    if not any(header):
+        raise UserError(f"{path}: the file is empty.")
+    return header, rows
 
 
 def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems) -> Iterator[Row]:

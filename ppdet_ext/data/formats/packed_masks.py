@@ -126,6 +126,14 @@ class Instances:
         values, ends = self.attributes.tolist(), self.kind_end.tolist()
         return [tuple(values[a:b]) for a, b in zip([0, *ends], ends)]
 
+    def classes(self) -> dict[str, set[int]]:
+        """The labels in each image, by name."""
+        names = self.names.tolist()
+        found: dict[str, set[int]] = {}
+        for image, label in zip(self.image.tolist(), self.label.tolist()):
+            found.setdefault(names[image], set()).add(label)
+        return found
+
     def attributed(self) -> np.ndarray:
         """(n,) bool: which instances have attributes."""
         return np.diff(self.kind_end, prepend=0)[self.kind] > 0

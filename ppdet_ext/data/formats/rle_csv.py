@@ -151,8 +151,8 @@ class RleCsv:
         return next(column.header for column in self.cells if name in column.fields)
 
     def is_blank(self, text: str) -> bool:
-        """Whether a cell's text, without blanks around it, says that there is no mask."""
-        return not text or text in self.blank
+        """Whether a cell's text, without blanks around it, says that there is no mask; pandas writes "nan"."""
+        return not text or text in self.blank or (len(text) == 3 and text.lower() == "nan")
 
     def mask_of(self, text: str, height: int, width: int, image: str | None = None, row: int | None = None) -> Rle:
         """The mask of a cell's text; blank text is an empty one. Raises: UserError, see `Rle.from_kaggle`."""
