@@ -62,28 +62,27 @@ OptimizerBuilder:
 # The smallest of the encoders that there are has eleven million parameters, most of the time that a checkpoint takes.
 ENCODER = """
 from paddle import nn
-from ppdet.modeling.shape_spec import ShapeSpec
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.backbones.encoder import Encoder
 
 
 @register_module
-class TinyEncoder(nn.Layer):
-    in_channels = 3
-
+class TinyEncoder(Encoder):
     def __init__(self, depth: int = 5):
         super().__init__()
         widths = [3, 4, 4, 8, 8, 8]
         self.convs = nn.LayerList([nn.Conv2D(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:])])
         self.norms = nn.LayerList([nn.BatchNorm2D(b) for b in widths[1:]])
-        self.out_shape = [ShapeSpec(channels=b, stride=2 << i) for i, b in enumerate(widths[1:])]
+        self.finish(widths[1:], 3, 32, depth, None, False, False)
 
-    def forward(self, inputs):
-        x, out = inputs["image"], []
+    def stages(self):
+        return list(self.convs)
+
+    def features(self, image):
         for conv, norm in zip(self.convs, self.norms):
-            x = nn.functional.relu(norm(conv(x)))
-            out.append(x)
-        return out
+            image = nn.functional.relu(norm(conv(image)))
+            yield image
 """
 
 
