@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .opening import Refused
+from .opening import Refused, all_of
 
 CLASSES = "ClassNames@@"
 LONGEST = 1 << 20
@@ -51,7 +51,7 @@ def classes_in_entry(value: Any) -> Classes:
             raise ValueError("no text")
         content = json.loads(value.tobytes().decode("utf-8", "surrogatepass"))
         names, ids = content["names"], content["ids"]
-        if not _all(names, str) or not _all(ids, int) or len(ids) not in (0, len(names)):
+        if not all_of(names, str) or not all_of(ids, int) or len(ids) not in (0, len(names)):
             raise ValueError("no names with numbers")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Refused(f"its {CLASSES} holds no class names ({type(error).__name__})") from error
@@ -64,7 +64,7 @@ def classes_in_meta(meta: Any) -> Classes | None:
     for holder in (inner, meta):
         for key in ("classes", "CLASSES"):
             names = holder.get(key) if isinstance(holder, dict) else None
-            if names and _all(names, str):
+            if names and all_of(names, str):
                 return Classes(tuple(names))
     return None
 
@@ -72,7 +72,3 @@ def classes_in_meta(meta: Any) -> Classes | None:
 def meta_of(names: Sequence[str]) -> dict[str, Any]:
     """`meta` for mmdetection 2 and 3; nothing where there are no names."""
     return {} if not names else {"CLASSES": list(names), "dataset_meta": {"classes": list(names)}}
-
-
-def _all(values: Any, kind: type) -> bool:
-    return isinstance(values, (list, tuple)) and all(type(value) is kind for value in values)

@@ -32,6 +32,11 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}…"
 
 
+def all_of(values: object, kind: type) -> bool:
+    """Whether it is a list or tuple of values of that very type."""
+    return isinstance(values, (list, tuple)) and all(type(value) is kind for value in values)
+
+
 def check_name(name: object) -> str:
     """A tensor's name, as it is. Refused if it is no printable text of a name's length."""
     if type(name) is not str:

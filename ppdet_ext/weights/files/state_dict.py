@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .numpy_names import Array
-from .opening import Refused, check_name, shown
+from .opening import Refused, all_of, check_name, shown
 from .unpickle import Inert, Name
 
 NAME_TABLE = "StructuredToParameterName@@"
@@ -81,17 +81,13 @@ def _join(entries: dict[str, Any], table: Any) -> None:
         described: dict[str, Any] = description if isinstance(description, dict) else {}
         slices, shape = described.get("slices", ()), described.get("OriginShape", ())
         # Each part is taken out: one that is named twice could make any amount of memory of a small file.
-        parts = [entries.pop(part, None) for part in slices] if _all(slices, str) else []
+        parts = [entries.pop(part, None) for part in slices] if all_of(slices, str) else []
         sound = parts and all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts)
-        if not sound or name in entries or len({part.dtype for part in parts}) > 1 or not _all(shape, int):
+        if not sound or name in entries or len({part.dtype for part in parts}) > 1 or not all_of(shape, int):
             raise Refused(f"the parts of tensor {shown(name)} are missing or are no parts")
         if sum(part.size for part in parts) != math.prod(shape) or min(shape, default=0) < 0:
             raise Refused(f"the parts of tensor {shown(name)} do not have the number of elements of its shape")
         entries[name] = np.concatenate(parts).reshape(shape)
-
-
-def _all(values: Any, kind: type) -> bool:
-    return isinstance(values, (list, tuple)) and all(type(value) is kind for value in values)
 
 
 def _check_names(table: Any) -> None:
