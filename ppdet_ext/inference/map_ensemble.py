@@ -95,7 +95,7 @@ class MapEnsemble(_Members):
             for sample, (maps, presence) in zip(samples, sums):
                 interrupt.check()  # a batch of many pictures and members may take minutes
                 for batch, transform in _views(member, sample):
-                    own, there = self._of_view(member, batch)
+                    own, there = self._of_view(member, batch, sample.name)
                     own = np.ascontiguousarray(transform.unmirrored(own))
                     maps.add(resize_maps(own, *sample.original_size), member.weight)
                     if there is not None:
@@ -104,9 +104,9 @@ class MapEnsemble(_Members):
             maps, presence = sums.pop(0)
             yield maps.value.astype(np.float32), presence.value.astype(np.float32) if presence else None
 
-    def _of_view(self, member: AnyMember, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+    def _of_view(self, member: AnyMember, batch: Batch, image: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Maps (classes, h, w) of a view, and presence (classes,) where the member tells it."""
-        who, model = f"{member.name}: " if member.name else "", member.model
+        who, model = ", ".join(filter(None, (member.name, image))), member.model
         try:
             if isinstance(model, MapDetector):
                 (maps,), there = maps_and_presence(model, batch)
@@ -114,9 +114,9 @@ class MapEnsemble(_Members):
                 (found,) = model.candidates(batch, model.settings)
                 maps, there = found.class_maps(self.num_classes), None
         except DivergenceError as error:
-            raise DivergenceError(f"{who}{error}") from error
+            raise DivergenceError(f"{who}: {error}") from error
         if not np.isfinite(maps).all():
-            raise DivergenceError(f"{who}class probabilities are NaN or infinite")
+            raise DivergenceError(f"{who}: class probabilities are NaN or infinite")
         return maps, None if there is None else there[0]
 
 

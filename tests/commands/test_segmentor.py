@@ -12,6 +12,8 @@ import yaml
 from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
 from ppdet_ext.host.build import build_model
+from ppdet_ext.inference.members import pictures_at_once
+from ppdet_ext.structures import Record
 
 CONFIG = """
 _BASE_: [{tiny}]
@@ -106,6 +108,12 @@ def test_an_htc_and_networks_of_pixels_are_one_ensemble(
     assert "Predicting with 3 model(s), 6 view(s) of each image in all" in log
     assert log.count("Loaded ") == 4
     assert log.count("section FPN is not used by SemanticSegmentor") == 2  # of the configuration, and of the second member
+    # Of large pictures fewer are worked on together; of one member alone, none need wait for the others.
+    cfg, alone = load_config(unet[1], over=over, training=False), load_config(unet[1], unet[3:], training=False)
+    sizes = {pixels: [Record(0, "", "", pixels, pixels)] for pixels in (64, 1000, 20_000)}
+    assert [pictures_at_once(cfg, records) for records in sizes.values()] == [16, 2, 1]
+    assert pictures_at_once(alone, sizes[64]) == 1
+    assert pictures_at_once(load_config(config, [eager], training=False), sizes[64]) == 1
     # The same members by the other architecture's configuration.
     members[0] = {"weights": members[0], "config": unet[1]}
     over.write_text(yaml.safe_dump({"Ensemble": members, **flips, **gate}))

@@ -186,7 +186,7 @@ def test_what_is_logged_of_a_stored_member_is_logged_once(caplog):
 def test_not_a_number_names_the_member(sample):
     views = Views(NATIVE)
     ensemble = MapEnsemble([Member(PixelModel(), views, 1.0, "good"), Member(PixelModel(broken=True), views, 1.0, "bad one")])
-    with pytest.raises(DivergenceError, match=r"^bad one: class probabilities"):
+    with pytest.raises(DivergenceError, match=r"^bad one, a\.jpg: class probabilities"):
         found_by(ensemble, sample)
 
 
