@@ -33,14 +33,16 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
 
 
 @pytest.mark.parametrize(("tool", "flags"), [
-    ("train", "-h --help -c --config -o --opt --traceback --eval -r --resume --allow_change --amp --use_vdl --vdl_log_dir"),
+    ("train", "-h --help -c --config -o --opt --traceback --eval -r --resume --allow_change --amp --use_vdl --vdl_log_dir "
+     "--debug_run"),
     ("eval", "-h --help -c --config -o --opt --traceback --classwise --save_prediction_only --output_eval --metric "
      "--postprocess"),
     ("infer", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output_dir --draw_threshold "
-     "--save_results --postprocess"),
+     "--save_results --save_probabilities --draw_maps --num_images --postprocess"),
     ("submit", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --results --output "
      "--draw_threshold --format --style --postprocess"),
-    ("split", "-h --help -c --config -o --opt --traceback --folds --holdout --seed --no-duplicates --output --force"),
+    ("split", "-h --help -c --config -o --opt --traceback --folds --holdout --balanced --seed --no-duplicates --output "
+     "--force"),
     ("pseudo_label", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output --score --min_area "
      "--reject_from --keep_empty --postprocess"),
     ("average", "-h --help -c --config -o --opt --traceback --output --update_bn"),
