@@ -1,4 +1,4 @@
-"""Convolutions row by row against Paddle's: values, gradients, what learns, and that they repeat."""
+"""Convolutions row by row, and other short cuts of CPUs, against Paddle's: values, gradients, and that they repeat."""
 
 import numpy as np
 import paddle
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ppdet_ext.modeling.ops import conv_rows, threads
 from ppdet_ext.modeling.ops.convolution import Conv2D
+from ppdet_ext.modeling.ops.layers import InplaceReLU, add_into
 
 
 def tensors(*shapes: tuple[int, ...]) -> list[paddle.Tensor]:
@@ -105,3 +106,14 @@ def test_what_follows_repeats_bit_for_bit():
     assert len(found) == 1
     begins = threads.aligned((3, 5, 7)).ctypes.data, np.from_dlpack(threads.tensor_of(np.ones(9, np.float32)[1:])).ctypes.data
     assert [begin % 64 for begin in begins] == [0, 0]
+
+
+def test_a_sum_in_place_and_a_rectifier_have_their_gradients():
+    def ours(x, y):
+        return InplaceReLU()(add_into(2 * x, y))
+
+    parts = tensors((2, 3, 5, 7), (2, 3, 5, 7))
+    for a, b in zip(results(ours, parts), results(lambda x, y: F.relu(2 * x + y), parts), strict=True):
+        assert np.array_equal(a, b)
+    mixed = add_into(paddle.ones([2]), paddle.ones([2], "float64"))
+    assert mixed.numpy().tolist() == [2, 2]
