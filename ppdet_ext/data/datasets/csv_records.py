@@ -63,7 +63,7 @@ def usable(
 ) -> dict[str, Size]:
     """(height, width) of the images of these names that can be used; the others are problems.
 
-    listed: pictures that are there. size_of_all: of all images, else rows tell it, else the picture's header.
+    listed: pictures that are there. size_of_all: where no row tells it; else it is in the picture's header.
     """
     annotated = dict(zip(instances.names.tolist(), zip(map(tuple, instances.sizes.tolist()), instances.row.tolist())))
     found = {}
@@ -75,7 +75,8 @@ def usable(
             continue
         path = os.path.join(folder, name)
         size, row = annotated.get(name, ((0, 0), None))
-        size = size_of_all or size
+        if size == (0, 0) and size_of_all is not None:
+            size = size_of_all
         if size == (0, 0):
             try:
                 size = image_size(path)

@@ -43,6 +43,7 @@ class CsvDataSet(SelectedDataSet):
     min_instance_area: int
     cache: bool
     drop_attributed: bool = False
+    min_score: float = 0.0
     # Where names are not those of files.
     pictures: PictureNames | None = None
     # Where the data that anybody can fetch lies, and how, as a text with `{missing}`.
@@ -133,13 +134,14 @@ class CsvDataSet(SelectedDataSet):
 
         def read(own: Problems) -> dict[str, np.ndarray]:
             logger.info("%s: reading %.0f MiB of masks", path, os.path.getsize(path) / 2**20)
-            return read_instances(read_rows(path, layout, self.image_suffix, own), layout, self.labels, own, size_of).arrays()
+            rows = read_rows(path, layout, self.image_suffix, own, self.min_score)
+            return read_instances(rows, layout, self.labels, own, size_of).arrays()
 
         if not self.cache:
             return Instances(**read(problems))
         labels = self.labels
         # Hashing all of a gigabyte takes half a second once it is in memory, and misses no change; times of files do.
-        parts = ("rle_csv", VERSION, layout, self.image_suffix, labels.class_names, labels.category_ids)
+        parts = ("rle_csv", VERSION, layout, self.image_suffix, self.min_score, labels.class_names, labels.category_ids)
         attributes = sorted(labels.attribute_names or [-1])
         return Instances(**cached_arrays(path, self.dataset_dir, (*parts, attributes, measured), read, problems))
 
@@ -186,7 +188,7 @@ class RleCsvDataSet(CsvDataSet):
         height, width: of all images where no column tells; None reads each image's header.
         split, fold, num_folds, part, allow_empty, empty_ratio, min_instance_area, on_error, check_images, cache, seed: as of
             `SteelDataSet`.
-        preset: name of a competition, see `PRESETS`.
+        preset: name of a competition, see `PRESETS`. min_score: of a file of predictions, what scores less is left out.
         file_pattern, file_id: how paths of pictures make names in the CSV, and tell sizes, see `PictureNames`.
     """
 
@@ -220,13 +222,14 @@ class RleCsvDataSet(CsvDataSet):
         preset: str | None = None,
         file_pattern: str | None = None,
         file_id: str | None = None,
+        min_score: float = 0.0,
     ):
         choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
         super().__init__(dataset_dir, anno_path, image_dir, *choice)
         self.columns, self.rows, self.base, self.order, self.relative, self.blank = columns, rows, base, order, relative, blank
         self.given_names, self.given_ids, self.given_size = class_names, category_ids, (height, width)
         self.image_suffix, self.preset, self.file_pattern, self.file_id = image_suffix, preset, file_pattern, file_id
-        self.min_instance_area, self.cache = min_instance_area, cache
+        self.min_instance_area, self.cache, self.min_score = min_instance_area, cache, min_score
         check_size(height, width)
         self._described: Preset | None = None
         if preset is not None or columns is not None:

@@ -10,6 +10,8 @@ from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
 
+from .json_rows import is_json_lines, json_keys, json_rows
+from .mask_texts import triples_of
 from .rle_csv import RleCsv
 
 # csv takes 128 KiB for a field unless told, less than a ragged mask of 8,000 pixels' height; more than this is a lost quote.
@@ -20,7 +22,7 @@ class Row(NamedTuple):
     """One row's fields without surrounding blanks; those that the layout has not are "".
 
     line: in the file, counted from 1. name: the image's file name, with the suffix that the CSV leaves out.
-    attributes: None where the layout has no such field.
+    attributes: None where the layout has no such field. score: a number's text.
     """
 
     line: int
@@ -30,6 +32,7 @@ class Row(NamedTuple):
     height: str
     width: str
     attributes: str | None
+    score: str = ""
 
 
 def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
@@ -38,8 +41,11 @@ def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
     Raises: UserError for an empty file, one that is no CSV, or other columns; OSError when it cannot be read.
     """
     expected = " or ".join(",".join(layout.header) for layout in layouts)
-    with _opened(path, expected) as reader:
-        header = _header(reader)
+    if is_json_lines(path):
+        header = json_keys(path)
+    else:
+        with _opened(path, expected) as reader:
+            header = _header(reader)
     if not any(header):
         raise UserError(f"{path}: the file is empty. Expected the columns {expected}.")
     fitting = [layout for layout in layouts if set(layout.header) <= set(header)]
@@ -50,6 +56,8 @@ def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
 
 def first_rows(path: str, count: int) -> tuple[list[str], list[list[str]]]:
     """The header and up to `count` rows of as many cells, without surrounding blanks. Raises: as `layout_of`."""
+    if is_json_lines(path):
+        return json_keys(path), []
     with _opened(path, "of a CSV of masks") as reader:
         header = _header(reader)
         rows = [[cell.strip() for cell in cells] for cells in itertools.islice(reader, count) if len(cells) == len(header)]
@@ -58,14 +66,21 @@ def first_rows(path: str, count: int) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems) -> Iterator[Row]:
-    """The rows in order. Those that cannot be told apart into fields, or name no image, become problems.
+def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems, min_score: float = 0) -> Iterator[Row]:
+    """The rows in order; of a row with several instances one for each.
+
+    What cannot be told apart into fields, or names no image, becomes a problem.
 
     suffix: of the pictures' files, where names have none of a picture; "" takes names as they are.
+    min_score: of rows with a lower score only the image's name is left.
 
     Raises: UserError for a file without rows, or one that is no CSV; OSError when it cannot be read.
     """
     expected = ",".join(layout.header)
+    if layout.mask_field == "polygons":
+        for line, name, polygon, kind in json_rows(path, layout, problems):
+            yield Row(line, name, polygon, kind, "", "", None)
+        return
     with _opened(path, expected) as reader:
         parser = _RowParser(_header(reader), layout, suffix, problems)
         count = 0
@@ -75,7 +90,7 @@ def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems) -> Ite
                 count += 1
                 row = parser.row(cells, reader.line_num)
                 if row is not None:
-                    yield row
+                    yield from parser.instances(row, min_score)
         if not count:
             raise UserError(f"{path}: the file has no rows. Expected rows under the columns {expected}.")
 
@@ -86,11 +101,12 @@ class _RowParser:
     def __init__(self, header: list[str], layout: RleCsv, suffix: str, problems: Problems) -> None:
         self.width, self.layout, self.suffix, self.problems = len(header), layout, suffix, problems
         bare = {column.fields[0]: header.index(column.header) for column in layout.cells if column.bare}
-        wanted = ("name", "rle", layout.class_field, "height", "width", "attributes")
+        wanted = ("name", layout.mask_field, layout.class_field, "height", "width", "attributes", "score")
         self.places = [None if name is None else bare.get(name) for name in wanted]
         self.composed = [(header.index(column.header), column) for column in layout.cells if not column.bare]
         self.slots = {name: slot for slot, name in enumerate(wanted)}
-        self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None]
+        self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None, ""]
+        self.scored = not layout.fields.isdisjoint(("score", "predictions"))
 
     def row(self, cells: list[str], line: int) -> Row | None:
         """The row of the file's line, or None where it is a problem."""
@@ -118,6 +134,27 @@ class _RowParser:
             return None
         found[0] = self._file_name(found[0])
         return Row(line, *found)  # type: ignore[arg-type]  # only attributes may be None
+
+    def instances(self, row: Row, min_score: float) -> Iterator[Row]:
+        """The rows of the instances that a row holds, of which only those count that score enough."""
+        if not self.scored:
+            yield row
+            return
+        parts = [row]
+        if self.layout.mask_field == "predictions":
+            try:
+                found = triples_of(row.rle)
+            except UserError as fault:
+                kind = f"rows whose {self.layout.column_of('predictions')} is not of the form label score mask …"
+                self.problems.add(kind, f"{row.name} (row {row.line}): {fault}", row.name)
+                return
+            parts = [row._replace(class_text=label, score=score, rle=mask) for label, score, mask in found]
+        nothing = row._replace(class_text="", rle="", attributes=None if row.attributes is None else "")
+        for part in parts or [nothing]:
+            try:
+                yield part if not part.score or float(part.score) >= min_score else nothing
+            except ValueError:
+                self.problems.add("rows whose score is no number", f"{row.name} {part.score[:20]!r} (row {row.line})", row.name)
 
     def _file_name(self, name: str) -> str:
         return name if not self.suffix or name.lower().endswith(IMAGE_SUFFIXES) else f"{name}{self.suffix}"

@@ -107,6 +107,9 @@ class ClassReader:
         self.headers = [layout.column_of(name) for name in (self.field, "attributes") if name in layout.fields]
         keys = labels.class_names if self.field == "class_name" else list(map(str, labels.category_ids))
         self.label_of = {key: label for label, key in enumerate(keys)}
+        if self.field in ("predictions", "polygons"):
+            # Labels of some are ids, of others names.
+            self.label_of = {name: label for label, name in enumerate(labels.class_names)} | self.label_of
         ranged = self.field != "class_name" and len(keys) > 1
         self.known = f"known: {keys[0]} to {keys[-1]}" if ranged else f"known: {', '.join(keys[:20])}"
 
@@ -116,7 +119,7 @@ class ClassReader:
             return 0, ()
         if self.has_attributes:
             return self._attributed(class_text, attributes)
-        number = _NUMBER.fullmatch(class_text) if self.field == "class_id" else None
+        number = _NUMBER.fullmatch(class_text) if self.field in ("class_id", "predictions") else None
         label = self.label_of.get(class_text if number is None else str(int(number[1])))
         if label is None:
             raise ClassFault(f"rows of an unknown class ({self.known})", f"class {class_text[:60]!r}")

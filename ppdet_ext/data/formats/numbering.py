@@ -45,6 +45,8 @@ class Evidence:
 
     def add(self, text: str, size: tuple[int, int]) -> None:
         """Note a mask that could be read."""
+        if self.layout.mask_field != "rle":
+            return
         self.masks += 1
         if self.masks > _FIRST and self.masks % _ONE_OF:
             return
@@ -72,6 +74,8 @@ class Evidence:
 
     def refuse(self, text: str, size: tuple[int, int], fault: str) -> None:
         """Note a mask that could not be read, and why."""
+        if self.layout.mask_field != "rle":
+            return
         self.faulty += 1
         self.fault = self.fault or fault
         if len(self.refused) < _TRIED:

@@ -165,7 +165,7 @@ class _Collector:
     ) -> None:
         self.layout, self.problems, self.size_of = layout, problems, size_of
         self.whole = layout.rows == "instance"
-        self.no_mask = f"rows whose {layout.column_of('rle')} is no mask of the image's height x width"
+        self.no_mask = f"rows whose {layout.column_of(layout.mask_field)} is no mask of the image's height x width"
         self.evidence = Evidence(layout)
         self.classes = ClassReader(layout, labels)
         self.place: dict[str, int] = {}

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+from .mask_texts import decode_oid, decode_polygons, encode_oid, triple
+
 # What a field's text looks like where it shares its column with others.
 FIELDS = {
     "name": r".+",
@@ -22,7 +24,11 @@ FIELDS = {
     "width": r"[0-9]+",
     "score": r"[0-9.]+",
     "attributes": r"[0-9,]*",
+    "predictions": r".*",
+    "polygons": r".*",
 }
+# What a cell holds masks as.
+MASKS = ("rle", "predictions", "polygons")
 CLASSES = ("class_id", "class_name", "class_attributes")
 ROWS, ORDERS = ("instance", "class", "image"), ("columns", "rows")
 
@@ -81,7 +87,9 @@ class RleCsv:
     """The columns of a CSV, what its rows are, and how masks are written in it.
 
     columns: header -> text with fields, in order. {name} of the image; {rle}; {class_id}, or {class_name}, or
-        {class_attributes} ("13_20_45": a class and its attributes); {attributes} ("20,45"); {height}, {width} of the image.
+        {class_attributes} ("13_20_45": a class and its attributes); {attributes} ("20,45"); {height}, {width} of the image;
+        {score} of an instance. In place of {rle}: {predictions}, the triples "label score mask" of all instances of an image,
+        masks as of `encode_oid`; {polygons}, in JSON lines whose keys are the columns.
         Without a class there is only one; without a size it is told elsewhere.
     rows: "instance": each is one. "class": all instances of a class in an image. "image": all instances of an image.
     base: number of the first pixel, 1 or 0.
@@ -113,11 +121,11 @@ class RleCsv:
         self.blank = tuple(str(text) for text in self.blank)
         self.cells = tuple(Column(str(header), str(text), self.KNOWN) for header, text in self.columns.items())
         self._check_fields()
-        self._mask_column = self.column_of("rle")
+        self._mask_column = self.column_of(self.mask_field)
 
     def _check_fields(self) -> None:
         found = [name for column in self.cells for name in column.fields]
-        for name in ("name", "rle"):
+        for name in ("name", self.mask_field):
             if name not in found:
                 raise UserError(f"columns: one of them must hold {{{name}}}.")
         if len(set(found)) < len(found) or len(set(CLASSES) & set(found)) > 1:
@@ -138,9 +146,14 @@ class RleCsv:
         return {name for column in self.cells for name in column.fields}
 
     @property
+    def mask_field(self) -> str:
+        """The field that holds masks."""
+        return next((name for name in MASKS if name in self.fields), "rle")
+
+    @property
     def class_field(self) -> str | None:
-        """The field that says the class, if one does."""
-        return next((name for name in CLASSES if name in self.fields), None)
+        """The field that says the class, if one does; such with several instances say theirs."""
+        return next((name for name in (*CLASSES, "predictions", "polygons") if name in self.fields), None)
 
     @property
     def has_attributes(self) -> bool:
@@ -156,6 +169,8 @@ class RleCsv:
 
     def mask_of(self, text: str, height: int, width: int, image: str | None = None, row: int | None = None) -> Rle:
         """The mask of a cell's text; blank text is an empty one. Raises: UserError, see `Rle.from_kaggle`."""
+        if self.mask_field != "rle":
+            return self._decoded(text, height, width, f"image {image}, row {row}" if image is not None else "mask")
         along = self.order == "rows"
         size = (width, height) if along else (height, width)
         mask = Rle.from_kaggle(
@@ -163,14 +178,25 @@ class RleCsv:
         )
         return _transposed(mask) if along else mask
 
+    def _decoded(self, text: str, height: int, width: int, where: str) -> Rle:
+        try:
+            return {"predictions": decode_oid, "polygons": decode_polygons}[self.mask_field](text, height, width)
+        except UserError as fault:
+            raise UserError(f"{where}: {self._mask_column} has {fault}") from None
+
     def text_of(self, mask: Rle) -> str:
-        """What is written for a mask."""
+        """What is written for a mask. Raises: UserError for polygons, which are read only."""
+        if self.mask_field == "predictions":
+            return encode_oid(mask)
+        if self.mask_field == "polygons":
+            raise UserError(f"{self._mask_column}: polygons are not written. Describe another CSV to write.")
         mask = mask if self.order == "columns" else _transposed(mask)
         return mask.to_kaggle(self.base, self.relative)
 
     def line(self, values: Mapping[str, str], given: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """A row's cells: given ones, and others from the fields' values. A column with a field that has none is blank."""
-        given, values = given or {}, {"rle": self.blank[0] if self.blank else "", **values}
+        given, values = given or {}, {"rle": "", **values}
+        values["rle"] = values["rle"] or (self.blank[0] if self.blank else "")
         return tuple(
             given[column.header]
             if column.header in given
@@ -190,6 +216,8 @@ class RleCsv:
         objects: what the class field holds of each, in order, and its mask. classes: all that it can hold.
         """
         values = {"name": name, "height": str(height), "width": str(width)}
+        if self.mask_field == "predictions":
+            return [self.line({**values, "predictions": " ".join(triple(text, 1, mask) for text, mask in objects)})]
         groups: dict[object, list[tuple[str, Rle]]] = {}
         for place, (text, mask) in enumerate(objects):
             key = {"instance": place, "class": text, "image": None}[self.rows]

@@ -54,6 +54,13 @@ _CLOUDS = {"Image_Label": "{name}_{class_name}", "EncodedPixels": "{rle}"}
 _CELLS = {"id": "{name}", "annotation": "{rle}", "width": "{width}", "height": "{height}", "cell_type": "{class_name}"}
 _ORGANS = {"id": "{name}", "class": "{class_name}", "segmentation": "{rle}"}
 _TISSUE = {"id": "{name}", "img_height": "{height}", "img_width": "{width}", "rle": "{rle}"}
+_SIZES = {"ImageWidth": "{width}", "ImageHeight": "{height}", "PredictionString": "{predictions}"}
+_PROTEINS = (
+    "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies",
+    "Endoplasmic reticulum", "Golgi apparatus", "Intermediate filaments", "Actin filaments", "Microtubules", "Mitotic spindle",
+    "Centrosome", "Plasma membrane", "Mitochondria", "Aggresome", "Cytosol", "Vesicles and punctate cytosolic patterns",
+    "Negative",
+)  # fmt: skip
 _KAGGLE = ("ImageId", "EncodedPixels")
 # case123_day20_slice_0065 is case123/case123_day20/scans/slice_0065_266_266_1.50_1.50.png, of that width and height.
 _SLICE = r"(?:.*/)?(?P<day>case\d+_day\d+)/scans/(?P<slice>slice_\d+)_(?P<width>\d+)_(?P<height>\d+)_[^/]*"
@@ -101,6 +108,15 @@ PRESETS = {
     "contrails": Preset(
         (_one(("record_id", "encoded_pixels"), rows="image", blank=("-",)),), ("contrail",), height=256, width=256
     ),
+    "hubmap_2023": Preset(
+        (
+            RleCsv({"id": "{name}", "annotations": "{polygons}"}),
+            RleCsv({"id": "{name}", "height": "{height}", "width": "{width}", "prediction_string": "{predictions}"}),
+        ),
+        ("blood_vessel", "glomerulus", "unsure"), first_id=0, height=512, width=512,
+    ),
+    "hpa": Preset((RleCsv({"ID": "{name}", **_SIZES}),), _PROTEINS, first_id=0),
+    "oid": Preset((RleCsv({"ImageID": "{name}", **_SIZES}),)),
     "picsart": Preset((_one(("image", "rle_mask"), rows="image"),), ("person",)),
 }  # fmt: skip
 
@@ -170,7 +186,7 @@ def guess_preset(path: str) -> str:
 def _fits(preset: Preset, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether the images of the rows are called as the preset's, or masks written as only its are."""
     layout = next(layout for layout in preset.layouts if set(layout.header) <= set(header))
-    name, mask = (header.index(layout.column_of(field)) for field in ("name", "rle"))
+    name, mask = (header.index(layout.column_of(field)) for field in ("name", layout.mask_field))
     if layout.relative and any(_is_relative(row[mask]) or row[mask] in layout.blank for row in rows):
         return True
     return all(re.fullmatch(preset.ids or ".*", row[name]) for row in rows)
