@@ -49,5 +49,8 @@ class SpatialGate(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        summary = paddle.concat([x.max(axis=1, keepdim=True), x.mean(axis=1, keepdim=True)], axis=1)
+        batch, channels, height, width = x.shape
+        # The gradient of `x.max(axis=1)` takes Paddle 250 times as long on a CPU: a second for two maps of 64×96.
+        largest = F.max_pool2d(x.reshape([batch, 1, channels, height * width]), [channels, 1])
+        summary = paddle.concat([largest.reshape([batch, 1, height, width]), x.mean(axis=1, keepdim=True)], axis=1)
         return x * F.sigmoid(self.spatial["bn"](self.spatial["conv"](summary)))
