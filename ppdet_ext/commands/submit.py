@@ -12,7 +12,7 @@ from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.keys import ENSEMBLE
-from ppdet_ext.data.datasets import FashionDataSet
+from ppdet_ext.data.datasets import FashionDataSet, RleCsvDataSet
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, nearest
@@ -56,7 +56,9 @@ def usual_format(cfg: Mapping[str, Any]) -> str:
     That with the columns of the sample submission beside the data, or of the annotations; else the data set's competition's.
     """
     datasets = [cfg[key] for key in ("TestDataset", "EvalDataset", "TrainDataset") if cfg.get(key) is not None]
-    usual = next((name for dataset in datasets for kind, name in BY_DATASET if isinstance(dataset, kind)), DEFAULT_FORMAT)
+    by_class = (name for dataset in datasets for kind, name in BY_DATASET if isinstance(dataset, kind))
+    by_preset = (dataset.competition for dataset in datasets if isinstance(dataset, RleCsvDataSet))
+    usual = next((name for name in (*by_class, *by_preset) if name in known_formats()), DEFAULT_FORMAT)
     # Competitions share columns; the data set's own comes first.
     headers = {name: find_format(name).header for name in (usual, *known_formats())}
     for dataset in datasets:

@@ -36,12 +36,13 @@ def write_submission(
         UserError: not writable, or the disk is full.
         RuntimeError: what was written is not what should be; that would be our fault.
     """
+    form.class_texts(class_ids, class_names)
     summaries = []
 
     def write(aside: Path) -> None:
         try:
-            summaries.append(write_table(aside, form, _shown(images(), count, "Write"), class_ids))
-            check_table(aside, form, _shown(images(), count, "Check"), class_ids)
+            summaries.append(write_table(aside, form, _shown(images(), count, "Write"), class_ids, class_names))
+            check_table(aside, form, _shown(images(), count, "Check"), class_ids, class_names)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -61,6 +62,8 @@ def _shown(images: Iterator[NamedDetections], count: int, title: str) -> Iterato
 def _log(output: Path, form: Format, summary: Summary, class_names: Sequence[str], class_ids: Sequence[int]) -> None:
     if form.empty == "row":
         what = f"one for each of {summary.images} images and each of {len(class_ids)} classes"
+        if form.rows == "image":
+            what = f"one for each of {summary.images} images"
     else:
         what = f"one for each {form.rows} found in {summary.images} images"
     logger.info(

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ppdet_ext.commands.submit import find_format, known_formats
+from ppdet_ext.data.formats.rle_presets import PRESETS
 from ppdet_ext.errors import UserError
 from ppdet_ext.submission import Format
 
@@ -12,9 +13,12 @@ COLUMNS = {"i": "{name}", "r": "{rle}", "c": "{class_id}"}
 
 
 def test_formats_that_come_along():
-    assert known_formats() == ["imaterialist_2019", "imaterialist_2020", "severstal_stage1", "severstal_stage2"]
+    classes = ["imaterialist_2019", "imaterialist_2020", "severstal_stage1", "severstal_stage2"]
+    assert sorted([*classes, *(set(PRESETS) - {"severstal", *classes})]) == known_formats()
     for name in known_formats():
-        assert find_format(name).fields >= {"name", "rle", "class_id"}
+        form = find_format(name)
+        assert form.fields >= {"name", form.mask_field}
+        assert name not in classes or form.fields >= {"rle", "class_id"}
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [
@@ -32,7 +36,7 @@ def test_longest_edge(height, width, size):
     ({"columns": COLUMNS, "colums": 1}, "unknown key 'colums'. Did you mean 'columns'?"),
     ({"columns": COLUMNS, "frobnicate": 1}, "unknown key 'frobnicate'. There are columns, rows, size, empty"),
     ({"columns": COLUMNS, "overlaps": "sameclass"}, "overlaps is one of keep, same_class, all, not 'sameclass'. Did you mean"),
-    ({"columns": COLUMNS, "rows": 3}, "rows is one of class, instance, not 3"),
+    ({"columns": COLUMNS, "rows": 3}, "rows is one of class, instance, image, not 3"),
     ({"columns": COLUMNS, "image_suffix": ["keep"]}, "image_suffix is one of keep, drop"),
     ({"columns": {}}, "columns is a mapping"),
     ({"columns": {**COLUMNS, "x": {"class_id": None}}}, "columns.x is a text in quotes"),
@@ -46,6 +50,10 @@ def test_longest_edge(height, width, size):
     ({"columns": {"i": "{name}"}}, "with rows: instance one of the columns must hold {rle}"),
     ({"columns": {"i": "{name}", "r": "{rle}"}, "rows": "class"}, "must hold {class_id}"),
     ({"columns": {**COLUMNS, "s": "{score}"}, "rows": "class"}, "{score} is an instance's"),
+    ({"columns": COLUMNS, "rows": "image"}, "{class_id} is an instance's; rows: image has several"),
+    ({"columns": {"i": "{name}", "p": "{predictions}"}}, "{predictions} are all instances of an image: rows: image"),
+    ({"columns": COLUMNS, "labels": "id"}, "labels is one of ids, names"),
+    ({"columns": COLUMNS, "file_pattern": "("}, "file_pattern: '(' is no regular expression"),
     ({"columns": COLUMNS, "size": [512]}, "size is full, [height, width] or"),
     ({"columns": COLUMNS, "size": [512, 0]}, "size is full"),
     ({"columns": COLUMNS, "size": [512.0, 512]}, "size is full"),
@@ -68,7 +76,7 @@ def test_bad_templates(tree, message):
 
 
 def test_unknown_names_and_bad_files(tmp_path):
-    with pytest.raises(UserError, match=r"'severstal_stage3'. Did you mean 'severstal_stage\d'\? There are imaterialist_2019,"):
+    with pytest.raises(UserError, match=r"'severstal_stage3'. Did you mean 'severstal_stage\d'\? There are airbus, .*_2019,"):
         find_format("severstal_stage3")
     with pytest.raises(UserError, match="Did you mean 'imaterialist_2020'"):
         find_format(tmp_path / "imaterialist_220.yml")

@@ -44,7 +44,6 @@ class CsvDataSet(SelectedDataSet):
     cache: bool
     drop_attributed: bool = False
     min_score: float = 0.0
-    # Where names are not those of files.
     pictures: PictureNames | None = None
     # Where the data that anybody can fetch lies, and how, as a text with `{missing}`.
     SHIPPED: ClassVar[str | None] = None
@@ -232,6 +231,7 @@ class RleCsvDataSet(CsvDataSet):
         self.min_instance_area, self.cache, self.min_score = min_instance_area, cache, min_score
         check_size(height, width)
         self._described: Preset | None = None
+        self.competition = preset
         if preset is not None or columns is not None:
             own = self._describe(find_preset(preset) if preset is not None else None).layouts[0]
             if preset is None:
@@ -255,7 +255,7 @@ class RleCsvDataSet(CsvDataSet):
         if self.anno_path is None:
             raise UserError(f"{self._source()}: set preset or columns; there is no CSV whose header would tell them.")
         with self._reading(self._source()):
-            name = guess_preset(self._source())
+            self.competition = name = guess_preset(self._source())
         logger.info("%s: has the columns of preset: %s, and is read so", self._source(), name)
         return self._describe(PRESETS[name])
 

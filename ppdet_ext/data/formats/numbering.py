@@ -60,10 +60,9 @@ class Evidence:
 
     def _vote(self, start: np.ndarray, end: np.ndarray, lines: dict[str, int], size: tuple[int, int]) -> None:
         # Where lines are nearly of one length, what goes on in one order nearly does in the other.
-        move = min(_MOVE, (abs(size[0] - size[1]) - 1) // 2)
-        if move < 0:
+        if abs(size[0] - size[1]) < 4 * _MOVE:
             return
-        for measure in (lambda line: _going_on(start, line, move) + _going_on(end, line, move), _beside_next(start, end)):
+        for measure in (lambda line: _going_on(start, line) + _going_on(end, line), _beside_next(start, end)):
             found = {order: measure(line) for order, line in lines.items()}
             for order, other in (ORDERS, ORDERS[::-1]):
                 if found[order] > 2 * found[other]:
@@ -161,12 +160,12 @@ def _runs(text: str, layout: RleCsv) -> tuple[np.ndarray, np.ndarray]:
     return start, start + pairs[1::2]
 
 
-def _going_on(edges: np.ndarray, line: int, move: int) -> int:
-    """How many edges have another one on the next line, at most `move` pixels beside."""
+def _going_on(edges: np.ndarray, line: int) -> int:
+    """How many edges have another one on the next line, hardly beside."""
     target = edges + line
     after = np.searchsorted(edges, target)
     near = [np.abs(edges[np.clip(place, 0, len(edges) - 1)] - target) for place in (after - 1, after)]
-    return int((np.minimum(*near) <= move).sum())
+    return int((np.minimum(*near) <= _MOVE).sum())
 
 
 def _beside_next(start: np.ndarray, end: np.ndarray) -> Callable[[int], int]:

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.errors import UserError
 
 Size = tuple[int, int]
@@ -79,10 +78,7 @@ class PictureNames:
         """Pictures in sub-folders and elsewhere that the pattern makes part of the data set."""
         return sorted(file for files in self._by_id.values() for file in files)
 
-    def id_of(self, file: str) -> str:
-        """The name that stands in the CSV for a file."""
+    def made_of(self, file: str) -> str | None:
+        """The name in the CSV that the pattern makes of a picture's path; None where it is of another form."""
         match = self.pattern.fullmatch(file.replace(os.sep, "/")) if self.pattern else None
-        if match is not None:
-            return self.file_id.format_map(match.groupdict())
-        stem, suffix = os.path.splitext(file)
-        return stem if suffix.lower() in IMAGE_SUFFIXES else file
+        return None if match is None else self.file_id.format_map(match.groupdict())
