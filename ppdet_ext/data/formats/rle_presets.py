@@ -29,7 +29,7 @@ class Preset:
 
     layouts: of the annotations, then of submissions; the first is what is written.
     class_names: by label, where the competition has fixed ones. first_id: the id of the first class.
-    height, width: of all images, where they are of one size and no column tells it.
+    height, width: of all images, where they are of one size; columns that tell it go first.
     file_pattern, file_id: of pictures in sub-folders, see `PictureNames`.
     ids: what images are called, where that tells the competition from others with the same columns.
     """
@@ -82,7 +82,8 @@ PRESETS = {
         ("pneumothorax",), height=1024, width=1024, file_pattern=_NESTED, ids=r"[0-9]+(\.[0-9]+){5,}",
     ),
     "sartorius": Preset(
-        (RleCsv(_CELLS, order="rows"), _one(("id", "predicted"), order="rows")), ("shsy5y", "astro", "cort"), ids="[0-9a-f]{12}"
+        (RleCsv(_CELLS, order="rows"), _one(("id", "predicted"), order="rows")), ("shsy5y", "astro", "cort"),
+        height=520, width=704, ids="[0-9a-f]{12}",
     ),
     "uw_madison": Preset(
         tuple(

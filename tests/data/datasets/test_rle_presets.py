@@ -1,6 +1,7 @@
 """Presets: every competition's rows by name and by header alone, against what plain numpy decoded; how names find pictures."""
 
 import base64
+import csv
 import json
 import logging
 import re
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_data import write_jpeg
 
-from ppdet_ext.data.datasets import RleCsvDataSet
+from ppdet_ext.data.datasets import RleCsvDataSet, SteelDataSet
 from ppdet_ext.data.formats.mask_texts import decode_oid, decode_polygons, encode_oid
+from ppdet_ext.data.formats.rle_csv import RleCsv
 from ppdet_ext.data.formats.rle_presets import guess_preset
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
@@ -168,12 +170,32 @@ def test_what_is_given_goes_before_the_preset(tmp_path: Path) -> None:
     assert yaml.load(yaml.dump(RleCsvDataSet("x")), Loader=yaml.Loader).given_names is None
 
 
-def test_a_preset_of_the_other_order_is_refused() -> None:
-    folder = ROWS / "carvana"
+@pytest.mark.parametrize("on_error", ["error", "skip"])
+def test_a_preset_of_the_other_order_is_refused(on_error: str) -> None:
+    options = {"anno_path": "train_masks_prefix.csv", "check_images": "none", "cache": False, "on_error": on_error}
+    dataset = RleCsvDataSet(str(ROWS / "carvana"), preset="carvana", order="column", **options)
     with pytest.raises(UserError, match=r"train_masks_prefix\.csv: your masks look row-major: order: rows"):
-        RleCsvDataSet(
-            str(folder), preset="carvana", order="column", anno_path="train_masks_prefix.csv", check_images="none", cache=False
-        ).load()
+        dataset.load()
+
+
+@pytest.mark.parametrize(("numbering", "told"), [
+    ({"order": "rows"}, "your masks look row-major: order: rows"),
+    ({"base": 0}, "your masks look numbered from 0: base: 0"),
+    ({"relative": True}, "cannot be read as they are said to be numbered"),
+])  # fmt: skip
+def test_steel_numbered_otherwise_is_refused(root: Path, tmp_path: Path, numbering: dict, told: str) -> None:
+    """Sheets whose masks are written in another numbering than Severstal's."""
+    other = RleCsv({"n": "{name}", "m": "{rle}"}, **numbering)
+    with (root / "tests/fixtures/severstal_rows.csv").open(newline="") as source:
+        rows = list(csv.DictReader(source))
+    with (tmp_path / "train.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            mask = Rle.from_kaggle(row["EncodedPixels"], 256, 1600)
+            writer.writerow({**row, "EncodedPixels": other.text_of(mask)})
+    with pytest.raises(UserError, match=re.escape(told)):
+        SteelDataSet(str(tmp_path), check_images="none", cache=False, on_error="skip").load()
 
 
 @pytest.mark.parametrize(("file", "preset", "names"), [
