@@ -81,8 +81,8 @@ class CsvDataSet(SelectedDataSet):
 
     def _read(self) -> list[Record]:
         listed = self._listed_images()
-        problems = Problems(self._source())
-        below = images_below(self.image_folder)
+        main = self.layouts[0]  # Asked before names are looked up: a header may tell how that is done.
+        problems, below = Problems(self._source()), images_below(self.image_folder)
         if self.pictures is not None:
             self.pictures.learn(listed, below)
         instances = self._instances(listed, problems)
@@ -96,9 +96,9 @@ class CsvDataSet(SelectedDataSet):
         size = None if self.height is None or self.width is None else (self.height, self.width)
         sizes = usable(names, set(listed), instances, problems, self.image_folder, size, self.check_images, self.on_error)
         problems.settle(self.on_error)
-        chosen = wanted(instances, self.min_instance_area, self.drop_attributed, self._source(), self.layouts[0].rows)
+        chosen = wanted(instances, self.min_instance_area, self.drop_attributed, self._source(), main.rows)
         ids = {name: i for i, name in enumerate(universe)}
-        records = records_of(instances, chosen, sizes, ids, self.image_folder, self.layouts[0].has_attributes)
+        records = records_of(instances, chosen, sizes, ids, self.image_folder, main.has_attributes)
         return self._without_surplus(records, self.annotated)
 
     def _used_below(self, below: list[str], named: set[str]) -> list[str]:

@@ -159,7 +159,8 @@ def test_paths_make_names_and_sizes(tmp_path: Path) -> None:
         assert found == [(slices[0], 4, 6, [(0, 0, 2, 1)]), (slices[1], 4, 6, [])]
     pictures(tmp_path, "kidney_1/images/0007.tif")
     (tmp_path / "train.csv").write_text("id,rle\nkidney_1_0007,1 0\n")
-    assert [record.name for record in RleCsvDataSet(str(tmp_path), preset="sennet").records] == ["kidney_1/images/0007.tif"]
+    for preset in ("sennet", None):
+        assert [record.name for record in RleCsvDataSet(str(tmp_path), preset=preset).records] == ["kidney_1/images/0007.tif"]
 
 
 def test_what_is_given_goes_before_the_preset(tmp_path: Path) -> None:
