@@ -7,6 +7,7 @@ from typing import Any
 import paddle
 
 from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.host.parts import kind_of, which_part
 from ppdet_ext.host.registry import METRICS, SECTIONS, modules
 
 from .arguments import check_arguments, check_entries, check_nested, parameters_of
@@ -112,8 +113,9 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
             problems.unknown(here, schema.schema, name)
         elif key in lists:
             check_entries(here, item or [], lists[key], problems)
-        elif isinstance(item, str) and item not in known and _names_module(schema, key, known):
-            problems.add(here, f"{'.'.join(here)} names module {item!r}, not registered.{nearest(item, known)}")
+        elif isinstance(part := _part_named(item), str) and part not in known and _names_module(schema, key, known):
+            hint = which_part(part, _kind_at(schema, key, known))
+            problems.add(here, f"{'.'.join(here)} names module {part!r}, not registered.{hint}")
         elif isinstance(item, dict) and item.get("name") in known:
             check_module(here, item["name"], item, problems)
         elif name == "OptimizerBuilder" and key == "optimizer":
@@ -132,6 +134,17 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
 
 def _default(schema: Any, key: str) -> Any:
     return schema.schema[key].default if key in schema.schema and schema.has_default(key) else inspect.Parameter.empty
+
+
+def _part_named(value: Any) -> Any:
+    """What a key names where it names a part: itself, or the name in {name: part, key: value}."""
+    return value.get("name") if isinstance(value, dict) else value
+
+
+def _kind_at(schema: Any, key: str, modules: Mapping[str, Any]) -> type | None:
+    """What kind of part a key names, told by its default; None if the default does not tell."""
+    default = schema.schema[key].default if schema.has_default(key) else None
+    return kind_of(default) if isinstance(default, str) and default in modules else None
 
 
 def _names_module(schema: Any, key: str, modules: Mapping[str, Any]) -> bool:

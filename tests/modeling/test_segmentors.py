@@ -101,6 +101,20 @@ def test_a_decoder_of_four_blocks_takes_four_features(root):
         (["UNetDecoder.attention=scce"], r"UNetDecoder.attention is 'scce'; expected scse or null"),
         (["SemanticSegmentor.task=multilable"], r"SemanticSegmentor.task is 'multilable'; expected multilabel, multiclass"),
         (["SemanticSegmentor.decoder=UnetDecoder"], r"names module 'UnetDecoder', not registered. Did you mean 'UNetDecoder'"),
+        (["SemanticSegmentor.decoder=Unet"], r"'Unet', not registered. Did you mean 'UNetDecoder'\? There are Deep"),
+        (["SemanticSegmentor.decoder=PSPNet"], r"Did you mean 'PSPDecoder'\?"),
+        (["SemanticSegmentor.decoder=FPN"], r"FPN is no decoder. Did you mean 'FPNDecoder'\?"),
+        (["SemanticSegmentor.decoder=SegformerDecoder"], r"'SegformerDecoder', not registered. There are DeepLabV3Decoder, "),
+        (["SemanticSegmentor.decoder=UPerNet"], r"'UPerNet', not registered. There are DeepLabV3Decoder, "),
+        (
+            ["SemanticSegmentor.encoder=resnet34"],
+            r"encoder names module 'resnet34', not registered. Did you mean ResNetEncoder, with ResNetEncoder.name=resnet34\?",
+        ),
+        (
+            ["SemanticSegmentor.encoder={name: efficientnet_b0}"],
+            r"Did you mean EfficientNetEncoder, with .*name=efficientnet-b0\?",
+        ),
+        (["SemanticSegmentor.encoder=ResNet"], r"ResNet is no encoder. Did you mean 'ResNetEncoder'\?"),
         (
             ["SemanticSegmentor.decoder=FPNDecoder", "FPNDecoder.channels=100"],
             r"channels is 100; group norm takes multiples of 32",

@@ -8,8 +8,8 @@ import paddle
 from paddle import nn
 from ppdet.core.workspace import create, global_config
 
-from ppdet_ext.errors import DivergenceError, UserError, nearest
-from ppdet_ext.host.registry import modules
+from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.host.parts import which_part
 from ppdet_ext.structures import TestSettings
 
 
@@ -50,9 +50,7 @@ def section_of(named: str | Mapping[str, Any], kind: type[nn.Layer], key: str) -
     section = global_config[name]
     found = getattr(section.pymodule, name)
     if not issubclass(found, kind):
-        parts = {one: getattr(schema.pymodule, one, None) for one, schema in modules().items()}
-        known = sorted(one for one, cls in parts.items() if isinstance(cls, type) and issubclass(cls, kind))
-        raise UserError(f"{key}: {name} is no {kind.__name__.lower()}.{nearest(name, known)} There are {', '.join(known)}.")
+        raise UserError(f"{key}: {name} is no {kind.__name__.lower()}.{which_part(name, kind)}")
     if not isinstance(named, str):
         # Within `workspace` the section is this configuration's own copy.
         section.update({option: value for option, value in named.items() if option != "name"})
