@@ -63,6 +63,7 @@ def kfold(
     cfg: Config,
     *,
     folds: int,
+    only: Sequence[int] = (),
     output: str | Path | None = None,
     evaluate: bool = False,
     train_flags: Sequence[str] = (),
@@ -77,6 +78,7 @@ def kfold(
         cfg: from `load_config`; the images of TrainDataset are dealt out. Where EvalDataset has images that are none of these,
             the ensemble is evaluated on them.
         folds: number of models.
+        only: train the models of these folds, and no more; all, their thresholds and the ensemble where it is empty.
         output: folder; the run's, with `_kfold` after its name, by default.
         evaluate: train with --eval, and take the best weights of each fold in place of the last.
         train_flags: further flags of tools/train.py.
@@ -89,7 +91,7 @@ def kfold(
         DivergenceError: a loss became NaN or infinite.
         Stop: a signal came; the same call goes on.
     """
-    check_folds(cfg, folds)
+    check_folds(cfg, folds, only)
     predicting.check()
     searching.check()
     target = Path(output) if output else run_folder(cfg).with_name(cfg.filename + SUFFIX)
@@ -99,7 +101,10 @@ def kfold(
             # All that can be wrong, before days of training.
             _problem(cfg, parts, predicting, None)
         flags = ["-r", "auto", *(["--eval"] if evaluate else []), *train_flags]
-        weights = [trained(part, folds, flags, BEST if evaluate else FINAL, launch) for part in parts]
+        asked = [part for part in parts if not only or part.number in only]
+        weights = [trained(part, folds, flags, BEST if evaluate else FINAL, launch) for part in asked]
+        if only:
+            return target
         with among_ranks(cfg.use_gpu, cfg.stall_timeout):
             if is_classifier(cfg):
                 _gate(target, parts, weights, searching, command)
@@ -209,6 +214,7 @@ def run(args: argparse.Namespace) -> Path | None:
     return kfold(
         cfg,
         folds=args.folds,
+        only=args.only,
         output=args.output,
         predicting=Predicting(args.score_threshold, args.nms_iou, args.max_detections),
         searching=Searching(args.folds, args.min_instances, args.min_gain, args.keep_per_class),

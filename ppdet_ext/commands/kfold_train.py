@@ -48,9 +48,12 @@ class Fold:
     held: Any
 
 
-def check_folds(cfg: Config, folds: int) -> None:
+def check_folds(cfg: Config, folds: int, only: Sequence[int] = ()) -> None:
     if folds < 2:
         raise UserError(f"--folds is {folds}; at least 2 are needed.")
+    for number in only:
+        if not 0 <= number < folds:
+            raise UserError(f"--only {number}: there is no such fold; {folds} folds count from 0 to {folds - 1}.")
     if cfg.get(ENSEMBLE):
         raise UserError(f"The configuration has an {ENSEMBLE}; tools/kfold.py trains one model on each fold, and makes one.")
     if world()[1] > 1:

@@ -50,6 +50,8 @@ def kfold_parser(prog: str = "kfold.py") -> argparse.ArgumentParser:
     )
     parser.set_defaults(training=True)
     parser.add_argument("--folds", type=int, default=FOLDS, metavar="N", help="number of folds, and of models (%(default)s)")
+    text = "train the models of these folds only, counted from 0, and make no ensemble (default: all)"
+    parser.add_argument("--only", nargs="+", type=int, default=[], metavar="FOLD", help=text)
     parser.add_argument("--output", metavar="DIR", help="where all of it goes (default: <the run's folder>_kfold)")
     parser.add_argument("--metric", nargs=1, metavar="NAME", help="metric to raise (default: the configuration's)")
     parser.add_argument(

@@ -77,5 +77,5 @@ def build_optimizer(
     except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"LearningRate or OptimizerBuilder cannot be built: {type(error).__name__}: {error}") from error
     check_schedule(cfg, steps_per_epoch, list(getattr(schedule, "boundaries", ())))
-    warn_of_length(schedule, cfg.epoch * steps_per_epoch)
+    warn_of_length(schedule, cfg.epoch, steps_per_epoch)
     return schedule, built

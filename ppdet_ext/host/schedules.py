@@ -239,12 +239,14 @@ def _ours(scheduler: Any) -> Any:
     return scheduler
 
 
-def warn_of_length(schedule: LRScheduler, steps: int) -> None:
-    """Warn where a schedule is made for another number of steps than the run has."""
-    total = getattr(schedule, "total_steps", None)
+def warn_of_length(schedule: LRScheduler, epochs: int, steps_per_epoch: int) -> None:
+    """Warn where a schedule is made for another number of steps than the run has, with the override that mends it."""
+    total, steps = getattr(schedule, "total_steps", None), epochs * steps_per_epoch
     if total is not None and total != steps:
         logger.warning(
-            "LearningRate: the schedule is made for %d steps and the run has %d; set its max_epochs to the run's epochs",
+            "LearningRate: the schedule is made for %d steps and the run has %d; set its max_epochs to the run's epochs: "
+            "-o LearningRate.schedulers.0.max_epochs=%d",
             total,
             steps,
+            epochs,
         )

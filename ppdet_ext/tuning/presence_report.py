@@ -78,6 +78,10 @@ def presence_warnings(tuned: PresenceTuned, searching: Searching) -> list[str]:
     return warnings
 
 
+def _dumped(section: Mapping[str, Any]) -> list[str]:
+    return yaml.safe_dump(section, sort_keys=False, width=110, allow_unicode=True).splitlines()
+
+
 def presence_yaml(
     tuned: PresenceTuned,
     searching: Searching,
@@ -99,8 +103,11 @@ def presence_yaml(
     ]
     named = [dict(one) for one in classifiers]
     # What the gate leaves counts as found, whatever its score.
-    section = {"Classifier": named[0] if len(named) == 1 else named, "PresenceF1": {"threshold": 0}}
+    classifier = {"Classifier": named[0] if len(named) == 1 else named}
+    section = {"PresenceF1": {"threshold": 0}}
     step, arguments = next(iter(gate_entry(tuned, class_keys(class_names, category_ids)).items()))
     lines = [f"# {comment}".rstrip() for comment in comments]
-    lines += yaml.safe_dump(section, sort_keys=False, width=110, allow_unicode=True).splitlines()
+    lines += _dumped(classifier)
+    lines.append("# The gate below decides; without this, tools/eval.py of the classifier would cut at 0.5 once more.")
+    lines += _dumped(section)
     return "\n".join([*lines, "PostProcess:", f"  - {step}: {flow(arguments)}"]) + "\n"

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from same_run import differences
 
+from ppdet_ext.commands.kfold_train import Fold
 from ppdet_ext.commands.main import run
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.splits.selection import read_split_file
@@ -125,10 +126,26 @@ def test_several_ranks_are_started_by_the_launcher(arguments: list[str], tmp_pat
     assert parent_killed == signal.SIGTERM
 
 
+def test_some_folds_only_are_trained_and_make_no_ensemble(arguments: list[str], tmp_path: Path, monkeypatch) -> None:
+    numbers = []
+
+    def trained(part: Fold, *_: object) -> Path:
+        numbers.append(part.number)
+        return tmp_path
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ppdet_ext.commands.kfold.trained", trained)
+    assert run("kfold", [*arguments, "--only", "1"]) == 0
+    assert numbers == [1]
+    assert (tmp_path / "kf" / "fold_1.yml").is_file()
+    assert not (tmp_path / "kf" / "ensemble.yml").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--folds", "1"], "--folds is 1; at least 2 are needed"),
+        (["--only", "0", "2"], "--only 2: there is no such fold; 2 folds count from 0 to 1"),
         (["--folds", "9"], "no image is left"),
         (["-o", "Ensemble=[a, b]"], "The configuration has an Ensemble"),
         (["-o", "TrainDataset=null"], "has no TrainDataset"),

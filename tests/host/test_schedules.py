@@ -10,7 +10,15 @@ from ppdet.optimizer.optimizer import CosineDecay, LinearWarmup, PiecewiseDecay
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.plateau import PlateauSchedule
-from ppdet_ext.host.schedules import CosineRestarts, FlatCosine, LearningRate, OneCycle, ReduceOnPlateau, StepSchedule
+from ppdet_ext.host.schedules import (
+    CosineRestarts,
+    FlatCosine,
+    LearningRate,
+    OneCycle,
+    ReduceOnPlateau,
+    StepSchedule,
+    warn_of_length,
+)
 
 GOLDEN = Path(__file__).resolve().parents[1] / "modeling" / "golden"
 CASES = json.loads((GOLDEN / "smp_optim.json").read_text())["schedules"]
@@ -117,3 +125,12 @@ def test_of_ppdets_schedules_nothing_changes() -> None:
 def test_what_cannot_be_is_said(make: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_a_schedule_of_another_length_names_the_override(caplog) -> None:
+    schedule = LearningRate(1e-3, [FlatCosine(16)])(18)
+    warn_of_length(schedule, 16, 18)
+    assert not caplog.records
+    warn_of_length(schedule, 1, 18)
+    assert "made for 288 steps and the run has 18" in caplog.text
+    assert "-o LearningRate.schedulers.0.max_epochs=1" in caplog.text

@@ -92,6 +92,9 @@ def test_what_is_written_is_what_a_gate_applies() -> None:
     text = presence_yaml(tuned, Searching(), NAMES, IDS, [{"config": "c.yml", "weights": "w"}], "python tools/tune.py -c c.yml")
     written = yaml.safe_load(text)
     assert written["Classifier"] == {"config": "c.yml", "weights": "w"}
+    assert written["PresenceF1"] == {"threshold": 0}
+    before = text.splitlines()[text.splitlines().index("PresenceF1:") - 1]
+    assert before.startswith("# The gate below decides")
     assert written["PostProcess"] == [gate_entry(tuned, NAMES)]
     assert format_presence(tuned).splitlines()[1] in text
     step = PostProcess(written["PostProcess"], NAMES, IDS).steps[0]
