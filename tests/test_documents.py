@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,12 @@ def test_python_of_the_readme_runs() -> None:
     names: dict[str, object] = {}
     exec(block, names)
     assert names["mask"].area == 5
+
+
+def test_python_of_the_segmentation_page_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "segmentation.md").read_text(), re.S)
+    # Those that begin with the name of a file are plugins, which another test loads.
+    (block,) = [block for block in blocks if not block.startswith("# ")]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["logits"].shape == [2, 4, 64, 96]

@@ -222,6 +222,8 @@ def test_log_line_shows_the_total_and_the_parts_of_the_model(tmp_path: Path) -> 
     assert grouped(HTC_LOSSES) == {"loss": 92.75, "rpn": 0.75, "semantic": 2.0, "bbox": 60.0, "mask": 30.0}
     ppyoloe = {"loss_cls": 1.0, "loss_iou": 2.0, "loss_dfl": 3.0, "loss_l1": 4.0}
     assert grouped(ppyoloe) == {"cls": 1.0, "iou": 2.0, "dfl": 3.0, "l1": 4.0}
+    listed = {"loss_bce": 1.0, "loss_batch_dice": 2.0, "loss_batch_jaccard": 3.0, "loss_bce2": 4.0, "loss_presence": 5.0}
+    assert grouped(listed) == {name.removeprefix("loss_"): value for name, value in listed.items()}
     with paddle.utils.unique_name.guard():
         state = make_trainer(tmp_path, epochs=120).state
     state.epoch, state.step, state.steps_per_epoch = 100, 12345, 99999

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ppdet_ext.checkpoint import Position
 from ppdet_ext.host import SmoothedValue
+from ppdet_ext.modeling.segmentation.losses.base import is_map_loss
 from ppdet_ext.training.state import TrainState
 
 from .base import Hook
@@ -23,12 +24,15 @@ logger = logging.getLogger("ppdet_ext")
 
 
 def grouped(losses: Mapping[str, float]) -> dict[str, float]:
-    """Sums of the losses of one part of a model ('rpn', 'bbox', 'mask', …), after the total, 'loss'."""
+    """Sums of the losses of one part of a model ('rpn', 'bbox', 'mask', …), after the total, 'loss'.
+
+    The losses of a segmentor's list are no parts of a model: each stays by itself.
+    """
     sums: dict[str, float] = {TOTAL: losses[TOTAL]} if TOTAL in losses else {}
     for name, value in losses.items():
         match = _PART.match(name)
         if name != TOTAL:
-            part = match[1] if match else name
+            part = name.removeprefix("loss_") if is_map_loss(name) else match[1] if match else name
             sums[part] = sums.get(part, 0.0) + value
     return sums
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import paddle
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import build_entries, number_in
+from ppdet_ext.host.registry import SEGMENTATION_LOSSES, build_entries, number_in
 
 IGNORED = 255  # in targets: a pixel that no class is asked of, such as padding or a crowd
 MULTILABEL, MULTICLASS = "multilabel", "multiclass"
@@ -49,7 +49,17 @@ class SegmentationLoss:
     @property
     def name(self) -> str:
         """Its name among the losses of a step: `loss_bce`, `loss_batch_dice`."""
-        return "loss_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return _loss_name(type(self).__name__)
+
+
+def _loss_name(cls: str) -> str:
+    return "loss_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls).lower()
+
+
+def is_map_loss(name: str) -> bool:
+    """Whether a loss of a step is one of `loss_values` by its name, also as the second of its class (`loss_bce2`)."""
+    known = {_loss_name(cls) for cls in SEGMENTATION_LOSSES}
+    return name in known or name.rstrip("0123456789") in known
 
 
 def build_losses(entries: Sequence[Mapping], task: str, key: str = "losses") -> list[SegmentationLoss]:
