@@ -16,6 +16,7 @@ from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import inference_loader
 from ppdet_ext.inference.predictor import prepare
+from ppdet_ext.submission.header import origin_of
 
 from .cli import config_of
 
@@ -47,11 +48,11 @@ def evaluate(
         loader = inference_loader(cfg, dataset, "eval")
         outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)
         folder = Path(output_eval) if output_eval else run_folder(cfg)
-        on_rank_0(lambda: _write(outcome, folder, str(cfg.get(ENSEMBLE) or cfg.weights), classwise), "writing the results")
+        on_rank_0(lambda: _write(outcome, folder, cfg, classwise), "writing the results")
     return outcome
 
 
-def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> None:
+def _write(outcome: Evaluation, folder: Path, cfg: Config, classwise: bool) -> None:
     if not outcome.numbers:
         for path in outcome.write_predictions(folder):
             logger.info("Wrote %s", path)
@@ -66,12 +67,13 @@ def _write(outcome: Evaluation, folder: Path, weights: str, classwise: bool) -> 
         if text := gain_over_nothing(name, outcome.values[name], nothing[name]):
             logger.info("%s", text)
     record = {
-        "weights": weights,
+        "weights": str(cfg.get(ENSEMBLE) or cfg.weights),
         "images": outcome.images,
         "seconds": outcome.seconds,
         **outcome.numbers,
         "named": outcome.named,
         "empty_submission": {name: value for name, value in nothing.items() if value > 0},
+        "origin": origin_of(cfg),
     }
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError
@@ -19,13 +20,15 @@ from ppdet_ext.inference.draw_maps import draw_map_panels
 from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predictor import Predictor, lowest_score
 from ppdet_ext.inference.presence import told
-from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, coco_results
+from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, ORIGIN_FILE, coco_results
 from ppdet_ext.postprocess import write_gate_file
 from ppdet_ext.structures import Candidates, Detections
+from ppdet_ext.submission.header import origin_of
 
 from .cli import config_of
 
 PROBABILITIES = "--save_probabilities"
+RESULT_FILES = (BOX_FILE, MASK_FILE, IMAGES_FILE, ORIGIN_FILE)
 MAPS = ".maps.png"  # behind the name of an image
 logger = logging.getLogger("ppdet_ext")
 
@@ -49,7 +52,7 @@ def infer(
         output_dir: folder for pictures (named as the images, in their sub-folders) and results.
         draw_threshold: lowest score drawn, see `lowest_score`.
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
-            (id, file_name).
+            (id, file_name), and `origin.json`: which weights they are of.
         save_probabilities: CSV file for what the model says of whole images, as `ClassifierGate.file` reads it.
         draw_maps: write `<image>.maps.png` too, see `inference.draw_maps`.
         num_images: only the first so many images; None: all.
@@ -63,7 +66,7 @@ def infer(
         predictor = Predictor(cfg, images, num_images)
         _check_folder(folder, predictor)
         painter = _Painter(predictor, folder, draw_threshold, draw_maps)
-        for name in (BOX_FILE, MASK_FILE, IMAGES_FILE):
+        for name in RESULT_FILES:
             demand_writable(folder / name, "--output_dir")
         table = None if save_probabilities is None else Path(save_probabilities)
         if table is not None:
@@ -127,15 +130,35 @@ def _finish(
         logger.info("Wrote %s: probabilities of %d classes in %d images", table, len(predictor.class_names), len(rows))
     if save_results:
         found = [(im_id, own.detections) for im_id, own in done if own.detections is not None]
-        boxes, masks = coco_results(found, predictor.category_ids)
-        listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
-        for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
-            _write_json(folder / name, content)
+        _write_results(predictor, folder, found)
+    else:
+        _warn_of_old_results(folder)
     drawn = sum(own.drawn for _, own in done)
     logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
 
 
-def _write_json(path: Path, content: list[dict[str, Any]]) -> None:
+def _write_results(predictor: Predictor, folder: Path, found: list[tuple[int, Detections]]) -> None:
+    boxes, masks = coco_results(found, predictor.category_ids)
+    listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
+    origin = {"weights": str(predictor.cfg.get(ENSEMBLE) or predictor.cfg.weights), "origin": origin_of(predictor.cfg)}
+    # An end in between leaves results that nothing is said of, rather than something wrong.
+    (folder / ORIGIN_FILE).unlink(missing_ok=True)
+    for name, content in zip(RESULT_FILES, (boxes, masks, listed, origin)):
+        _write_json(folder / name, content)
+
+
+def _warn_of_old_results(folder: Path) -> None:
+    """Pictures are new, and what submit --results would take is not."""
+    old = [name for name in RESULT_FILES[:3] if (folder / name).is_file()]
+    if old:
+        logger.warning(
+            "%s in %s: of an earlier run, not of these pictures; with --save_results they are written anew",
+            ", ".join(old),
+            folder,
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
     write_atomic(path, lambda aside: aside.write_text(json.dumps(content)), "--output_dir")
 
 

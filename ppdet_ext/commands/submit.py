@@ -11,7 +11,6 @@ from typing import Any
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import read_tree
-from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.data.datasets import FashionDataSet, RleCsvDataSet
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
@@ -22,8 +21,9 @@ from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.results import ORIGIN_FILE
 from ppdet_ext.submission import Format
-from ppdet_ext.submission.header import header_of
+from ppdet_ext.submission.header import header_of, origin_of
 from ppdet_ext.submission.predict import submit_predictions
 from ppdet_ext.submission.saved import submit_results
 
@@ -116,29 +116,47 @@ def submit(
         predictor.warn_of_invented_classes()
         names, classes = list(predictor.names.values()), (predictor.class_names, predictor.category_ids)
         rows = submit_predictions(predictor, target, score, chosen, lambda: header_of(cfg, names, *classes, score, chosen))
-        on_rank_0(lambda: _say_score(cfg), "the last evaluation")
+        on_rank_0(lambda: _say_score(cfg, origin_of(cfg), score), "the last evaluation")
         return rows
 
 
 def _from_results(cfg: Config, folder: Path, images: str | None, output: Path, score: float, form: Format) -> int:
     class_names, class_ids, _ = class_list(cfg)
     rows = submit_results(folder, images, output, score, form, class_names, class_ids)
-    _say_score(cfg)
+    made_by = _read_json(folder / ORIGIN_FILE)
+    if made_by:
+        logger.info("The results in %s are of %s", folder, made_by.get("weights"))
+        _say_score(cfg, made_by.get("origin"), score)
     return rows
 
 
-def _say_score(cfg: Config) -> None:
-    """What these weights scored when they were last evaluated, beside an empty submission, where that scores anything."""
-    path = run_folder(cfg) / RESULTS_FILE
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a file; an empty one where there is none: of files that only serve to tell more."""
     try:
-        last = json.loads(path.read_text(encoding="utf-8"))
-        known = last["weights"] == str(cfg.get(ENSEMBLE) or cfg.weights)
-        lines = [gain_over_nothing(name, last[name][0], value) for name, value in last["empty_submission"].items() if known]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # An aside: of a run that was not evaluated, or before this was noted, there is nothing to say.
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _say_score(cfg: Config, origin: Any, threshold: float) -> None:
+    """What the last evaluation scored beside an empty submission, where that scores anything.
+
+    Only if it was of the same weights, configuration and steps, by content (`origin`, see `origin_of`): an evaluation of
+    before this was noted says nothing.
+    """
+    path = run_folder(cfg) / RESULTS_FILE
+    last = _read_json(path)
+    if not origin or last.get("origin") != origin:
         return
+    try:
+        values = [(name, last[name][0], value) for name, value in last["empty_submission"].items()]
+        lines = [gain_over_nothing(*one, own="what was evaluated") for one in values]
+    except (LookupError, TypeError, AttributeError):
+        return
+    note = f"; it was of all scores, the submission is of those from {threshold:g}" if threshold > 0 else ""
     for line in filter(None, lines):
-        logger.info("When these weights were evaluated (%s, %s images): %s", path, last.get("images", "?"), line)
+        logger.info("When this was evaluated (%s, %s images): %s%s", path, last.get("images", "?"), line, note)
 
 
 def run(args: argparse.Namespace) -> int:

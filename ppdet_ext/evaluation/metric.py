@@ -196,13 +196,13 @@ def value_of(numbers: Mapping[str, Sequence[float]]) -> float:
     return float(next(iter(numbers.values()))[0])
 
 
-def gain_over_nothing(name: str, value: float, nothing: float) -> str:
-    """A line that says what an empty submission scores beside the own one; '' where it scores nothing."""
+def gain_over_nothing(name: str, value: float, nothing: float, own: str = "this one") -> str:
+    """A line that says what an empty submission scores beside `own`; '' where it scores nothing."""
     if nothing <= 0:
         return ""
     gain = value - nothing
     advice = "" if gain > 0 else f": submitting nothing would be {'better' if gain < 0 else 'as good'}"
-    return f"An empty submission scores {nothing:.4f} by {name}; this one {value:.4f}, which is {gain:+.4f}{advice}"
+    return f"An empty submission scores {nothing:.4f} by {name}; {own} {value:.4f}, which is {gain:+.4f}{advice}"
 
 
 def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:

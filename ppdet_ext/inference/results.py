@@ -6,6 +6,7 @@ from typing import Any
 from ppdet_ext.structures import Detections
 
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
+ORIGIN_FILE = "origin.json"  # {"weights": as configured, "origin": what they and the configuration are by content}
 
 
 def coco_results(

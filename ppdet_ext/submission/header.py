@@ -31,18 +31,28 @@ def header_of(
 
     class_names, class_ids: by label; steps may name classes, and results hold the ids.
     """
-    tree = deciding(cfg.resolved, Decides.CANDIDATES | Decides.RESULT)
     shape = {"columns": {column.header: column.text for column in form.cells}}
     shape |= {key: getattr(form, key) for key in ("rows", "size", "empty", "overlaps", "image_suffix")}
     return {
         "version": 2,
-        "weights": [digest(path) for path in _weights(cfg)],
-        "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
-        "files of steps": [digest(path) for path in _files([tree.get(POSTPROCESS), cfg.get("plugins"), tree.get(CLASSIFIER)])],
+        **origin_of(cfg),
         "format": _text_digest(json.dumps(shape)),
         "threshold": threshold,
         "classes": [list(one) for one in zip(class_ids, class_names)],
         "images": _text_digest(json.dumps(list(names))),
+    }
+
+
+def origin_of(cfg: Config) -> dict[str, Any]:
+    """Of what is found in any picture: the content of weights, of configuration and of the files that steps name.
+
+    JSON-able. Raises: UserError where weights are missing.
+    """
+    tree = deciding(cfg.resolved, Decides.CANDIDATES | Decides.RESULT)
+    return {
+        "weights": [digest(path) for path in _weights(cfg)],
+        "configuration": _text_digest(dump_tree(tree) + "".join(_member_configurations(cfg))),
+        "files of steps": [digest(path) for path in _files([tree.get(POSTPROCESS), cfg.get("plugins"), tree.get(CLASSIFIER)])],
     }
 
 

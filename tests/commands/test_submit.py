@@ -222,19 +222,56 @@ def test_columns_of_two_contests_are_told_apart_by_the_data_set(tmp_path) -> Non
 
 
 def test_what_the_weights_scored_and_an_empty_submission_would(arguments, tools, eager, workspace, capfd, tmp_path) -> None:
-    run = f"save_dir={tmp_path}/out"
+    run, weights = f"save_dir={tmp_path}/out", str(tmp_path / "own.pdparams")
+    shutil.copy(eager.removeprefix("weights="), weights)
+    arguments = [*arguments[:-1], f"weights={weights}"]
     assert tools["submit"]([*arguments, run]) == 0
     assert "An empty submission" not in capfd.readouterr().out
     config = str(workspace / "tiny.yml")
-    assert tools["eval"](["-c", config, "--metric", "SeverstalDice", "-o", eager, run]) == 0
+    assert tools["eval"](["-c", config, "--metric", "SeverstalDice", "-o", arguments[-1], run]) == 0
     (said,) = (line for line in capfd.readouterr().out.splitlines() if "An empty submission scores" in line)
     last = json.loads((tmp_path / "out" / "tiny" / "eval.json").read_text())
     value, nothing = last["SeverstalDice"][0], last["empty_submission"]["SeverstalDice"]
     assert f"scores {nothing:.4f} by SeverstalDice; this one {value:.4f}, which is {value - nothing:+.4f}" in said
     assert tools["submit"]([*arguments, run]) == 0
     out = capfd.readouterr().out
-    assert f"When these weights were evaluated ({tmp_path}/out/tiny/eval.json, " in out
-    assert said.split("INFO: ")[1] in out
-    (tmp_path / "out" / "tiny" / "eval.json").write_text(json.dumps(last | {"weights": "others"}))
+    assert f"When this was evaluated ({tmp_path}/out/tiny/eval.json, {last['images']} images): An empty" in out
+    assert said.split("INFO: ")[1].replace("this one", "what was evaluated") + "; it was of all scores, the submission" in out
+    # Other steps.
+    (tmp_path / "steps.yml").write_text("PostProcess: [TopK: {k: 1}]\n")
+    assert tools["submit"]([*arguments[:-2], "--postprocess", str(tmp_path / "steps.yml"), *arguments[-2:], run]) == 0
+    assert "An empty submission" not in capfd.readouterr().out
+    # A file of before the content was noted.
+    (tmp_path / "out" / "tiny" / "eval.json").write_text(json.dumps({key: last[key] for key in last if key != "origin"}))
     assert tools["submit"]([*arguments, run]) == 0
     assert "An empty submission" not in capfd.readouterr().out
+    # The same path with another content.
+    (tmp_path / "out" / "tiny" / "eval.json").write_text(json.dumps(last))
+    paddle.save({name: -tensor if "bias" in name else tensor for name, tensor in paddle.load(weights).items()}, weights)
+    assert tools["submit"]([*arguments, run]) == 0
+    assert "An empty submission" not in capfd.readouterr().out
+
+
+def test_results_tell_their_weights_and_old_ones_are_told(config, eager, tools, arguments, capfd, tmp_path) -> None:
+    run, folder = f"save_dir={tmp_path}/out", tmp_path / "r"
+    assert tools["eval"](["-c", config, "--metric", "SeverstalDice", "-o", eager, run]) == 0
+    inferred, of = ["-c", config, "--output_dir", str(folder)], ["-o", eager, run]
+    assert tools["infer"]([*inferred, "--save_results", *of]) == 0
+    assert "an earlier run" not in capfd.readouterr().out
+    submitted = [*arguments[:-2], "--results", str(folder)]
+    assert tools["submit"]([*submitted, *of]) == 0
+    out = capfd.readouterr().out
+    assert f"The results in {folder} are of {eager.removeprefix('weights=')}" in out
+    assert "An empty submission" in out
+    # Of other steps than the evaluation's, whatever the command that submits says of steps.
+    assert tools["infer"]([*inferred, "--save_results", *of, "PostProcess=[{TopK: {k: 1}}]"]) == 0
+    assert tools["submit"]([*submitted, *of]) == 0
+    assert "An empty submission" not in capfd.readouterr().out
+    written = (folder / "mask.json").read_bytes()
+    assert tools["infer"]([*inferred, "--num_images", "1", *of]) == 0
+    assert f"bbox.json, mask.json, images.json in {folder}: of an earlier run" in capfd.readouterr().out
+    assert (folder / "mask.json").read_bytes() == written
+    # Results of before the weights were noted.
+    (folder / "origin.json").unlink()
+    assert tools["submit"]([*submitted, *of]) == 0
+    assert "are of" not in capfd.readouterr().out
