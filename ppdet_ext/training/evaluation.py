@@ -8,7 +8,7 @@ import paddle
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
 from ppdet_ext.data.loading.loader import Loader
-from ppdet_ext.evaluation.metric import Metric
+from ppdet_ext.evaluation.metric import Metric, gain_over_nothing
 from ppdet_ext.evaluation.run import run_evaluation
 from ppdet_ext.inference.build import Inference
 from ppdet_ext.inference.classes import compare_classes
@@ -51,6 +51,9 @@ def evaluation_hook(
         outcome = run_evaluation(inference, dataset, loader, new_metrics())
         for metric in outcome.metrics:
             logger.info("%s", metric.summary)
+            name = type(metric).__name__
+            if text := gain_over_nothing(name, outcome.values[name], metric.value_of_nothing()):
+                logger.info("%s", text)
         return outcome.numbers, outcome.named
 
     return Evaluate(evaluate_model, snapshot_epoch)

@@ -30,7 +30,7 @@ def evaluated(tools, config: str, trained: Path, tmp_path: Path):
 def test_metrics_by_flag_and_by_configuration(evaluated) -> None:
     plain = evaluated()
     several = evaluated(flags=("--metric", "IMaterialistMAP", "SeverstalDice", "COCO"))
-    assert list(several)[3:] == ["IMaterialistMAP", "SeverstalDice", "bbox", "segm", "named", "empty_submission"]
+    assert list(several)[3:] == ["IMaterialistMAP", "SeverstalDice", "bbox", "segm", "named", "empty_submission", "origin"]
     assert list(several["named"]["segm"])[:3] == ["AP", "AP50", "AP75"]
     assert list(several["named"]["segm"].values()) == several["segm"]
     assert several["named"]["SeverstalDice"]["all"] == several["SeverstalDice"][0]
@@ -97,7 +97,10 @@ def test_infer_uses_views_and_steps(tools, config: str, trained: Path, workspace
 def test_training_keeps_the_best_by_the_first_metric(tools, config: str, tmp_path: Path, capsys) -> None:
     run = ["-c", config, "--eval", "-r", "auto", "-o", f"save_dir={tmp_path}"]
     assert tools["train"]([*run, "epoch=1", "metric=[SeverstalDice, COCO]", "PostProcess=[{ScoreThreshold: {score: 1}}]"]) == 0
-    assert "Best SeverstalDice so far" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Best SeverstalDice so far" in out
+    # Nothing scores 1, so this is an empty submission.
+    assert "which is +0.0000: submitting nothing would be as good" in out
     lines = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
     assert list(lines[-1])[-4:] == ["SeverstalDice", "bbox", "segm", "named"]
     assert lines[-1]["named"]["segm"]["AP"] == lines[-1]["segm"][0]
