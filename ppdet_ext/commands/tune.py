@@ -2,6 +2,8 @@
 
 import argparse
 import functools
+import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +34,7 @@ from .flags import TUNED_FILE
 from .tune_classifier import refuse_flags, tune_classifier
 
 TOOL = "tools/tune.py"
+logger = logging.getLogger("ppdet_ext")
 
 
 def tune(
@@ -67,6 +70,7 @@ def tune(
         def search() -> None:
             outcome, scorer, bounds = search_problem(problem, loose, searching, cfg.worker_num)
             write_tuned(target, problem, outcome, sections_of(cfg, loose), command, TOOL)
+            logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
             if plot:
                 write_plot(Path(plot), scorer, outcome, problem, bounds)
             outcomes.append(outcome)

@@ -1,7 +1,6 @@
 """A search from end to end: what is searched, checked before anything is predicted; the search, said; its files."""
 
 import logging
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,6 @@ def write_tuned(
     command = command_line(tool, words)
     text = tuned_yaml(_name(problem.make_metric()), outcome, problem, sections, command, tool)
     write_atomic(target, lambda aside: aside.write_text(text, encoding="utf-8"), "--output")
-    logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
 
 
 def write_plot(path: Path, scorer: Scorer, outcome: Tuned, problem: Problem, bounds: SearchBounds) -> None:
