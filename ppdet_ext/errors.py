@@ -11,6 +11,10 @@ class UserError(ValueError):
     """Something the user can mend: names the file, row or key, the fault and the remedy."""
 
 
+class OtherModelError(UserError):
+    """A weights file is of another architecture than the model that is to have it."""
+
+
 class DivergenceError(RuntimeError):
     """Training left the finite numbers (NaN or Inf loss, boxes or weights)."""
 

@@ -12,7 +12,7 @@ from ppdet_ext.config.files import find_config, read_tree
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, VIEWS
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.loading.build import reader_of
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import OtherModelError, UserError
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_named, architecture_of, build_model
 from ppdet_ext.host.registry import usable_architectures
@@ -134,7 +134,7 @@ def _members(
         name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
         _check_classes(own, name, *classes, key)
         own_views = _views_of(own, views or dict(own.get(VIEWS) or {}), mode)
-        make = functools.partial(_model_of, own, entry["weights"], class_names, f"{key}, {name}")
+        make = functools.partial(_model_of, own, entry, class_names, f"{key}, {name}")
         rest = own_views, float(entry.get("weight", 1.0)), name
         members.append(StoredMember(held, make, *rest) if stored else Member(make(), *rest))
     return members
@@ -146,12 +146,17 @@ def _config_of(cfg: Config, entry: Mapping[str, Any]) -> Config:
     return load_config(entry["config"], [device], training=False) if entry.get("config") else cfg
 
 
-def _model_of(cfg: Config, weights: str, class_names: Sequence[str], who: str) -> Any:
+def _model_of(cfg: Config, entry: Mapping[str, Any], class_names: Sequence[str], who: str) -> Any:
     """A member's model; what is wrong with it is said of `who`."""
     try:
-        return with_weights(cfg, weights, class_names)
+        return with_weights(cfg, entry["weights"], class_names)
     except UserError as error:
-        raise UserError(f"{who}: {error}") from error
+        hint = ""
+        if isinstance(error, OtherModelError) and not entry.get("config"):
+            hint = (
+                f"\nA member of another model names its configuration too: {{weights: {entry['weights']}, config: FILE.yml}}."
+            )
+        raise UserError(f"{who}: {error}{hint}") from error
 
 
 def _has_maps(cfg: Config, entries: Sequence[Mapping[str, Any]]) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import OtherModelError, UserError
 from ppdet_ext.files.cache import ArrayCache, content_key
 from ppdet_ext.files.download import weights_folder
 from ppdet_ext.files.manifest import demand_whole
@@ -77,7 +77,7 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     lines = differences(model, values)
     if lines:
         matched = len(model) - sum(not line.endswith("not in the model") for line in lines)
-        raise UserError(
+        raise OtherModelError(
             f"Weights file {file} is of another architecture or class count: {matched} of the model's {len(model)} "
             f"tensors match, {len(lines)} differ:{shortened(lines)}"
         )

@@ -128,7 +128,8 @@ def test_what_does_not_go_together(unet: list[str], classifier: dict, workspace:
     for overrides, text in (
         (f"Ensemble=[{workspace}/unet_0.pdparams, {{weights: {whole}, config: {classifier['config']}}}]",
          "name it under Classifier"),
-        (f"Ensemble=[{workspace}/unet_0.pdparams, {htc}]", "is of another architecture"),
+        (f"Ensemble=[{workspace}/unet_0.pdparams, {htc}]",
+         f"A member of another model names its configuration too: {{weights: {htc}, config: FILE.yml}}."),
         (f"Classifier={{config: {config}, weights: {htc}}}", "does not tell the classes of an image"),
         (f"Classifier={{weights: {whole}}}", "{config: path, weights: path}"),
         ("EnsembleMean={power: 0}", "0.1 or more"),

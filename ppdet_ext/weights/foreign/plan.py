@@ -32,6 +32,7 @@ _SKIPPED = [
 _OF_WRAPPERS = re.compile(r"(pixel_)?(mean|std)$|\w*(loss|criterion|metric)\w*\.")
 # Layers that a model may have beside those of a network trained on ImageNet.
 _ADDED = re.compile(r".*\.(conv_offset\.(weight|bias)$|cbam\.)")
+_UNET_BLOCK = re.compile(r"decoder\.blocks\.(\d+)\.conv1\.0\.weight")
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Plan:
         naming: what the file is.
         encoder: shapes of the file's encoder, by SMP's bare names.
         root: what the names of the model's encoder begin with.
+        widths: channels of the blocks of the file's U-Net, coarsest first; empty where it is none.
     """
 
     mapped: dict[str, str] = field(default_factory=dict)
@@ -67,11 +69,18 @@ class Plan:
     naming: Naming = field(default_factory=lambda: Naming({}))
     encoder: dict[str, Shape] = field(default_factory=dict)
     root: str = "backbone."
+    widths: tuple[int, ...] = ()
 
     @property
     def backbone_only(self) -> bool:
         """Whether the file is of an image classifier."""
         return self.naming.encoder_only
+
+
+def unet_widths(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """Channels of the blocks of a U-Net's decoder, coarsest first, of shapes by SMP's names; () for another network."""
+    found = {int(match[1]): shape[0] for name, shape in shapes.items() if shape and (match := _UNET_BLOCK.fullmatch(name))}
+    return tuple(found[block] for block in sorted(found))
 
 
 def class_count(shapes: Shapes) -> int | None:
@@ -122,6 +131,7 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]], ou
         if waiting.setdefault(theirs, name) != name:
             raise UserError(f"Weights file {path}: {name} and {waiting[theirs]} are the same tensor, {theirs}.")
     plan.encoder = {name.removeprefix(root): file[found] for name, found in waiting.items() if name.startswith(root)}
+    plan.widths = unet_widths({theirs: file[name] for theirs, name in waiting.items()})
     table = reference_names(model)
     wanted = {theirs: shape_in_mmdet(model[ours]) for ours, theirs in table.items()}
     plan.classes = (class_count({theirs: file[name] for theirs, name in waiting.items()}), class_count(wanted))
@@ -149,7 +159,8 @@ def _place(plan: Plan, ours: str, theirs: str, name: str, shapes: tuple[Shape, S
     elif depends_on_classes(theirs, fitted, here, plan.classes):
         plan.dropped[ours] = f"{list(there)} in the file, {list(here)} in the model"
     else:
-        plan.other_shape.append(f"{ours}: {name} is {list(there)} in the file, {list(here)} in the model")
+        renamed = "" if name == ours else f"{ours}: "
+        plan.other_shape.append(f"{renamed}{name} is {list(there)} in the file, {list(here)} in the model")
 
 
 def _adaptation(plan: Plan, theirs: str, there: Shape, here: Shape) -> str | None:

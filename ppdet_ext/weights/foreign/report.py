@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import OtherModelError, UserError
 from ppdet_ext.modeling.backbones import ENCODERS
 
 from .encoders import fitting_encoder
 from .naming import reference_names
-from .plan import ADAPTATIONS, Plan
+from .plan import ADAPTATIONS, Plan, unet_widths
 
 SHOWN = 10
 
@@ -43,7 +43,16 @@ def _hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
     """What is behind the differences, if that can be told."""
     if plan.left_over and not plan.missing and all(name.startswith("classification_head.") for name in plan.left_over):
         return "; it has a head that classifies images, which SemanticSegmentor.classifier=true adds"
-    return encoder_hint(plan.encoder, plan.root, model)
+    return encoder_hint(plan.encoder, plan.root, model) + _widths_hint(plan, model)
+
+
+def _widths_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
+    """'; its U-Net has …' where file and model are U-Nets of other channels, else ''."""
+    own = unet_widths({theirs: model[ours] for ours, theirs in reference_names(model).items()})
+    if not own or not plan.widths or own == plan.widths:
+        return ""
+    there, here = (str(list(widths)).replace(" ", "") for widths in (plan.widths, own))
+    return f"; its U-Net has the channels {there}, the configured one {here}: set UNetDecoder.channels={there}"
 
 
 def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mapping[str, Sequence[int]] | None = None) -> None:
@@ -59,7 +68,7 @@ def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mappi
     differ = [*plan.other_shape, *(f"{name}: missing in the file" for name in plan.missing)]
     differ += [f"{name}: not in the model" for name in plan.left_over]
     if differ:
-        raise UserError(
+        raise OtherModelError(
             f"Weights file {path} is of another architecture than the configured model: {len(plan.mapped)} tensors match, "
             f"{len(differ)} differ{_hint(plan, model or {})}:{shortened(differ)}"
         )

@@ -121,6 +121,21 @@ def test_the_encoder_of_another_file_is_named(tmp_path: Path) -> None:
     assert "its encoder is" not in str(caught.value)
 
 
+def test_the_channels_of_another_u_net_are_named() -> None:
+    """SMP's default U-Net into a thinner one: each tensor is named once, and the key to change with its value."""
+    model = dict(our_shapes("unet-resnet18"))
+    own = (8, *list(model["decoder.blocks.0.conv1.0.weight"])[1:])
+    model["decoder.blocks.0.conv1.0.weight"] = own
+    with pytest.raises(UserError) as caught:
+        demand_exact("w.pth", make_plan("w.pth", file_shapes("unet-resnet18"), model), False, "", model)
+    first, second = str(caught.value).splitlines()
+    assert first.endswith(
+        "1 differ; its U-Net has the channels [256,128,64,32,16], the configured one [8,128,64,32,16]: "
+        "set UNetDecoder.channels=[256,128,64,32,16]:"
+    )
+    assert second == f"  decoder.blocks.0.conv1.0.weight is [256, 768, 3, 3] in the file, {list(own)} in the model"
+
+
 def test_a_head_that_the_model_lacks_is_named() -> None:
     model = our_shapes("unet-resnet18")
     with pytest.raises(UserError, match=r"2 differ; it has a head .* SemanticSegmentor\.classifier=true adds:\n"):
