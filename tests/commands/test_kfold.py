@@ -60,6 +60,9 @@ def test_killed_three_times_it_leaves_the_same_bytes(arguments: list[str], folde
         out = capsys.readouterr().out
         assert out.count("is trained already") == 2
         assert out.count("not predicting again") == 1
+        # One way to use it is said.
+        assert out.count("Use it with -c kf/ensemble.yml") == 1
+        assert "use it with --postprocess" not in out
         assert differences(folder / "reference", undisturbed) == []
     finally:
         if not undisturbed.exists():
