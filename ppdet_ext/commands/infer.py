@@ -12,14 +12,14 @@ import numpy as np
 from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.draw_maps import draw_map_panels
 from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predictor import Predictor, lowest_score
-from ppdet_ext.inference.presence import told
+from ppdet_ext.inference.presence import is_classifier, told
 from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, ORIGIN_FILE, coco_results
 from ppdet_ext.postprocess import write_gate_file
 from ppdet_ext.structures import Candidates, Detections
@@ -95,7 +95,7 @@ class _Painter:
         """Write the picture, or both, of an image; returns how many objects are drawn."""
         if self.with_maps and candidates.maps is None:
             raise UserError(
-                f"--draw_maps: {self.architecture} finds objects and has no maps of probabilities; leave the flag out, or take "
+                f"--draw_maps: {self.architecture} has no maps of pixels' probabilities; leave the flag out, or take "
                 "a SemanticSegmentor, also as a member of an Ensemble."
             )
         image = read_image_of(str(file), (detections.height, detections.width), self.exif)
@@ -127,14 +127,18 @@ def _finish(
     if table is not None:
         rows = [(predictor.names[im_id], own.presence) for im_id, own in done if own.presence is not None]
         write_gate_file(table, rows, predictor.class_names, predictor.category_ids, PROBABILITIES)
-        logger.info("Wrote %s: probabilities of %d classes in %d images", table, len(predictor.class_names), len(rows))
+        logger.info(
+            "Wrote %s: probabilities of %d classes in %s", table, len(predictor.class_names), counted(len(rows), "images")
+        )
     if save_results:
         found = [(im_id, own.detections) for im_id, own in done if own.detections is not None]
         _write_results(predictor, folder, found)
     else:
         _warn_of_old_results(folder)
-    drawn = sum(own.drawn for _, own in done)
-    logger.info("%d images, %d objects of score %g or more drawn, in %s", len(done), drawn, threshold, folder)
+    # A classifier's are classes of whole images.
+    things = "labels" if is_classifier(predictor.cfg) else "objects"
+    drawn = counted(sum(own.drawn for _, own in done), f"{things} of score {threshold:g} or more drawn")
+    logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, folder)
 
 
 def _write_results(predictor: Predictor, folder: Path, found: list[tuple[int, Detections]]) -> None:

@@ -21,6 +21,7 @@ from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.inference.results import ORIGIN_FILE
 from ppdet_ext.submission import Format
 from ppdet_ext.submission.header import header_of, origin_of
@@ -108,6 +109,11 @@ def submit(
     """
     score, chosen, target = lowest_score(cfg, threshold), find_format(form or usual_format(cfg)), Path(output)
     demand_writable(target, "--output")
+    if results is None and is_classifier(cfg):
+        raise UserError(
+            f"{cfg.architecture} says what is in an image and has no masks to submit. Use it as the gate of a model that has: "
+            "tune it (tools/tune.py), and give what that writes to this tool with the other model's -c (--postprocess FILE)."
+        )
     if results is not None:
         # From files to a file: there is nothing to share out.
         return _from_results(cfg, Path(results), images, target, score, chosen) if distributed.world()[0] == 0 else 0

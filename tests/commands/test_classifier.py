@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,12 @@ def test_what_tuning_writes_names_the_classifier(gate: Path, classifier: list[st
 
 
 def test_a_file_of_probabilities_gates_as_the_classifier_does(
-    gate: Path, classifier: list[str], config: str, eager: str, workspace: Path, tmp_path: Path
+    gate: Path, classifier: list[str], config: str, eager: str, workspace: Path, tmp_path: Path, capsys
 ) -> None:
     table, images = tmp_path / "gate.csv", str(workspace / "sheets" / "train_images")
     flags = ["--infer_dir", images, "--output_dir", str(tmp_path / "drawn"), "--save_probabilities", str(table)]
     assert tool("infer", [*classifier, *flags]) == 0
+    assert re.search(r"8 images, \d+ labels? of score 0.5 or more drawn", capsys.readouterr().out)
     with open(table) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
@@ -90,6 +92,8 @@ def test_flags_and_models_that_do_not_go_together(
     for name, words, text in (
         ("tune", [*classifier, "--metric", "MeanIoU"], "--metric: the model classifies whole images"),
         ("tune", [*classifier, "--nms_iou", "0.5"], "--nms_iou: the model classifies whole images"),
+        ("submit", [*classifier, "--output", str(tmp_path / "s.csv")], "no masks to submit. Use it as the gate"),
+        ("infer", [*classifier, *out, "--draw_maps"], "ImageClassifier has no maps of pixels' probabilities"),
         ("tune", [*htc, "--criterion", "f1"], "--criterion is of classifiers"),
         ("infer", [*htc, *out, "--save_probabilities", str(tmp_path / "p.csv")], "does not tell which classes are in an image"),
         ("infer", [*htc, "PostProcess=[ClassifierGate: {}]", *out], "no `file`, and no classifier tells which classes"),
