@@ -1,7 +1,7 @@
 """Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ppdet_ext.errors import nearest
@@ -117,7 +117,7 @@ def unused_sections(tree: Mapping[str, Any]) -> list[str]:
         tree.get("architecture"),
         "LearningRate",
         "OptimizerBuilder",
-        *([metrics] if isinstance(metrics, str) else metrics or ()),
+        *([metrics] if isinstance(metrics, str) else metrics if isinstance(metrics, list) else []),
     ]
     reached: set[str] = set()
     while waiting:
@@ -126,8 +126,20 @@ def unused_sections(tree: Mapping[str, Any]) -> list[str]:
             continue
         reached.add(name)
         schema = known[name].schema.values()
-        section = tree.get(name) or {}
-        values = {item.name: item.default for item in schema if item.has_default()} | dict(section)
+        section = tree.get(name)
+        values = {item.name: item.default for item in schema if item.has_default()}
+        values |= section if isinstance(section, dict) else {}
         waiting += [value.get("name") if isinstance(value, dict) else value for value in values.values()]
     sections = [key for key in tree if key in known and key not in (*READERS, *DATASET_KEYS)]
     return [key for key in sections if key not in reached]
+
+
+def left_behind(name: str, tree: Mapping[str, Any], stages: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether an unused section is no mistake: a later file or an override took another part in its place.
+
+    It was used, as it is, by the same architecture before. That sections of another architecture stay is worth saying.
+
+    stages: what the tree was, each as far as it was merged.
+    """
+    same = (one for one in stages if one.get("architecture") == tree["architecture"] and name in one)
+    return any(stage[name] == tree[name] and name not in unused_sections(stage) for stage in same)

@@ -6,6 +6,7 @@ whole configuration is merged, so that a leaf file or `-o` can still change one 
 
 import os
 import stat
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,15 +107,19 @@ def _text_of(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def read_tree(path: Path) -> tuple[dict[str, Any], Origins]:
-    """Tree and origins of a file merged over its `_BASE_` files (relative to the file; later ones win)."""
-    return _Files().read(path, ())
+def read_tree(path: Path, stages: list[dict[str, Any]] | None = None) -> tuple[dict[str, Any], Origins]:
+    """Tree and origins of a file merged over its `_BASE_` files (relative to the file; later ones win).
+
+    stages: gets a copy of what each of the files is when merged over its own bases, `path` itself being the last.
+    """
+    return _Files(stages).read(path, ())
 
 
 @dataclass
 class _Files:
     """One configuration's files; each may name many bases, and these again."""
 
+    stages: list[dict[str, Any]] | None
     left: int = MAX_FILES
 
     def read(self, path: Path, parents: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
@@ -137,7 +142,10 @@ class _Files:
             merge(tree, base_tree)
             supersede(origins, base_origins, base_tree)
         supersede(origins, own_origins, own)
-        return merge(tree, own), origins
+        merge(tree, own)
+        if self.stages is not None:
+            self.stages.append(deepcopy(tree))
+        return tree, origins
 
 
 def _bases(own: dict[str, Any], origins: Origins) -> list[str]:

@@ -11,7 +11,7 @@ from ppdet_ext.host.registry import tags
 from ppdet_ext.host.workspace import DATASETS, Config
 
 from .arguments import check_tags
-from .check import check_tree, unused_sections
+from .check import check_tree, left_behind, unused_sections
 from .files import ROOT, Origins, Tagged, apply_override, dump_tree, find_config, merge, read_tree, supersede
 from .keys import DEFAULTS
 from .plugins import load_plugins
@@ -46,7 +46,8 @@ def load_config(
         UserError: missing file, invalid YAML, or all unknown keys and wrong values at once.
     """
     file = find_config(path)
-    tree, origins = _merged(file, overrides, over)
+    stages: list[dict[str, Any]] = []
+    tree, origins = _merged(file, overrides, over, stages)
     problems = Problems(str(file), origins)
     load_plugins(tree, problems, plugins)
     if without_effect := translate(tree, problems):
@@ -56,19 +57,23 @@ def load_config(
     check_tree(tree, problems, training)
     problems.settle()
     for name in unused_sections(tree):
-        logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
+        if not left_behind(name, tree, stages):
+            logger.warning("%s: section %s is not used by %s", file, name, tree["architecture"])
     return _built({**DEFAULTS, **tree}, file.stem, problems)
 
 
-def _merged(file: Path, overrides: Sequence[str], over: str | Path | None) -> tuple[dict[str, Any], Origins]:
-    """The tree of a file with what is merged over it, and where each of its keys was given."""
-    tree, origins = read_tree(file)
+def _merged(
+    file: Path, overrides: Sequence[str], over: str | Path | None, stages: list[dict[str, Any]]
+) -> tuple[dict[str, Any], Origins]:
+    """The tree of a file with what is merged over it, and where each of its keys was given; `stages` as of `read_tree`."""
+    tree, origins = read_tree(file, stages)
     if over is not None:
         if not any(Path(folder, over).exists() for folder in ("", ROOT)):
             raise UserError(f"--postprocess {over} does not exist; tools/tune.py writes such a file, tuned.yml of the run.")
         upper, upper_origins = read_tree(find_config(over))
         supersede(origins, upper_origins, upper)
         merge(tree, upper)
+        stages.append(deepcopy(tree))
     for override in overrides:
         apply_override(tree, origins, override)
     return tree, origins

@@ -1,12 +1,13 @@
 """Merging, overriding and checking configurations."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
 from ppdet.core.workspace import create, get_registered_modules
 
-from ppdet_ext.config.files import Tagged, read_tree
+from ppdet_ext.config.files import ROOT, Tagged, read_tree
 from ppdet_ext.config.load import dump_config, load_config
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import workspace
@@ -206,6 +207,25 @@ def test_sections_that_nothing_reads_are_said(base: Path, caplog, monkeypatch) -
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == 1
     assert "section SwinTransformer is not used by FasterRCNN" in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", ["SemanticSegmentor.decoder=FPNDecoder"], []),
+        ("SemanticSegmentor: {decoder: FPNDecoder}", [], []),
+        ("SemanticSegmentor: {encoder: SENetEncoder}", ["SemanticSegmentor.decoder=FPNDecoder"], []),
+        ("FPNDecoder: {dropout: 0}", [], ["FPNDecoder"]),
+        ("SemanticSegmentor: {decoder: FPNDecoder}\nUNetDecoder: {channels: [64, 32, 16]}", [], ["UNetDecoder"]),
+        ("", ["SemanticSegmentor.decoder=FPNDecoder", "UNetDecoder.channels=[64,32,16]"], ["UNetDecoder"]),
+    ],
+)
+def test_parts_that_were_exchanged_are_no_mistake(tmp_path: Path, caplog, monkeypatch, text, options, said) -> None:
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    path = tmp_path / "own.yml"
+    path.write_text(f"_BASE_: {ROOT}/configs/unet/unet_resnet18_steel_sample.yml\n{text}\n")
+    load_config(path, options)
+    assert re.findall(r"section (\w+) is not used by SemanticSegmentor", caplog.text) == said
 
 
 def test_missing_required_keys(tmp_path: Path) -> None:
