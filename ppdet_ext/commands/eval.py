@@ -4,7 +4,9 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
+from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.distributed.collective import on_rank_0
@@ -46,13 +48,17 @@ def evaluate(
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         model, dataset = prepare(cfg, "EvalDataset")
         loader = inference_loader(cfg, dataset, "eval")
+        # As loaded: a training may write better weights in the meantime.
+        origin = origin_of(cfg) if distributed.world()[0] == 0 else {}
         outcome = run_evaluation(model, dataset, loader, metrics_of(cfg), with_metrics=not save_prediction_only)
         folder = Path(output_eval) if output_eval else run_folder(cfg)
-        on_rank_0(lambda: _write(outcome, folder, cfg, classwise), "writing the results")
+        on_rank_0(
+            lambda: _write(outcome, folder, str(cfg.get(ENSEMBLE) or cfg.weights), origin, classwise), "writing the results"
+        )
     return outcome
 
 
-def _write(outcome: Evaluation, folder: Path, cfg: Config, classwise: bool) -> None:
+def _write(outcome: Evaluation, folder: Path, weights: str, origin: dict[str, Any], classwise: bool) -> None:
     if not outcome.numbers:
         for path in outcome.write_predictions(folder):
             logger.info("Wrote %s", path)
@@ -67,13 +73,13 @@ def _write(outcome: Evaluation, folder: Path, cfg: Config, classwise: bool) -> N
         if text := gain_over_nothing(name, outcome.values[name], nothing[name]):
             logger.info("%s", text)
     record = {
-        "weights": str(cfg.get(ENSEMBLE) or cfg.weights),
+        "weights": weights,
         "images": outcome.images,
         "seconds": outcome.seconds,
         **outcome.numbers,
         "named": outcome.named,
         "empty_submission": {name: value for name, value in nothing.items() if value > 0},
-        "origin": origin_of(cfg),
+        "origin": origin,
     }
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
 

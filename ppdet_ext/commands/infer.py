@@ -73,13 +73,15 @@ def infer(
             demand_writable(table, PROBABILITIES)
         if save_results:
             predictor.warn_of_invented_classes()
+        # As loaded: a training may write better weights in the meantime.
+        origin = origin_of(cfg) if save_results else None
 
         def draw(file: Path, candidates: Candidates, detections: Detections) -> Drawn:
             presence = told(candidates.presence, cfg) if table is not None else None
             count = painter.paint(file, candidates, detections)
             return Drawn(count, detections if save_results else None, presence)
 
-        predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, folder, draw_threshold, save_results, table))
+        predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, folder, draw_threshold, origin, table))
     return len(predictor.names)
 
 
@@ -120,19 +122,19 @@ def _finish(
     predictor: Predictor,
     folder: Path,
     threshold: float,
-    save_results: bool,
+    origin: dict[str, Any] | None,
     table: Path | None,
 ) -> None:
-    """Write the result files from (image id, what was drawn), and log."""
+    """Write the result files from (image id, what was drawn), where their origin is given, and log."""
     if table is not None:
         rows = [(predictor.names[im_id], own.presence) for im_id, own in done if own.presence is not None]
         write_gate_file(table, rows, predictor.class_names, predictor.category_ids, PROBABILITIES)
         logger.info(
             "Wrote %s: probabilities of %d classes in %s", table, len(predictor.class_names), counted(len(rows), "images")
         )
-    if save_results:
+    if origin is not None:
         found = [(im_id, own.detections) for im_id, own in done if own.detections is not None]
-        _write_results(predictor, folder, found)
+        _write_results(predictor, folder, found, origin)
     else:
         _warn_of_old_results(folder)
     # A classifier's are classes of whole images.
@@ -141,13 +143,13 @@ def _finish(
     logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, folder)
 
 
-def _write_results(predictor: Predictor, folder: Path, found: list[tuple[int, Detections]]) -> None:
+def _write_results(predictor: Predictor, folder: Path, found: list[tuple[int, Detections]], origin: dict[str, Any]) -> None:
     boxes, masks = coco_results(found, predictor.category_ids)
     listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
-    origin = {"weights": str(predictor.cfg.get(ENSEMBLE) or predictor.cfg.weights), "origin": origin_of(predictor.cfg)}
+    told_origin = {"weights": str(predictor.cfg.get(ENSEMBLE) or predictor.cfg.weights), "origin": origin}
     # An end in between leaves results that nothing is said of, rather than something wrong.
     (folder / ORIGIN_FILE).unlink(missing_ok=True)
-    for name, content in zip(RESULT_FILES, (boxes, masks, listed, origin)):
+    for name, content in zip(RESULT_FILES, (boxes, masks, listed, told_origin)):
         _write_json(folder / name, content)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ppdet_ext import distributed
 from ppdet_ext.distributed.progress import track
+from ppdet_ext.errors import counted
 from ppdet_ext.files.atomic import write_atomic
 
 from . import Format, NamedDetections, Summary, check_table, write_table
@@ -70,6 +71,7 @@ def _log(output: Path, form: Format, summary: Summary, class_names: Sequence[str
         "%s: %d rows, %s: %d with a mask, %d blank", output, summary.rows, what, summary.masks, summary.rows - summary.masks
     )
     counts = ", ".join(f"{name} {summary.instances[class_id]}" for name, class_id in zip(class_names, class_ids))
-    logger.info("%d images have nothing; instances: %s", summary.empty, counts)
+    logger.info("Nothing found in %s; instances: %s", counted(summary.empty, "images"), counts)
     if summary.lost:
-        logger.info("%d instances have no row: others cover them, or no pixel is left at the size of the masks", summary.lost)
+        lost = counted(summary.lost, "instances")
+        logger.info("No row for %s: covered by others, or without a pixel at the size of the masks", lost)

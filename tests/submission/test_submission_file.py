@@ -33,8 +33,8 @@ def test_written_and_summed_up(tmp_path: Path, log: pytest.LogCaptureFixture) ->
     assert [path.name for path in output.parent.iterdir()] == ["s.csv"]
     assert log.messages == [
         f"{output}: 2 rows, one for each instance found in 2 images: 1 with a mask, 1 blank",
-        "1 images have nothing; instances: skirt 0, bag 1",
-        "1 instances have no row: others cover them, or no pixel is left at the size of the masks",
+        "Nothing found in 1 image; instances: skirt 0, bag 1",
+        "No row for 1 instance: covered by others, or without a pixel at the size of the masks",
     ]
 
 
