@@ -216,8 +216,14 @@ def build_metric(name: str, options: Mapping[str, Any] | None = None) -> Metric:
 
 
 def tuning_metric(name: str, options: Mapping[str, Any] | None = None) -> PartialMetric:
-    """A metric made of partial results for searching thresholds; for COCO its mask AP, `CocoMaskAP`, which has no options."""
-    metric = build_metric(name, options)
-    metric = metric if isinstance(metric, PartialMetric) else build_metric("CocoMaskAP")
-    assert isinstance(metric, PartialMetric)
+    """A metric made of partial results for searching thresholds; for COCO its mask AP, `CocoMaskAP`, which has no options.
+
+    Raises: UserError for a metric of something else than masks.
+    """
+    metric = build_metric(name, options) if name != "COCO" else build_metric("CocoMaskAP")
+    if not isinstance(metric, PartialMetric):
+        known = [one for one, kind in METRICS.items() if issubclass(kind, PartialMetric)]
+        raise UserError(
+            f"{name} does not compare masks, so no thresholds of masks can be searched by it; there are {', '.join(known)}."
+        )
     return metric

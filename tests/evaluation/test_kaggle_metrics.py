@@ -184,8 +184,10 @@ def test_metrics_by_name() -> None:
     assert {"COCO", "SeverstalDice", "IMaterialistMAP", "MeanIoU", "CocoMaskAP"} <= set(METRICS)
     assert isinstance(build_metric("COCO"), CocoMetric)
     assert isinstance(tuning_metric("COCO"), CocoMaskAP)
+    with pytest.raises(UserError, match=r"PresenceF1 does not compare masks.*SeverstalDice"):
+        tuning_metric("PresenceF1")
     assert tuning_metric("IMaterialistMAP", {"match": "classid"}).match == "classid"
-    assert all(isinstance(tuning_metric(name), PartialMetric) for name in METRICS)
+    assert all(isinstance(tuning_metric(name), PartialMetric) for name in METRICS if name != "PresenceF1")
     with pytest.raises(UserError, match=r"no 'SteelDice'\. Did you mean 'SeverstalDice'\?"):
         build_metric("SteelDice")
     with pytest.raises(UserError, match="IMaterialistMAP: got an unexpected keyword argument 'sizes'"):
