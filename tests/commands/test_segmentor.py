@@ -78,7 +78,7 @@ def test_pictures_of_maps(unet: list[str], tmp_path: Path, config: str, eager: s
     assert height > 64 * 3  # four classes, each likely somewhere
     assert len(list(tmp_path.iterdir())) == 4
     assert tool("infer", ["-c", config, "-o", eager, *drawn]) == 1
-    assert "has no maps of probabilities" in capsys.readouterr().err
+    assert "has no maps of pixels' probabilities" in capsys.readouterr().err
     assert tool("infer", [*unet, "--num_images", "0"]) == 1
     assert "--num_images is 0" in capsys.readouterr().err
 

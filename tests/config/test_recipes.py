@@ -101,7 +101,7 @@ def test_the_commands_of_the_page_and_of_the_headers_are_understood() -> None:
     found = set()
     for page in pages:
         text = re.sub(r"\\\n#? *", "", page.read_text())
-        for tool, arguments in re.findall(r"tools/(\w+)\.py (-c [^\n]+)", text):
+        for tool, arguments in re.findall(r"tools/(\w+)\.py (-c [^\n`]+)", text):
             args = PARSERS[tool]().parse_args(shlex.split(arguments, comments=True))
             cli.config_of(args)
             found.add(tool)
