@@ -103,6 +103,7 @@ def test_the_commands_of_the_page_and_of_the_headers_are_understood() -> None:
         text = re.sub(r"\\\n#? *", "", page.read_text())
         for tool, arguments in re.findall(r"tools/(\w+)\.py (-c [^\n`]+)", text):
             args = PARSERS[tool]().parse_args(shlex.split(arguments, comments=True))
-            cli.config_of(args)
+            if not args.config.startswith("output/"):  # kfold's, which a run writes
+                cli.config_of(args)
             found.add(tool)
     assert found == set(PARSERS)
