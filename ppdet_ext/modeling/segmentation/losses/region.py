@@ -1,6 +1,7 @@
 """Losses of regions: one minus the overlap of prediction and target over the whole batch, per class or all at once."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import paddle
 import paddle.nn.functional as F
@@ -109,56 +110,49 @@ class RegionLoss(SegmentationLoss):
             raise UserError(f"{name}.classes is {self.classes}, and the classes are 0 to {count - 1}.")
 
 
+class _EvenLoss(RegionLoss):
+    """A region loss to which false positives and false negatives are alike; see `RegionLoss` for the arguments.
+
+    Attributes:
+        ERRORS: alpha and beta.
+    """
+
+    ERRORS: ClassVar[tuple[float, float]]
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        smooth: float = 0.0,
+        eps: float = 1e-7,
+        log_loss: bool = False,
+        classes: list[int] | None = None,
+        class_weights: list[float] | None = None,
+        per_class: bool = True,
+    ) -> None:
+        super().__init__(
+            *self.ERRORS,
+            weight=weight,
+            smooth=smooth,
+            eps=eps,
+            log_loss=log_loss,
+            classes=classes,
+            class_weights=class_weights,
+            per_class=per_class,
+        )
+
+
 @register_segmentation_loss
-class Dice(RegionLoss):
+class Dice(_EvenLoss):
     """1 − 2·I / (Σp + Σt) per class over the whole batch (V-Net, arXiv 1606.04797); see `RegionLoss` for the arguments."""
 
-    def __init__(
-        self,
-        weight: float = 1.0,
-        smooth: float = 0.0,
-        eps: float = 1e-7,
-        log_loss: bool = False,
-        classes: list[int] | None = None,
-        class_weights: list[float] | None = None,
-        per_class: bool = True,
-    ) -> None:
-        super().__init__(
-            *(0.5, 0.5),
-            weight=weight,
-            smooth=smooth,
-            eps=eps,
-            log_loss=log_loss,
-            classes=classes,
-            class_weights=class_weights,
-            per_class=per_class,
-        )
+    ERRORS = (0.5, 0.5)
 
 
 @register_segmentation_loss
-class Jaccard(RegionLoss):
+class Jaccard(_EvenLoss):
     """1 − I / (Σp + Σt − I) per class over the whole batch, a soft IoU; see `RegionLoss` for the arguments."""
 
-    def __init__(
-        self,
-        weight: float = 1.0,
-        smooth: float = 0.0,
-        eps: float = 1e-7,
-        log_loss: bool = False,
-        classes: list[int] | None = None,
-        class_weights: list[float] | None = None,
-        per_class: bool = True,
-    ) -> None:
-        super().__init__(
-            *(1.0, 1.0),
-            weight=weight,
-            smooth=smooth,
-            eps=eps,
-            log_loss=log_loss,
-            classes=classes,
-            class_weights=class_weights,
-            per_class=per_class,
-        )
+    ERRORS = (1.0, 1.0)
 
 
 @register_segmentation_loss
