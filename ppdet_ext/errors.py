@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_PLURAL = re.compile(r"(?<=[a-z])s\b")
+_PLURAL = re.compile(r"(?<=ss|.x|ch|sh)es\b|(?<=[a-z])s\b")
 
 
 class UserError(ValueError):
@@ -40,5 +40,6 @@ def nearest(name: object, choices: Iterable[object]) -> str:
 
 
 def counted(number: int, things: str) -> str:
-    """'2 rows of an image', and for one '1 row of an image'. `things` begins with a plural in -s; no verb depends on it."""
+    """'2 rows of an image', and for one '1 row of an image'. `things` begins with a plural in -s or, of classes and boxes, -es; no verb
+    depends on it."""
     return f"{number} {_PLURAL.sub('', things, 1) if number == 1 else things}"

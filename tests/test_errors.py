@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppdet_ext.errors import closest, nearest
+from ppdet_ext.errors import closest, counted, nearest
 
 
 def test_the_most_alike_comes_first_whatever_its_capitals() -> None:
@@ -11,6 +11,14 @@ def test_the_most_alike_comes_first_whatever_its_capitals() -> None:
     assert closest("STEELDATASET", ["SteelDataSet", "ImageFolder"]) == ["SteelDataSet"]
     assert nearest("BoxNms", ["BoxNMS", "MaskNMS"]) == " Did you mean 'BoxNMS'?"
     assert nearest(3, ["epoch"]) == nearest("", []) == ""
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [counted(1, things) for things in ("images", "classes of an image", "boxes", "epochs", "patches", "names with s")] == [
+        "1 image", "1 class of an image", "1 box", "1 epoch", "1 patch", "1 name with s",
+    ]  # fmt: skip
+    assert counted(2, "classes") == "2 classes"
+    assert counted(0, "images") == "0 images"
 
 
 @given(st.lists(st.text(min_size=1, max_size=8), max_size=6), st.data())

@@ -40,18 +40,19 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
 
 
-def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir") -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "save_dir", *, durable: bool = True) -> None:
     """Let `write` fill a file beside `path` (it is given that file's path), flush it, then put it in place.
 
     Args:
         setting: what the user changes to have it written elsewhere; for the message.
+        durable: see `replacing`.
 
     Raises:
         UserError: the folder is not writable or the disk is full; the old file is left as it was.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as aside:
+        with replacing(path, durable=durable) as aside:
             write(aside)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {setting}.") from error

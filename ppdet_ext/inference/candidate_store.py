@@ -10,7 +10,7 @@ from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import dump_tree, find_config, read_tree
 from ppdet_ext.config.keys import Decides, deciding
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.files.cache import content_key
 from ppdet_ext.host import Config
@@ -75,8 +75,10 @@ def _predicted(cfg: Config, path: Path, settings: TestSettings) -> list[tuple[in
 
     def store() -> None:
         candidates.extend(in_order(dataset.records, shards))
-        write_atomic(path, lambda aside: save(aside, candidates))
-        logger.info("%d candidates of %d images in %s", sum(len(one) for _, one in candidates), len(candidates), path)
+        # Two searches at a time may both write it: the same bytes.
+        write_atomic(path, lambda aside: save(aside, candidates), durable=False)
+        found, images = counted(sum(len(one) for _, one in candidates), "candidates"), counted(len(candidates), "images")
+        logger.info("%s of %s in %s", found, images, path)
 
     on_rank_0(store, "storing candidates")
     return candidates

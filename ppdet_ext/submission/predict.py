@@ -11,7 +11,7 @@ import numpy as np
 from ppdet_ext import distributed
 from ppdet_ext.data.images.decode import check_end
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
 from ppdet_ext.inference.predictor import Predictor
 from ppdet_ext.structures import Detections
@@ -77,8 +77,8 @@ def _done_before(journal: Journal) -> set[str]:
         logger.info("Taken back from %s: what was done before with these settings", taken)
     if outdated := journal.outdated():
         logger.warning(
-            "%d images have other files than those that were predicted, and are predicted again: %s",
-            len(outdated),
+            "%s with other files than those that were predicted: to be predicted again: %s",
+            counted(len(outdated), "images"),
             ", ".join(outdated[:5]) + (", …" if len(outdated) > 5 else ""),
         )
     done = set(journal.index())

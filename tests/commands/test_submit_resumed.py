@@ -134,7 +134,7 @@ def test_a_picture_that_was_mended_costs_no_other_one(arguments, workspace, tool
     batches = record_predictions(monkeypatch)
     assert tools["submit"](arguments) == 0
     printed = capfd.readouterr().out
-    assert f"1 images have other files than those that were predicted, and are predicted again: {SHEETS[0]}" in printed
+    assert f"1 image with other files than those that were predicted: to be predicted again: {SHEETS[0]}" in printed
     assert "5 of 8 images are done" in printed
     assert batches == [*SHEETS[:2], *SHEETS[6:]]
     found = (tmp_path / "s.csv").read_bytes()
