@@ -40,6 +40,8 @@ def nearest(name: object, choices: Iterable[object]) -> str:
 
 
 def counted(number: int, things: str) -> str:
-    """'2 rows of an image', and for one '1 row of an image'. `things` begins with a plural in -s or, of classes and boxes, -es; no verb
-    depends on it."""
+    """'2 rows of an image', and for one '1 row of an image'.
+
+    `things` begins with a plural in -s or, as classes and boxes, in -es; no verb depends on it.
+    """
     return f"{number} {_PLURAL.sub('', things, 1) if number == 1 else things}"

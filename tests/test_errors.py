@@ -14,9 +14,9 @@ def test_the_most_alike_comes_first_whatever_its_capitals() -> None:
 
 
 def test_one_thing_is_not_several() -> None:
-    assert [counted(1, things) for things in ("images", "classes of an image", "boxes", "epochs", "patches", "names with s")] == [
-        "1 image", "1 class of an image", "1 box", "1 epoch", "1 patch", "1 name with s",
-    ]  # fmt: skip
+    things = ("images", "classes of an image", "boxes", "epochs", "patches", "names with s")
+    ones = ["1 image", "1 class of an image", "1 box", "1 epoch", "1 patch", "1 name with s"]
+    assert [counted(1, thing) for thing in things] == ones
     assert counted(2, "classes") == "2 classes"
     assert counted(0, "images") == "0 images"
 
