@@ -18,7 +18,7 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.draw_maps import draw_map_panels
 from ppdet_ext.inference.fonts import drawable_names
-from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
 from ppdet_ext.inference.presence import is_classifier, told
 from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, ORIGIN_FILE, coco_results
 from ppdet_ext.postprocess import write_gate_file
@@ -63,7 +63,7 @@ def infer(
     draw_threshold = lowest_score(cfg, draw_threshold)
     folder = Path(output_dir)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-        predictor = Predictor(cfg, images, num_images)
+        predictor = ImagePredictor(cfg, images, num_images)
         _check_folder(folder, predictor)
         painter = _Painter(predictor, folder, draw_threshold, draw_maps)
         for name in RESULT_FILES:
@@ -88,7 +88,7 @@ def infer(
 class _Painter:
     """Draws images, in sub-folders of `folder` where the data set names them so. UserError where two have one name."""
 
-    def __init__(self, predictor: Predictor, folder: Path, threshold: float, with_maps: bool) -> None:
+    def __init__(self, predictor: ImagePredictor, folder: Path, threshold: float, with_maps: bool) -> None:
         self.folder, self.threshold, self.with_maps = folder, threshold, with_maps
         self.exif, self.architecture, self.places = predictor.exif, predictor.cfg.architecture, _places(predictor)
         self.names = drawable_names(predictor.class_names, predictor.category_ids)
@@ -119,7 +119,7 @@ class Drawn(NamedTuple):
 
 def _finish(
     done: list[tuple[int, Drawn]],
-    predictor: Predictor,
+    predictor: ImagePredictor,
     folder: Path,
     threshold: float,
     origin: dict[str, Any] | None,
@@ -143,7 +143,9 @@ def _finish(
     logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, folder)
 
 
-def _write_results(predictor: Predictor, folder: Path, found: list[tuple[int, Detections]], origin: dict[str, Any]) -> None:
+def _write_results(
+    predictor: ImagePredictor, folder: Path, found: list[tuple[int, Detections]], origin: dict[str, Any]
+) -> None:
     boxes, masks = coco_results(found, predictor.category_ids)
     listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
     told_origin = {"weights": str(predictor.cfg.get(ENSEMBLE) or predictor.cfg.weights), "origin": origin}
@@ -168,7 +170,7 @@ def _write_json(path: Path, content: Any) -> None:
     write_atomic(path, lambda aside: aside.write_text(json.dumps(content)), "--output_dir")
 
 
-def _check_folder(folder: Path, predictor: Predictor) -> None:
+def _check_folder(folder: Path, predictor: ImagePredictor) -> None:
     """Pictures are named as the images are: in their folder they would replace them."""
     sources = {Path(record.file).resolve().parent: record.file for record in predictor.dataset.records}
     if folder.resolve() in sources:
@@ -178,7 +180,7 @@ def _check_folder(folder: Path, predictor: Predictor) -> None:
         )
 
 
-def _places(predictor: Predictor) -> dict[Path, Path]:
+def _places(predictor: ImagePredictor) -> dict[Path, Path]:
     """File of an image -> place of its picture below --output_dir: in sub-folders, where the data set names the image so."""
     places = {}
     for record in predictor.dataset.records:

@@ -18,7 +18,7 @@ from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
-from ppdet_ext.inference.predictor import Predictor
+from ppdet_ext.inference.predictor import ImagePredictor
 from ppdet_ext.postprocess import per_class
 from ppdet_ext.structures import Detections
 
@@ -87,7 +87,7 @@ def pseudo_label(
     form, size = _format(cfg)
     _check(Path(output), min_area, reject_from)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-        predictor = Predictor(cfg, images)
+        predictor = ImagePredictor(cfg, images)
         thresholds = _thresholds(predictor, scores or {}, reject_from)
 
         def finish(found: list[tuple[int, Confident]]) -> int:
@@ -109,7 +109,7 @@ def _check(output: Path, min_area: int, reject_from: float | None) -> None:
     demand_writable(output, "--output")
 
 
-def _thresholds(predictor: Predictor, scores: dict[str, float], reject_from: float | None) -> np.ndarray:
+def _thresholds(predictor: ImagePredictor, scores: dict[str, float], reject_from: float | None) -> np.ndarray:
     """The lowest confident score (classes,) float64. Raises: UserError for classes that nobody knows, or a useless score."""
     if predictor.invented:
         raise UserError(
@@ -206,7 +206,7 @@ def _why_none(fitting: Sequence[Confident], reject_from: float | None) -> str:
     return "No image has a confident object, so nothing is written. Lower --score, or train longer."
 
 
-def _write(path: Path, form: RleCsv, taken: Sequence[Confident], predictor: Predictor) -> None:
+def _write(path: Path, form: RleCsv, taken: Sequence[Confident], predictor: ImagePredictor) -> None:
     named = form.class_field == "class_name"
     texts = predictor.class_names if named else list(map(str, predictor.category_ids))
     stream = io.StringIO()

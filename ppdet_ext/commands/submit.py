@@ -20,7 +20,7 @@ from ppdet_ext.evaluation.run import RESULTS_FILE
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
-from ppdet_ext.inference.predictor import Predictor, lowest_score
+from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
 from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.inference.results import ORIGIN_FILE
 from ppdet_ext.submission import Format
@@ -118,7 +118,7 @@ def submit(
         # From files to a file: there is nothing to share out.
         return _from_results(cfg, Path(results), images, target, score, chosen) if distributed.world()[0] == 0 else 0
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-        predictor = Predictor(cfg, images)
+        predictor = ImagePredictor(cfg, images)
         predictor.warn_of_invented_classes()
         names, classes = list(predictor.names.values()), (predictor.class_names, predictor.category_ids)
         rows = submit_predictions(predictor, target, score, chosen, lambda: header_of(cfg, names, *classes, score, chosen))

@@ -42,7 +42,7 @@ def predicted(
     """Predictions by image id as a COCO data set; areas are those of what is compared, boxes or masks."""
     annotations = []
     for im_id, own in detections.items():
-        boxes, _ = own.to_coco(im_id, category_ids)
+        boxes, _ = own.to_coco_results(im_id, category_ids)
         for i, result in enumerate(boxes):
             mask = own.masks[i] if own.masks is not None and iou_type == "segm" else None
             annotations.append(result | _region(mask, result["bbox"][2] * result["bbox"][3]))

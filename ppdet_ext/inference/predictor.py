@@ -1,4 +1,4 @@
-"""`Predictor`: a configuration's model on images that need no annotations."""
+"""`ImagePredictor`: a configuration's model on images that need no annotations."""
 
 import copy
 import logging
@@ -43,7 +43,7 @@ def lowest_score(cfg: Config, asked: float | None) -> float:
     return asked
 
 
-class Predictor:
+class ImagePredictor:
     """Model, images and class names of an inference run.
 
     Args:

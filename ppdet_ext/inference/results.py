@@ -16,7 +16,7 @@ def coco_results(
     boxes: list[dict[str, Any]] = []
     masks: list[dict[str, Any]] = []
     for im_id, own in detections:
-        box_results, mask_results = own.to_coco(im_id, category_ids)
+        box_results, mask_results = own.to_coco_results(im_id, category_ids)
         boxes.extend(box_results)
         masks.extend(result | {"segmentation": mask.to_coco(text=True)} for result, mask in zip(mask_results, own.masks or []))
     return boxes, masks

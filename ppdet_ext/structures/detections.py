@@ -1,11 +1,14 @@
 """`Detections`: what a model found in one image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from .rle import Rle
+
+Own = TypeVar("Own", bound="Detections")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +66,15 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def select(self, index: np.ndarray) -> "Detections":
+    def select(self: Own, index: np.ndarray) -> Own:
         """The detections that a boolean mask (n,) or an array of positions names, in that order."""
         positions = np.arange(len(self))[index]
         masks = None if self.masks is None else [self.masks[i] for i in positions]
         attributes = None if self.attributes is None else [self.attributes[i] for i in positions]
-        own = self.boxes[positions], self.scores[positions], self.labels[positions]
-        return Detections(self.height, self.width, *own, masks, attributes)
+        boxes, scores, labels = self.boxes[positions], self.scores[positions], self.labels[positions]
+        return replace(self, boxes=boxes, scores=scores, labels=labels, masks=masks, attributes=attributes)
 
-    def to_coco(self, im_id: int, category_ids: Sequence[int]) -> tuple[list[dict], list[dict]]:
+    def to_coco_results(self, im_id: int, category_ids: Sequence[int]) -> tuple[list[dict], list[dict]]:
         """COCO results of this image: (boxes as x, y, w, h; masks as RLE with counts in bytes, [] if none).
 
         `category_ids[label]` is the data set's own id of a label; IndexError for a label beyond it.

@@ -13,7 +13,7 @@ from ppdet_ext.data.images.decode import check_end
 from ppdet_ext.distributed.collective import on_every_rank, on_rank_0
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.lock import PATIENCE_SECONDS, locked
-from ppdet_ext.inference.predictor import Predictor
+from ppdet_ext.inference.predictor import ImagePredictor
 from ppdet_ext.structures import Detections
 
 from . import Format, Journal
@@ -25,7 +25,7 @@ logger = logging.getLogger("ppdet_ext")
 
 
 def submit_predictions(
-    predictor: Predictor, output: Path, threshold: float, form: Format, make_header: Callable[[], Mapping[str, Any]]
+    predictor: ImagePredictor, output: Path, threshold: float, form: Format, make_header: Callable[[], Mapping[str, Any]]
 ) -> int:
     """Predict the images that are left, write the submission; returns its number of rows. Called by all ranks.
 
@@ -87,7 +87,7 @@ def _done_before(journal: Journal) -> set[str]:
     return done
 
 
-def _predict_rest(predictor: Predictor, journal: Journal, done: set[str], threshold: float) -> None:
+def _predict_rest(predictor: ImagePredictor, journal: Journal, done: set[str], threshold: float) -> None:
     skip = {im_id for im_id, name in predictor.names.items() if name in done}
     with journal.writer(distributed.world()[0]) as writer:
         for _, name, detections in predictor.predictions("Submit", skip):

@@ -56,7 +56,7 @@ def test_an_output_that_cannot_be_written_is_told_before_predicting(config, weig
     def predictions(*_: object) -> None:
         raise UserError("predicted")
 
-    monkeypatch.setattr(infer.Predictor, "predictions", predictions)
+    monkeypatch.setattr(infer.ImagePredictor, "predictions", predictions)
     output = {"infer": ["--output_dir", "/proc/none"], "submit": ["--output", "/proc/none/s.csv"]}[tool]
     assert tools[tool](["-c", config, *output, "-o", weights]) == 1
     error = capfd.readouterr().err

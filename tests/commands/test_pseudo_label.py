@@ -202,7 +202,7 @@ def test_sheets_of_another_size_are_left_out(tool, given, unlabelled, tmp_path, 
 
 
 def test_an_output_that_cannot_be_written_is_said_before_the_work(tool, given, tmp_path, monkeypatch, capfd) -> None:
-    monkeypatch.setattr("ppdet_ext.commands.pseudo_label.Predictor", lambda *_: pytest.fail("the images were predicted"))
+    monkeypatch.setattr("ppdet_ext.commands.pseudo_label.ImagePredictor", lambda *_: pytest.fail("the images were predicted"))
     (tmp_path / "file").write_text("")
     for output in (tmp_path, tmp_path / "file" / "pseudo.csv"):
         assert tool([*given, "--output", str(output)]) == 1

@@ -29,14 +29,14 @@ def stop_after(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def record_predictions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that are predicted from here on."""
     names: list[str] = []
-    original = submit.Predictor.predictions
+    original = submit.ImagePredictor.predictions
 
-    def predictions(self: submit.Predictor, title: str, skip: set[int]):
+    def predictions(self: submit.ImagePredictor, title: str, skip: set[int]):
         for found in original(self, title, skip):
             names.append(found[1])
             yield found
 
-    monkeypatch.setattr(submit.Predictor, "predictions", predictions)
+    monkeypatch.setattr(submit.ImagePredictor, "predictions", predictions)
     return names
 
 

@@ -99,7 +99,7 @@ def through_files(records: list[Record], found: dict[int, Detections], folder: P
     path.write_text(json.dumps(truth))
     evaluators = {}
     for kind, place in (("bbox", 0), ("segm", 1)):
-        results = [result for im_id, one in found.items() for result in one.to_coco(im_id, IDS)[place]]
+        results = [result for im_id, one in found.items() for result in one.to_coco_results(im_id, IDS)[place]]
         truth = COCO(str(path))
         evaluators[kind] = COCOeval(truth, truth.loadRes(results), kind)
         evaluators[kind].evaluate()

@@ -39,7 +39,7 @@ def test_numbers_equal_pycocotools_on_the_json(mini: CocoJsonDataSet, shared: Pa
     for record in mini.records:
         detections = jittered(rng, record)
         metric.update(record.im_id, detections)
-        for kind, found in zip(results, detections.to_coco(record.im_id, mini.category_ids)):
+        for kind, found in zip(results, detections.to_coco_results(record.im_id, mini.category_ids)):
             results[kind] += found
     numbers = metric.compute()
     truth = COCO(str(shared / "data/coco_mini/annotations/instances_train2017.json"))

@@ -29,7 +29,7 @@ def test_select_keeps_the_order_asked_for() -> None:
 
 
 def test_coco_results_use_the_data_sets_ids() -> None:
-    boxes, segments = three().to_coco(42, category_ids=[7, 90])
+    boxes, segments = three().to_coco_results(42, category_ids=[7, 90])
     assert boxes[2] == {"image_id": 42, "category_id": 90, "bbox": [2, 0, 3, 4], "score": 0.25}
     assert segments[1] == {
         "image_id": 42,
@@ -37,12 +37,12 @@ def test_coco_results_use_the_data_sets_ids() -> None:
         "score": 0.5,
         "segmentation": {"size": [4, 5], "counts": three().masks[1].counts},
     }
-    assert three(with_masks=False).to_coco(1, [7, 90])[1] == []
+    assert three(with_masks=False).to_coco_results(1, [7, 90])[1] == []
 
 
 def test_unknown_label() -> None:
     with pytest.raises(IndexError):
-        three().to_coco(1, [7])
+        three().to_coco_results(1, [7])
 
 
 @pytest.mark.parametrize("with_masks", [True, False])
@@ -50,7 +50,7 @@ def test_empty(with_masks: bool) -> None:
     nothing = Detections.empty(4, 5, with_masks)
     assert len(nothing) == 0
     assert nothing.masks == ([] if with_masks else None)
-    assert nothing.to_coco(1, []) == ([], [])
+    assert nothing.to_coco_results(1, []) == ([], [])
     assert len(nothing.select(np.zeros(0, bool))) == 0
 
 
