@@ -176,7 +176,7 @@ class RleCsv:
         mask = Rle.from_kaggle(
             text, *size, image=image, row=row, base=self.base, relative=self.relative, column=self._mask_column
         )
-        return _transposed(mask) if along else mask
+        return mask.transpose() if along else mask
 
     def _decoded(self, text: str, height: int, width: int, where: str) -> Rle:
         try:
@@ -190,7 +190,7 @@ class RleCsv:
             return encode_oid(mask)
         if self.mask_field == "polygons":
             raise UserError(f"{self._mask_column}: polygons are not written. Describe another CSV to write.")
-        mask = mask if self.order == "columns" else _transposed(mask)
+        mask = mask if self.order == "columns" else mask.transpose()
         return mask.to_kaggle(self.base, self.relative)
 
     def line(self, values: Mapping[str, str], given: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -229,11 +229,6 @@ class RleCsv:
         if not rows and any({"name", self.class_field} <= set(column.fields) for column in self.cells):
             return [self.line({**values, self.class_field or "": text}) for text in classes]
         return rows or [self.line(values)]
-
-
-def _transposed(mask: Rle) -> Rle:
-    """The mask with its axes swapped, which makes of runs along the rows runs down the columns. Decodes all pixels."""
-    return Rle.from_bitmap(mask.to_bitmap().T)
 
 
 _EARLY = {"ImageId_ClassId": "{name}_{class_id}", "EncodedPixels": "{rle}"}
