@@ -90,7 +90,7 @@ class _Painter:
 
     def __init__(self, predictor: ImagePredictor, folder: Path, threshold: float, with_maps: bool) -> None:
         self.folder, self.threshold, self.with_maps = folder, threshold, with_maps
-        self.exif, self.architecture, self.places = predictor.exif, predictor.cfg.architecture, _places(predictor)
+        self.reading, self.architecture, self.places = predictor.reading, predictor.cfg.architecture, _places(predictor)
         self.names = drawable_names(predictor.class_names, predictor.category_ids)
 
     def paint(self, file: Path, candidates: Candidates, detections: Detections) -> int:
@@ -100,7 +100,7 @@ class _Painter:
                 f"--draw_maps: {self.architecture} has no maps of pixels' probabilities; leave the flag out, or take "
                 "a SemanticSegmentor, also as a member of an Ensemble."
             )
-        image = read_image_of(str(file), (detections.height, detections.width), self.exif)
+        image = read_image_of(str(file), (detections.height, detections.width), self.reading)
         target = self.folder / self.places[file]
         _write_picture(target, draw_detections(image, detections, self.names, self.threshold))
         if self.with_maps:

@@ -33,7 +33,7 @@ from ppdet_ext.errors import counted
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation
 from ppdet_ext.files.lock import locked
 from ppdet_ext.host import Config
-from ppdet_ext.inference.build import inference_loader
+from ppdet_ext.inference.build import inference_loader, reading_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.inference.members import settings_of
 from ppdet_ext.inference.predictor import prepare
@@ -165,7 +165,7 @@ def _problem(cfg: Config, parts: Sequence[Fold], predicting: Predicting, weights
             interrupt.check()
         return found
 
-    return make_problem(whole, metric_of(cfg), configured, loose, steps, predict)
+    return make_problem(whole, metric_of(cfg), configured, loose, steps, predict, reading_of(cfg, "eval"))
 
 
 def _report(target: Path, problem: Problem, parts: Sequence[Fold], outcome: Tuned) -> None:

@@ -20,6 +20,7 @@ from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_of
+from ppdet_ext.inference.build import reading_of
 from ppdet_ext.inference.candidate_store import candidates_of
 from ppdet_ext.inference.members import settings_of
 from ppdet_ext.inference.presence import is_classifier
@@ -65,7 +66,11 @@ def tune(
         configured = settings_of(cfg)
         loose = with_thresholds(configured, predicting)
         dataset, steps = load_dataset(cfg, "EvalDataset"), list(cfg.get(POSTPROCESS) or [])
-        problem = make_problem(dataset, make_metric, configured, loose, steps, lambda: candidates_of(cfg, dataset, loose))
+        problem = make_problem(
+            *(dataset, make_metric, configured, loose, steps),
+            predict=lambda: candidates_of(cfg, dataset, loose),
+            reading=reading_of(cfg, "eval"),
+        )
 
         def search() -> None:
             outcome, scorer, bounds = search_problem(problem, loose, searching, cfg.worker_num)

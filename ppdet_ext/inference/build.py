@@ -1,12 +1,14 @@
 """From a configuration to something that predicts: a model or an ensemble with its weights, and the steps after it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from ppdet_ext.config.keys import POSTPROCESS
 from ppdet_ext.data.images.decode import read_record
+from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader
 from ppdet_ext.distributed import world
@@ -19,6 +21,8 @@ from .map_ensemble import PresenceEnsemble, with_presence
 from .members import classifier_of, ensemble_of, pictures_at_once, sees_views, settings_of, with_weights
 from .protocol import Batch, Detector, PresenceDetector
 
+logger = logging.getLogger("ppdet_ext")
+
 
 class Inference:
     """A model or an ensemble with its weights, and the steps after it.
@@ -28,7 +32,7 @@ class Inference:
         steps: what happens to these; None cuts the masks at the settings' threshold and keeps all.
         settings: thresholds of the model; None takes its own.
         classifier: says what classes are in an image; None leaves that to the model.
-        exif: whether pictures that steps ask for are turned as their EXIF orientation says, as the reader does.
+        reading: how pictures that steps ask for are read, which is as the reader does.
     """
 
     def __init__(
@@ -37,10 +41,10 @@ class Inference:
         steps: PostProcess | None = None,
         settings: TestSettings | None = None,
         classifier: PresenceEnsemble | None = None,
-        exif: bool = True,
+        reading: Reading = AS_SHOWN,
     ) -> None:
         self.model, self.steps, self.settings = model, steps, settings or model.settings
-        self.classifier, self.exif = classifier, exif
+        self.classifier, self.reading = classifier, reading
         self._records: dict[int, Record] = {}
 
     @property
@@ -89,7 +93,7 @@ class Inference:
             # A batch of `ViewLoader` has it decoded.
             return lambda: batch["samples"][place].image
         record = self._records.get(im_id)
-        return None if record is None else lambda: read_record(record, self.exif)
+        return None if record is None else lambda: read_record(record, self.reading)
 
 
 def inference_of(
@@ -114,10 +118,11 @@ def inference_of(
     steps = steps_of(cfg, class_names, category_ids)
     model: Detector = ensemble_of(cfg, mode, class_names) if sees_views(cfg) else with_weights(cfg, cfg.weights, class_names)
     model.eval()
+    warn_of_other_range(cfg, mode)
     classifier = classifier_of(cfg, mode, class_names)
     if steps is not None and steps.needs_presence and classifier is None and not sees_views(cfg):
         _demand_presence(model, steps)
-    return Inference(model, steps, chosen, classifier, reads_exif(cfg, mode))
+    return Inference(model, steps, chosen, classifier, reading_of(cfg, mode))
 
 
 def _demand_presence(model: Detector, steps: PostProcess) -> None:
@@ -131,12 +136,24 @@ def _demand_presence(model: Detector, steps: PostProcess) -> None:
     )
 
 
-def reads_exif(cfg: Config, mode: str) -> bool:
-    """Whether the reader of `mode` turns pictures as their EXIF orientation says. UserError when there is no such reader."""
-    for entry in reader_of(cfg, mode).get("sample_transforms") or ():
-        if isinstance(entry, Mapping) and "ReadImage" in entry:
-            return bool((entry["ReadImage"] or {}).get("exif", True))
-    return True
+def reading_of(cfg: Config, mode: str) -> Reading:
+    """How the reader of `mode` reads pictures. UserError when there is no such reader, or for a range that is none."""
+    return Reading.of_transforms(reader_of(cfg, mode).get("sample_transforms"))
+
+
+def warn_of_other_range(cfg: Config, mode: str) -> None:
+    """Say that pictures deeper than 8 bits are shown to the model otherwise than it has learnt them."""
+    if not cfg.get("TrainReader"):
+        return
+    trained, shown = reading_of(cfg, "train").range, reading_of(cfg, mode).range
+    if trained != shown:
+        logger.warning(
+            "TrainReader reads pictures of more than 8 bits with ReadImage.range %s, %sReader with %s; what was learnt on the "
+            "one says little of the other. Write the same range in all readers.",
+            trained,
+            mode.capitalize(),
+            shown,
+        )
 
 
 def steps_of(cfg: Config, class_names: Sequence[str], category_ids: Sequence[int]) -> PostProcess | None:

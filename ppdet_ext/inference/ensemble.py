@@ -200,5 +200,7 @@ def _check_alike(who: str, member: Member[AveragedDetector], first: Member[Avera
             f"{who} has masks of {ours.mask_cells} cells, the first member of {theirs.mask_cells}; masks can be averaged "
             "only where their size (HTCRoIHead.mask_size) is the same."
         )
-    if member.views.read.exif != first.views.read.exif:
-        raise UserError(f"{who} reads pictures with another ReadImage.exif than the first member; set it to the same value.")
+    if member.views.read.reading != first.views.read.reading:
+        raise UserError(
+            f"{who} reads pictures with another ReadImage.exif or range than the first member; set them to the same values."
+        )

@@ -258,9 +258,9 @@ def _common_classes(members: Sequence[AnyMember], classes: Sequence[int | None],
                 f"{_who(member, number, key)} has {own} classes, those before it {common}; members must have learnt the same "
                 "classes, in the same order. Leave it out, or train it on these classes."
             )
-        if member.views.read.exif != members[0].views.read.exif:
+        if member.views.read.reading != members[0].views.read.reading:
             raise UserError(
-                f"{_who(member, number, key)} reads pictures with another ReadImage.exif than the first; set it to the same "
-                "value."
+                f"{_who(member, number, key)} reads pictures with another ReadImage.exif or range than the first; set them "
+                "to the same values."
             )
     return common

@@ -14,7 +14,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 
-from .build import Inference, inference_loader, inference_of, reads_exif
+from .build import Inference, inference_loader, inference_of, reading_of
 from .classes import class_list
 from .predict import in_order, predict
 
@@ -56,9 +56,9 @@ class ImagePredictor:
     """
 
     def __init__(self, cfg: Config, images: str | None, most: int | None = None) -> None:
-        self.cfg, self.exif = cfg, reads_exif(cfg, "test")
+        self.cfg, self.reading = cfg, reading_of(cfg, "test")
         # A mistyped path is said at once, before annotations and weights are read.
-        self.dataset = _first(_images_of(cfg, images, self.exif), most)
+        self.dataset = _first(_images_of(cfg, images, self.reading.exif), most)
         self.names = {record.im_id: record.name for record in self.dataset.records}
         if len(set(self.names.values())) < len(self.names):
             raise UserError("Two images have the same file name; their results could not be told apart.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import paddle
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
+from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.data.loading.loader import Loader
 from ppdet_ext.evaluation.metric import Metric, gain_over_nothing
 from ppdet_ext.evaluation.run import run_evaluation
@@ -27,6 +28,7 @@ def evaluation_hook(
     steps: PostProcess | None,
     new_metrics: Callable[[], list[Metric]],
     snapshot_epoch: int,
+    reading: Reading = AS_SHOWN,
 ) -> Evaluate:
     """Evaluates the model as it is on a data set.
 
@@ -36,6 +38,7 @@ def evaluation_hook(
         steps: after the model; None for none.
         new_metrics: gives metrics that are not started, the deciding one first.
         snapshot_epoch: epochs between evaluations.
+        reading: how pictures that steps ask for are read.
 
     Raises:
         UserError: metrics or steps that do not work on the data set.
@@ -46,7 +49,7 @@ def evaluation_hook(
         steps.check_names([record.name for record in dataset.records])
 
     def evaluate_model(model: paddle.nn.Layer) -> tuple[Numbers, Named]:
-        inference = Inference(model, steps)
+        inference = Inference(model, steps, reading=reading)
         inference.check_names(dataset)
         outcome = run_evaluation(inference, dataset, loader, new_metrics())
         for metric in outcome.metrics:

@@ -8,7 +8,8 @@ import numpy as np
 import paddle
 
 from ppdet_ext.data.datasets.base import InstanceDataSet
-from ppdet_ext.data.images.decode import read_image
+from ppdet_ext.data.images.decode import read_record
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.loading.loader import build_loader
 from ppdet_ext.data.splits.selection import spread
 from ppdet_ext.inference.build import Inference
@@ -38,13 +39,14 @@ def validation_pictures(
     few._records = spread(dataset.records, count)
     names = drawable_names(dataset.class_names, dataset.category_ids)
     by_id = {record.im_id: record for record in few.records}
+    reading = Reading.of_transforms(reader.get("sample_transforms"))
 
     def draw(model: paddle.nn.Layer) -> dict[str, np.ndarray]:
         loader = build_loader(few, reader, mode="eval")
         pictures = {}
-        inference: Any = Inference(model, steps)
+        inference: Any = Inference(model, steps, reading=reading)
         for im_id, name, found in predict(inference, loader, len(few), "Draw", inference):
-            image = read_image(by_id[im_id].file)
+            image = read_record(by_id[im_id], reading)
             parts = (draw_detections(image, found, names, threshold), draw_ground_truth(image, by_id[im_id], names))
             gap = np.full((GAP, parts[0].shape[1], 3), 255, np.uint8)
             pictures[name] = np.concatenate([parts[0], gap, parts[1]])

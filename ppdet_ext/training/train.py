@@ -28,7 +28,7 @@ from ppdet_ext.host.build import build_model, build_optimizer, scaled_rate
 from ppdet_ext.host.plateau import PlateauSchedule
 from ppdet_ext.host.registry import build_entries
 from ppdet_ext.host.start import demand_weights
-from ppdet_ext.inference.build import steps_of
+from ppdet_ext.inference.build import reading_of, steps_of, warn_of_other_range
 from ppdet_ext.inference.predictor import lowest_score
 from ppdet_ext.weights.files.class_names import Classes
 
@@ -250,8 +250,10 @@ def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
     """Evaluates one view of the model as it is, with the configured steps and metrics, on EvalDataset."""
     dataset = load_dataset(cfg, "EvalDataset")
     steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
-    hook = evaluation_hook(dataset, make_loader(cfg, dataset, "eval"), steps, lambda: metrics_of(cfg), cfg.snapshot_epoch)
+    loader, reading = make_loader(cfg, dataset, "eval"), reading_of(cfg, "eval")
+    hook = evaluation_hook(dataset, loader, steps, lambda: metrics_of(cfg), cfg.snapshot_epoch, reading)
     if distributed.world()[0] == 0:
+        warn_of_other_range(cfg, "eval")
         warn_of_data(trained_on, dataset)
         for key in (VIEWS, ENSEMBLE, CLASSIFIER):
             if cfg.get(key):

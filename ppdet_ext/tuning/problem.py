@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext.data.images.decode import read_record
+from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.inference.candidate_file import restored
 from ppdet_ext.postprocess import ImageContext, PostProcess, SoftGate
@@ -31,6 +32,7 @@ class Problem:
         configured: the configuration's entries in their own order; None: those of `start`, then `others`.
         first: configured steps that run before those that are searched, which go by what is left.
         searched: steps whose thresholds are.
+        reading: how pictures that steps ask for are read.
     """
 
     make_metric: Callable[[], PartialMetric]
@@ -45,6 +47,7 @@ class Problem:
     configured: Sequence[Mapping[str, Any]] | None = None
     first: Sequence[Mapping[str, Any]] = ()
     searched: Searched = USUAL
+    reading: Reading = AS_SHOWN
 
     def entries(self, setting: Setting) -> list[Mapping[str, Any]]:
         """The whole `PostProcess`."""
@@ -96,6 +99,7 @@ class Problem:
             [restored(one) for one in self.candidates],
             entries,
             self.mask_threshold,
+            self.reading,
         )
 
 
@@ -107,6 +111,7 @@ def pipeline_value(
     candidates: Sequence[Candidates],
     entries: Sequence[Mapping],
     mask_threshold: float,
+    reading: Reading = AS_SHOWN,
 ) -> float:
     """The number that counts.
 
@@ -116,6 +121,7 @@ def pipeline_value(
         class_names, category_ids: by label.
         candidates: of the records' images, in their order, with float probabilities.
         entries: of `PostProcess`. mask_threshold: of masks that no step cuts.
+        reading: how pictures that steps ask for are read.
 
     Raises:
         UserError: as `PostProcess` and the metric.
@@ -123,5 +129,5 @@ def pipeline_value(
     steps = PostProcess(entries, class_names, category_ids, mask_threshold)
     metric.start(records, class_names, category_ids)
     for record, one in zip(records, candidates):
-        metric.update(record.im_id, steps(one, record.name, partial(read_record, record)))
+        metric.update(record.im_id, steps(one, record.name, partial(read_record, record, reading)))
     return float(next(iter(metric.compute().values()))[0])

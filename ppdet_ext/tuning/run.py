@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext import distributed
+from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.data.splits.duplicates import same_bytes
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.metric import PartialMetric
@@ -32,6 +33,7 @@ def make_problem(
     loose: TestSettings,
     steps: Sequence[Mapping[str, Any]],
     predict: Callable[[], Sequence[Candidates] | None],
+    reading: Reading = AS_SHOWN,
 ) -> Problem:
     """What is to be searched, with candidates on rank 0.
 
@@ -42,6 +44,7 @@ def make_problem(
         loose: those that candidates are predicted with.
         steps: configured entries of `PostProcess`.
         predict: gives quantised candidates of the data set's images, None beside rank 0; called when all else is right.
+        reading: how pictures that steps ask for are read.
 
     Raises:
         UserError: a data set or steps that cannot be searched.
@@ -60,7 +63,8 @@ def make_problem(
     if not maps:
         model_steps = [{"BoxNMS": {"iou": start.nms_iou}}, *model_steps, {"TopK": {"k": configured.max_detections}}]
     searched = Searched.of(steps, maps)
-    return Problem(make_metric, dataset.records, names, ids, found, setting, rest, cut, model_steps, steps, first, searched)
+    own = model_steps, steps, first, searched, reading
+    return Problem(make_metric, dataset.records, names, ids, found, setting, rest, cut, *own)
 
 
 def search_problem(

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from ppdet_ext.data.images.decode import read_image_of
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_transform
 
@@ -22,14 +23,17 @@ class ReadImage:
     Args:
         exif: turn the picture as its EXIF orientation says. Where the annotated size tells that the masks were drawn on the
             picture the other way round, it is read that way.
+        range: how pixels of more than 8 bits become 8: "10bit", "12bit", "14bit", "full" (16 bits), [low, high], or "image",
+            each picture's own percentiles; None refuses them. Pictures of 8 bits are never changed.
     """
 
-    def __init__(self, exif: bool = True):
-        self.exif = exif
+    def __init__(self, exif: bool = True, range: str | list[float] | None = None):
+        self.exif, self.range = exif, range
+        self.reading = Reading.of(exif, range)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Raises: UserError when the file is unreadable or its size is not the annotated one."""
-        image = read_image_of(sample.file, sample.original_size, self.exif)
+        image = read_image_of(sample.file, sample.original_size, self.reading)
         height, width = image.shape[:2]
         if sample.original_size not in ((0, 0), (height, width)):
             told = "x".join(map(str, sample.original_size))

@@ -13,6 +13,7 @@ from tiny_data import write_jpeg
 
 from ppdet_ext.data.images import jpeg
 from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_image_of, read_label_map
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.errors import UserError
 
 
@@ -141,7 +142,7 @@ def test_exif_orientation_is_applied_or_ignored_as_asked(tmp_path, suffix, orien
     Image.fromarray(pixels).save(path, exif=exif_with(orientation), **({"quality": 95} if suffix == "jpg" else {}))
     turned = (32, 16) if orientation >= 5 else (16, 32)
     assert read_image(str(path)).shape[:2] == image_size(str(path)) == turned
-    stored = read_image(str(path), exif=False)
+    stored = read_image(str(path), Reading(exif=False))
     assert stored.shape[:2] == image_size(str(path), exif=False) == (16, 32)
     assert stored[2, 2, 0] > 200
     corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
@@ -229,7 +230,7 @@ def test_pixels_are_opencvs(tmp_path_factory, height, width, mode, sampling, qua
     path = tmp_path_factory.getbasetemp() / "any.jpg"
     path.write_bytes(data)
     for exif in (True, False):
-        image = read_image(str(path), exif)
+        image = read_image(str(path), Reading(exif))
         np.testing.assert_array_equal(image, opencv(data, exif))
         assert image.shape[:2] == image_size(str(path), exif)
         assert image.flags.c_contiguous
@@ -302,10 +303,12 @@ def test_a_picture_is_turned_as_its_annotated_size_tells(tmp_path):
     path = str(tmp_path / "a.jpg")
     Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(path, exif=exif_with(6))
     for exif in (True, False):
-        assert read_image_of(path, (32, 16), exif).shape == (32, 16, 3)
-        assert read_image_of(path, (16, 32), exif).shape == (16, 32, 3)
+        assert read_image_of(path, (32, 16), Reading(exif)).shape == (32, 16, 3)
+        assert read_image_of(path, (16, 32), Reading(exif)).shape == (16, 32, 3)
     assert read_image_of(path, (0, 0)).shape == (32, 16, 3), "no size tells nothing"
-    assert read_image_of(path, (5, 5), exif=False).shape == (16, 32, 3), "a size that neither has is another's to refuse"
+    assert read_image_of(path, (5, 5), Reading(exif=False)).shape == (16, 32, 3), (
+        "a size that neither has is another's to refuse"
+    )
 
 
 def test_large_scans_are_read_and_impossible_ones_refused_by_name(tmp_path, monkeypatch):
@@ -315,7 +318,7 @@ def test_large_scans_are_read_and_impossible_ones_refused_by_name(tmp_path, monk
     assert image_size(path) == (100, 200)
     assert read_image(path).shape == (100, 200, 3)
     assert Image.MAX_IMAGE_PIXELS == 1000, "the process' limit is left as it was"
-    monkeypatch.setattr("ppdet_ext.data.images.decode._MOST_PIXELS", 10_000)
+    monkeypatch.setattr("ppdet_ext.data.images.raster.MOST_PIXELS", 10_000)
     for read in (image_size, read_image):
         with pytest.raises(UserError, match=r"scan\.png: 200x100 pixels are more than can be read \(10,000\)"):
             read(path)

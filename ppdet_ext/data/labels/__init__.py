@@ -1,1 +1,0 @@
-"""Files of label tools, read and written."""
