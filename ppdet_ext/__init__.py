@@ -1,13 +1,62 @@
 """Hybrid Task Cascade for PaddleDetection, on data sets of run-length-encoded masks.
 
-Importing this package sets threads and malloc up, and nothing else; `import ppdet_ext.register` makes its parts known to
-ppdet.
+    from ppdet_ext import Predictor
+
+    found = Predictor("output/steel_sample").predict("sheet.jpg")
+
+Importing this package sets threads and malloc up, and nothing else. The library's names (`Predictor`, `train`, …) import paddle
+when they are first asked for; `import ppdet_ext.register` makes the package's parts known to ppdet.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from . import environment
 
+if TYPE_CHECKING:
+    from .api.configuration import load_config
+    from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
+    from .api.prediction import Prediction
+    from .api.predictor import Predictor
+    from .structures import Candidates, Detections, Rle
+
 __version__ = "0.1.0"
+# Name -> module that has it.
+_LAZY = {
+    "Predictor": "api.predictor",
+    "Prediction": "api.prediction",
+    "load_config": "api.configuration",
+    **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
+    **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
+}
+__all__ = [
+    "Candidates",
+    "Detections",
+    "Prediction",
+    "Predictor",
+    "Rle",
+    "TrainingRun",
+    "TuningRun",
+    "evaluate",
+    "infer",
+    "load_config",
+    "submit",
+    "train",
+    "tune",
+]
 
 environment.tune_environment()
 environment.keep_freed_memory()
 environment.quiet_imports()
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: what the library offers, imported when it is asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,11 +14,15 @@ KEYS = ("EvalDataset", "TrainDataset", "TestDataset")
 logger = logging.getLogger("ppdet_ext")
 
 
-def class_list(cfg: Config) -> tuple[list[str], list[int], bool]:
+def class_list(cfg: Config, weights_first: bool = False) -> tuple[list[str], list[int], bool]:
     """Class names and category ids of the model, and whether the ids are invented.
 
     From the data sets, else from the weights, else 'class 1', 1 and so on. Weights of mmdetection bring names without ids.
+
+    weights_first: read no data set where the weights tell names and ids.
     """
+    if weights_first and (stored := _stored(cfg)) is not None and stored.ids:
+        return list(stored.names), list(stored.ids), False
     for key in KEYS:
         dataset: Any = cfg.get(key)
         if dataset is None:

@@ -1,0 +1,243 @@
+"""The functions behind the tools, for programs: train, evaluate, tune, infer, submit.
+
+Each takes a configuration (`load_config`'s arguments) and explicit options, raises the errors of `ppdet_ext.errors`, and leaves
+signal handlers, loggers, the working directory and the random generators of numpy and Python as they were. Several in one
+process, one after the other, do not know of each other. What they log goes to the logger "ppdet_ext".
+"""
+
+import contextlib
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppdet_ext.checkpoint.folder import BEST, FINAL, METRICS_FILE
+from ppdet_ext.checkpoint.run_folder import run_folder
+from ppdet_ext.commands import eval as eval_command
+from ppdet_ext.commands import infer as infer_command
+from ppdet_ext.commands import submit as submit_command
+from ppdet_ext.commands import tune as tune_command
+from ppdet_ext.commands.flags import TUNED_FILE
+from ppdet_ext.errors import UserError
+from ppdet_ext.evaluation.run import Evaluation
+from ppdet_ext.host import Config
+from ppdet_ext.inference.presence import is_classifier
+from ppdet_ext.training import train as training
+from ppdet_ext.training.hooks import Hook
+from ppdet_ext.tuning.options import Predicting, Searching
+from ppdet_ext.tuning.tuner import Tuned
+
+from .configuration import Overrides, PathLike, Source, Steps, Weights, load_config
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A finished training.
+
+    Attributes:
+        folder: of the run; what `Predictor` and the other functions take.
+        final: weights after the last epoch.
+        best: weights of the best evaluation; None without evaluations.
+        metrics: the last evaluation's numbers by name, {"segm": {"AP": 0.50, …}}; empty without evaluations.
+    """
+
+    folder: Path
+    final: Path
+    best: Path | None
+    metrics: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class TuningRun:
+    """Thresholds that were searched.
+
+    Attributes:
+        file: YAML, as `postprocess` of the other functions and of `Predictor` takes it.
+        outcome: what was chosen and what it gains; None beside rank 0.
+    """
+
+    file: Path
+    outcome: Tuned | None
+
+
+def train(
+    config: Source,
+    overrides: Overrides = None,
+    *,
+    evaluate: bool = False,
+    resume: str | None = None,
+    amp: bool = False,
+    use_vdl: bool = False,
+    allow_change: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+) -> TrainingRun:
+    """Train, as tools/train.py does.
+
+    Args:
+        config, overrides: see `load_config`.
+        evaluate: at each snapshot epoch, and keep the best weights.
+        resume: "auto" goes on from the newest checkpoint of the run's folder, if there is one; see tools/train.py -r.
+        amp: mixed precision, on GPUs.
+        use_vdl: write curves for VisualDL.
+        allow_change: what may differ from the run that is resumed.
+        hooks: further ones, see `ppdet_ext.training.hooks.Hook`.
+
+    Raises:
+        UserError: for what the caller can mend.
+        DivergenceError: a loss became NaN or infinite.
+        KeyboardInterrupt: a signal came; what is needed to go on has been saved.
+    """
+    cfg = load_config(config, overrides)
+    with _left_as_found():
+        folder = training.train(
+            cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks
+        )
+    best = folder / BEST
+    return TrainingRun(folder, folder / FINAL, best if best.is_file() else None, _last_metrics(folder / METRICS_FILE))
+
+
+def evaluate(
+    config: Source,
+    weights: Weights = None,
+    overrides: Overrides = None,
+    *,
+    postprocess: Steps | None = None,
+    output_dir: PathLike | None = None,
+) -> Evaluation:
+    """Evaluate weights on EvalDataset, as tools/eval.py does; writes `eval.json`, too.
+
+    Args:
+        config, weights, overrides: see `load_config`.
+        postprocess: steps in place of the configuration's, see `load_config`.
+        output_dir: folder for `eval.json`; the run's by default.
+
+    Returns:
+        Numbers by name, `.named["segm"]["AP50"]`, and for each metric the one that counts, `.values["COCO"]`.
+
+    Raises:
+        UserError: for what the caller can mend.
+    """
+    cfg = _predicting(config, weights, overrides, postprocess)
+    with _left_as_found():
+        return eval_command.evaluate(cfg, output_eval=_path(output_dir))
+
+
+def tune(
+    config: Source,
+    weights: Weights = None,
+    overrides: Overrides = None,
+    *,
+    output: PathLike | None = None,
+    predicting: Predicting | None = None,
+    searching: Searching | None = None,
+) -> TuningRun:
+    """Search thresholds on EvalDataset, as tools/tune.py does; writes them to `output`, by default `tuned.yml` of the run.
+
+    Args:
+        config, weights, overrides: see `load_config`; the first `metric` is what is raised.
+        output: YAML file.
+        predicting, searching: options, see there.
+
+    Raises:
+        UserError: for what the caller can mend.
+    """
+    cfg = _predicting(config, weights, overrides)
+    if is_classifier(cfg):
+        raise UserError(f"{cfg.architecture} has no masks whose thresholds are searched; tools/tune.py makes a gate of it.")
+    file = Path(output) if output is not None else run_folder(cfg) / TUNED_FILE
+    predicting, searching = predicting or Predicting(), searching or Searching()
+    with _left_as_found():
+        return TuningRun(file, tune_command.tune(cfg, output=file, predicting=predicting, searching=searching))
+
+
+def infer(
+    config: Source,
+    images: PathLike | None = None,
+    weights: Weights = None,
+    overrides: Overrides = None,
+    *,
+    output_dir: PathLike = "output/infer",
+    postprocess: Steps | None = None,
+    **options: Any,
+) -> int:
+    """Draw predictions, and write result files, as tools/infer.py does; returns the number of images.
+
+    Args:
+        config, weights, overrides: see `load_config`.
+        images: a picture or a folder; None takes TestDataset's.
+        output_dir: folder of what is written.
+        postprocess: steps in place of the configuration's, see `load_config`.
+        options: see `ppdet_ext.commands.infer.infer`: `save_results`, `draw_threshold`, …
+
+    Raises:
+        UserError: for what the caller can mend.
+    """
+    cfg = _predicting(config, weights, overrides, postprocess)
+    with _left_as_found():
+        return infer_command.infer(cfg, images=_path(images), output_dir=Path(output_dir), **options)
+
+
+def submit(
+    config: Source,
+    output: PathLike,
+    images: PathLike | None = None,
+    weights: Weights = None,
+    overrides: Overrides = None,
+    *,
+    postprocess: Steps | None = None,
+    form: PathLike | None = None,
+    threshold: float | None = None,
+    results: PathLike | None = None,
+) -> int:
+    """Write a submission, as tools/submit.py does; returns the number of its rows.
+
+    Args:
+        config, weights, overrides: see `load_config`.
+        output: CSV file.
+        images: a picture or a folder; None takes TestDataset's.
+        postprocess: steps in place of the configuration's, see `load_config`.
+        form: name of a format, or file of a template.
+        threshold: lowest score that counts.
+        results: folder of `infer(…, save_results=True)`; None predicts now.
+
+    Raises:
+        UserError: for what the caller can mend.
+    """
+    cfg = _predicting(config, weights, overrides, postprocess)
+    chosen = None if form is None else os.fspath(form)
+    with _left_as_found():
+        return submit_command.submit(
+            cfg, results=_path(results), images=_path(images), output=Path(output), threshold=threshold, form=chosen
+        )
+
+
+def _predicting(config: Source, weights: Weights, overrides: Overrides, postprocess: Steps | None = None) -> Config:
+    return load_config(config, overrides, weights=weights, postprocess=postprocess, training=False)
+
+
+def _path(path: PathLike | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _last_metrics(file: Path) -> dict[str, dict[str, float]]:
+    """The numbers of the last evaluation that a run has noted."""
+    if not file.is_file():
+        return {}
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return next((line["named"] for line in reversed(lines) if "named" in line), {})
+
+
+@contextlib.contextmanager
+def _left_as_found() -> Iterator[None]:
+    """Give the generators of numpy and Python their states back: trainings seed them."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
