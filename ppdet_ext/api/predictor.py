@@ -130,7 +130,7 @@ class Predictor:
 
         Args:
             candidates: of one image.
-            steps: as of the configuration's `PostProcess`, such as [{"ScoreThreshold": {"score": 0.3}}, {"MinArea": {"area": 50}}],
+            steps: as of `PostProcess`, such as [{"ScoreThreshold": {"score": 0.3}}, {"MinArea": {"area": 50}}],
                 or those of a file that tune has written. [] cuts the masks and keeps all; None takes the configuration's.
             image: the picture, for steps that look at it.
             name: the image's file name, for steps that go by it.
