@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     *("errors", "environment", "files", "structures", "distributed", "host"),
     *("modeling.ops", "modeling.backbones", "modeling.detection", "modeling.segmentation", "config"),
-    *("data.problems", "data.images", "data.formats", "data.transforms", "data.splits", "data.datasets"),
+    *("data.problems", "data.images", "data.formats", "data.labels", "data.transforms", "data.splits", "data.datasets"),
     *("data.synthetic", "data.loading", "postprocess", "weights", "checkpoint", "inference"),
     *("evaluation", "submission", "training", "tuning", "register", "commands", "api"),
 )

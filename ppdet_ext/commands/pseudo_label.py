@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_ext.data.datasets import MixedDataSet
-from ppdet_ext.data.datasets.rle_csv import CsvDataSet
+from ppdet_ext.data.datasets.csv_base import CsvDataSet
 from ppdet_ext.data.formats.rle_csv import RleCsv
 from ppdet_ext.data.problems import SHOWN
 from ppdet_ext.distributed.group import among_ranks

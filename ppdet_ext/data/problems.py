@@ -26,6 +26,8 @@ class Problems:
         # Images whose annotations are incomplete because of a fault.
         self.images: set[str] = set()
         self.remedies: dict[str, str] = {}
+        # What is no fault, but was decided for the user.
+        self.notes: dict[str, list[str]] = {}
 
     def add(self, kind: str, detail: str, image: str | None = None, remedy: str | None = None) -> None:
         """Note a fault.
@@ -41,16 +43,21 @@ class Problems:
         if remedy is not None:
             self.remedies[kind] = remedy
 
+    def note(self, kind: str, detail: str) -> None:
+        """Note what is no fault; `settle` warns of it."""
+        self.notes.setdefault(kind, []).append(detail.encode(errors="backslashreplace").decode())
+
     def packed(self) -> np.ndarray:
         """All faults as (bytes,) uint8, to be kept with what was read."""
-        content = {"found": self.found, "images": sorted(self.images), "remedies": self.remedies}
+        content = {"found": self.found, "images": sorted(self.images), "remedies": self.remedies, "notes": self.notes}
         return np.frombuffer(json.dumps(content).encode(), np.uint8)
 
     def include(self, packed: np.ndarray) -> None:
         """Add what `packed` gave."""
         content = json.loads(packed.tobytes())
-        for kind, details in content["found"].items():
-            self.found.setdefault(kind, []).extend(details)
+        for own, kept in ((self.found, content["found"]), (self.notes, content.get("notes", {}))):
+            for kind, details in kept.items():
+                own.setdefault(kind, []).extend(details)
         self.images.update(content["images"])
         self.remedies.update(content["remedies"])
 
@@ -61,23 +68,29 @@ class Problems:
         """One line per kind: how many, and the first ten by name; below it what to do, where something is known."""
         lines = []
         for kind, details in self.found.items():
-            more = f", and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
-            lines.append(f"  {counted(len(details), kind)}: " + "; ".join(details[:SHOWN]) + more)
+            lines.append(f"  {_first_few(kind, details)}")
             if kind in self.remedies:
                 lines.append(f"    {self.remedies[kind]}")
         return "\n".join(lines)
 
     def settle(self, on_error: str) -> None:
-        """Nothing to do without faults; otherwise log them (`on_error="skip"`) or raise.
+        """Warn of what was noted; log faults (`on_error="skip"`) or raise.
 
         Raises: UserError unless the configuration says to skip.
         """
+        for kind, details in self.notes.items():
+            logger.warning("%s: %s", self.source, _first_few(kind, details))
         if not self.found:
             return
         if on_error == "skip":
             logger.warning("%s: skipped, as on_error: skip says\n%s", self.source, self.text())
             return
         raise UserError(f"{self.source} has faults\n{self.text()}\n  Mend them, or set `on_error: skip` to go on without them.")
+
+
+def _first_few(kind: str, details: Sequence[str]) -> str:
+    more = f", and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
+    return f"{counted(len(details), kind)}: {'; '.join(details[:SHOWN])}{more}"
 
 
 def cached_arrays(

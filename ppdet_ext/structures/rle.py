@@ -212,6 +212,13 @@ class Rle:
         """Mirrored top and bottom."""
         return self._from_pieces(rle_regions.flip_vertical(self._pieces(), self.height), *self.size)
 
+    def transpose(self) -> "Rle":
+        """With rows and columns swapped, so that its runs are those along the rows."""
+        # Runs would have to be cut at every row they touch; only the box is decoded, so small objects cost little.
+        x1, y1, x2, y2 = map(int, self.box)
+        turned = Rle.from_bitmap(self.crop(y1, x1, y2, x2).to_bitmap().T)
+        return turned.place(x1, y1, self.width, self.height)
+
     def resize(self, height: int, width: int) -> "Rle":
         """Nearest neighbour, pixel for pixel what cv2.resize with INTER_NEAREST does to the bitmap."""
         pieces = rle_regions.resize(self._pieces(), self.size, (height, width))

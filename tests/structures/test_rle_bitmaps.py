@@ -134,7 +134,8 @@ def test_crop_and_place(bitmap: np.ndarray, data: st.DataObject) -> None:
 
 @PROPERTY
 @given(bitmaps())
-def test_flips(bitmap: np.ndarray) -> None:
+def test_flips_and_transpose(bitmap: np.ndarray) -> None:
+    assert same(Rle.from_bitmap(bitmap).transpose(), bitmap.T)
     rle = Rle.from_bitmap(bitmap)
     assert same(rle.flip_horizontal(), bitmap[:, ::-1])
     assert same(rle.flip_vertical(), bitmap[::-1])

@@ -9,7 +9,7 @@ from ppdet_ext.data.formats.label_descriptions import Labels, labels_of, read_la
 from ppdet_ext.data.formats.rle_csv import IMATERIALIST
 from ppdet_ext.host.registry import register_dataset
 
-from .rle_csv import CsvDataSet
+from .csv_base import CsvDataSet
 
 HELP = """{missing}
   iMaterialist Fashion comes from Kaggle (accept the competition's rules there first), 2019's or 2020's:

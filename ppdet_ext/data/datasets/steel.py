@@ -3,7 +3,7 @@
 from ppdet_ext.data.formats.rle_csv import SEVERSTAL
 from ppdet_ext.host.registry import register_dataset
 
-from .rle_csv import CsvDataSet, check_size
+from .csv_base import CsvDataSet, check_size
 
 HELP = """{missing}
   The Severstal steel sheets come from https://www.kaggle.com/c/severstal-steel-defect-detection

@@ -1,41 +1,23 @@
-"""From the CSV's rows to the masks of its instances, and the compact arrays that keep the result on disk."""
+"""The masks of many instances as compact arrays, which memory, a disk and several processes can share."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ppdet_ext.data.problems import Problems
-from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from .csv_rows import Row
-from .label_descriptions import ClassFault, ClassReader, Labels
-from .numbering import Evidence
-from .rle_csv import RleCsv
-
 # Part of the cache key: raise it when the arrays below, or what counts as a fault, change.
-VERSION = 4
-# JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
-_LONGEST_SIDE = 65535
-_SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
+VERSION = 5
 # Masks measured at a time: pycocotools spends most of a call on its arguments, and its area() fails beyond 255 with numpy 2.
 _BATCH = 255
 
-_SEVERAL = (
-    "A row holds all instances of its class in an image; for data with a row for each instance there is !RleCsvDataSet with "
-    "rows: instance."
-)
-
 Size = tuple[int, int]
-_Meaning = tuple[int, tuple[int, ...]]
 
 
 class StoredMasks(Sequence):
@@ -139,137 +121,25 @@ class Instances:
         return np.diff(self.kind_end, prepend=0)[self.kind] > 0
 
 
-def read_instances(
-    rows: Iterable[Row], layout: RleCsv, labels: Labels, problems: Problems, size_of: Callable[[str], Size | None] | None = None
-) -> Instances:
-    """The instances of the rows: where a row holds all of a class or image, its 8-connected components, by first pixel.
+class Packer:
+    """Grows the arrays of `Instances` mask by mask; a list of a third of a million masks would take twice the memory."""
 
-    A row with neither class nor pixels only says that there is such an image. Faulty rows are put into `problems` and left
-    out. A row that repeats an instance is a fault, but its image stays complete without it.
-
-    size_of: (height, width) of an image where no column tells it; the pixels of one without a size are passed over.
-
-    Raises: UserError where the masks contradict the numbering of the layout, see `Evidence`.
-    """
-    collector = _Collector(layout, labels, problems, size_of)
-    for row in rows:
-        collector.add(row)
-    return collector.instances()
-
-
-class _Collector:
-    """Grows the arrays of `Instances` row by row; a list of a third of a million masks would take twice the memory."""
-
-    def __init__(
-        self, layout: RleCsv, labels: Labels, problems: Problems, size_of: Callable[[str], Size | None] | None
-    ) -> None:
-        self.layout, self.problems, self.size_of = layout, problems, size_of
-        self.whole = layout.rows == "instance"
-        self.no_mask = f"rows whose {layout.column_of(layout.mask_field)} is no mask of the image's height x width"
-        self.evidence = Evidence(layout)
-        self.classes = ClassReader(layout, labels)
-        self.place: dict[str, int] = {}
-        self.named_in = array("q")
-        self.size: dict[str, tuple[int, int, int]] = {}
-        self.kinds: dict[tuple[int, ...], int] = {}
-        self.seen: dict[bytes | tuple[int, int], int] = {}
+    def __init__(self) -> None:
         self.image, self.label, self.kind, self.end = array("q"), array("q"), array("q"), array("q")
         self.counts = bytearray()
         self.measures: list[tuple[np.ndarray, np.ndarray]] = []
         self.waiting: list[dict] = []
 
-    def add(self, row: Row) -> None:
-        if self.place.setdefault(row.name, len(self.place)) == len(self.named_in):
-            self.named_in.append(row.line)
-        blank = self.layout.is_blank(row.rle)
-        nothing = blank and not (row.class_text or row.attributes)
-        if nothing and not (row.height or row.width):
-            return
-        size = self._size(row)
-        meaning = None if nothing else self._meaning(row)
-        if meaning is None or not (self.whole or self._is_first(row, meaning[0])):
-            return
-        if blank:
-            if self.whole:
-                self._fault("rows with a class but no pixels", row)
-        elif size is not None:
-            self._append(row, meaning, size)
-
-    def _fault(self, kind: str, row: Row, detail: str = "") -> None:
-        self.problems.add(kind, f"{row.name}{detail} (row {row.line})", row.name)
-
-    def _size(self, row: Row) -> Size | None:
-        if self.size_of is not None:
-            size = self.size_of(row.name)
-            if size is not None:
-                self.size.setdefault(row.name, (*size, row.line))
-            return size
-        sides = [int(text) if _SIDE.fullmatch(text) else 0 for text in (row.height, row.width)]
-        if not all(0 < side <= _LONGEST_SIDE for side in sides):
-            names = " or ".join(self.layout.column_of(name) for name in ("height", "width"))
-            self._fault(
-                f"rows whose {names} is no whole number from 1 to {_LONGEST_SIDE}",
-                row,
-                f" {row.height[:20]!r}, {row.width[:20]!r}",
-            )
-            return None
-        size = sides[0], sides[1]
-        known = self.size.get(row.name)
-        if known is None:
-            self.size[row.name] = (*size, row.line)
-        elif known[:2] != size:
-            names = " and ".join(self.layout.column_of(name) for name in ("height", "width"))
-            before = f"{known[0]}x{known[1]} in row {known[2]}"
-            self._fault(f"rows whose {names} contradict another row of the image", row, f" {size[0]}x{size[1]}, {before}")
-            return None
-        return size
-
-    def _meaning(self, row: Row) -> _Meaning | None:
-        """(label, attributes) of a row, or None where that is a fault."""
-        try:
-            return self.classes.read(row.class_text, row.attributes)
-        except ClassFault as fault:
-            self._fault(fault.kind, row, f" {fault}")
-            return None
-
-    def _is_first(self, row: Row, label: int) -> bool:
-        """Whether no row before has told of this class in this image."""
-        if self.seen.setdefault((self.place[row.name], label), row.line) == row.line:
-            return True
-        if self.layout.class_field is None:
-            self._fault("duplicate rows of an image", row)
-        else:
-            kind = "duplicate rows of an image and class"
-            self._fault(kind, row, f" class {row.class_text}")
-            self.problems.remedies[kind] = _SEVERAL
-        return False
-
-    def _append(self, row: Row, meaning: _Meaning, size: Size) -> None:
-        try:
-            mask = self.layout.mask_of(row.rle, *size, image=row.name, row=row.line)
-        except UserError as fault:
-            self.evidence.refuse(row.rle, size, str(fault))
-            self.problems.add(self.no_mask, str(fault), row.name)
-            return
-        self.evidence.add(row.rle, size)
-        label, attributes = meaning
-        image, kind = self.place[row.name], self.kinds.setdefault(attributes, len(self.kinds))
-        if self.whole:
-            # 128 bits of a row, which chance does not make equal, where the masks would take hundreds of megabytes.
-            key = hashlib.blake2b(b"%d %d %d " % (image, label, kind) + mask.counts, digest_size=16).digest()
-            first = self.seen.setdefault(key, row.line)
-            if first != row.line:
-                self.problems.add("rows repeating another row", f"{row.name} (row {row.line} repeats row {first})")
-                return
-        for part in [mask] if self.whole else mask.components(connectivity=8):
-            self.image.append(image)
-            self.label.append(label)
-            self.kind.append(kind)
-            self.counts += part.counts
-            self.end.append(len(self.counts))
-            self.waiting.append(part.to_coco())
-            if len(self.waiting) == _BATCH:
-                self._measure()
+    def add(self, image: int, label: int, kind: int, mask: Rle) -> None:
+        """Put an instance behind those before: numbers of its image, class and set of attributes."""
+        self.image.append(image)
+        self.label.append(label)
+        self.kind.append(kind)
+        self.counts += mask.counts
+        self.end.append(len(self.counts))
+        self.waiting.append(mask.to_coco())
+        if len(self.waiting) == _BATCH:
+            self._measure()
 
     def _measure(self) -> None:
         if self.waiting:
@@ -278,23 +148,26 @@ class _Collector:
             self.measures.append((mask_utils.area(self.waiting).astype(np.int64), box.astype(np.float32)))
             self.waiting = []
 
-    def instances(self) -> Instances:
+    def instances(self, sizes: Mapping[str, Size], rows: Sequence[int], kinds: Iterable[tuple[int, ...]]) -> Instances:
+        """All that was added.
+
+        sizes: of the images by name, in their order; (0, 0) where no row tells. rows: as `Instances.row`. kinds: the different
+        sets of attributes, in order.
+        """
         self._measure()
-        self.evidence.demand_agreement(self.problems.source)
-        if remedy := self.evidence.remedy():
-            self.problems.remedies[self.no_mask] = remedy
         areas, boxes = zip(*self.measures) if self.measures else ((), ())
+        sets = list(kinds)
         return Instances(
-            names=np.array(list(self.place), dtype=str),
-            sizes=np.array([self.size.get(name, (0, 0, 0))[:2] for name in self.place], np.int64).reshape(-1, 2),
-            row=np.array([self.size.get(name, (0, 0, line))[2] for name, line in zip(self.place, self.named_in)], np.int64),
+            names=np.array(list(sizes), dtype=str),
+            sizes=np.array(list(sizes.values()), np.int64).reshape(-1, 2),
+            row=np.array(rows, np.int64),
             image=np.array(self.image, np.int64),
             label=np.array(self.label, np.int64),
             area=np.concatenate([np.zeros(0, np.int64), *areas]),
             box=np.concatenate([np.zeros((0, 4), np.float32), *boxes]),
             kind=np.array(self.kind, np.int64),
-            attributes=np.array([number for kind in self.kinds for number in kind], np.int64),
-            kind_end=np.cumsum([len(kind) for kind in self.kinds], dtype=np.int64),
+            attributes=np.array([number for kind in sets for number in kind], np.int64),
+            kind_end=np.cumsum([len(kind) for kind in sets], dtype=np.int64),
             counts=np.frombuffer(self.counts, np.uint8),
             end=np.array(self.end, np.int64),
         )

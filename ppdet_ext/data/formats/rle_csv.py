@@ -30,7 +30,7 @@ FIELDS = {
 # What a cell holds masks as.
 MASKS = ("rle", "predictions", "polygons")
 CLASSES = ("class_id", "class_name", "class_attributes")
-ROWS, ORDERS = ("instance", "class", "image"), ("columns", "rows")
+ROWS, ORDERS, REPEATED = ("instance", "class", "image"), ("columns", "rows"), ("union", "error")
 
 
 class Column:
@@ -96,6 +96,7 @@ class RleCsv:
     order: of the pixels, down the "columns" or along the "rows".
     relative: whether a run's start counts from the end of the run before.
     blank: cells that say that there is no mask, beside blank ones; the first of them is what is written.
+    repeated: what several rows of one class in an image, or of one image, are where `rows` wants one: "union", or "error".
 
     Raises: UserError naming the key whose value makes no such CSV.
     """
@@ -106,6 +107,7 @@ class RleCsv:
     order: str = "columns"
     relative: bool = False
     blank: tuple[str, ...] = ()
+    repeated: str = "union"
     cells: tuple[Column, ...] = field(init=False, repr=False, compare=False)
     _mask_column: str = field(init=False, repr=False, compare=False)
 
@@ -115,9 +117,9 @@ class RleCsv:
     def __post_init__(self) -> None:
         # People say it either way.
         self.order = {"row": "rows", "column": "columns"}.get(self.order, self.order)
-        for key, value, allowed in (("rows", self.rows, ROWS), ("base", self.base, (0, 1)), ("order", self.order, ORDERS)):
-            if value not in allowed:
-                raise UserError(f"{key}: {value!r} is not one of {', '.join(map(str, allowed))}.")
+        for key, allowed in (("rows", ROWS), ("base", (0, 1)), ("order", ORDERS), ("repeated", REPEATED)):
+            if getattr(self, key) not in allowed:
+                raise UserError(f"{key}: {getattr(self, key)!r} is not one of {', '.join(map(str, allowed))}.")
         self.blank = tuple(str(text) for text in self.blank)
         self.cells = tuple(Column(str(header), str(text), self.KNOWN) for header, text in self.columns.items())
         self._check_fields()
@@ -176,7 +178,7 @@ class RleCsv:
         mask = Rle.from_kaggle(
             text, *size, image=image, row=row, base=self.base, relative=self.relative, column=self._mask_column
         )
-        return _transposed(mask) if along else mask
+        return mask.transpose() if along else mask
 
     def _decoded(self, text: str, height: int, width: int, where: str) -> Rle:
         try:
@@ -190,7 +192,7 @@ class RleCsv:
             return encode_oid(mask)
         if self.mask_field == "polygons":
             raise UserError(f"{self._mask_column}: polygons are not written. Describe another CSV to write.")
-        mask = mask if self.order == "columns" else _transposed(mask)
+        mask = mask if self.order == "columns" else mask.transpose()
         return mask.to_kaggle(self.base, self.relative)
 
     def line(self, values: Mapping[str, str], given: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -231,17 +233,13 @@ class RleCsv:
         return rows or [self.line(values)]
 
 
-def _transposed(mask: Rle) -> Rle:
-    """The mask with its axes swapped, which makes of runs along the rows runs down the columns. Decodes all pixels."""
-    return Rle.from_bitmap(mask.to_bitmap().T)
-
-
 _EARLY = {"ImageId_ClassId": "{name}_{class_id}", "EncodedPixels": "{rle}"}
 _FASHION = {"ImageId": "{name}", "EncodedPixels": "{rle}", "Height": "{height}", "Width": "{width}"}
 # The layouts of a competition; the first is the one to write. Read is the one with the most columns that a file has.
+# Where Severstal's columns have several rows of a class, people have a row for each defect: a union would join what touches.
 SEVERSTAL = (
-    RleCsv({"ImageId": "{name}", "ClassId": "{class_id}", "EncodedPixels": "{rle}"}, rows="class"),
-    RleCsv(_EARLY, rows="class"),
+    RleCsv({"ImageId": "{name}", "ClassId": "{class_id}", "EncodedPixels": "{rle}"}, rows="class", repeated="error"),
+    RleCsv(_EARLY, rows="class", repeated="error"),
 )
 IMATERIALIST = (
     RleCsv({**_FASHION, "ClassId": "{class_attributes}"}),

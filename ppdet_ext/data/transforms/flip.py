@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from ppdet_ext.host.registry import number_in, register_transform
-from ppdet_ext.structures import Rle
 
 from .sample import Sample
 
@@ -42,15 +41,9 @@ def transpose(sample: Sample) -> Sample:
         sample.with_maps(np.transpose),
         image=np.ascontiguousarray(sample.image.transpose(1, 0, 2)),
         boxes=sample.boxes[:, [1, 0, 3, 2]],
-        masks=[_transposed(mask) for mask in sample.masks],
+        masks=[mask.transpose() for mask in sample.masks],
         scale_factor=(x, y),
     )
-
-
-def _transposed(mask: Rle) -> Rle:
-    # Runs would have to be cut at every row they touch; only the box is decoded, so small objects cost little.
-    x1, y1, x2, y2 = map(int, mask.box)
-    return Rle.from_bitmap(mask.crop(y1, x1, y2, x2).to_bitmap().T).place(x1, y1, mask.width, mask.height)
 
 
 @register_transform

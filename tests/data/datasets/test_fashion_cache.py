@@ -17,7 +17,7 @@ def fashion(tmp_path):
 
 
 def forbid_parsing(monkeypatch):
-    monkeypatch.setattr("ppdet_ext.data.datasets.rle_csv.read_instances", lambda *_: pytest.fail("the cache was not used"))
+    monkeypatch.setattr("ppdet_ext.data.datasets.csv_base.read_instances", lambda *_: pytest.fail("the cache was not used"))
 
 
 def test_the_second_opening_uses_the_cache(fashion, monkeypatch):

@@ -152,7 +152,8 @@ def written(folder: Path, text: str) -> Path:
 def test_faults_are_named_by_the_descriptions_own_columns(tmp_path: Path) -> None:
     rows = "who_what,where\na_cat,1 2\na_cat,3 1\na_dog,1 x\nb_cow,1 2\n_cat,1 2\ncat,1 2\nb_dog,99 1\nb_cat\n"
     columns = {"who_what": "{name}_{class_name}", "where": "{rle}"}
-    dataset = RleCsvDataSet(str(written(tmp_path, rows)), columns, ["cat", "dog"], "class", image_suffix=".png")
+    options = {"image_suffix": ".png", "repeated": "error"}
+    dataset = RleCsvDataSet(str(written(tmp_path, rows)), columns, ["cat", "dog"], "class", **options)
     with pytest.raises(UserError) as caught:
         dataset.load()
     for part in (
@@ -164,6 +165,42 @@ def test_faults_are_named_by_the_descriptions_own_columns(tmp_path: Path) -> Non
         "1 row with other than 2 fields: 'b_cat' (row 9) has 1 field",
     ):
         assert part in str(caught.value)
+
+
+def test_several_rows_of_a_class_are_united_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = "n,c,m\na.png,cat,1 2\na.png,dog,\nb.png,cat,5 1\na.png,cat,3 1 9 1\na.png,dog,7 2\nb.png,cat,5 1\nb.png,cat,\n"
+    columns = {"n": "{name}", "c": "{class_name}", "m": "{rle}"}
+    folder = str(written(tmp_path, rows))
+    for _ in range(2):  # Read, and from the cache.
+        caplog.clear()
+        records = RleCsvDataSet(folder, columns, ["cat", "dog"], "class").records
+        first = [(int(label), mask.to_kaggle()) for label, mask in zip(records[0].labels, records[0].masks)]
+        assert first == [(0, "1 3"), (0, "9 1"), (1, "7 2")]
+        assert [mask.to_kaggle() for mask in records[1].masks] == ["5 1"]
+        for part in (
+            "3 rows united with others of the same image and class: a.png class cat (row 5); a.png class dog (row 6); b.png",
+            "1 row repeating another row of the same image and class: b.png class cat (row 7)",
+        ):
+            assert part in caplog.text
+
+
+def test_several_rows_of_an_image_are_united_but_severstals_are_a_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = str(written(tmp_path, "id,rle_mask\na,1 2\na,3 1\nb,\nb,\n"))
+    size = {"height": 4, "width": 6}
+    records = RleCsvDataSet(folder, preset="tgs", **size).records
+    assert [[mask.to_kaggle() for mask in record.masks] for record in records] == [["1 3"], []]
+    assert "1 row united with others of the same image: a (row 3)" in caplog.text
+    with pytest.raises(UserError, match=r"1 duplicate row of an image: a \(row 3\)"):
+        RleCsvDataSet(folder, preset="tgs", repeated="error", **size).load()
+    (tmp_path / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 2\na.png,1,3 1\n")
+    with pytest.raises(UserError, match=r"class 1 \(row 3\)\n.*rows: instance, and repeated: union unites them"):
+        RleCsvDataSet(folder, preset="severstal", **size).load()
+    united = RleCsvDataSet(folder, preset="severstal", repeated="union", **size).records[0]
+    assert [mask.to_kaggle() for mask in united.masks] == ["1 3"]
+    with pytest.raises(UserError, match="repeated: 'unite' is not one of union, error"):
+        RleCsvDataSet(folder, preset="severstal", repeated="unite")
 
 
 def test_ids_that_pandas_wrote_as_floats_are_ids(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ppdet_ext.structures import Rle
 
 def test_the_second_opening_uses_the_cache(steel, monkeypatch):
     first = opened(steel)
-    monkeypatch.setattr("ppdet_ext.data.datasets.rle_csv.read_instances", lambda *_: pytest.fail("the cache was not used"))
+    monkeypatch.setattr("ppdet_ext.data.datasets.csv_base.read_instances", lambda *_: pytest.fail("the cache was not used"))
     second = opened(steel)
     for a, b in zip(first.records, second.records):
         assert (a.name, a.masks, a.labels.tolist(), a.boxes.tolist()) == (b.name, b.masks, b.labels.tolist(), b.boxes.tolist())
@@ -51,6 +51,6 @@ def test_faults_are_kept_with_what_was_read(steel, caplog, monkeypatch):
     assert "row 3" in said
     assert "row 4" in said
     caplog.clear()
-    monkeypatch.setattr("ppdet_ext.data.datasets.rle_csv.read_instances", lambda *_: pytest.fail("the cache was not used"))
+    monkeypatch.setattr("ppdet_ext.data.datasets.csv_base.read_instances", lambda *_: pytest.fail("the cache was not used"))
     assert [record.name for record in opened(steel, on_error="skip").records] == names == [f"{c}.jpg" for c in "adefgh"]
     assert caplog.messages == [said]

@@ -1,0 +1,1 @@
+"""Files of label tools, read and written."""

@@ -1,0 +1,145 @@
+"""`Collector`: grows a `LabelSet` as a reader goes through its files, and accounts for what it leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.structures import Rle
+
+from .label_set import Box, LabelledImage, LabelledObject, LabelSet
+from .pictures import Pictures
+from .safety import LONGEST_SIDE, safe_name
+
+_NAMED = 3
+
+
+class Unusable(ValueError):
+    """Why one object is left out: a reason in plain words that begins with a plural ("polylines")."""
+
+
+class Collector:
+    """A `LabelSet` in the making.
+
+        collector = Collector("mine", pictures)
+        image = collector.image("a.jpg", 100, 200, where="labels.json: image 3")
+        try:
+            collector.add(image, "car", mask_of(item), where="item 7")
+        except Unusable as reason:
+            collector.skip(reason, where="item 7")
+        return collector.result()
+
+    Args:
+        format: key of `FORMATS`.
+        pictures: where the pictures' files are looked for.
+    """
+
+    def __init__(self, format: str, pictures: Pictures) -> None:
+        self.format, self.pictures = format, pictures
+        self.class_names: dict[str, None] = {}
+        self.skipped: Counter[str] = Counter()
+        self.notes: dict[str, None] = {}
+        self._first: dict[str, list[str]] = {}
+        self._images: dict[tuple[str | None, str], LabelledImage] = {}
+        self._seen: dict[int, set[tuple[str, bytes, bool]]] = {}
+        self._merged = 0
+
+    def add_class(self, name: Any, where: str) -> str:
+        """Note that there is a class, also without an object. Raises: UserError for a name that is no text or blank."""
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"{where}: {name!r} is no name of a class.")
+        self.class_names.setdefault(name)
+        return name
+
+    def image(
+        self, name: Any, height: Any, width: Any, where: str, subset: str | None = None, group: str | None = None
+    ) -> LabelledImage:
+        """The picture of that name and subset, new or as it was before; several entries of one picture share their objects.
+
+        Raises: UserError beginning with `where` for a name that is not safe, a size that is none or contradicts another entry.
+        """
+        name = safe_name(name, where)
+        size = _side(height, where), _side(width, where)
+        known = self._images.get((subset, name))
+        if known is None:
+            file = self.pictures.find(name, subset)
+            known = self._images[subset, name] = LabelledImage(name, *size, [], subset, file, group)
+            self._seen[id(known)] = set()
+        elif (known.height, known.width) != size:
+            raise UserError(
+                f"{where}: {name} is {size[0]}x{size[1]} here and {known.height}x{known.width} before (height x width): two "
+                "pictures of one name. Import them one by one."
+            )
+        else:
+            self._merged += 1
+        return known
+
+    def add(
+        self, image: LabelledImage, class_name: str, mask: Rle, *,
+        box: Box | None = None, crowd: bool = False, score: float | None = None, polygons: list[list[float]] | None = None,
+    ) -> None:  # fmt: skip
+        """Append an object. Raises: Unusable for an empty mask, and for one that repeats another of its class."""
+        if not mask:
+            raise Unusable("empty masks")
+        key = class_name, mask.counts, crowd
+        if key in self._seen[id(image)]:
+            raise Unusable("objects that repeat another one")
+        self._seen[id(image)].add(key)
+        self.class_names.setdefault(class_name)
+        image.objects.append(LabelledObject(class_name, mask, box, crowd, score, polygons))
+
+    def skip(self, reason: object, where: str) -> None:
+        """Count an object that is left out; `where` (image or file, and its place there) is told for the first few."""
+        text = str(reason)
+        self.skipped[text] += 1
+        if len(named := self._first.setdefault(text, [])) < _NAMED:
+            named.append(where)
+
+    def note(self, text: str) -> None:
+        """Tell the user of a decision, once."""
+        self.notes.setdefault(text)
+
+    def result(self, source: str, hint: str = "") -> LabelSet:
+        """What was collected. Pictures of one name in several subsets get the subset's name as their folder.
+
+        Raises: UserError beginning with `source` where no object is left, with what was skipped, and `hint`.
+        """
+        for reason, places in self._first.items():
+            more = ", …" if self.skipped[reason] > len(places) else ""
+            self.note(f"skipped {counted(self.skipped[reason], reason)}: {', '.join(places)}{more}")
+        images = list(self._images.values())
+        if not any(image.objects for image in images):
+            found = ", ".join(counted(number, reason) for reason, number in self.skipped.items())
+            told = f"only {found}" if found else f"{counted(len(images), 'images')} without an object"
+            raise UserError(f"{source}: no object with a mask, {told}.{f' {hint}' if hint else ''}")
+        if self._merged:
+            self.note(f"{counted(self._merged, 'entries')} of pictures that another entry names: their objects were joined")
+        self._tell_subsets_apart(images)
+        return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes))
+
+    def _tell_subsets_apart(self, images: list[LabelledImage]) -> None:
+        names = Counter(image.name for image in images)
+        several = [image for image in images if names[image.name] > 1]
+        files = Counter(image.file for image in several if image.file)
+        if files and (worst := files.most_common(1)[0])[1] > 1:
+            raise UserError(
+                f"{worst[0]}: {counted(worst[1], 'subsets')} name this picture, and only one file is there. Keep the folders "
+                "of the export, or import the subsets one by one."
+            )
+        for image in several:
+            image.name = f"{image.subset or 'default'}/{image.name}"
+        if several:
+            self.note(f"{counted(len(several), 'pictures')} of names that several subsets have: the subset became their folder")
+
+
+def _side(value: Any, where: str) -> int:
+    try:
+        side = int(value)
+        if side != float(value):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{where}: {str(value)[:40]!r} is no height or width in pixels.") from None
+    if not 0 < side <= LONGEST_SIDE:
+        raise UserError(f"{where}: a height or width of {side} pixels is outside 1 to {LONGEST_SIDE}.")
+    return side

@@ -1,0 +1,45 @@
+"""`FORMATS`: the label tools whose files are read and written, and `read_labels`. Readers are imported when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ppdet_ext.errors import UserError, nearest
+
+from .label_format import LabelFormat
+
+if TYPE_CHECKING:
+    from .label_set import LabelSet
+
+
+# Detection asks in this order, so what is like another but has more comes first.
+_ALL: tuple[LabelFormat, ...] = ()
+FORMATS: dict[str, LabelFormat] = {format.name: format for format in _ALL}
+
+
+def format_of(name: str) -> LabelFormat:
+    """The format of a name. Raises: UserError with the nearest one."""
+    if name not in FORMATS:
+        raise UserError(f"no format of labels is called {name!r}.{nearest(name, FORMATS)} There are {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def read_labels(paths: Sequence[str], images: str | None = None, format: str = "auto") -> LabelSet:
+    """What files or folders of one label tool say.
+
+    Args:
+        paths: files, or folders as the tool exports them.
+        images: folder of the pictures; by default they are looked for beside the labels.
+        format: key of `FORMATS`, or "auto": told by content.
+
+    Raises: UserError naming the file and its fault, or what is not known.
+    """
+    from .detect import chosen_paths, folder_of
+    from .pictures import Pictures
+
+    found, files, notes = chosen_paths(paths, None if format == "auto" else format_of(format), FORMATS)
+    folder, below = folder_of(paths)
+    labels = found.read(files, Pictures(folder, below) if images is None else Pictures(images))
+    labels.notes[:0] = notes
+    return labels
