@@ -21,6 +21,7 @@ from .parse import Tagged, parse
 
 __all__ = ["ROOT", "Tagged", "apply_override", "dump_tree", "find_config", "merge", "read_tree"]
 BASE_KEY = "_BASE_"
+SHIPPED = "configs/"
 PLUGINS = "plugins"
 MAX_BYTES = 1 << 18
 MAX_FILES = 100
@@ -108,7 +109,7 @@ def _text_of(path: Path) -> str:
 
 
 def read_tree(path: Path, stages: list[dict[str, Any]] | None = None) -> tuple[dict[str, Any], Origins]:
-    """Tree and origins of a file merged over its `_BASE_` files (relative to the file; later ones win).
+    """Tree and origins of a file merged over its `_BASE_` files (see `_base_path`; later ones win).
 
     stages: gets a copy of what each of the files is when merged over its own bases, `path` itself being the last.
     """
@@ -165,13 +166,20 @@ def _beside(path: Path, plugin: Any) -> Any:
 
 
 def _base_path(path: Path, base: str, origins: Origins) -> Path:
-    """The file that `path` names as its base. UserError if absent."""
+    """The file that `path` names as its base: beside it, or of `configs/…`, if it is not there, the shipped one.
+
+    Raises: UserError if absent.
+    """
     where = origins[BASE_KEY,]
     try:
         found = path.parent / Path(base).expanduser()
     except RuntimeError as error:
         raise UserError(f"{where}: {BASE_KEY} file {base[:80]!a}: {error}") from error
     kind = _kind_of(found)
+    if not kind and base.startswith(SHIPPED):
+        # Of a configuration kept anywhere, for a checkout and for an installed package alike.
+        found = ROOT / base
+        kind = _kind_of(found)
     if kind != "file":
         siblings = [str(Path(base).parent / file.name) for file in found.parent.glob("*.yml")] if len(base) < 200 else []
         shown = base if base.isprintable() and len(base) < 200 else ascii(base[:80])
