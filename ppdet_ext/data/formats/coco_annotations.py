@@ -17,6 +17,8 @@ from ppdet_ext.structures import Rle
 # A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
 _MIN_SIDE = 1e-3
 _NUMBER = re.compile("-?[0-9]{1,19}")
+# What the key `encoding` of a mask may say; the last looks like COCO's run lengths, but goes along the rows.
+_COCOS_OWN, _ROW_MAJOR = ("rle", "coco", "coco_rle", "rle-column-major-zero-first"), "rle-row-major-zero-first"
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -171,16 +173,31 @@ def group_by_image(content: dict, category_ids: list[int], problems: Problems) -
 def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
     """The mask of a COCO segmentation: a list of polygons, or a run-length dict. None or [] is an empty mask.
 
+    Run lengths are COCO's, down the columns, unless their key `encoding` says that they go along the rows.
+
     Raises: UserError for anything else, and for a run-length mask of another size.
     """
     if not segmentation:
         return Rle.empty(height, width)
     if isinstance(segmentation, list):
         return Rle.from_polygons(segmentation, height, width)
-    mask = Rle.from_coco(segmentation)
+    mask = _run_lengths(segmentation)
     if mask.size != (height, width):
         raise UserError(f"its mask has size {mask.height}x{mask.width}, its image {height}x{width} (height x width)")
     return mask
+
+
+def _run_lengths(segmentation: Any) -> Rle:
+    encoding = segmentation.get("encoding") if isinstance(segmentation, dict) else None
+    if encoding is None or str(encoding).lower() in _COCOS_OWN:
+        return Rle.from_coco(segmentation)
+    if str(encoding).lower() != _ROW_MAJOR:
+        raise UserError(f"encoding {str(encoding)[:60]!r} is not known (known: {', '.join((*_COCOS_OWN, _ROW_MAJOR))})")
+    try:
+        height, width = segmentation["size"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"size {segmentation.get('size')!r} is not [height, width]") from None
+    return Rle.from_coco({**segmentation, "size": [width, height]}).transpose()
 
 
 def rectangle(box: tuple[float, float, float, float], height: int, width: int) -> Rle:

@@ -225,6 +225,21 @@ def test_an_empty_segmentation_is_an_empty_mask():
         assert segmentation_mask(nothing, 4, 5) == Rle.empty(4, 5)
 
 
+def test_run_lengths_along_the_rows_are_never_taken_for_cocos():
+    along = {"encoding": "rle-row-major-zero-first", "size": [2, 4], "counts": [1, 2, 3, 1, 1]}
+    np.testing.assert_array_equal(segmentation_mask(along, 2, 4).to_bitmap(), [[0, 1, 1, 0], [0, 0, 1, 0]])
+    down = {"size": [2, 4], "counts": [2, 1, 1, 2, 2]}
+    for own in ({}, {"encoding": "rle"}, {"encoding": "COCO"}):
+        assert segmentation_mask(down | own, 2, 4) == segmentation_mask(along, 2, 4)
+    for change, message in (
+        ({"encoding": "rle-row-major"}, "encoding 'rle-row-major' is not known \\(known: rle, coco, coco_rle,"),
+        ({"size": 8}, "size 8 is not \\[height, width\\]"),
+        ({"counts": [1, 2]}, "not a COCO RLE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            segmentation_mask(along | change, 2, 4)
+
+
 def test_real_annotations_equal_pycocotools(shared):
     folder = shared / "data/coco_mini"
     path = folder / "annotations/instances_train2017.json"
