@@ -10,7 +10,7 @@ from ppdet_ext.structures import Rle
 
 from .label_set import Box, LabelledImage, LabelledObject, LabelSet
 from .pictures import Pictures
-from .safety import LONGEST_SIDE, safe_name
+from .safety import LONGEST_SIDE, MOST_PIXELS, safe_name
 
 _NAMED = 3
 
@@ -61,6 +61,8 @@ class Collector:
         """
         name = safe_name(name, where)
         size = _side(height, where), _side(width, where)
+        if size[0] * size[1] > MOST_PIXELS:
+            raise UserError(f"{where}: {size[0]}x{size[1]} pixels are more than the {MOST_PIXELS:,} that can be read.")
         known = self._images.get((subset, name))
         if known is None:
             file = self.pictures.find(name, subset)

@@ -22,7 +22,7 @@ from ppdet_ext.errors import UserError
 
 # JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
 LONGEST_SIDE = 65535
-MOST_PIXELS = 1 << 27
+MOST_PIXELS = 1 << 29
 # Parsed JSON takes five to ten times the size of its file.
 _LARGEST_FILE = 4 << 30
 # The deepest of all formats (Label Studio's exports) has eight levels.
