@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # Detection asks in this order, so what is like another but has more comes first.
-_ALL: tuple[LabelFormat, ...] = ()
+_ALL: tuple[LabelFormat, ...] = (LabelFormat("labelme", "labelme", "labelme"),)
 FORMATS: dict[str, LabelFormat] = {format.name: format for format in _ALL}
 
 

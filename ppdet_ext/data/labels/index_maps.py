@@ -1,0 +1,69 @@
+"""Masks out of pictures: one picture of a mask, and pictures of numbers or colours, one for each region."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppdet_ext.data.images.decode import image_size
+from ppdet_ext.structures import Rle
+
+
+def placed_mask(bitmap: np.ndarray, x: int, y: int, height: int, width: int) -> Rle:
+    """A bitmap (h, w), not zero is set, with its corner at column x, row y of an image; what leaves the image is cut off."""
+    top, left = max(0, -y), max(0, -x)
+    inside = bitmap[top : max(top, height - y), left : max(left, width - x)] != 0
+    if not inside.any():
+        return Rle.empty(height, width)
+    return Rle.from_bitmap(inside).place(y + top, x + left, height, width)
+
+
+def set_pixels(picture: np.ndarray) -> np.ndarray:
+    """Where a tool's picture of one mask is set, (h, w) bool: the opaque pixels where some are not, else those that are not zero.
+
+    picture: (h, w), an index, grey, or bool; (h, w, 2) or (h, w, 4) with alpha last; (h, w, 3).
+    """
+    if picture.ndim == 2:
+        return picture != 0
+    if picture.shape[2] in (2, 4):
+        alpha = picture[..., -1]
+        if not alpha.all():
+            return alpha != 0
+        picture = picture[..., :-1]
+    return picture.any(axis=2)
+
+
+def colour_ids(picture: np.ndarray) -> np.ndarray:
+    """One number for each colour, (h, w) int64: an index or grey value as it is, RGB(A) as R · 65536 + G · 256 + B.
+
+    Pixels that are wholly transparent have 0.
+    """
+    if picture.ndim == 2:
+        return picture.astype(np.int64)
+    channels = picture.astype(np.int64)
+    colours = channels[..., :3] if picture.shape[2] >= 3 else channels[..., :1].repeat(3, axis=2)
+    ids = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return np.where(channels[..., -1] == 0, 0, ids) if picture.shape[2] in (2, 4) else ids
+
+
+def regions_of(ids: np.ndarray) -> list[tuple[int, Rle]]:
+    """(value, mask of the pixels with it) for each value but 0 of an index image (h, w), ascending."""
+    height, width = ids.shape
+    flat = ids.T.ravel()
+    if not flat.size:
+        return []
+    # Runs of the whole image, column by column, cost one pass however many values there are.
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(starts, append=flat.size)
+    values = flat[starts]
+    order = np.argsort(values, kind="stable")
+    found, first = np.unique(values[order], return_index=True)
+    return [
+        (int(value), Rle.from_runs(starts[own], lengths[own], height, width))
+        for value, own in zip(found, np.split(order, first[1:]))
+        if value
+    ]
+
+
+def fits_picture(size: tuple[int, ...], file: str | None) -> bool:
+    """Whether a mask's PNG has the size (h, w) of its picture, in either of EXIF's ways; true where there is no picture."""
+    return file is None or size in (image_size(file), image_size(file, exif=False))
