@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 # Detection asks in this order, so what is like another but has more comes first.
-_ALL: tuple[LabelFormat, ...] = (LabelFormat("labelme", "labelme", "labelme"),)
+_ALL: tuple[LabelFormat, ...] = (
+    LabelFormat("labelme", "labelme", "labelme"),
+    LabelFormat("cityscapes", "Cityscapes", "cityscapes"),
+    LabelFormat("voc_masks", "Pascal VOC's mask PNGs", "voc_masks"),
+)
 FORMATS: dict[str, LabelFormat] = {format.name: format for format in _ALL}
 
 

@@ -18,7 +18,7 @@ def placed_mask(bitmap: np.ndarray, x: int, y: int, height: int, width: int) -> 
 
 
 def set_pixels(picture: np.ndarray) -> np.ndarray:
-    """Where a tool's picture of one mask is set, (h, w) bool: the opaque pixels where some are not, else those that are not zero.
+    """Where a tool's picture of one mask is set, (h, w) bool: the opaque pixels where some are not, else those above 0.
 
     picture: (h, w), an index, grey, or bool; (h, w, 2) or (h, w, 4) with alpha last; (h, w, 3).
     """

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 from .collector import Collector, Unusable
 from .label_set import Box, LabelledImage
-
-Item = TypeVar("Item")
-_MANY = 1000
 
 
 @dataclass(slots=True)
@@ -107,8 +103,3 @@ def whole(value: Any) -> int:
         return int(float(value) // 1)
     except (TypeError, ValueError, OverflowError):
         raise Unusable("masks whose place is no number") from None
-
-
-def in_turn(files: list[Item], title: str) -> Iterable[Item]:
-    """The files, with progress where there are many."""
-    return track(files, len(files), title) if len(files) >= _MANY else files

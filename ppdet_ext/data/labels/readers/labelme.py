@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import os
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +22,8 @@ from ..drawn import ellipse_polygon, polygon_mask, rectangle_polygon
 from ..index_maps import placed_mask, set_pixels
 from ..label_format import Head
 from ..label_set import LabelSet
-from ..parts import Part, add_parts, class_of, flat_points, in_turn, left_out, whole
+from ..listing import common_root, files_below, in_turn
+from ..parts import Part, add_parts, class_of, flat_points, left_out, whole
 from ..pictures import Pictures
 from ..safety import MOST_PIXELS, decode_base64, open_png, read_json, safe_name
 
@@ -46,16 +46,15 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     Raises: UserError for a file of another content, or whose picture's size is told nowhere.
     """
     collector = Collector("labelme", pictures)
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    for path in in_turn(paths, "labelme"):
+    for path, label_file in in_turn(files_below(paths, ".json"), "labelme"):
         content = read_json(path)
         if not looks_like(Head(path, json=content)):
             raise UserError(f"{path}: not of labelme, no object with shapes and imagePath.")
-        name = _name(content["imagePath"], os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/"))
+        name = _name(content["imagePath"], label_file)
         size = _size(content, name, path, pictures)
         image = collector.image(name, *size, where=path)
         add_parts(collector, image, _parts(collector, content["shapes"], size, path))
-    return collector.result(root, "labelme's lines and points have no mask.")
+    return collector.result(common_root(paths), "labelme's lines and points have no mask.")
 
 
 def _name(written: Any, label_file: str) -> str:
