@@ -15,10 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.structures import Rle
+from ppdet_ext.structures import Rle, rle_codec
 
 _HEADER = 32 + 5 + 4 * 4
 _CHANNELS = 4
+# As the tool writes them: of a value, and of a length.
+_WORD, _SIZES = 8, (3, 4, 8, 16)
 
 
 def decode_brush(code: Sequence[int], height: int, width: int) -> Rle:
@@ -88,3 +90,18 @@ def _alternating(lengths: np.ndarray, on: np.ndarray) -> list[int]:
     lengths, on = lengths[lengths > 0], on[lengths > 0]
     begins = np.flatnonzero(np.diff(on, prepend=False))
     return np.diff(np.concatenate([[0], np.append(np.cumsum(lengths), 0)[begins - 1], [lengths.sum()]])).tolist()
+
+
+def encode_brush(mask: Rle) -> list[int]:
+    """The bytes of a mask: 255 in all four channels where it is set, 0 elsewhere; every record repeats one value."""
+    counts = _CHANNELS * rle_codec.decompress(mask.transpose().counts)
+    records = [f"{int(counts.sum()):032b}{_WORD - 1:05b}", *(f"{size - 1:04b}" for size in _SIZES)]
+    for place, length in enumerate(counts.tolist()):
+        value = "11111111" if place % 2 else "00000000"
+        while length > 0:
+            part = min(length, 1 << _SIZES[-1])
+            which = next(i for i, size in enumerate(_SIZES) if part <= 1 << size)
+            records.append(f"1{which:02b}{part - 1:0{_SIZES[which]}b}{value}")
+            length -= part
+    bits = np.frombuffer("".join(records).encode(), np.uint8) - ord("0")
+    return np.packbits(bits).tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppdet_ext.errors import UserError
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from .label_set import LabelSet
     from .pictures import Pictures
+    from .writers.common import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class LabelFormat:
         return labels
 
     @property
-    def write(self) -> Callable[[LabelSet, Path], list[Path]] | None:
-        """The function that writes such files into a folder; None where there is none."""
-        write: Callable[[LabelSet, Path], list[Path]] | None = None
+    def write(self) -> Callable[..., Written] | None:
+        """The function that writes such files into a folder (`writers.Writer`); None where there is none."""
+        write: Callable[..., Written] | None = None
         if self.writer:
             write = self._part("writers", self.writer).write
         return write

@@ -1,0 +1,112 @@
+"""What all writers of label tools' files share: options, the account of what was written, and places for files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ppdet_ext.data.formats.submission_format import Format
+from ppdet_ext.distributed.progress import track
+from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import write_atomic
+
+from ..label_set import LabelledImage, LabelledObject, LabelSet
+
+OUT = "--out"
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What some of the writers can be told.
+
+    class_ids: ids in COCO and Kaggle files, by class; None counts from 1.
+    image_prefix: before a picture's name in Label Studio's tasks; the default is its local file storage.
+    model_version: of Label Studio's predictions.
+    form: of Kaggle's table.
+    setting: what a user changes to have files written elsewhere; for messages.
+    """
+
+    class_ids: Sequence[int] | None = None
+    image_prefix: str = "/data/local-files/?d="
+    model_version: str = "ppdet_ext"
+    form: Format | None = None
+    setting: str = OUT
+
+    def ids_of(self, labels: LabelSet) -> list[int]:
+        """The id of each class."""
+        return list(self.class_ids) if self.class_ids is not None else list(range(1, len(labels.class_names) + 1))
+
+
+DEFAULTS = WriteOptions()
+
+
+@dataclass
+class Written:
+    """What a writer has made.
+
+    files: in the order of writing.
+    objects: how many are in them.
+    lost: what the format cannot hold, plural first, and how many: "crowds", "empty masks".
+    changed: what is in the files in another form, as `lost`.
+    pictures: of an image's name, where the tool wants the picture; empty where it does not matter.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    objects: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    pictures: dict[str, Path] = field(default_factory=dict)
+
+    def text(self, path: Path, content: str, setting: str = OUT) -> None:
+        """Write a file, in UTF-8, and note it. Raises: UserError where that cannot be."""
+        try:
+            data = content.encode()
+        except UnicodeEncodeError as fault:
+            part = content[max(0, fault.start - 20) : fault.end + 20]
+            raise UserError(f"{part!a} is not UTF-8, which {path.name} is written in. Rename the picture or class.") from None
+        self.data(path, data, setting)
+
+    def data(self, path: Path, content: bytes, setting: str = OUT) -> None:
+        """Write a file, and note it. Raises: UserError where that cannot be."""
+        write_atomic(path, lambda aside: aside.write_bytes(content), setting)
+        self.files.append(path)
+
+    def json(self, path: Path, content: Any, setting: str = OUT, indent: int | None = None) -> None:
+        """Write a JSON file, and note it. Raises: UserError where that cannot be."""
+        separators = (",", ":") if indent is None else None
+        self.text(path, json.dumps(content, separators=separators, indent=indent), setting)
+
+    def kept(self, image: LabelledImage) -> list[LabelledObject]:
+        """The objects of an image that a format without crowds holds; others count as lost, these as written."""
+        crowds = [own for own in image.objects if own.crowd]
+        kept = [own for own in image.objects if not own.crowd and own.mask]
+        self.lost.update({"crowds": len(crowds), "empty masks": len(image.objects) - len(crowds) - len(kept)})
+        self.objects += len(kept)
+        return kept
+
+
+def tracked(labels: LabelSet, title: str) -> Iterator[LabelledImage]:
+    """The images, with progress shown."""
+    return track(labels.images, len(labels.images), title)
+
+
+def places(labels: LabelSet, suffix: str) -> dict[str, str]:
+    """Image name -> relative path of its own file: the name with another suffix, or behind its own where two would meet."""
+    stems = Counter(str(PurePosixPath(image.name).with_suffix("")).casefold() for image in labels.images)
+    found = {}
+    for image in labels.images:
+        stem = str(PurePosixPath(image.name).with_suffix(""))
+        found[image.name] = (stem if stems[stem.casefold()] == 1 else image.name) + suffix
+    return found
+
+
+def inside(out: Path, place: str) -> Path:
+    """`out` / `place`. RuntimeError where that leads out of it, which names of a `LabelSet` do not."""
+    if os.path.isabs(place) or ".." in PurePosixPath(place).parts:
+        raise RuntimeError(f"{place} leads out of {out}")
+    return out / place

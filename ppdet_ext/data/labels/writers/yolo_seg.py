@@ -1,0 +1,76 @@
+"""YOLO segmentation: a text file for each image, a line of one polygon for each object, and data.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from ppdet_ext.structures import Rle
+
+from ..label_set import LabelledImage, LabelSet
+from .common import DEFAULTS, WriteOptions, Written, inside, places, tracked
+
+SUBSET = "train"  # of images of which the labels do not tell
+
+
+def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Written:
+    """Write `labels/<subset>/<image>.txt` and `data.yaml`; the pictures belong in `images/<subset>/`.
+
+    A line holds one polygon. Holes and separate parts are joined to it by bridges of no width, there and back: the pixels stay,
+    if the polygon is filled by the even-odd rule, as COCO's tools and OpenCV do; tools that draw the outline too
+    (Ultralytics' masks) show the bridge as a line. Objects that do not come back pixel for pixel are counted.
+
+    Raises: UserError where it cannot be written.
+    """
+    done, own_places = Written(), places(labels, "")
+    numbers = {name: number for number, name in enumerate(labels.class_names)}
+    for image in tracked(labels, "YOLO"):
+        place = f"{image.subset or SUBSET}/{own_places[image.name]}"
+        done.text(inside(out, f"labels/{place}.txt"), _lines(image, numbers, done), options.setting)
+        # The labels of images/a/b.jpg are looked for in labels/a/b.txt.
+        done.pictures[image.name] = inside(out, f"images/{place}{PurePosixPath(image.name).suffix}")
+    subsets = sorted({image.subset or SUBSET for image in labels.images})
+    # Ultralytics demands a `val`.
+    splits = {subset: f"images/{subset}" for subset in subsets} | ({} if "val" in subsets else {"val": f"images/{subsets[0]}"})
+    content = {"path": ".", **splits, "names": dict(enumerate(labels.class_names))}
+    done.text(out / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True), options.setting)
+    return done
+
+
+def _lines(image: LabelledImage, numbers: dict[str, int], done: Written) -> str:
+    lines = []
+    for own in done.kept(image):
+        rings = even_odd_rings(own.mask)
+        # Eight digits: coordinates come back to a thousandth of a pixel in any picture.
+        relative = joined(rings) / (image.width, image.height)
+        lines.append(" ".join([str(numbers[own.class_name]), *(f"{value:.8g}" for value in relative.ravel())]) + "\n")
+        done.changed["objects with holes or of several parts, joined by bridges"] += len(rings) > 1
+        done.lost["scores"] += own.score is not None
+    return "".join(lines)
+
+
+def even_odd_rings(mask: Rle) -> list[np.ndarray]:
+    """Outlines (n, 2) x, y along the pixel edges: a pixel is set where an odd number of them surrounds it."""
+    rings, rest = [], mask
+    while rest:
+        filled = rest.fill_holes()
+        rings += [np.reshape(polygon, (-1, 2)) for polygon in filled.to_polygons()]
+        # The holes, and in the next round what lies within them.
+        rest = filled.subtract(rest)
+    return rings
+
+
+def joined(rings: list[np.ndarray]) -> np.ndarray:
+    """One polygon (n, 2) of all rings; each is joined at the nearest points by a line there and back.
+
+    The line crosses each column twice at one place, so that by the even-odd rule it changes nothing.
+    """
+    polygon, *others = rings
+    for ring in others:
+        distances = ((polygon[:, None] - ring[None]) ** 2).sum(axis=2)
+        here, there = np.unravel_index(distances.argmin(), distances.shape)
+        turned = np.roll(ring, -int(there), axis=0)
+        polygon = np.concatenate([polygon[: here + 1], turned, turned[:1], polygon[here:]])
+    return polygon
