@@ -4,28 +4,13 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from gradients import results, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.modeling.ops import conv_rows, threads
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.layers import InplaceReLU, add_into
-
-
-def tensors(*shapes: tuple[int, ...]) -> list[paddle.Tensor]:
-    """Seeded normal tensors that learn."""
-    rng = np.random.default_rng(0)
-    return [paddle.to_tensor(rng.normal(size=shape).astype(np.float32), stop_gradient=False) for shape in shapes]
-
-
-def results(function, parts: list[paddle.Tensor]) -> list[np.ndarray]:
-    """What a function gives of tensors, and the gradients of a weighted sum of it."""
-    for part in parts:
-        part.clear_gradient()
-    out = function(*parts)
-    weights = np.random.default_rng(1).normal(size=out.shape).astype(np.float32)
-    (out * paddle.to_tensor(weights)).sum().backward()
-    return [out.numpy(), *(part.grad.numpy() for part in parts)]
 
 
 @settings(max_examples=25, deadline=None)

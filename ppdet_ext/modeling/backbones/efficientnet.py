@@ -10,6 +10,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import number_in, one_of, register_module
+from ppdet_ext.modeling.ops import depthwise
 from ppdet_ext.modeling.ops.gates import scale_channels, scale_images
 from ppdet_ext.modeling.ops.layers import add_into
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
@@ -67,6 +68,10 @@ class PaddedConv(nn.Conv2D):
         attr = paddle.ParamAttr(initializer=nn.initializer.Uniform(-bound, bound))
         before, after = padding
         super().__init__(inputs, outputs, kernel, stride, [before, after] * 2, groups=groups, weight_attr=attr, bias_attr=False)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(n, inputs, H, W) -> (n, outputs, H', W')."""
+        return depthwise.convolved(x, self) if depthwise.applies(x, self) else super().forward(x)
 
 
 class MBConvBlock(nn.Layer):
