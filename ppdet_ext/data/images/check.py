@@ -1,6 +1,7 @@
 """Which pictures there are, and whether each can be used."""
 
 import functools
+import logging
 import os
 import unicodedata
 import urllib.parse
@@ -12,25 +13,46 @@ from ppdet_ext.errors import UserError, counted
 from .decode import check_end, image_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_SIDECARS = ("__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini")
 IMAGE_CHECKS = ("header", "exists", "none")
+
+logger = logging.getLogger("ppdet_ext")
 
 
 def list_images(folder: str) -> list[str]:
     """Names of the picture files directly in `folder`, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if _is_picture(entry.name))
+        names = sorted(entry.name for entry in entries)
+    tell_sidecars(folder, [name for name in names if is_sidecar(name)])
+    return [name for name in names if _is_picture(name)]
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file or folder is one that macOS or Windows puts beside pictures: `._a.jpg`, `__MACOSX`, `Thumbs.db`, …"""
+    return name.startswith("._") or name.casefold() in _SIDECARS
+
+
+@functools.lru_cache(64)
+def _told_once(folder: str, text: str) -> None:
+    logger.info("%s: %s", folder, text)
+
+
+def tell_sidecars(folder: str, names: Sequence[str]) -> None:
+    """Log, once a folder, that these are left out."""
+    if names:
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        _told_once(folder, f"{counted(len(names), 'files')} of macOS or Windows left out, no pictures ({shown})")
 
 
 def _is_picture(name: str) -> bool:
-    # macOS puts a file "._a.jpg" of its own beside each of an archive.
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
+    return name.lower().endswith(IMAGE_SUFFIXES) and not is_sidecar(name)
 
 
 def images_below(folder: str) -> list[str]:
     """Names, relative to `folder`, of the picture files in its sub-folders, sorted; hidden folders are passed over."""
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_sidecar(name)]
         if place != folder:
             here = os.path.relpath(place, folder)
             found += [os.path.join(here, name) for name in files if _is_picture(name)]

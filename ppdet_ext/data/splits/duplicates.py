@@ -25,7 +25,9 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ppdet_ext.data.images.decode import image_size
+from ppdet_ext.data.images.decode import image_size, read_image
+from ppdet_ext.data.images.depth import BY_IMAGE, Reading
+from ppdet_ext.data.images.raster import is_deep
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.cache import content_key
 
@@ -42,6 +44,8 @@ _REDUCED = {
     1: cv2.IMREAD_GRAYSCALE,
 }
 _PIXELS = 6
+# Copies are told by what differs within a picture, so its own range serves.
+_OWN_RANGE = Reading(range=BY_IMAGE)
 # Rows compared at a time: 512 x 45,000 cosines are 92 MB.
 _ROWS = 512
 
@@ -65,9 +69,10 @@ def fingerprint_of(file: str) -> Fingerprint:
     except OSError as fault:
         raise UserError(f"{file}: cannot be read ({fault.strerror}).") from fault
     fraction = next((f for f in _REDUCED if min(size) >= f * _PIXELS * _CELLS), 1)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
+    # OpenCV keeps the high byte of 16 bits, which is black of a sensor's 12.
+    picture = None if is_deep(file) else cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[fraction])
     if picture is None:
-        raise UserError(f"{file}: cannot be decoded. Fetch it again, or leave it out of the data set.")
+        picture = cv2.cvtColor(read_image(file, _OWN_RANGE), cv2.COLOR_RGB2GRAY)
     return Fingerprint(hashlib.sha256(data).digest(), _differences(picture))
 
 

@@ -125,3 +125,12 @@ def test_real_pictures_are_all_different_and_their_copies_are_not(shared, tmp_pa
         small = cv2.resize(pixels, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
         copies.append(save(tmp_path / f"{number}.jpg", small if number % 2 else pixels, 70))
     assert groups([*files, *copies]) == [*range(len(files))] * 2
+
+
+def test_copies_of_dark_sensors_pictures_are_found(sheets, tmp_path):
+    """Of 12 bits in 16 the high byte is all but black; different pictures would be flat, and copies no copies."""
+    for number, sheet in enumerate(sheets[:2]):
+        grey = cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 4
+        cv2.imwrite(str(tmp_path / f"{number}.png"), grey)
+        cv2.imwrite(str(tmp_path / f"{number}.tif"), cv2.resize(grey, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA))
+    assert groups([tmp_path / name for name in ("0.png", "0.tif", "1.png", "1.tif")]) == [0, 0, 1, 1]
