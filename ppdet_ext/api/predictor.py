@@ -47,8 +47,8 @@ class Predictor:
         device: "cpu", "gpu" ("gpu:1"), or "auto": a GPU where there is one. It holds for the whole process, as paddle has it.
         overrides: of the configuration, {"HTCRoIHead.score_threshold": 0.3}.
         postprocess: steps in place of the configuration's, see `load_config`.
-        batch_size: images that are predicted together; None takes TestReader's. Where images differ in size a batch is padded
-            to its largest one, which changes results in the last digits.
+        batch_size: images that are predicted together; None takes TestReader's. A batch is padded to its largest image; what
+            an image is predicted with changes its result in the last digits.
         plugins: see `load_config`.
 
     Raises:

@@ -1,0 +1,187 @@
+"""`Predictor`: what it takes and gives, and that it finds what tools/infer.py finds."""
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppdet_ext import Prediction, Predictor, infer, load_config
+from ppdet_ext.data.images.decode import read_image
+from ppdet_ext.errors import UserError
+
+VIEWS = {
+    "TestTimeAugmentation": {"flips": ["none", "horizontal"]},
+    "PostProcess": [{"BoxNMS": {"iou": 0.5}}, {"MinArea": {"area": {"default": 20, "defect_1": 5}}}, {"TopK": {"k": 7}}],
+}
+
+
+@pytest.fixture(scope="module")
+def predictor(run_folder: Path) -> Predictor:
+    return Predictor(run_folder, device="cpu")
+
+
+def same(one: Prediction, other: Prediction) -> bool:
+    pairs = ((one.boxes, other.boxes), (one.scores, other.scores), (one.labels, other.labels))
+    return all(np.array_equal(*pair) for pair in pairs) and one.masks == other.masks
+
+
+@pytest.mark.parametrize("overrides", [{}, VIEWS], ids=["plain", "views and steps"])
+def test_it_finds_what_the_tool_finds(run_folder: Path, sheets: list[str], tmp_path: Path, overrides: dict) -> None:
+    folder = Path(sheets[0]).parent
+    infer(run_folder, folder, None, overrides, output_dir=tmp_path, save_results=True)
+    names = {one["id"]: one["file_name"] for one in json.loads((tmp_path / "images.json").read_text())}
+    boxes, masks = (json.loads((tmp_path / name).read_text()) for name in ("bbox.json", "mask.json"))
+    predictor = Predictor(run_folder, device="cpu", overrides=overrides)
+    found = {one.name: one for one in predictor.predict(folder)}
+    assert list(found) == list(names.values())
+    own = [result for im_id, name in names.items() for result in found[name].to_coco(im_id)]
+    assert len(own) > 20
+    assert [{key: one[key] for key in box} for one, box in zip(own, boxes, strict=True)] == boxes
+    assert [{key: one[key] for key in mask} for one, mask in zip(own, masks, strict=True)] == masks
+
+
+def test_what_goes_in_decides_what_comes_out(predictor: Predictor, sheets: list[str]) -> None:
+    pixels = read_image(sheets[0])
+    one = predictor.predict(sheets[0])
+    assert isinstance(one, Prediction)
+    assert (one.name, one.height, one.width) == ("sheet_00000.jpg", 64, 128)
+    assert same(predictor.predict(pixels), one)
+    assert same(predictor.predict(Path(sheets[0])), one)
+    assert same(predictor.predict(Image.fromarray(pixels)), one)
+    several = predictor.predict([pixels, sheets[1]])
+    assert isinstance(several, list)
+    assert same(several[0], one)
+    assert same(predictor.predict(np.stack([pixels, pixels]))[1], one)
+    assert predictor.predict([]) == []
+    lazy = predictor.predict(iter(sheets[:3]))
+    assert isinstance(lazy, Iterator)
+    assert [found.name for found in lazy] == [Path(name).name for name in sheets[:3]]
+
+
+def test_channels_come_in_the_order_that_is_stated(predictor: Predictor) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 128, 3)).astype(np.uint8)
+    found = predictor.predict(pixels)
+    assert same(predictor.predict(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), channels="bgr"), found)
+    assert not same(predictor.predict(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)), found)
+
+
+def test_grey_is_repeated(predictor: Predictor) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (64, 128)).astype(np.uint8)
+    colour = predictor.predict(np.repeat(grey[:, :, None], 3, 2))
+    assert same(predictor.predict(grey), colour)
+    assert same(predictor.predict(grey[:, :, None]), colour)
+
+
+def test_an_endless_source_is_taken_a_batch_at_a_time(run_folder: Path, sheets: list[str]) -> None:
+    taken = []
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in itertools.count():
+            taken.append(number)
+            yield np.roll(read_image(sheets[0]), number, axis=1)
+
+    stream = Predictor(run_folder, device="cpu", batch_size=3).predict(camera())
+    assert taken == []
+    first = next(stream)
+    assert taken == [0, 1, 2]
+    # Products of other sizes round differently.
+    alone = Predictor(run_folder, device="cpu", batch_size=1).predict(sheets[0])
+    np.testing.assert_allclose(first.scores, alone.scores, rtol=1e-4)
+    list(itertools.islice(stream, 4))
+    assert len(taken) == 6
+
+
+def test_sizes_may_differ(predictor: Predictor, sheets: list[str]) -> None:
+    small = read_image(sheets[0])[:33, :70]
+    found = predictor.predict([sheets[0], small])
+    assert [(one.height, one.width) for one in found] == [(64, 128), (33, 70)]
+    assert all(mask.size == (33, 70) for mask in found[1].masks)
+
+
+@pytest.mark.parametrize(("image", "said"), [
+    (np.zeros((4, 4, 3), np.float32), "pixels are float32; expected uint8"),
+    (np.zeros((4, 4, 3), np.uint16), "pixels are uint16; expected uint8"),
+    (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\).*Leave the alpha channel out"),
+    (np.zeros((3, 40, 40), np.uint8), r"Put the channels last"),
+    (np.zeros((0, 40, 3), np.uint8), r"shape is \(0, 40, 3\)"),
+    (7, "int is no image: give pixels"),
+    (b"\xff\xd8", "bytes is no image"),
+    ([7], "int is no image"),
+    ("no_such.jpg", "no_such.jpg: no such picture"),
+])  # fmt: skip
+def test_what_is_no_image_is_told(predictor: Predictor, image: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        predictor.predict(image)
+
+
+def test_a_folder_without_pictures_is_told_at_once(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no picture there"):
+        predictor.predict(tmp_path)
+    with pytest.raises(UserError, match=r"channels: 'rbg' is not one of rgb, bgr. Did you mean 'rgb'"):
+        predictor.predict(np.zeros((4, 4, 3), np.uint8), channels="rbg")
+
+
+def test_threads_share_one(predictor: Predictor, sheets: list[str]) -> None:
+    expected = [predictor.predict(name) for name in sheets[:4]]
+    found: dict[int, Prediction] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: predictor.predict(sheets[n])})) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(same(found[number], one) for number, one in enumerate(expected))
+
+
+def test_other_steps_need_no_new_prediction(predictor: Predictor, run_folder: Path, sheets: list[str], tmp_path: Path) -> None:
+    candidates = predictor.candidates(sheets[0])
+    assert same(predictor.postprocess(candidates), predictor.predict(sheets[0]))
+    steps = VIEWS["PostProcess"]
+    found = predictor.postprocess(candidates, steps, name="a.jpg")
+    assert found.name == "a.jpg"
+    assert 0 < len(found) < len(candidates)
+    assert same(found, Predictor(run_folder, device="cpu", postprocess=steps).predict(sheets[0]))
+    (tmp_path / "tuned.yml").write_text(f"PostProcess: {json.dumps(steps)}")
+    assert same(predictor.postprocess(candidates, tmp_path / "tuned.yml"), found)
+    assert same(Predictor(run_folder, device="cpu", postprocess=tmp_path / "tuned.yml").predict(sheets[0]), found)
+    with pytest.raises(UserError, match=r"step 'TopL' is not registered. Did you mean 'TopK'"):
+        predictor.postprocess(candidates, [{"TopL": {"k": 1}}])
+    with pytest.raises(UserError, match="there is no such file; tune writes one"):
+        predictor.postprocess(candidates, "no.yml")
+
+
+def test_several_weights_are_an_ensemble(run_folder: Path, sheets: list[str], predictor: Predictor) -> None:
+    weights = run_folder / "best_model.pdparams"
+    twice = Predictor(run_folder, weights=[weights, weights], device="cpu")
+    assert same(twice.predict(sheets[0]), predictor.predict(sheets[0]))
+    assert [len(one) for one in twice.predict(sheets[:2])] == [len(one) for one in predictor.predict(sheets[:2])]
+
+
+def test_what_it_is_made_of_is_checked(config: str, run_folder: Path, tmp_path: Path) -> None:
+    cases = [
+        ({"config": tmp_path}, "is no folder of a run: it has no config.yml"),
+        ({"config": config}, "No weights are configured: Predictor"),
+        ({"config": config, "weights": tmp_path / "no"}, r"Weights file .*no\.pdparams does not exist"),
+        ({"config": run_folder, "device": "cuda"}, 'device is \'cuda\'; expected "auto", "cpu", "gpu"'),
+        ({"config": run_folder, "device": "cpu:1"}, "device is 'cpu:1'"),
+        ({"config": run_folder, "batch_size": 0}, "batch_size is 0; give 1 or more"),
+        ({"config": run_folder, "overrides": {"epoc": 3}}, r"epoc.*Did you mean 'epoch'"),
+        ({"config": run_folder, "overrides": {"epoch": {1, 2}}}, "overrides: epoch is {1, 2}; expected numbers"),
+        ({"config": run_folder, "overrides": "epoch=3"}, "is one text; give a mapping"),
+        ({"config": load_config(config), "overrides": {"epoch": 3}}, "A loaded configuration takes no overrides"),
+        ({"config": "no.yml"}, r"Config file no\.yml does not exist"),
+    ]
+    for arguments, said in cases:
+        with pytest.raises(UserError, match=said):
+            Predictor(**arguments)
+
+
+def test_classes_and_repr(predictor: Predictor, run_folder: Path) -> None:
+    assert predictor.classes == ("defect_1", "defect_2", "defect_3", "defect_4")
+    assert predictor.category_ids == (1, 2, 3, 4)
+    assert repr(predictor).startswith(f"<Predictor HybridTaskCascade {run_folder}/best_model.pdparams: defect_1, defect_2")
