@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Detection asks in this order, so what is like another but has more comes first.
 _ALL: tuple[LabelFormat, ...] = (
     LabelFormat("labelme", "labelme", "labelme"),
+    LabelFormat("via", "VGG Image Annotator", "via"),
+    LabelFormat("supervisely", "Supervisely", "supervisely"),
+    LabelFormat("yolo_seg", "YOLO's polygons", "yolo_seg"),
     LabelFormat("cityscapes", "Cityscapes", "cityscapes"),
     LabelFormat("voc_masks", "Pascal VOC's mask PNGs", "voc_masks"),
 )

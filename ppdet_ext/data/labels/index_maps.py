@@ -29,7 +29,7 @@ def set_pixels(picture: np.ndarray) -> np.ndarray:
         if not alpha.all():
             return alpha != 0
         picture = picture[..., :-1]
-    return picture.any(axis=2)
+    return np.asarray(picture.any(axis=2))
 
 
 def colour_ids(picture: np.ndarray) -> np.ndarray:

@@ -1,0 +1,199 @@
+"""YOLO's text files of polygons: one a picture, an instance a line, `class x1 y1 x2 y2 …` in parts of the picture's size.
+
+Source: ultralytics/data/utils.py (`img2label_paths`, `verify_image_label`). The format has neither holes nor parts: whoever
+wrote it has made an instance of each part, or joined them by lines of no width.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from ppdet_ext.errors import UserError
+
+from ..collector import Collector, Unusable
+from ..drawn import polygon_mask
+from ..label_format import Head
+from ..label_set import LabelSet
+from ..listing import files_below, in_turn
+from ..parts import Part, add_parts, left_out
+from ..pictures import Pictures
+from ..safety import check_start
+
+_SUBSETS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# Lists and descriptions that lie beside label files.
+_OTHER_TEXTS = re.compile(r"(classes|train|val|valid|test|labels|notes|requirements|_darknet\.labels|readme.*)\.txt$", re.I)
+_LINE = re.compile(rb"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}", re.I)
+_MOST_YAML = 1 << 20
+# Tools write points up to a pixel outside; beyond that, numbers are pixels and not parts of the picture.
+_OUTSIDE = 0.5
+_NO_CLASS = ("_background_", "background", "__ignore__", "__background__")
+
+
+def looks_like(head: Head) -> bool:
+    """A data.yaml that has names, with label files beside it, or a folder of either."""
+    if not head.names:
+        return (
+            head.path.lower().endswith((".yaml", ".yml"))
+            and _has_names(head.path)
+            and bool(_label_files(_folders([head.path])))
+        )
+    yamls = [name for name in head.names if name.lower().endswith((".yaml", ".yml")) and name.count("/") < 2]
+    texts = [name for name in head.names if _is_label_file(name)]
+    if any(_has_names(os.path.join(head.path, name)) for name in yamls[:20]):
+        return bool(texts)
+    starts = (_start(os.path.join(head.path, name)) for name in texts[:20])
+    return any(_LINE.match(start) for start in starts)
+
+
+def read(paths: list[str], pictures: Pictures) -> LabelSet:
+    """Read the label files below the folders, or of those that a data.yaml lies in.
+
+    Raises: UserError where nothing is a label file, or no picture is found: these alone tell the size.
+    """
+    collector = Collector("yolo_seg", pictures)
+    folders = _folders(paths)
+    if folders != paths and pictures.folder is not None and not pictures.below:
+        # Beside a data.yaml the pictures lie in folders.
+        pictures = collector.pictures = Pictures(pictures.folder)
+    files = _label_files(folders)
+    if not files:
+        raise UserError(f"{', '.join(folders)}: no label files (.txt). Name the folder that holds the folder labels.")
+    names = _names(folders, collector)
+    known: set[str] = set()
+    for path, name in in_turn(files, "Label files"):
+        subset = next((_SUBSETS[part] for part in reversed(name.lower().split("/")[:-1]) if part in _SUBSETS), None)
+        stem = _picture_stem(name)
+        file = pictures.find(stem, subset)
+        if file is None:
+            collector.skip("label files without a picture", f"{path} ({pictures.why_missing(stem, subset)})")
+            continue
+        known.add(os.path.abspath(file))
+        height, width = pictures.size(stem, subset)
+        suffix = os.path.splitext(file)[1]
+        group = name.rpartition("/")[2].partition(".rf.")[0] if ".rf." in name else None
+        image = collector.image(stem + suffix, height, width, path, subset, group)
+        add_parts(collector, image, _parts(collector, path, names, height, width))
+    _count_unlabelled(collector, known)
+    return collector.result(", ".join(paths), "Sizes are those of the pictures: say where they are by --images DIR.")
+
+
+def _folders(paths: list[str]) -> list[str]:
+    """The folders, and in place of a data.yaml the one that it lies in."""
+    return [os.path.dirname(path) or "." if path.lower().endswith((".yaml", ".yml")) else path for path in paths]
+
+
+def _label_files(folders: list[str]) -> list[tuple[str, str]]:
+    """(path, relative name) of the label files: those in folders named labels, where there is one, otherwise all."""
+    files = [(path, name) for path, name in files_below(folders, ".txt") if _is_label_file(name)]
+    return [file for file in files if _in_labels(file[0])] or files
+
+
+def _is_label_file(name: str) -> bool:
+    return name.lower().endswith(".txt") and (_in_labels(name) or not _OTHER_TEXTS.match(name.rpartition("/")[2]))
+
+
+def _in_labels(path: str) -> bool:
+    return "labels" in path.replace(os.sep, "/").split("/")[:-1]
+
+
+def _picture_stem(name: str) -> str:
+    """labels/train/a.txt -> images/train/a, as Ultralytics does; a name without a folder labels keeps its own."""
+    folders = name.removesuffix(".txt").split("/")
+    if "labels" in folders[:-1]:
+        last = len(folders) - 2 - folders[-2::-1].index("labels")
+        folders[last] = "images"
+    return "/".join(folders)
+
+
+def _start(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(256)
+
+
+def _parts(collector: Collector, path: str, names: list[str] | None, height: int, width: int) -> Iterator[Part]:
+    check = _start(path)
+    if check:
+        check_start(path, check)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}: line {number}"
+            if line.strip():
+                with left_out(collector, where):
+                    yield _part(line.split(), names, height, width, where)
+
+
+def _part(words: list[str], names: list[str] | None, height: int, width: int, where: str) -> Part:
+    try:
+        label, *values = [float(word) for word in words]
+    except ValueError:
+        raise Unusable("lines that are not numbers") from None
+    if not math.isfinite(label) or label != int(label) or label < 0:
+        raise Unusable("lines whose class is no whole number")
+    if names is not None and label >= len(names):
+        raise Unusable("objects of a class that data.yaml does not name")
+    if len(values) in (4, 5):
+        raise Unusable("boxes without a mask")
+    # `yolo predict save_txt save_conf` puts the score at the end.
+    score = values.pop() if len(values) % 2 else None
+    if any(not -_OUTSIDE <= value <= 1 + _OUTSIDE for value in values):
+        raise Unusable("polygons that are not in parts of the picture's size (0 to 1)")
+    polygon = [value * (height if i % 2 else width) for i, value in enumerate(values)]
+    name = names[int(label)] if names is not None else f"class_{int(label)}"
+    if name.lower() in _NO_CLASS:
+        raise Unusable(f"objects named {name}")
+    return Part(name, polygon_mask([polygon], height, width), where, polygons=[polygon], score=score)
+
+
+def _count_unlabelled(collector: Collector, known: set[str]) -> None:
+    pictures = collector.pictures
+    for name in pictures.all():
+        path = os.path.join(pictures.folder or "", *name.split("/"))
+        if os.path.abspath(path) not in known:
+            collector.skip("pictures without a label file (an empty one means: nothing on it)", path)
+
+
+def _has_names(path: str) -> bool:
+    try:
+        return _yaml_names(path) is not None
+    except UserError:
+        return False
+
+
+def _yaml_names(path: str) -> list[str] | None:
+    """`names` of a data.yaml, a list or {number: name}; None where it has none. Raises: UserError where it is no YAML."""
+    if os.path.getsize(path) > _MOST_YAML:
+        return None
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            # All values as text: a class may be called no, off, or 1.
+            content: Any = yaml.load(file, yaml.BaseLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
+        raise UserError(f"{path}: not YAML ({str(fault).splitlines()[0]}).") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict):
+        numbers = {int(key): value for key, value in names.items() if str(key).isdigit()}
+        names = [numbers.get(number, f"class_{number}") for number in range(max(numbers, default=-1) + 1)]
+    return [str(name) for name in names] if isinstance(names, list) and names else None
+
+
+def _names(folders: list[str], collector: Collector) -> list[str] | None:
+    """Class names of the data.yaml, or of classes.txt or obj.names; None where nothing names them."""
+    names = None
+    for path, _ in [*files_below(folders, ".yaml"), *files_below(folders, ".yml")]:
+        names = names or _yaml_names(path)
+    for path, _ in [*files_below(folders, "classes.txt"), *files_below(folders, "obj.names")] if names is None else ():
+        with open(path, encoding="utf-8-sig") as file:
+            names = names or [line.strip() for line in file if line.strip()]
+    if names is None:
+        collector.note("no data.yaml or classes.txt names the classes: they are called class_0, class_1 … after their numbers")
+        return None
+    for name in names:
+        if name.lower() not in _NO_CLASS:
+            collector.add_class(name, folders[0])
+    return names
