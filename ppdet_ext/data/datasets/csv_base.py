@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
@@ -14,10 +15,11 @@ from ppdet_ext.data.formats.label_descriptions import Labels
 from ppdet_ext.data.formats.packed_masks import VERSION, Instances, Size
 from ppdet_ext.data.formats.picture_names import PictureNames
 from ppdet_ext.data.formats.rle_csv import RleCsv
+from ppdet_ext.data.formats.size_table import read_sizes, size_in
 from ppdet_ext.data.images.check import describe_below, images_below, list_images
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.data.problems import Problems, cached_arrays
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Record
 
 from .base import SelectedDataSet
@@ -42,6 +44,9 @@ class CsvDataSet(SelectedDataSet):
     drop_attributed: bool = False
     min_score: float = 0.0
     pictures: PictureNames | None = None
+    # Regular expression of the names of files among the pictures that are none; a CSV of sizes.
+    mask_files: str = ""
+    sizes_path: str | None = None
     # Where the data that anybody can fetch lies, and how, as a text with `{missing}`.
     SHIPPED: ClassVar[str | None] = None
     HELP: ClassVar[str] = "{missing}"
@@ -79,7 +84,8 @@ class CsvDataSet(SelectedDataSet):
     def _read(self) -> list[Record]:
         listed = self._listed_images()
         main = self.layouts[0]  # Asked before names are looked up: a header may tell how that is done.
-        problems, below = Problems(self._source()), images_below(self.image_folder)
+        listed, below = self._pictures_of(listed), self._pictures_of(images_below(self.image_folder))
+        problems = Problems(self._source())
         if self.pictures is not None:
             self.pictures.learn(listed, below)
         instances = self._instances(listed, problems)
@@ -97,6 +103,15 @@ class CsvDataSet(SelectedDataSet):
         ids = {name: i for i, name in enumerate(universe)}
         records = records_of(instances, chosen, sizes, ids, self.image_folder, main.has_attributes)
         return self._without_surplus(records, self.annotated)
+
+    def _pictures_of(self, files: list[str]) -> list[str]:
+        """Files without those that are masks, of which the log tells."""
+        if not self.mask_files:
+            return files
+        kept = [name for name in files if not re.fullmatch(self.mask_files, os.path.basename(name))]
+        if len(kept) < len(files):
+            logger.info("%s: %s like %s left out", self.image_folder, counted(len(files) - len(kept), "masks"), self.mask_files)
+        return kept
 
     def _used_below(self, below: list[str], named: set[str]) -> list[str]:
         """Pictures in sub-folders, of those that the CSV names, by their path or a pattern; a warning counts the others."""
@@ -145,20 +160,22 @@ class CsvDataSet(SelectedDataSet):
         """How to ask for an image's size where no column tells it, and what the answers are made of."""
         if "height" in layout.fields:
             return None, None
-        if self.height is not None and self.width is not None:
+        if self.height is not None and self.width is not None and self.sizes_path is None:
             size = self.height, self.width
             return lambda name: size, size
         pictures = self.pictures
         found: dict[str, Size] = {} if pictures is None else dict(pictures.sizes)
+        told = read_sizes(os.path.join(self.dataset_dir, self.sizes_path)) if self.sizes_path is not None else {}
         for name in listed if pictures is None else dict.fromkeys([*listed, *pictures.named()]):
             try:
-                found[name] = found.get(name) or image_size(os.path.join(self.image_folder, name))
+                found[name] = found.get(name) or size_in(told, name) or image_size(os.path.join(self.image_folder, name))
             except UserError:
                 # Named among the unreadable images when they are checked.
                 continue
         if pictures is None:
             return found.get, found
-        return lambda name: found.get(pictures.any_file_of(name)), (found, pictures.described)
+        ask = lambda name: found.get(pictures.any_file_of(name)) or size_in(told, name)  # noqa: E731
+        return ask, (found, told, pictures.described)
 
 
 def check_size(height: int | None, width: int | None) -> None:

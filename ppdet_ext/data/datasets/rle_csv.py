@@ -43,6 +43,8 @@ class RleCsvDataSet(CsvDataSet):
         repeated: what several rows of one class in an image, or of one image, are where `rows` wants one: "union" (default),
             with a warning, or "error" (default of preset severstal).
         preset: name of a competition, see `PRESETS`. min_score: of a file of predictions, what scores less is left out.
+        joined_name: where columns hold {name_1}, {name_2}, …, the text that makes a name of them; by default with "_" between.
+        sizes_path: a CSV with each image's name, height and width, where no column tells them, see `read_sizes`.
         file_pattern, file_id: how paths of pictures make names in the CSV, and tell sizes, see `PictureNames`.
     """
 
@@ -78,13 +80,15 @@ class RleCsvDataSet(CsvDataSet):
         file_id: str | None = None,
         min_score: float = 0.0,
         repeated: str | None = None,
+        joined_name: str | None = None,
+        sizes_path: str | None = None,
     ):
         choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
         super().__init__(dataset_dir, anno_path, image_dir, *choice)
         self.columns, self.rows, self.base, self.order, self.relative, self.blank = columns, rows, base, order, relative, blank
         self.given_names, self.given_ids, self.given_size = class_names, category_ids, (height, width)
         self.image_suffix, self.preset, self.file_pattern, self.file_id = image_suffix, preset, file_pattern, file_id
-        self.repeated = repeated
+        self.repeated, self.joined_name, self.sizes_path = repeated, joined_name, sizes_path
         self.min_instance_area, self.cache, self.min_score = min_instance_area, cache, min_score
         check_size(height, width)
         self._described: Preset | None = None
@@ -96,7 +100,7 @@ class RleCsvDataSet(CsvDataSet):
 
     def _describe(self, preset: Preset | None) -> Preset:
         """Make one description of the preset and of what is given. Raises: UserError where they make none."""
-        given = {key: getattr(self, key) for key in ("rows", "base", "order", "relative", "blank", "repeated")}
+        given = {key: getattr(self, key) for key in ("rows", "base", "order", "relative", "blank", "repeated", "joined_name")}
         self._described = described = described_by(
             preset, self.columns, given, self.given_names or (), self.given_ids or (), self.given_size
         )
@@ -128,6 +132,10 @@ class RleCsvDataSet(CsvDataSet):
     def category_ids(self) -> list[int]:  # type: ignore[override]
         first = self.described.first_id
         return list(self.given_ids or range(first, first + len(self.described.class_names)))
+
+    @property
+    def mask_files(self) -> str:  # type: ignore[override]
+        return self.described.masks
 
     @property
     def height(self) -> int | None:  # type: ignore[override]

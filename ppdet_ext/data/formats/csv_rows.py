@@ -35,6 +35,10 @@ class Row(NamedTuple):
     score: str = ""
 
 
+# Of `Row`, without `line`.
+_FIELDS = len(Row._fields) - 1
+
+
 def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
     """The layout whose columns a CSV has; of several the one with the most.
 
@@ -101,18 +105,19 @@ class _RowParser:
     def __init__(self, header: list[str], layout: RleCsv, suffix: str, problems: Problems) -> None:
         self.width, self.layout, self.suffix, self.problems = len(header), layout, suffix, problems
         bare = {column.fields[0]: header.index(column.header) for column in layout.cells if column.bare}
-        wanted = ("name", layout.mask_field, layout.class_field, "height", "width", "attributes", "score")
+        # Behind the fields of `Row` the parts of a name, where no column holds all of it.
+        wanted = ("name", layout.mask_field, layout.class_field, "height", "width", "attributes", "score", *layout.name_parts)
         self.places = [None if name is None else bare.get(name) for name in wanted]
         self.composed = [(header.index(column.header), column) for column in layout.cells if not column.bare]
         self.slots = {name: slot for slot, name in enumerate(wanted)}
-        self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None, ""]
+        self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None, "", *[""] * len(layout.name_parts)]
         self.scored = not layout.fields.isdisjoint(("score", "predictions"))
 
     def row(self, cells: list[str], line: int) -> Row | None:
         """The row of the file's line, or None where it is a problem."""
         if len(cells) != self.width:
             at = self.places[0] or 0
-            name = cells[at].strip() if len(cells) > at else ""
+            name = cells[at].strip() if len(cells) > at and not self.layout.name_parts else ""
             self.problems.add(
                 f"rows with other than {self.width} fields",
                 f"{name[:60]!r} (row {line}) has {counted(len(cells), 'fields')}",
@@ -129,6 +134,9 @@ class _RowParser:
             for name, value in values.items():
                 if name in self.slots:
                     found[self.slots[name]] = value.strip()
+        parts = [part or "" for part in found[_FIELDS:]]
+        if parts:
+            found = [self.layout.join(parts) if all(parts) else "", *found[1:_FIELDS]]
         if not found[0]:
             self.problems.add("rows without an image", f"row {line}")
             return None

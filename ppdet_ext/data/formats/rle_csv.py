@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,91 +9,27 @@ from typing import Any, ClassVar
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+from .columns import CLASSES, FIELDS, MASKS, PARTS, Column
 from .mask_texts import decode_oid, decode_polygons, encode_oid, triple
 
-# What a field's text looks like where it shares its column with others.
-FIELDS = {
-    "name": r".+",
-    "rle": r"[0-9 ]*",
-    "class_id": r"-?[0-9]+",
-    "class_name": r".+",
-    "class_attributes": r"[0-9]+(?:_[0-9]+)*",
-    "height": r"[0-9]+",
-    "width": r"[0-9]+",
-    "score": r"[0-9.]+",
-    "attributes": r"[0-9,]*",
-    "predictions": r".*",
-    "polygons": r".*",
-}
-# What a cell holds masks as.
-MASKS = ("rle", "predictions", "polygons")
-CLASSES = ("class_id", "class_name", "class_attributes")
 ROWS, ORDERS, REPEATED = ("instance", "class", "image"), ("columns", "rows"), ("union", "error")
-
-
-class Column:
-    """A column such as "{name}_{class_id}".
-
-    Args:
-        header: its name.
-        text: literal text and fields.
-        known: what fields there may be, and what their texts look like.
-
-    Raises:
-        UserError: unknown field, a field twice, or two fields with nothing between them.
-    """
-
-    def __init__(self, header: str, text: str, known: Mapping[str, str]) -> None:
-        self.header, self.text, self.known = header, text, known
-        try:
-            parts = list(string.Formatter().parse(text))
-        except ValueError as error:
-            raise UserError(f"columns.{header}: {text!r} is no text with fields in braces: {error}") from None
-        self.fields = [field for _, field, _, _ in parts if field is not None]
-        # The most frequent kind of column, whose cell is the field: there is nothing to be searched in long texts.
-        self.bare = len(parts) == 1 and not parts[0][0] and bool(self.fields)
-        self._check([(literal, field, spec or conversion) for literal, field, spec, conversion in parts])
-        pieces = [
-            re.escape(literal) + (f"(?P<{field}>{known[field]})" if field is not None else "") for literal, field, _, _ in parts
-        ]
-        self._pattern = re.compile("".join(pieces), re.DOTALL)
-
-    def _check(self, parts: list[tuple[str, str | None, str | None]]) -> None:
-        for position, (literal, name, extra) in enumerate(parts):
-            if name is None:
-                continue
-            if name not in self.known or extra:
-                known = ", ".join(f"{{{one}}}" for one in self.known)
-                raise UserError(f"columns.{self.header}: unknown field in {self.text!r}. There are {known}.")
-            if position and not literal:
-                raise UserError(f"columns.{self.header}: {self.text!r} needs a separator between its fields.")
-        if len(set(self.fields)) < len(self.fields):
-            raise UserError(f"columns.{self.header}: {self.text!r} has a field twice.")
-
-    def fill(self, values: Mapping[str, str]) -> str:
-        """The cell for these values of the fields."""
-        return self.text.format_map(values)
-
-    def read(self, cell: str) -> dict[str, str] | None:
-        """The fields' values in a cell, or None where it is not of this form."""
-        match = self._pattern.fullmatch(cell)
-        return None if match is None else match.groupdict()
 
 
 @dataclass
 class RleCsv:
     """The columns of a CSV, what its rows are, and how masks are written in it.
 
-    columns: header -> text with fields, in order. {name} of the image; {rle}; {class_id}, or {class_name}, or
-        {class_attributes} ("13_20_45": a class and its attributes); {attributes} ("20,45"); {height}, {width} of the image;
-        {score} of an instance. In place of {rle}: {predictions}, the triples "label score mask" of all instances of an image,
-        masks as of `encode_oid`; {polygons}, in JSON lines whose keys are the columns.
+    columns: header -> text with fields, in order. {name} of the image, or {name_1} and others, see `joined_name`; {rle};
+        {class_id}, or {class_name}, or {class_attributes} ("13_20_45": a class and its attributes); {attributes} ("20,45");
+        {height}, {width} of the image; {score} of an instance. In place of {rle}: {predictions}, the triples "label score mask"
+        of all instances of an image, masks as of `encode_oid`; {polygons}, in JSON lines whose keys are the columns.
         Without a class there is only one; without a size it is told elsewhere.
     rows: "instance": each is one. "class": all instances of a class in an image. "image": all instances of an image.
     base: number of the first pixel, 1 or 0.
     order: of the pixels, down the "columns" or along the "rows".
     relative: whether a run's start counts from the end of the run before.
     blank: cells that say that there is no mask, beside blank ones; the first of them is what is written.
+    joined_name: how {name_1}, {name_2} and {name_3} of the columns make an image's name; by default with "_" between them.
     repeated: what several rows of one class in an image, or of one image, are where `rows` wants one: "union", or "error".
 
     Raises: UserError naming the key whose value makes no such CSV.
@@ -108,8 +42,10 @@ class RleCsv:
     relative: bool = False
     blank: tuple[str, ...] = ()
     repeated: str = "union"
+    joined_name: str = ""
     cells: tuple[Column, ...] = field(init=False, repr=False, compare=False)
     _mask_column: str = field(init=False, repr=False, compare=False)
+    _joined: Column | None = field(init=False, repr=False, compare=False)
 
     # In a column with a name, the last separator stands before the class, be it a class that there is or not.
     KNOWN: ClassVar[Mapping[str, str]] = {**FIELDS, "class_id": r".*"}
@@ -124,12 +60,17 @@ class RleCsv:
         self.cells = tuple(Column(str(header), str(text), self.KNOWN) for header, text in self.columns.items())
         self._check_fields()
         self._mask_column = self.column_of(self.mask_field)
+        text = self.joined_name or "_".join(f"{{{part}}}" for part in self.name_parts)
+        self._joined = Column("joined_name", text, {part: FIELDS[part] for part in self.name_parts}) if text else None
 
     def _check_fields(self) -> None:
         found = [name for column in self.cells for name in column.fields]
-        for name in ("name", self.mask_field):
-            if name not in found:
-                raise UserError(f"columns: one of them must hold {{{name}}}.")
+        if self.mask_field not in found:
+            raise UserError(f"columns: one of them must hold {{{self.mask_field}}}.")
+        if ("name" in found) == bool(self.name_parts):
+            raise UserError("columns: one of them must hold {name}, or several its parts {name_1}, {name_2}, … alone.")
+        if self.mask_field == "polygons" and self.name_parts:
+            raise UserError("columns: beside {polygons} a key holds {name}.")
         if len(set(found)) < len(found) or len(set(CLASSES) & set(found)) > 1:
             raise UserError(f"columns: {', '.join(found)}; each field stands once, and one says the class.")
         if ("height" in found) != ("width" in found):
@@ -146,6 +87,24 @@ class RleCsv:
     def fields(self) -> set[str]:
         """All that the columns hold."""
         return {name for column in self.cells for name in column.fields}
+
+    @property
+    def name_parts(self) -> list[str]:
+        """Fields that make up an image's name, where no column holds all of it."""
+        return [part for part in PARTS if part in self.fields]
+
+    def join(self, parts: Sequence[str]) -> str:
+        """The name that the texts of `name_parts` make."""
+        return self._joined.fill(dict(zip(self.name_parts, parts))) if self._joined is not None else ""
+
+    def _parts_of(self, name: str) -> Mapping[str, str]:
+        """A name as the fields that make it up. Raises: UserError where it is of another form."""
+        if self._joined is None:
+            return {"name": name}
+        parts = self._joined.read(name)
+        if parts is None:
+            raise UserError(f"{name}: is not of the form {self._joined.text}, which the columns {', '.join(self.header)} need.")
+        return parts
 
     @property
     def mask_field(self) -> str:
@@ -217,7 +176,7 @@ class RleCsv:
 
         objects: what the class field holds of each, in order, and its mask. classes: all that it can hold.
         """
-        values = {"name": name, "height": str(height), "width": str(width)}
+        values = {**self._parts_of(name), "height": str(height), "width": str(width)}
         if self.mask_field == "predictions":
             return [self.line({**values, "predictions": " ".join(triple(text, 1, mask) for text, mask in objects)})]
         groups: dict[object, list[tuple[str, Rle]]] = {}

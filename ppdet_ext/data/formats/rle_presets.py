@@ -32,6 +32,7 @@ class Preset:
     height, width: of all images, where they are of one size; columns that tell it go first.
     file_pattern, file_id: of pictures in sub-folders, see `PictureNames`.
     ids: what images are called, where that tells the competition from others with the same columns.
+    masks: regular expression of the names of masks that lie among the pictures.
     """
 
     layouts: tuple[RleCsv, ...]
@@ -42,6 +43,7 @@ class Preset:
     file_pattern: str = ""
     file_id: str = "{name}"
     ids: str = ""
+    masks: str = ""
 
 
 def _one(columns: Sequence[str], **options: object) -> RleCsv:
@@ -118,6 +120,14 @@ PRESETS = {
     ),
     "hpa": Preset((RleCsv({"ID": "{name}", **_SIZES}),), _PROTEINS, first_id=0),
     "oid": Preset((RleCsv({"ImageID": "{name}", **_SIZES}),)),
+    "ultrasound": Preset(
+        (
+            RleCsv({"subject": "{name_1}", "img": "{name_2}", "pixels": "{rle}"}, rows="image"),
+            _one(("img", "pixels"), rows="image"),
+        ),
+        ("nerve",), height=420, width=580, masks=r".+_mask\.tif",
+    ),
+    "atria": Preset((_one(_KAGGLE, rows="image"),), ("atrium",), ids="[0-9A-Z]{20}_.*[0-9]+.*"),
     "picsart": Preset((_one(("image", "rle_mask"), rows="image"),), ("person",)),
 }  # fmt: skip
 
@@ -187,7 +197,8 @@ def guess_preset(path: str) -> str:
 def _fits(preset: Preset, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether the images of the rows are called as the preset's, or masks written as only its are."""
     layout = next(layout for layout in preset.layouts if set(layout.header) <= set(header))
-    name, mask = (header.index(layout.column_of(field)) for field in ("name", layout.mask_field))
+    fields = (*(layout.name_parts or ["name"])[:1], layout.mask_field)
+    name, mask = (header.index(layout.column_of(field)) for field in fields)
     if layout.relative and any(_is_relative(row[mask]) or row[mask] in layout.blank for row in rows):
         return True
     return all(re.fullmatch(preset.ids or ".*", row[name]) for row in rows)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from ppdet_ext.errors import UserError, nearest
 
+from .columns import FIELDS, Column
 from .picture_names import PictureNames
-from .rle_csv import FIELDS, Column, RleCsv
+from .rle_csv import RleCsv
 
 ROWS, OVERLAPS, SUFFIXES = ("class", "instance", "image"), ("keep", "same_class", "all"), ("keep", "drop")
 LABELS = ("ids", "names")

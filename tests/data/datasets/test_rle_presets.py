@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_data import write_jpeg
 
 from ppdet_ext.data.datasets import RleCsvDataSet, SteelDataSet
@@ -97,6 +98,9 @@ def test_severstals_rows(root: Path) -> None:
     ("ImageId,EncodedPixels,Height,Width,ClassId\na.jpg,1 3,4,6,3\n", "imaterialist_2019"),
     ("ImageId,EncodedPixels,Height,Width,ClassId,AttributesIds\na,1 3,4,6,3,\n", "imaterialist_2020"),
     ("image,rle_mask\n1,1 3\n", "picsart"),
+    ("subject,img,pixels\n1,2,1 3\n", "ultrasound"),
+    ("img,pixels\n2,\n", "ultrasound"),
+    ("ImageId,EncodedPixels\n0RZDK210BSMWAA6467LU_Slice_0,1 3\n", "atria"),
 ])  # fmt: skip
 def test_header_and_rows_tell_the_competition(tmp_path: Path, text: str, preset: str) -> None:
     (tmp_path / "x.csv").write_text(text)
@@ -104,7 +108,7 @@ def test_header_and_rows_tell_the_competition(tmp_path: Path, text: str, preset:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("ImageId,EncodedPixels\nx,1 3\n", "those of several competitions: airbus, dsb2018, siim. Set preset"),
+    ("ImageId,EncodedPixels\nx,1 3\n", "those of several competitions: airbus, dsb2018, siim, atria. Set preset"),
     ("a,b\nx,1 3\n", "x.csv: the columns a,b are those of no competition that is known. Set columns"),
     ("", "the file is empty"),
 ])  # fmt: skip
@@ -161,6 +165,53 @@ def test_paths_make_names_and_sizes(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,rle\nkidney_1_0007,1 0\n")
     for preset in ("sennet", None):
         assert [record.name for record in RleCsvDataSet(str(tmp_path), preset=preset).records] == ["kidney_1/images/0007.tif"]
+
+
+def test_two_columns_make_a_name_and_masks_among_the_pictures_are_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("1_1", "1_1_mask", "1_2", "1_2_mask"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        Image.new("L", (6, 4)).save(tmp_path / "train" / f"{name}.tif")
+    (tmp_path / "train.csv").write_text("subject,img,pixels\n1,1,1 3 7 2\n1,2,\n")
+    with caplog.at_level(logging.INFO, "ppdet_ext"):
+        dataset = RleCsvDataSet(str(tmp_path), height=4, width=6)
+        found = [(record.name, [mask.to_kaggle() for mask in record.masks]) for record in dataset.records]
+    assert found == [("1_1.tif", ["1 3 7 2"]), ("1_2.tif", [])]
+    assert "2 masks like .+_mask\\.tif left out" in caplog.text
+    form = dataset.layouts[0]
+    assert form.annotation("1_2.tif", 4, 6, [("0", dataset.records[0].masks[0])], "0") == [("1", "2.tif", "1 3 7 2")]
+    with pytest.raises(UserError, match=r"x\.tif: is not of the form {name_1}_{name_2}, which the columns subject"):
+        form.annotation("x.tif", 4, 6, [], "0")
+    columns = {"img": "{name_2}", "pixels": "{rle}", "subject": "{name_1}"}
+    for text in ("{name_1}_{name_2}.tif", "{name_1}_{name_2}"):
+        other = RleCsvDataSet(str(tmp_path), columns, ["x"], "image", joined_name=text, file_pattern=r"(?P<name>\d+_\d+)\.tif")
+        assert [(len(record.masks), record.height) for record in other.records][:3:2] == [(1, 4), (0, 4)]
+    (tmp_path / "train.csv").write_text("subject,img,pixels\n1,,1 3 7 2\n1,1\n")
+    with pytest.raises(UserError, match=r"1 row without an image: row 2\n.*1 row with other than 3 fields: '' \(row 3\)"):
+        RleCsvDataSet(str(tmp_path), preset="ultrasound").load()
+
+
+def test_a_second_csv_tells_sizes(tmp_path: Path) -> None:
+    pictures(tmp_path, "a1.jpg", "b2.jpg")
+    (tmp_path / "train.csv").write_text("id,encoding\na1,1 2\nb2,\nc3,1 4\n")
+    (tmp_path / "sizes.csv").write_text("image_file,width_pixels,height_pixels,race\na1.tiff,6,4,x\nc3.tiff,6,4,x\n")
+    options = {"preset": "hubmap_2021", "sizes_path": "sizes.csv"}
+    records = RleCsvDataSet(str(tmp_path), check_images="none", **options).records
+    assert [(r.name, r.height, r.width, len(r.masks)) for r in records] == [
+        ("a1.jpg", 4, 6, 1), ("b2.jpg", 4, 6, 0), ("c3", 4, 6, 1),
+    ]  # fmt: skip
+    for text, message in (
+        ("image_file,width_pixels,height_pixels\na1,7,4\n", "a1.jpg is 4x6, annotated 4x7 (height x width)"),
+        ("image_file,width_pixels\na1,7\n", "sizes.csv: none of the columns image_file, width_pixels is an image's height"),
+        ("id,width,height\na1,x,4\n", "sizes.csv: height '4' and width 'x' of a1 must be whole numbers"),
+        ("id,width,height\na1,5,4\na1,4,4\n", "sizes.csv: a1 is 4x5 and 4x4 (height x width)"),
+    ):
+        (tmp_path / "sizes.csv").write_text(text)
+        with pytest.raises(UserError, match=re.escape(message)):
+            RleCsvDataSet(str(tmp_path), **options).load()
+    with pytest.raises(UserError, match=r"nothing\.csv: cannot be read \(No such file or directory\); sizes_path names it"):
+        RleCsvDataSet(str(tmp_path), preset="hubmap_2021", sizes_path="nothing.csv").load()
 
 
 def test_what_is_given_goes_before_the_preset(tmp_path: Path) -> None:
