@@ -29,6 +29,7 @@ _LAZY = {
     **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
     **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
 }
+_HEAVY = ("api.predictor", "api.configuration", "api.functions")
 __all__ = [
     "Candidates",
     "Detections",
@@ -54,6 +55,9 @@ def __getattr__(name: str) -> Any:
     """PEP 562: what the library offers, imported when it is asked for."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _LAZY[name] in _HEAVY:
+        # Imports paddle and ppdet without their noise.
+        importlib.import_module(f"{__name__}.register")
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     return value
 

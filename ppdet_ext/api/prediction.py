@@ -13,8 +13,6 @@ from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.structures import Detections
 from ppdet_ext.structures.measurements import measurement_columns, measurement_rows
 
-from .images import as_rgb, in_channels
-
 IMAGE = "image"  # the data frame's column of file names
 
 
@@ -100,6 +98,8 @@ class Prediction(Detections):
         """
         from ppdet_ext.inference.draw import draw_detections
         from ppdet_ext.inference.fonts import drawable_names
+
+        from .images import as_rgb, in_channels
 
         canvas = as_rgb(image, channels)
         if canvas.shape[:2] != (self.height, self.width):

@@ -56,8 +56,8 @@ def test_what_goes_in_decides_what_comes_out(predictor: Predictor, sheets: list[
     assert same(predictor.predict(Image.fromarray(pixels)), one)
     several = predictor.predict([pixels, sheets[1]])
     assert isinstance(several, list)
-    assert same(several[0], one)
-    assert same(predictor.predict(np.stack([pixels, pixels]))[1], one)
+    assert [found.name for found in several] == ["", "sheet_00001.jpg"]
+    assert same(predictor.predict(np.stack([pixels, read_image(sheets[1])]))[1], several[1])
     assert predictor.predict([]) == []
     lazy = predictor.predict(iter(sheets[:3]))
     assert isinstance(lazy, Iterator)
