@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
+from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
@@ -13,6 +17,11 @@ from .pictures import Pictures
 from .safety import LONGEST_SIDE, MOST_PIXELS, safe_name
 
 _NAMED = 3
+_MANY = 2000  # items from which progress is shown
+_SUBSETS = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "default": None, "": None}
+_SUBSET_IN_NAME = re.compile("(?:^|[-_. ])(train|training|val|valid|validation|test)(?:[0-9]{4})?(?:$|[-_. ])")
+
+Item = TypeVar("Item")
 
 
 class Unusable(ValueError):
@@ -43,6 +52,7 @@ class Collector:
         self._first: dict[str, list[str]] = {}
         self._images: dict[tuple[str | None, str], LabelledImage] = {}
         self._seen: dict[int, set[tuple[str, bytes, bool]]] = {}
+        self._lost: set[int] = set()
         self._merged = 0
 
     def add_class(self, name: Any, where: str) -> str:
@@ -91,9 +101,14 @@ class Collector:
         self.class_names.setdefault(class_name)
         image.objects.append(LabelledObject(class_name, mask, box, crowd, score, polygons))
 
-    def skip(self, reason: object, where: str) -> None:
-        """Count an object that is left out; `where` (image or file, and its place there) is told for the first few."""
+    def skip(self, reason: object, where: str, image: LabelledImage | None = None) -> None:
+        """Count an object that is left out; `where` (image or file, and its place there) is told for the first few.
+
+        image: that shows the object. Without any other it is left out, too: it would teach that there is nothing.
+        """
         text = str(reason)
+        if image is not None:
+            self._lost.add(id(image))
         self.skipped[text] += 1
         if len(named := self._first.setdefault(text, [])) < _NAMED:
             named.append(where)
@@ -110,11 +125,15 @@ class Collector:
         for reason, places in self._first.items():
             more = ", …" if self.skipped[reason] > len(places) else ""
             self.note(f"skipped {counted(self.skipped[reason], reason)}: {', '.join(places)}{more}")
-        images = list(self._images.values())
+        known = list(self._images.values())
+        images = [image for image in known if image.objects or id(image) not in self._lost]
         if not any(image.objects for image in images):
             found = ", ".join(counted(number, reason) for reason, number in self.skipped.items())
-            told = f"only {found}" if found else f"{counted(len(images), 'images')} without an object"
+            told = f"only {found}" if found else f"{counted(len(known), 'pictures')} without an object"
             raise UserError(f"{source}: no object with a mask, {told}.{f' {hint}' if hint else ''}")
+        if lost := [image.name for image in known if not image.objects and id(image) in self._lost]:
+            more = ", …" if len(lost) > _NAMED else ""
+            self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {', '.join(lost[:_NAMED])}{more}")
         if self._merged:
             self.note(f"{counted(self._merged, 'entries')} of pictures that another entry names: their objects were joined")
         self._tell_subsets_apart(images)
@@ -133,6 +152,26 @@ class Collector:
             image.name = f"{image.subset or 'default'}/{image.name}"
         if several:
             self.note(f"{counted(len(several), 'pictures')} of names that several subsets have: the subset became their folder")
+
+
+def subset_name(text: Any) -> str | None:
+    """A subset's usual name: "train", "val", "test" of however a tool calls it; None for what is none ("default")."""
+    name = str(text or "").strip().lower()
+    return _SUBSETS.get(name, name)
+
+
+def subset_of_path(path: str) -> str | None:
+    """The subset that a file's name (instances_val2017.json), or else its folder's, tells; None where neither does."""
+    folder, file = os.path.split(os.path.abspath(path))
+    for name in (os.path.splitext(file)[0], os.path.basename(folder)):
+        if match := _SUBSET_IN_NAME.search(name.lower()):
+            return subset_name(match[1])
+    return None
+
+
+def tracked(items: Sequence[Item], title: str) -> Iterable[Item]:
+    """The items, with progress shown where they are many."""
+    return track(items, len(items), title) if len(items) >= _MANY else items
 
 
 def _side(value: Any, where: str) -> int:

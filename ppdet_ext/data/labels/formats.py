@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 # Detection asks in this order, so what is like another but has more comes first.
 _ALL: tuple[LabelFormat, ...] = (
+    LabelFormat("coco", "COCO", "coco"),
+    LabelFormat("coco_panoptic", "COCO panoptic", "coco_panoptic"),
+    LabelFormat("cvat", "CVAT for images", "cvat"),
+    LabelFormat("label_studio", "Label Studio", "label_studio"),
+    LabelFormat("segment_anything", "Segment Anything", "segment_anything"),
     LabelFormat("labelme", "labelme", "labelme"),
     LabelFormat("via", "VGG Image Annotator", "via"),
     LabelFormat("supervisely", "Supervisely", "supervisely"),

@@ -62,14 +62,14 @@ def _joined(parts: list[Part]) -> Part:
 
 
 @contextlib.contextmanager
-def left_out(collector: Collector, where: str) -> Iterator[None]:
-    """Read one object; where it cannot be used, it is counted, and `where` names its place."""
+def left_out(collector: Collector, where: str, image: LabelledImage | None = None) -> Iterator[None]:
+    """Read one object; where it cannot be used, it is counted, and `where` names its place. image: as of `Collector.skip`."""
     try:
         yield
     except Unusable as reason:
-        collector.skip(reason, where)
+        collector.skip(reason, where, image)
     except UserError as fault:
-        collector.skip("malformed objects", f"{where} ({str(fault).removeprefix(where).lstrip(': ')})")
+        collector.skip("malformed objects", f"{where} ({str(fault).removeprefix(where).lstrip(': ')})", image)
 
 
 def class_of(name: Any) -> str:
