@@ -3,6 +3,7 @@
 import argparse
 
 from ppdet_ext.environment import ROOT
+from ppdet_ext.errors import nearest
 
 PROGRAM = "ppdet-ext"
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
@@ -15,6 +16,8 @@ FORMATS = ROOT / "configs" / "submissions"
 # The names these formats had before there were templates.
 STYLES = {"imageid_classid": "severstal_stage1", "classid": "severstal_stage2"}
 TUNED_FILE = "tuned.yml"
+# Of infer; `inference.outputs.KINDS`, whose room imports paddle.
+RESULT_KINDS = ("coco", "csv", "cvat", "label_studio", "labelme", "yolo_seg", "masks")
 
 
 def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -106,7 +109,11 @@ def infer_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--draw_threshold", type=float, metavar="SCORE", help="lowest score drawn (0.5; 0 where there are PostProcess steps)"
     )
-    parser.add_argument("--save_results", action="store_true", help="write bbox.json and mask.json (COCO results) too")
+    text = f"write files of results too: {', '.join(RESULT_KINDS)} (without a name: coco, that is bbox.json and mask.json)"
+    parser.add_argument("--save_results", nargs="*", default=False, type=_result_kind, metavar="KIND", help=text)
+    parser.add_argument(
+        "--mm_per_pixel", type=float, metavar="MM", help="side of a pixel, for --save_results csv in millimetres"
+    )
     parser.add_argument(
         "--save_probabilities", metavar="CSV", help="write a classifier's probabilities, as ClassifierGate reads them (file: …)"
     )
@@ -115,6 +122,13 @@ def infer_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
     parser.add_argument("--num_images", type=int, metavar="N", help="only the first N images")
     add_postprocess_flag(parser)
     return parser
+
+
+def _result_kind(text: str) -> str:
+    if text not in RESULT_KINDS:
+        hint = nearest(text, RESULT_KINDS)
+        raise argparse.ArgumentTypeError(f"no results are called {text!r}.{hint} Known: {', '.join(RESULT_KINDS)}.")
+    return text
 
 
 def submit_parser(prog: str = "submit.py") -> argparse.ArgumentParser:

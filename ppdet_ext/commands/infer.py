@@ -1,15 +1,14 @@
 """Predicting images without annotations: pictures and result files."""
 
 import argparse
-import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from ppdet_ext.config.keys import ENSEMBLE
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, counted
@@ -18,9 +17,9 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.draw import draw_detections
 from ppdet_ext.inference.draw_maps import draw_map_panels
 from ppdet_ext.inference.fonts import drawable_names
+from ppdet_ext.inference.outputs import COCO, ResultFiles
 from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
 from ppdet_ext.inference.presence import is_classifier, told
-from ppdet_ext.inference.results import BOX_FILE, IMAGES_FILE, MASK_FILE, ORIGIN_FILE, coco_results
 from ppdet_ext.postprocess import write_gate_file
 from ppdet_ext.structures import Candidates, Detections
 from ppdet_ext.submission.header import origin_of
@@ -28,7 +27,6 @@ from ppdet_ext.submission.header import origin_of
 from .cli import config_of
 
 PROBABILITIES = "--save_probabilities"
-RESULT_FILES = (BOX_FILE, MASK_FILE, IMAGES_FILE, ORIGIN_FILE)
 MAPS = ".maps.png"  # behind the name of an image
 logger = logging.getLogger("ppdet_ext")
 
@@ -39,7 +37,8 @@ def infer(
     images: str | None,
     output_dir: str | Path,
     draw_threshold: float | None = None,
-    save_results: bool = False,
+    save_results: bool | Sequence[str] = False,
+    mm_per_pixel: float | None = None,
     save_probabilities: str | Path | None = None,
     draw_maps: bool = False,
     num_images: int | None = None,
@@ -52,7 +51,8 @@ def infer(
         output_dir: folder for pictures (named as the images, in their sub-folders) and results.
         draw_threshold: lowest score drawn, see `lowest_score`.
         save_results: also write `bbox.json` and `mask.json` (COCO results, all scores) and `images.json`
-            (id, file_name), and `origin.json`: which weights they are of.
+            (id, file_name), and `origin.json`: which weights they are of. Or which kinds of results, see `ResultFiles`.
+        mm_per_pixel: side of a pixel in millimetres, for the table of measurements.
         save_probabilities: CSV file for what the model says of whole images, as `ClassifierGate.file` reads it.
         draw_maps: write `<image>.maps.png` too, see `inference.draw_maps`.
         num_images: only the first so many images; None: all.
@@ -62,26 +62,26 @@ def infer(
     """
     draw_threshold = lowest_score(cfg, draw_threshold)
     folder = Path(output_dir)
+    results = ResultFiles(folder, save_results, draw_threshold, mm_per_pixel)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         predictor = ImagePredictor(cfg, images, num_images)
         _check_folder(folder, predictor)
         painter = _Painter(predictor, folder, draw_threshold, draw_maps)
-        for name in RESULT_FILES:
-            demand_writable(folder / name, "--output_dir")
+        results.check(predictor)
         table = None if save_probabilities is None else Path(save_probabilities)
         if table is not None:
             demand_writable(table, PROBABILITIES)
-        if save_results:
+        if results.kinds:
             predictor.warn_of_invented_classes()
         # As loaded: a training may write better weights in the meantime.
-        origin = origin_of(cfg) if save_results else None
+        origin = origin_of(cfg) if COCO in results.kinds else None
 
         def draw(file: Path, candidates: Candidates, detections: Detections) -> Drawn:
             presence = told(candidates.presence, cfg) if table is not None else None
             count = painter.paint(file, candidates, detections)
-            return Drawn(count, detections if save_results else None, presence)
+            return Drawn(count, detections if results.kinds else None, presence)
 
-        predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, folder, draw_threshold, origin, table))
+        predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, results, origin, table))
     return len(predictor.names)
 
 
@@ -120,54 +120,22 @@ class Drawn(NamedTuple):
 def _finish(
     done: list[tuple[int, Drawn]],
     predictor: ImagePredictor,
-    folder: Path,
-    threshold: float,
+    results: ResultFiles,
     origin: dict[str, Any] | None,
     table: Path | None,
 ) -> None:
-    """Write the result files from (image id, what was drawn), where their origin is given, and log."""
+    """Write the files of (image id, what was drawn), and log."""
     if table is not None:
         rows = [(predictor.names[im_id], own.presence) for im_id, own in done if own.presence is not None]
         write_gate_file(table, rows, predictor.class_names, predictor.category_ids, PROBABILITIES)
         logger.info(
             "Wrote %s: probabilities of %d classes in %s", table, len(predictor.class_names), counted(len(rows), "images")
         )
-    if origin is not None:
-        found = [(im_id, own.detections) for im_id, own in done if own.detections is not None]
-        _write_results(predictor, folder, found, origin)
-    else:
-        _warn_of_old_results(folder)
+    results.write([(im_id, own.detections) for im_id, own in done if own.detections is not None], predictor, origin)
     # A classifier's are classes of whole images.
     things = "labels" if is_classifier(predictor.cfg) else "objects"
-    drawn = counted(sum(own.drawn for _, own in done), f"{things} of score {threshold:g} or more drawn")
-    logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, folder)
-
-
-def _write_results(
-    predictor: ImagePredictor, folder: Path, found: list[tuple[int, Detections]], origin: dict[str, Any]
-) -> None:
-    boxes, masks = coco_results(found, predictor.category_ids)
-    listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
-    told_origin = {"weights": str(predictor.cfg.get(ENSEMBLE) or predictor.cfg.weights), "origin": origin}
-    # An end in between leaves results that nothing is said of, rather than something wrong.
-    (folder / ORIGIN_FILE).unlink(missing_ok=True)
-    for name, content in zip(RESULT_FILES, (boxes, masks, listed, told_origin)):
-        _write_json(folder / name, content)
-
-
-def _warn_of_old_results(folder: Path) -> None:
-    """Pictures are new, and what submit --results would take is not."""
-    old = [name for name in RESULT_FILES[:3] if (folder / name).is_file()]
-    if old:
-        logger.warning(
-            "%s in %s: of an earlier run, not of these pictures; with --save_results they are written anew",
-            ", ".join(old),
-            folder,
-        )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_atomic(path, lambda aside: aside.write_text(json.dumps(content)), "--output_dir")
+    drawn = counted(sum(own.drawn for _, own in done), f"{things} of score {results.lowest:g} or more drawn")
+    logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, results.folder)
 
 
 def _check_folder(folder: Path, predictor: ImagePredictor) -> None:
@@ -209,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
         output_dir=args.output_dir,
         draw_threshold=args.draw_threshold,
         save_results=args.save_results,
+        mm_per_pixel=args.mm_per_pixel,
         save_probabilities=args.save_probabilities,
         draw_maps=args.draw_maps,
         num_images=args.num_images,

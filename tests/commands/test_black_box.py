@@ -38,7 +38,7 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
     ("eval", "-h --help -c --config -o --opt --traceback --classwise --save_prediction_only --output_eval --metric "
      "--postprocess"),
     ("infer", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output_dir --draw_threshold "
-     "--save_results --save_probabilities --draw_maps --num_images --postprocess"),
+     "--save_results --mm_per_pixel --save_probabilities --draw_maps --num_images --postprocess"),
     ("submit", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --results --output "
      "--draw_threshold --format --style --postprocess"),
     ("split", "-h --help -c --config -o --opt --traceback --folds --holdout --balanced --seed --no-duplicates --output "

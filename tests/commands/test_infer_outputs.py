@@ -1,5 +1,6 @@
 """tools/infer.py: pictures as the reader sees them, and outputs that cannot be written are told before predicting."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.build import build_model
+from ppdet_ext.structures import Rle
 
 READER = "TestReader.sample_transforms=[ReadImage: {{exif: {}}}, NormalizeToCHW: {{}}]"
 
@@ -77,3 +79,24 @@ def test_pictures_of_one_name_in_two_folders_stay_apart(config, weights, tools, 
     assert tools["infer"](command) == 0, capfd.readouterr().err
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.jpg"))
     assert found == ["batch_1/a.jpg", "batch_2/a.jpg"]
+
+
+def test_results_of_several_kinds_are_of_the_same_objects(config, weights, tools, tmp_path, capfd) -> None:
+    kinds = ["coco", "csv", "cvat", "label_studio", "labelme", "yolo_seg", "masks"]
+    given = ["-c", config, "--output_dir", str(tmp_path), "--draw_threshold", "0", "--num_images", "2", "-o", weights]
+    assert tools["infer"]([*given, "--save_results", *kinds, "--mm_per_pixel", "0.5"]) == 0, capfd.readouterr().err
+    results = [own for own in json.loads((tmp_path / "mask.json").read_text()) if Rle.from_coco(own["segmentation"])]
+    with (tmp_path / "measurements.csv").open(encoding="utf-8-sig", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["area_px"] != "0"]
+    names = {image["id"]: image["file_name"] for image in json.loads((tmp_path / "images.json").read_text())}
+    expected = [(names[own["image_id"]], Rle.from_coco(own["segmentation"]).area) for own in results]
+    assert results
+    assert sorted((row["image"], int(row["area_px"])) for row in rows) == sorted(expected)
+    assert all(float(row["area_mm2"]) == int(row["area_px"]) * 0.25 for row in rows)
+    assert (tmp_path / "cvat" / "annotations.xml").read_text().count("<mask ") == len(results)
+    tasks = json.loads((tmp_path / "label_studio" / "tasks.json").read_text())
+    assert sum(len(one["result"]) for task in tasks for one in task.get("predictions", [])) == len(results)
+    # The names a person sees, of pictures and of files.
+    stems = {Path(name).stem for name in names.values()}
+    assert {path.stem for path in (tmp_path / "labelme").iterdir()} == stems
+    assert {path.stem for path in (tmp_path / "masks" / "classes").iterdir()} == stems

@@ -28,7 +28,7 @@ FLAGS = {
     "infer": {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
               "--infer_img": None, "--infer_dir": None,
               "--output_dir": "output/infer", "--draw_threshold": None, "--save_results": False, "--postprocess": None,
-              "--save_probabilities": None, "--draw_maps": False, "--num_images": None},
+              "--save_probabilities": None, "--draw_maps": False, "--num_images": None, "--mm_per_pixel": None},
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 
 from ppdet_ext.data.formats.submission_format import Format
 from ppdet_ext.distributed.progress import track
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomic
 
 from ..label_set import LabelledImage, LabelledObject, LabelSet
 
 OUT = "--out"
+logger = logging.getLogger("ppdet_ext")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class Written:
         """Write a JSON file, and note it. Raises: UserError where that cannot be."""
         separators = (",", ":") if indent is None else None
         self.text(path, json.dumps(content, separators=separators, indent=indent), setting)
+
+    def log(self, out: Path) -> None:
+        """Say what was written to the folder `out`, and warn of what was lost."""
+        logger.info("Wrote %s in %s of %s", counted(self.objects, "objects"), counted(len(self.files), "files"), out)
+        for title, found in (("Not in it", self.lost), ("In another form", self.changed)):
+            if texts := [counted(number, reason) for reason, number in found.items() if number]:
+                logger.warning("%s (%s): %s", title, out, ", ".join(texts))
 
     def kept(self, image: LabelledImage) -> list[LabelledObject]:
         """The objects of an image that a format without crowds holds; others count as lost, these as written."""
