@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ppdet_ext import __version__
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
-from . import flags, search_flags
+from . import data_flags, flags, search_flags
 from .flags import EXIT_DIVERGED, EXIT_USAGE, EXIT_USER_ERROR
 
 
@@ -31,6 +31,12 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "import_labels": Command(
+        "make a data set and a configuration of a label tool's files", data_flags.import_labels_parser, "commands.import_labels"
+    ),
+    "new_config": Command(
+        "make a configuration for a data set of COCO JSON or a CSV", data_flags.new_config_parser, "commands.new_config"
+    ),
     "train": Command("train a model", flags.train_parser, "commands.train"),
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),

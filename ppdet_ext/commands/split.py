@@ -20,9 +20,8 @@ from ppdet_ext.config.parse import parse
 from ppdet_ext.data.datasets.mixed import MixedDataSet
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.data.splits.balance import balanced_subset, format_balance
-from ppdet_ext.data.splits.duplicates import fingerprints, group_duplicates
+from ppdet_ext.data.splits.duplicates import duplicate_groups
 from ppdet_ext.data.splits.stratify import indicator, stratified_folds, stratified_holdout
-from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
@@ -34,7 +33,6 @@ from .flags import DEFAULT_CONFIG, FOLDS, is_holdout
 logger = logging.getLogger("ppdet_ext")
 # What a data set is asked for where all of its images are wanted.
 _WHOLE = {"split": None, "fold": None, "part": "all", "allow_empty": True, "empty_ratio": -1.0}
-_NAMED = 3
 SEEDS = 2**32  # of numpy's RandomState, which deals out
 
 
@@ -111,7 +109,7 @@ def _deal(
     names = [record.name for record in records]
     count = round(holdout * len(names)) if isinstance(holdout, float) else holdout
     _check_images(names, folds or FOLDS, count)
-    groups = _duplicates(records) if duplicates else np.arange(len(records))
+    groups = duplicate_groups(names, [record.file for record in records]) if duplicates else np.arange(len(records))
     present = indicator([record.labels[~record.crowd].tolist() for record in records], num_classes)
     if count is None:
         number = folds or FOLDS
@@ -174,32 +172,6 @@ def whole_dataset(cfg: Config) -> Any:
     if not dataset.annotated:
         raise UserError("TrainDataset has no annotations, so there are no classes to balance; give it an anno_path.")
     return dataset
-
-
-def _duplicates(records: Sequence[Record]) -> np.ndarray:
-    files = [record.file for record in records]
-    groups = group_duplicates(list(track(fingerprints(files), len(files), "Duplicates")))
-    sizes = np.bincount(groups)
-    several = np.flatnonzero(sizes > 1)
-    if not len(several):
-        logger.info("No duplicates among %d images", len(records))
-        return groups
-    largest = several[np.argsort(-sizes[several], kind="stable")][:_NAMED]
-    examples = "; ".join(_some([records[i].name for i in np.flatnonzero(groups == group)]) for group in largest)
-    logger.info(
-        "%d of %d images are duplicates of others: %d groups of up to %d images, which stay together (%s%s)",
-        int((sizes[several] - 1).sum()),
-        len(records),
-        len(several),
-        int(sizes.max()),
-        examples,
-        "; …" if len(several) > _NAMED else "",
-    )
-    return groups
-
-
-def _some(names: list[str]) -> str:
-    return " = ".join(names[:_NAMED]) + (f" = … ({len(names)} images)" if len(names) > _NAMED else "")
 
 
 def _write(path: Path, column: str, rows: Sequence[tuple[str, str]], force: bool) -> None:

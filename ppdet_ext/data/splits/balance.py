@@ -72,7 +72,7 @@ def format_balance(
     rows += [(f"images with {name}", images[:, label]) for label, name in enumerate(short)]
     rows += [(f"objects: {name}", objects[:, label]) for label, name in enumerate(short)]
     cells = [[title, *_cells(counts)] for title, counts in rows]
-    lines = _aligned([["", *titles, "all"], *cells])
+    lines = aligned([["", *titles, "all"], *cells])
     return "\n".join([*lines, _deviation(rows[: 2 + len(short)], titles, shares, "images"),
                       _deviation(rows[2 + len(short) :], titles, shares, "objects")])  # fmt: skip
 
@@ -82,7 +82,8 @@ def _cells(counts: np.ndarray) -> list[str]:
     return [*(f"{count} {100 * count / max(total, 1):5.1f} %" for count in counts), str(total)]
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> Iterable[str]:
+def aligned(table: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Lines of a table, its first column flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*table)]
     for first, *others in table:
         yield "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:]))])

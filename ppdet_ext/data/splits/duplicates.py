@@ -13,6 +13,7 @@ to compare and are the same by their bytes only.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,10 +29,13 @@ from scipy.sparse.csgraph import connected_components
 from ppdet_ext.data.images.decode import image_size, read_image
 from ppdet_ext.data.images.depth import BY_IMAGE, Reading
 from ppdet_ext.data.images.raster import is_deep
-from ppdet_ext.errors import UserError
+from ppdet_ext.distributed.progress import track
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.cache import content_key
 
+logger = logging.getLogger("ppdet_ext")
 SAME = 0.9
+_NAMED = 3
 _CELLS = 17
 _CLIP = 2.0
 # Root mean square of the clipped differences, in units of _CLIP.
@@ -118,6 +122,36 @@ def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray
     count = int(group.max()) + 1
     graph = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)[group]
+
+
+def duplicate_groups(names: Sequence[str], files: Sequence[str], fate: str = "which stay together") -> np.ndarray:
+    """`group_duplicates` of picture files, with progress and a line for the log that calls them by `names`.
+
+    fate: what becomes of those of a group, in words.
+    """
+    groups = group_duplicates(list(track(fingerprints(files), len(files), "Duplicates")))
+    sizes = np.bincount(groups)
+    several = np.flatnonzero(sizes > 1)
+    if not len(several):
+        logger.info("No duplicates among %s", counted(len(names), "images"))
+        return groups
+    largest = several[np.argsort(-sizes[several], kind="stable")][:_NAMED]
+    examples = "; ".join(_some([names[i] for i in np.flatnonzero(groups == group)]) for group in largest)
+    logger.info(
+        "%d of %d images are duplicates of others: %d groups of up to %d images, %s (%s%s)",
+        int((sizes[several] - 1).sum()),
+        len(names),
+        len(several),
+        int(sizes.max()),
+        fate,
+        examples,
+        "; …" if len(several) > _NAMED else "",
+    )
+    return groups
+
+
+def _some(names: list[str]) -> str:
+    return " = ".join(names[:_NAMED]) + (f" = … ({len(names)} images)" if len(names) > _NAMED else "")
 
 
 def same_bytes(files: Sequence[str]) -> np.ndarray:

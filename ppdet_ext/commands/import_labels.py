@@ -1,0 +1,196 @@
+"""The command behind tools/import_labels.py: what a label tool exported becomes a data set and a configuration."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ppdet_ext.data.labels.detect import folder_of
+from ppdet_ext.data.labels.formats import FORMATS, read_labels
+from ppdet_ext.data.labels.label_set import LabelledImage, LabelSet
+from ppdet_ext.data.labels.pictures import Pictures
+from ppdet_ext.data.labels.writers.coco import coco_tree
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.files.atomic import demand_writable, replacing, write_atomic
+from ppdet_ext.starter.deal import SIDES, TEST, TRAIN, VAL, deal, table
+from ppdet_ext.starter.gather import (
+    like_classes,
+    named_by_file,
+    tracked,
+    with_classes_renamed,
+    with_pictures,
+    with_unlabelled,
+)
+from ppdet_ext.starter.write import DataSection, DataSections
+
+ALL = "all"
+ANNOTATIONS, IMAGES = "annotations", "images"
+DATASET = "CocoJsonDataSet"
+logger = logging.getLogger("ppdet_ext")
+
+
+def import_labels(
+    files: Sequence[str],
+    *,
+    out: str | Path,
+    images: str | None = None,
+    format: str = "auto",
+    val: int | float = 0.2,
+    as_told: bool = True,
+    duplicates: bool = True,
+    seed: int = 0,
+    place: str = "stay",
+    unlabelled: str = "leave_out",
+    on_error: str = "error",
+    rename: Mapping[str, str] | None = None,
+    config: Path | None = None,
+    model: str = "htc",
+    overwrite: bool = False,
+) -> Path:
+    """Write `annotations/{all,train,val}.json` and a configuration that trains on them; returns the configuration's path.
+
+    Args:
+        files: of one label tool, or folders of them.
+        out: folder of the data set.
+        images: folder of the pictures; None: beside the labels.
+        format: key of `FORMATS`, or "auto".
+        val, as_told, duplicates, seed: see `deal`.
+        place: "stay", "copy" or "link": where the pictures are afterwards.
+        unlabelled: "leave_out" or "keep" pictures that the labels do not name.
+        on_error: "error" or "skip" for labels whose picture is missing or of another size.
+        rename: former name of a class -> new one.
+        config: the configuration; configs/<name of `out`>.yml by default.
+        model: one of `MODEL_NAMES`.
+        overwrite: replace what is there.
+
+    Raises: UserError for what the user can mend.
+    """
+    folder = Path(out)
+    path = config or Path("configs") / f"{folder.resolve().name}.yml"
+    _demand_room(folder, path, overwrite)
+    labels = with_classes_renamed(read_labels(files, images, format), rename or {})
+    pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
+    labels = with_unlabelled(with_pictures(labels, pictures, on_error == "skip"), pictures, unlabelled == "keep")
+    labels, root = named_by_file(labels, images)
+    sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
+    _tell(labels, sides)
+    if place != "stay":
+        _place(labels.images, folder / IMAGES, place)
+    made_of = _made_of(files, labels.format)
+    _write(labels, sides, folder / ANNOTATIONS, made_of)
+    # It imports paddle, and whoever has a fault in the labels hears of it before.
+    from .written_config import path_from, write_config
+
+    image_dir = IMAGES if place != "stay" else path_from(root, str(folder))
+    sections = _sections(str(folder), image_dir, sides)
+    return write_config(path, sections, model=model, made_of=made_of, overwrite=overwrite)
+
+
+def _demand_room(folder: Path, config: Path, overwrite: bool) -> None:
+    """UserError where what is to be written is there, or cannot be written; before any label is read."""
+    targets = [*(folder / ANNOTATIONS / f"{side}.json" for side in (ALL, *SIDES)), config]
+    there = [str(path) for path in targets if path.exists()]
+    if there and not overwrite:
+        raise UserError(
+            f"{', '.join(there)}: there already. Give another --out and --config, or --overwrite to replace what an earlier "
+            "import has written."
+        )
+    demand_writable(targets[0], "--out")
+    demand_writable(config, "--config")
+
+
+def _tell(labels: LabelSet, sides: Sequence[str]) -> None:
+    title = FORMATS[labels.format].title if labels.format in FORMATS else labels.format
+    logger.info("%s, %s:\n%s", title, counted(len(labels.images), "pictures"),
+                table(labels.images, labels.class_names, sides, labels.skipped))  # fmt: skip
+    for note in labels.notes:
+        logger.info("Note: %s", note)
+    for group in like_classes(labels.class_names):
+        shown = " and ".join(group)
+        logger.warning("%s: one class under several spellings? Join them: --rename '%s=%s'", shown, group[1], group[0])
+    found = {one.class_name for image in labels.images for one in image.objects if not one.crowd}
+    if absent := [name for name in labels.class_names if name not in found]:
+        logger.warning("%d of %d classes without an object: %s", len(absent), len(labels.class_names), ", ".join(absent))
+
+
+def _made_of(files: Sequence[str], format: str) -> str:
+    names = [os.path.basename(os.path.normpath(file)) for file in files]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{shown} ({FORMATS[format].title if format in FORMATS else format})"
+
+
+def _place(images: Sequence[LabelledImage], folder: Path, how: str) -> None:
+    """Copy the pictures below `folder`, or link to them; one that is there with the same content stays."""
+    for image in tracked(images, "Copying" if how == "copy" else "Linking"):
+        source, target = Path(image.file or "").resolve(), folder / image.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_symlink() or (target.exists() and how == "link"):
+                target.unlink()
+            if how == "link":
+                target.symlink_to(source)
+            elif not (target.exists() and target.stat().st_size == source.stat().st_size):
+                with replacing(target, durable=False) as aside:
+                    shutil.copyfile(source, aside)
+        except OSError as fault:
+            raise UserError(f"{target}: the picture cannot be put there ({fault.strerror}). Choose another --out.") from None
+
+
+def _write(labels: LabelSet, sides: Sequence[str], folder: Path, made_of: str) -> None:
+    """A COCO JSON of all pictures and one of each side; those of sides that are not there any more are removed."""
+    ids = range(1, len(labels.class_names) + 1)
+    for side in (*SIDES, ALL):
+        chosen = [image for image, own in zip(labels.images, sides) if side in (own, ALL)]
+        path = folder / f"{side}.json"
+        if not chosen:
+            path.unlink(missing_ok=True)
+            continue
+        text = json.dumps(coco_tree(chosen, labels.class_names, ids, f"made by import_labels of {made_of}"), ensure_ascii=False)
+        write_atomic(path, lambda aside: aside.write_text(text, encoding="utf-8", errors="surrogateescape"), "--out")  # noqa: B023
+    logger.info("Wrote %s", folder)
+
+
+def _sections(folder: str, image_dir: str, sides: Sequence[str]) -> DataSections:
+    def section(*preferred: str) -> DataSection:
+        side = next(side for side in (*preferred, TRAIN) if side in sides)
+        anno_path = f"{ANNOTATIONS}/{side}.json"
+        arguments: dict[str, Any] = {"dataset_dir": folder, "anno_path": anno_path, "image_dir": image_dir}
+        return DataSection(DATASET, arguments)
+
+    return DataSections(section(TRAIN), section(VAL), section(TEST, VAL))
+
+
+def renamed(texts: Sequence[str]) -> dict[str, str]:
+    """OLD=NEW texts. Raises: UserError for one without = or a blank name."""
+    found = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not equals or not old or not new.strip():
+            raise UserError(f"--rename {text}: expected OLD=NEW, the names of a class.")
+        found[old] = new
+    return found
+
+
+def run(args: argparse.Namespace) -> Path:
+    """`import_labels` with the flags of `import_labels_parser`."""
+    return import_labels(
+        args.files,
+        out=args.out,
+        images=args.images,
+        format=args.format,
+        val=args.val,
+        as_told=not args.split_anew,
+        duplicates=args.duplicates,
+        seed=args.seed,
+        place=args.place,
+        unlabelled=args.unlabelled,
+        on_error=args.on_error,
+        rename=renamed(args.rename),
+        config=args.new_config,
+        model=args.model,
+        overwrite=args.overwrite,
+    )

@@ -1,0 +1,179 @@
+"""The command behind tools/new_config.py: a configuration for a data set that is COCO JSON, or a CSV of masks."""
+
+import argparse
+import inspect
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ppdet_ext.register  # noqa: F401  what configurations may name
+from ppdet_ext.config.parse import parse
+from ppdet_ext.data.images.check import list_images
+from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.host.registry import DATASETS
+from ppdet_ext.starter.write import DataSection, DataSections
+
+from .written_config import demand_free, path_from, write_config
+
+COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
+# Where pictures usually lie beside annotations, and those to predict.
+FOLDERS = ("images", "train_images", "train", "train2017", "JPEGImages", "")
+TEST_FOLDERS = ("test_images", "test")
+LABELS = "label_descriptions.json"
+
+
+def new_config(
+    annotations: str,
+    *,
+    images: str | None = None,
+    val_annotations: str | None = None,
+    val_images: str | None = None,
+    test_images: str | None = None,
+    val: float = 0.2,
+    data: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    model: str = "htc",
+    overwrite: bool = False,
+) -> Path:
+    """Write a configuration for annotations in COCO's JSON or a CSV of run-length-encoded masks; returns its path.
+
+    Args:
+        annotations, images: file and folder of the training; the folder is looked for beside the file.
+        val_annotations, val_images: those of the validation; without, a share `val` of the images is held out, by class.
+        test_images: folder of pictures to predict; otherwise those of the validation.
+        data: further arguments of the data set.
+        config: the file; configs/<name of the data set's folder>.yml by default.
+        model: one of `MODEL_NAMES`.
+        overwrite: replace a file that is there.
+
+    Raises: UserError for what the user can mend.
+    """
+    tag = _kind_of(annotations)
+    folder = os.path.dirname(annotations) or "."
+    train: dict[str, Any] = {"dataset_dir": folder, "anno_path": os.path.basename(annotations)}
+    train |= {**_pictures(tag, annotations, images), **(data or {})}
+    unread = _checked(tag, train)
+    if tag == CSV and "columns" not in train:
+        train["preset"] = (unread.described and unread.competition) or train.get("preset")
+    held_out = {"fold": 0, "num_folds": max(2, round(1 / val))}
+    if val_annotations is None:
+        evaluation = {**train, **held_out, "part": "val"}
+        train |= {**held_out, "part": "train"}
+    else:
+        val_folder = val_images or (images if images is not None else None)
+        own = {"anno_path": os.path.relpath(val_annotations, folder), **_pictures(tag, val_annotations, val_folder, folder)}
+        evaluation = {**train, **own}
+    path = config or Path("configs") / f"{_name_of(folder)}.yml"
+    demand_free(path, "--config", overwrite)
+    sections = DataSections(
+        DataSection(tag, train), DataSection(tag, evaluation), _test_section(tag, train, evaluation, folder, test_images)
+    )
+    return write_config(path, sections, model=model, made_of=annotations, overwrite=overwrite)
+
+
+def _checked(tag: str, arguments: Mapping[str, Any]) -> Any:
+    """The data set, unread. Raises: UserError for an argument that its class does not have."""
+    known = list(inspect.signature(DATASETS[tag]).parameters)
+    for name in arguments:
+        if name not in known:
+            raise UserError(f"--data {name}: !{tag} has no such argument.{nearest(name, known)}")
+    return DATASETS[tag](**arguments)
+
+
+def _kind_of(path: str) -> str:
+    """The data set class for a file, by its first character. Raises: UserError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
+    # Lines of JSON are a dialect of the CSVs; COCO's file is one object.
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and not _is_json_line(start):
+        return COCO
+    labelled = os.path.isfile(os.path.join(os.path.dirname(path), LABELS))
+    return FASHION if labelled and b"ClassId" in start.split(b"\n")[0] else CSV
+
+
+def _is_json_line(start: bytes) -> bool:
+    try:
+        return "images" not in json.loads(start.split(b"\n")[0])
+    except ValueError:
+        return b'"annotations":[{"type"' in start.replace(b" ", b"") and b'"images"' not in start
+
+
+def _pictures(tag: str, annotations: str, images: str | None, folder: str | None = None) -> dict[str, str]:
+    """`image_dir` relative to the annotations' folder (or `folder`), as given or as found there or one folder up."""
+    own = os.path.dirname(annotations) or "."
+    if images is not None:
+        if not os.path.isdir(images):
+            raise UserError(f"--images {images}: no such folder.")
+        return {"image_dir": path_from(images, folder or own)}
+    stem = Path(annotations).stem.removeprefix("instances_")
+    for place in (own, os.path.join(own, "..")):
+        for name in (stem, *FOLDERS):
+            found = os.path.join(place, name)
+            if os.path.isdir(found) and _holds_pictures(tag, annotations, found):
+                return {"image_dir": path_from(found, folder or own)}
+    raise UserError(f"{annotations}: no folder of its pictures beside it; say where they are: --images DIR.")
+
+
+def _holds_pictures(tag: str, annotations: str, folder: str) -> bool:
+    if tag != COCO:
+        return bool(list_images(folder)) or (folder.endswith("train") and any(os.scandir(folder)))
+    try:
+        images = json.loads(Path(annotations).read_bytes()).get("images") or [{}]
+        return os.path.isfile(os.path.join(folder, str(images[0]["file_name"])))
+    except (ValueError, AttributeError, LookupError, TypeError):
+        # What is wrong with it is said when it is read.
+        return True
+
+
+def _name_of(folder: str) -> str:
+    """The data set's name: of its folder, or of that above it if it only says what lies there."""
+    path = Path(folder).resolve()
+    return next((one.name for one in (path, *path.parents) if one.name not in ("", "annotations", "labels")), "mine")
+
+
+def _test_section(
+    tag: str, train: Mapping[str, Any], evaluation: Mapping[str, Any], folder: str, images: str | None
+) -> DataSection:
+    """Pictures to predict: those of `images`, or of a folder test beside a CSV; else the validation's."""
+    if images is None and tag != COCO:
+        images = next((found for name in TEST_FOLDERS if os.path.isdir(found := os.path.join(folder, name))), None)
+    if images is None:
+        return DataSection(tag, evaluation)
+    if not os.path.isdir(images):
+        raise UserError(f"--test_images {images}: no such folder.")
+    if tag == COCO:
+        return DataSection("ImageFolder", {"images": images})
+    without = {key: value for key, value in train.items() if key not in ("fold", "num_folds", "part", "split")}
+    return DataSection(tag, {**without, "anno_path": None, "image_dir": path_from(images, folder)})
+
+
+def arguments_of(texts: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE texts, the values in YAML. Raises: UserError for a text without =."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserError(f"--data {text}: expected KEY=VALUE, as preset=airbus.")
+        found[key] = parse(value, f"--data {text}")[0]
+    return found
+
+
+def run(args: argparse.Namespace) -> Path:
+    """`new_config` with the flags of `new_config_parser`."""
+    return new_config(
+        args.annotations,
+        images=args.images,
+        val_annotations=args.val_annotations,
+        val_images=args.val_images,
+        test_images=args.test_images,
+        val=args.val,
+        data=arguments_of(args.data),
+        config=args.new_config,
+        model=args.model,
+        overwrite=args.overwrite,
+    )
