@@ -6,6 +6,7 @@ an attribute of a name that the user has chosen.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,8 @@ _PROJECT = "_via_img_metadata"
 # What people call the attribute of the class, the likeliest first.
 _USUAL = ("class", "label", "category", "type", "name", "object", "objects", "class_name", "label_name", "defect", "species")
 _WITHOUT_CHOICE = ("text", "image")
+# People close a shape as a polyline, to a pixel or so: the gap, as a part of its length.
+_GAP = 0.02
 _NUMBERS = {
     "rect": ("x", "y", "width", "height"),
     "circle": ("cx", "cy", "r"),
@@ -161,9 +164,11 @@ def _outline(collector: Collector, shape: Any) -> list[float]:
         if len(xs) != len(ys):
             raise Unusable("polygons with an x without a y")
         if kind == "polyline":
-            if len(xs) < 4 or (xs[0], ys[0]) != (xs[-1], ys[-1]):
+            points = list(zip(xs, ys))
+            length = sum(map(math.dist, points, points[1:]))
+            if len(points) < 4 or math.dist(points[0], points[-1]) > _GAP * length:
                 raise Unusable("polylines")
-            collector.note("polylines that end where they begin are read as polygons; open ones are left out")
+            collector.note("polylines that end where they began are read as polygons; open ones are left out")
         return [value for point in zip(xs, ys) for value in point]
     if kind not in _NUMBERS:
         raise Unusable("points" if kind == "point" else f"shapes of the type {kind}")

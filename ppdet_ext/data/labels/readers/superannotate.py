@@ -1,0 +1,147 @@
+"""SuperAnnotate's JSON: vector projects (polygons), and pixel projects whose masks lie in `<picture>___save.png`.
+
+Source: superannotate-python-sdk, input_converters. In a save.png each *part* of an instance has a colour of its own; the JSON
+names the colours of an instance.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
+
+from ..collector import Collector, Unusable
+from ..drawn import ellipse_polygon, polygon_mask
+from ..index_maps import colour_ids, fits_picture, regions_of
+from ..label_format import Head
+from ..label_set import LabelSet
+from ..listing import common_root, in_turn
+from ..parts import Part, add_parts, class_of, flat_points, left_out
+from ..pictures import Pictures
+from ..safety import open_png, read_json
+
+_OTHERS = {
+    "bbox": "boxes without a mask", "rbbox": "boxes without a mask", "polyline": "polylines", "point": "points",
+    "template": "skeletons", "cuboid": "cuboids", "comment": "comments", "tag": "tags",
+}  # fmt: skip
+_SUFFIX = re.compile(r"(___(objects|pixel))?\.json$")
+
+
+def looks_like(head: Head) -> bool:
+    """An object with metadata (of a picture's name) and instances."""
+    return {"metadata", "instances"} <= head.keys and isinstance(head.json["metadata"], dict)
+
+
+def read(paths: list[str], pictures: Pictures) -> LabelSet:
+    """Read files; instances of one class and one groupId but 0 are one object.
+
+    Raises: UserError for a file of another content, a missing save.png, or a picture's size that is told nowhere.
+    """
+    collector = Collector("superannotate", pictures)
+    classes = _class_ids(paths)
+    for path in in_turn(paths, "SuperAnnotate"):
+        content = read_json(path)
+        if not looks_like(Head(path, json=content)) or not isinstance(content["instances"], list):
+            raise UserError(f"{path}: not of SuperAnnotate, no object with metadata and instances.")
+        metadata, instances = content["metadata"], content["instances"]
+        name = metadata.get("name") or _SUFFIX.sub("", os.path.basename(path))
+        regions = None
+        height, width = metadata.get("height"), metadata.get("width")
+        if any(isinstance(item, dict) and "parts" in item for item in instances):
+            file = _save_file(path)
+            ids = colour_ids(open_png(file))
+            if not fits_picture(ids.shape, pictures.find(name)) or (height and (height, width) != ids.shape):
+                collector.skip("mask PNGs of another size than their picture", file)
+                continue
+            (height, width), regions = ids.shape, dict(regions_of(ids))
+        elif not height or not width:
+            height, width = pictures.size(name)
+        image = collector.image(name, height, width, path)
+        add_parts(collector, image, _parts(collector, instances, regions, classes, (image.height, image.width), path))
+    return collector.result(common_root(paths))
+
+
+def _save_file(path: str) -> str:
+    file = _SUFFIX.sub("___save.png", path)
+    if not os.path.isfile(file):
+        raise UserError(f"{path}: its masks lie in {os.path.basename(file)}, which is missing. Export it with the masks.")
+    return file
+
+
+def _class_ids(paths: list[str]) -> dict[int, str]:
+    """Names by id of classes/classes.json beside the files."""
+    found: dict[int, str] = {}
+    for folder in sorted({os.path.dirname(path) for path in paths}):
+        for place in (folder, os.path.dirname(folder)):
+            file = os.path.join(place, "classes", "classes.json")
+            content = read_json(file) if os.path.isfile(file) else []
+            for item in content if isinstance(content, list) else []:
+                if isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("id"), int):
+                    found.setdefault(item["id"], item["name"])
+    return found
+
+
+def _parts(
+    collector: Collector, instances: list, regions: dict[int, Rle] | None, classes: dict[int, str],
+    size: tuple[int, int], path: str,
+) -> Iterator[Part]:  # fmt: skip
+    unknown: set[str] = set()
+    for number, item in enumerate(instances):
+        where = f"{path}: instance {number}"
+        with left_out(collector, where):
+            if not isinstance(item, dict):
+                raise Unusable("instances that are no objects")
+            if item.get("type") in _OTHERS:
+                raise Unusable(_OTHERS[item["type"]])
+            name = class_of(item.get("className") or classes.get(item.get("classId", -1)))
+            if classes and name not in classes.values():
+                unknown.add(name)
+            group = item.get("groupId") or None
+            if regions is not None and "parts" in item:
+                yield Part(name, _coloured(item["parts"], regions), where, group, score=_score(item))
+            else:
+                polygons, mask = _drawn(collector, item, *size)
+                yield Part(name, mask, where, group, polygons, score=_score(item))
+    if unknown:
+        collector.note(f"classes that classes.json does not have: {', '.join(sorted(unknown))}")
+
+
+def _score(item: dict) -> float | None:
+    """`probability` in percent; people's own have 100, which is no score."""
+    value = item.get("probability")
+    return value / 100 if isinstance(value, int | float) and 0 <= value < 100 else None
+
+
+def _coloured(parts: Any, regions: dict[int, Rle]) -> Rle:
+    """The union of the regions of an instance's colours."""
+    masks = []
+    for part in parts if isinstance(parts, list) else ():
+        colour = part.get("color") if isinstance(part, dict) else None
+        if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+            raise Unusable("parts without a colour")
+        if (value := int(colour[1:], 16)) in regions:
+            masks.append(regions[value])
+    if not masks:
+        raise Unusable("instances whose colours the save.png does not have")
+    return Rle.merge(masks)
+
+
+def _drawn(collector: Collector, item: dict, height: int, width: int) -> tuple[list[list[float]] | None, Rle]:
+    kind = item.get("type")
+    if kind == "ellipse":
+        try:
+            values = [float(item[key]) for key in ("cx", "cy", "rx", "ry")]
+            points = ellipse_polygon(values[0], values[1], values[2], values[3], float(item.get("angle") or 0))
+        except (KeyError, TypeError, ValueError):
+            raise Unusable("ellipses without centre and radii") from None
+        collector.note("ellipses are read as masks, drawn as polygons of many corners")
+    elif kind == "polygon":
+        points = flat_points(item.get("points"))
+    else:
+        raise Unusable(f"instances of the type {kind}")
+    holes = [flat_points(hole) for hole in item.get("exclude") or []]
+    return None if holes else [points], polygon_mask([points], height, width, holes)
