@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.data.images.decode import read_image
+from ppdet_ext.data.images.decode import read_image_of
+from ppdet_ext.data.images.depth import AS_SHOWN, Reading, to_8_bits
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import one_of
 
@@ -29,7 +30,7 @@ def is_list(images: Any) -> bool:
     return isinstance(images, (Sequence, np.ndarray)) and not isinstance(images, (str, bytes))
 
 
-def pictures_of(images: Any, channels: str) -> Iterator[Picture]:
+def pictures_of(images: Any, channels: str, reading: Reading = AS_SHOWN) -> Iterator[Picture]:
     """Each of them, taken when it is asked for.
 
     Raises: UserError at once for a folder without pictures, and what is no image; the rest when its turn comes.
@@ -41,14 +42,17 @@ def pictures_of(images: Any, channels: str) -> Iterator[Picture]:
         images = [images]
     elif not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
         raise UserError(f"{type(images).__name__} is no image: {_EXPECTED}.")
-    return (picture_of(image, channels) for image in images)
+    return (picture_of(image, channels, reading) for image in images)
 
 
 _EXPECTED = "give pixels (h, w, 3) or (h, w) uint8, a file, a folder, or a list or an iterator of such"
 
 
-def picture_of(image: Any, channels: str) -> Picture:
-    """One image as a file, or as (h, w, 3) uint8 RGB. Raises: UserError for pixels of another shape or type."""
+def picture_of(image: Any, channels: str, reading: Reading = AS_SHOWN) -> Picture:
+    """One image as a file, or as (h, w, 3) uint8 RGB. Raises: UserError for pixels of another shape or type.
+
+    reading: whose range says how pixels of other types than uint8 become that, as in files.
+    """
     if isinstance(image, (str, Path)):
         return Path(image)
     if hasattr(image, "getbands"):
@@ -56,18 +60,24 @@ def picture_of(image: Any, channels: str) -> Picture:
         return np.ascontiguousarray(np.asarray(image.convert("RGB")))
     if not isinstance(image, np.ndarray):
         raise UserError(f"{type(image).__name__} is no image: {_EXPECTED}.")
-    if image.dtype != np.uint8:
-        raise UserError(
-            f"The image's pixels are {image.dtype}; expected uint8, 0 to 255. Convert them as those that the model was trained "
-            "on, for instance (image * 255).round().astype('uint8') from 0 to 1."
-        )
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if 0 in image.shape or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise UserError(f"The image's shape is {image.shape}; expected (h, w, 3), or (h, w) of a grey one.{_hint(image.shape)}")
+    if image.dtype != np.uint8:
+        image = _as_8_bits(image, reading)
     if image.ndim == 2:
         return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB)
     return np.ascontiguousarray(in_channels(image, channels))
+
+
+def _as_8_bits(image: np.ndarray, reading: Reading) -> np.ndarray:
+    if reading.range is not None and image.dtype.kind in "uif":
+        return to_8_bits(image, reading.range, "The image")
+    raise UserError(
+        f"The image's pixels are {image.dtype}; expected uint8, 0 to 255. Convert them as those that the model was trained on: "
+        "from 0 to 1 by (image * 255).round().astype('uint8'); of deeper cameras by TestReader's ReadImage: {range: …}."
+    )
 
 
 def _hint(shape: tuple[int, ...]) -> str:
@@ -83,7 +93,7 @@ def in_channels(image: np.ndarray, channels: str) -> np.ndarray:
     return image if one_of(channels, CHANNELS, "channels") == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
 
-def as_rgb(image: Any, channels: str) -> np.ndarray:
-    """One image as (h, w, 3) uint8 RGB; of a file its pixels. Raises: UserError for what is no image."""
-    picture = picture_of(image, channels)
-    return picture if isinstance(picture, np.ndarray) else read_image(str(picture))
+def as_rgb(image: Any, channels: str, size: tuple[int, int] = (0, 0), reading: Reading = AS_SHOWN) -> np.ndarray:
+    """One image as (h, w, 3) uint8 RGB; of a file its pixels, see `read_image_of`. Raises: UserError for what is no image."""
+    picture = picture_of(image, channels, reading)
+    return picture if isinstance(picture, np.ndarray) else read_image_of(str(picture), size, reading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -82,7 +82,14 @@ class Prediction(Detections):
         return self.masks
 
     def draw(
-        self, image: Any, *, threshold: float = 0.0, channels: str = "rgb", opacity: float = 0.4, boxes: bool = True
+        self,
+        image: Any,
+        *,
+        threshold: float = 0.0,
+        channels: str = "rgb",
+        opacity: float = 0.4,
+        boxes: bool = True,
+        range: str | Sequence[float] | None = None,
     ) -> np.ndarray:
         """A copy of the picture with masks, boxes, names and scores, (height, width, 3) uint8 in the order of `channels`.
 
@@ -92,16 +99,18 @@ class Prediction(Detections):
             channels: "rgb" or "bgr", of the pixels given and returned.
             opacity: of masks, 0 to 1.
             boxes: draw these too.
+            range: of pictures of more than 8 bits, as of `ReadImage`.
 
         Raises:
             UserError: no picture, or one of another size.
         """
+        from ppdet_ext.data.images.depth import Reading
         from ppdet_ext.inference.draw import draw_detections
         from ppdet_ext.inference.fonts import drawable_names
 
         from .images import as_rgb, in_channels
 
-        canvas = as_rgb(image, channels)
+        canvas = as_rgb(image, channels, (self.height, self.width), Reading.of(range=range))
         if canvas.shape[:2] != (self.height, self.width):
             size = "x".join(map(str, canvas.shape[:2]))
             raise UserError(f"The picture is {size} pixels, what was found is of one of {self.height}x{self.width}.")

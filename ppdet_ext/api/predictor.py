@@ -101,7 +101,8 @@ class Predictor:
         Args:
             images: one image gives one `Prediction`, a list or (n, h, w, c) pixels a list of them. A folder, and any other
                 iterable, gives a generator, which takes the next batch of images when its first result is asked for.
-                An image is pixels (h, w, 3) or, of a grey one, (h, w) or (h, w, 1), uint8; a file's path; or Pillow's.
+                An image is pixels (h, w, 3) or, of a grey one, (h, w) or (h, w, 1), uint8; a file's path; or Pillow's. Deeper
+                pixels become uint8 as TestReader's `ReadImage: {range: …}` says, in files and arrays alike.
             channels: order of the pixels' channels, "rgb" or "bgr" (as OpenCV's `imread` gives them). Files are read rightly.
 
         Raises:
@@ -142,12 +143,13 @@ class Predictor:
         entries = self.config.get(POSTPROCESS) or [] if steps is None else steps_in(steps)
         threshold = float(settings_of(self.config).mask_threshold)
         chosen = PostProcess(entries, self._names, self._ids, threshold)
-        read = None if image is None else lambda: as_rgb(image, channels)
+        size, reading = (candidates.height, candidates.width), self._inference.reading
+        read = None if image is None else lambda: as_rgb(image, channels, size, reading)
         return Prediction.of(chosen(candidates, name, read), name, self._names, self._ids)
 
     def _answer(self, images: Any, channels: str, apply: Callable[[Batch], Sequence[Result]]) -> Any:
         """One result, a list or a generator, as `images` is one, a list or anything else."""
-        results = self._each(pictures_of(images, channels), apply)
+        results = self._each(pictures_of(images, channels, self._inference.reading), apply)
         if is_one(images):
             return next(results)
         return list(results) if is_list(images) else results

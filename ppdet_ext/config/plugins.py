@@ -1,7 +1,9 @@
-"""Plugins: Python files and modules that a configuration names, imported for the parts they register."""
+"""Plugins: Python files and modules that a configuration names or that packages bring, imported for what they register."""
 
+import functools
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 import traceback
@@ -13,16 +15,23 @@ from .problems import Problems
 
 # What this package registers itself; known by name here, since it stands above this room.
 OWN = "ppdet_ext.register"
+# Entry points of installed packages: `[project.entry-points."ppdet_ext.plugins"]`, with `name = "package.module"`.
+GROUP = "ppdet_ext.plugins"
 
 
 def load_plugins(tree: dict[str, Any], problems: Problems, allowed: bool = True) -> None:
-    """Import our own parts, then the tree's `plugins` in their order, each once in a process; faults go to `problems`.
+    """Import our own parts, those of installed packages, then the tree's `plugins` in their order, each once in a process.
+
+    Faults go to `problems`.
 
     Args:
         tree: a merged configuration; files of `plugins` have their full names, see `read_tree`.
-        allowed: otherwise naming any plugin is a fault, for a configuration that its user has not chosen.
+        allowed: otherwise naming any plugin is a fault, for a configuration that its user has not chosen. What is installed
+            its user has chosen.
     """
     importlib.import_module(OWN)
+    for point in entry_points(tuple(sys.path)):
+        _load_entry_point(point, problems)
     named = tree.get(PLUGINS)
     if named is None:
         tree.pop(PLUGINS, None)
@@ -34,6 +43,23 @@ def load_plugins(tree: dict[str, Any], problems: Problems, allowed: bool = True)
     else:
         for index, name in enumerate(named):
             _load(name, (PLUGINS, str(index)), problems)
+
+
+@functools.lru_cache(4)
+def entry_points(path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Those of the packages on `path`, by name. They are looked for once: it takes a while where much is installed."""
+    found = importlib.metadata.entry_points(group=GROUP)
+    return tuple(sorted(found, key=lambda point: (point.name, point.value)))
+
+
+def _load_entry_point(point: importlib.metadata.EntryPoint, problems: Problems) -> None:
+    """Import it; what is wrong with it is told with the package that brings it."""
+    try:
+        point.load()
+    except Exception as error:  # a plugin may raise anything
+        package = point.dist.name if point.dist is not None else "an installed package"
+        cause = f"{type(error).__name__}: {error}"
+        problems.add((), f"plugin {point.name} ({point.value}) of {package}: {cause}. Mend it, or uninstall {package}.")
 
 
 def _load(name: str, path: tuple[str, ...], problems: Problems) -> None:

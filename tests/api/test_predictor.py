@@ -104,6 +104,17 @@ def test_sizes_may_differ(predictor: Predictor, sheets: list[str]) -> None:
     assert all(mask.size == (33, 70) for mask in found[1].masks)
 
 
+def test_deep_pixels_become_eight_bits_as_the_reader_says(run_folder: Path, predictor: Predictor) -> None:
+    transforms = [{"ReadImage": {"range": "12bit"}}, {"NormalizeToCHW": {}}]
+    deep = Predictor(run_folder, device="cpu", overrides={"TestReader.sample_transforms": transforms})
+    grey = np.random.default_rng(0).integers(0, 256, (64, 128)).astype(np.uint8)
+    wide = (grey.astype(np.float64) * 4095 / 255).round().astype(np.uint16)
+    assert same(deep.predict(wide), predictor.predict(grey))
+    assert same(deep.predict(grey), predictor.predict(grey))
+    found = deep.predict(wide)
+    assert np.array_equal(found.draw(wide, range="12bit"), found.draw(grey))
+
+
 @pytest.mark.parametrize(("image", "said"), [
     (np.zeros((4, 4, 3), np.float32), "pixels are float32; expected uint8"),
     (np.zeros((4, 4, 3), np.uint16), "pixels are uint16; expected uint8"),

@@ -140,6 +140,40 @@ def test_without_permission_no_plugin_runs(tmp_path: Path) -> None:
     load_config(tmp_path / "x.yml", ["plugins=null"], plugins=False)
 
 
+def install(folder: Path, program: str, name: str) -> None:
+    """A package in `folder` as pip leaves it, with an entry point to its module."""
+    (folder / f"{name}.py").write_text(program)
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[ppdet_ext.plugins]\nparts = {name}\n")
+
+
+def test_parts_of_an_installed_package_are_known_without_being_named(tmp_path: Path, monkeypatch) -> None:
+    program = (
+        "from ppdet_ext.host.registry import register_step\nfrom ppdet_ext.postprocess import Step\n"
+        "@register_step\nclass InstalledStep(Step):\n    def __init__(self, k: int = 1) -> None:\n        self.k = k\n"
+    )
+    text = "PostProcess: [InstalledStep: {k: 2}]\n"
+    assert "step 'InstalledStep' is not registered" in configured(tmp_path, text)
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", program, "own_steps_package")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    try:
+        assert load_config(tmp_path / "x.yml", plugins=False).PostProcess == [{"InstalledStep": {"k": 2}}]
+        assert "k is 'a'; expected int" in configured(tmp_path, text.replace("2", "a"))
+    finally:
+        STEPS.pop("InstalledStep", None)
+
+
+def test_an_installed_package_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", "raise RuntimeError('no licence')\n", "broken_package")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    said = "plugin parts (broken_package) of broken_package: RuntimeError: no licence. Mend it, or uninstall broken_package."
+    assert configured(tmp_path, "") == f"{tmp_path}/x.yml: {said}"
+
+
 def test_hooks_are_checked_like_other_parts(tmp_path: Path) -> None:
     assert "hook 'Nothing' is not registered" in configured(tmp_path, "hooks: [Nothing: {}]\n")
     assert "hook 'Nothing' is not registered. There is none yet: plugins: names" in why_unknown("Nothing", "hook", ())
