@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
@@ -171,7 +170,11 @@ def subset_of_path(path: str) -> str | None:
 
 def tracked(items: Sequence[Item], title: str) -> Iterable[Item]:
     """The items, with progress shown where they are many."""
-    return track(items, len(items), title) if len(items) >= _MANY else items
+    if len(items) < _MANY:
+        return items
+    from ppdet_ext.distributed.progress import track  # brings paddle
+
+    return track(items, len(items), title)
 
 
 def _side(value: Any, where: str) -> int:

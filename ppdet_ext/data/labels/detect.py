@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
-from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError, counted
 
+from .collector import tracked
 from .label_format import Head, LabelFormat
 from .safety import check_start, read_json, read_xml
 
 _START = 256
-_MANY = 1000  # files from which progress is shown
 _MOST_LISTED = 1_000_000
 
 Formats = Mapping[str, LabelFormat]
@@ -90,7 +89,7 @@ def _sort_files(
     Raises: UserError for a damaged one, unless another suffix says that it is something else.
     """
     files = [os.path.join(head.path, *name.split("/")) for name in head.names if not name.lower().endswith(IMAGE_SUFFIXES)]
-    for file in track(files, len(files), "Labels") if len(files) >= _MANY else files:
+    for file in tracked(files, "Labels"):
         if _kind(_start_of(file)) is None:
             continue
         try:
