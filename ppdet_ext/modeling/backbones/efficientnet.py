@@ -109,8 +109,8 @@ class MBConvBlock(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, inputs, H, W) -> (B, outputs, H/stride, W/stride)."""
-        out = F.silu(self._bn0(self._expand_conv(x))) if self.expands else x
-        out = F.silu(self._bn1(self._depthwise_conv(out)))
+        out = self._bn0.silu(self._expand_conv(x)) if self.expands else x
+        out = self._bn1.silu(self._depthwise_conv(out))
         gate = self._se_expand(F.silu(self._se_reduce(F.adaptive_avg_pool2d(out, 1))))
         out = self._bn2(self._project_conv(scale_channels(out, F.sigmoid(gate))))
         if not self.has_shortcut:
@@ -223,7 +223,7 @@ class EfficientNetEncoder(Encoder):
 
     def features(self, image: paddle.Tensor) -> Iterator[paddle.Tensor]:
         """f1 … f5 of (B, in_channels, H, W)."""
-        x = F.silu(self._bn0(self._conv_stem(image)))
+        x = self._bn0.silu(self._conv_stem(image))
         yield x
         for number, part in enumerate(self._parts(), 2):
             for block in part:

@@ -1,10 +1,15 @@
 """Batch normalisation whose stored statistics are those that torch would store."""
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.errors import UserError
+
+from . import norm_silu
+from .norm_silu import Moments
+from .threads import array_of
 
 
 class BatchNorm2D(nn.BatchNorm2D):
@@ -28,19 +33,48 @@ class BatchNorm2D(nn.BatchNorm2D):
         Raises:
             UserError: training with one value a channel, which has no variance.
         """
-        if not self.training or self._use_global_stats:
+        if self._is_fixed:
             return self._normalize(x, self._variance)
+        count = self._count(x)
+        # The operator updates a copy: its gradient keeps what it was given, and must find it unchanged.
+        biased = self._variance.clone()
+        out = self._normalize(x, biased)
+        self._store_variance(x, biased, count)
+        return out
+
+    def silu(self, x: paddle.Tensor) -> paddle.Tensor:
+        """SiLU of what `forward` gives, on a CPU in one go; x's memory may be used for it, if no gradient is asked for.
+
+        Raises:
+            UserError: as `forward`.
+        """
+        if not norm_silu.applies(x, self.weight):
+            return F.silu(self(x))
+        if self._is_fixed:
+            moments = Moments(False, array_of(self._mean), array_of(self._variance))
+            return norm_silu.normalized_silu(x, self.weight, self.bias, moments, self._epsilon)
+        count = self._count(x)
+        moments = Moments(True, *np.empty((2, x.shape[1]), np.float32))
+        out = norm_silu.normalized_silu(x, self.weight, self.bias, moments, self._epsilon)
+        for stored, found in ((self._mean, moments.mean), (self._variance, moments.variance * (count / (count - 1)))):
+            after = self._momentum * array_of(stored) + (1 - self._momentum) * found
+            paddle.assign(after.astype(np.float32), output=stored)
+        return out
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether the stored statistics are used, not the batch's."""
+        return not self.training or bool(self._use_global_stats)
+
+    def _count(self, x: paddle.Tensor) -> int:
+        """Values a channel of (B, C, H, W). UserError if there is one."""
         count = x.shape[0] * x.shape[2] * x.shape[3]
         if count == 1:
             raise UserError(
                 "Batch norm has one value a channel: the map of one image was pooled to one pixel. "
                 "Train with a batch_size of 2 or more and drop_last: true, or with norm_eval: true where the layer has it."
             )
-        # The operator updates a copy: its gradient keeps what it was given, and must find it unchanged.
-        biased = self._variance.clone()
-        out = self._normalize(x, biased)
-        self._store_variance(x, biased, count)
-        return out
+        return count
 
     def _normalize(self, x: paddle.Tensor, variance: paddle.Tensor) -> paddle.Tensor:
         return F.batch_norm(
