@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
-
-from ppdet_ext.distributed.progress import track
-
-Item = TypeVar("Item")
-_MANY = 1000
 
 
 def common_root(paths: Sequence[str]) -> str:
@@ -36,8 +30,3 @@ def _walk(folder: str, suffix: str) -> Iterable[str]:
         for name in sorted(files):
             if name.lower().endswith(suffix) and not name.startswith("."):
                 yield os.path.join(place, name)
-
-
-def in_turn(files: list[Item], title: str) -> Iterable[Item]:
-    """The files, with progress where there are many."""
-    return track(files, len(files), title) if len(files) >= _MANY else files

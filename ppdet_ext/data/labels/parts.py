@@ -14,6 +14,10 @@ from .collector import Collector, Unusable
 from .label_set import Box, LabelledImage
 
 
+class NoObject(Unusable):
+    """Why something is left out that is no object of its picture, as a tag: the picture stays a picture without it."""
+
+
 @dataclass(slots=True)
 class Part:
     """A shape of an object.
@@ -43,7 +47,7 @@ def add_parts(collector: Collector, image: LabelledImage, parts: Iterable[Part])
         groups.setdefault(("alone", number) if part.group is None else (part.class_name, part.group), []).append(part)
     for own in groups.values():
         part = own[0] if len(own) == 1 else _joined(own)
-        with left_out(collector, part.where):
+        with left_out(collector, part.where, image):
             collector.add(
                 image, part.class_name, part.mask, box=part.box, crowd=part.crowd, score=part.score, polygons=part.polygons
             )
@@ -67,7 +71,7 @@ def left_out(collector: Collector, where: str, image: LabelledImage | None = Non
     try:
         yield
     except Unusable as reason:
-        collector.skip(reason, where, image)
+        collector.skip(reason, where, None if isinstance(reason, NoObject) else image)
     except UserError as fault:
         collector.skip("malformed objects", f"{where} ({str(fault).removeprefix(where).lstrip(': ')})", image)
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 
-from ..collector import Collector
+from ..collector import Collector, tracked
 from ..index_maps import fits_picture, regions_of
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import files_below, in_turn
+from ..label_set import LabelledImage, LabelSet
+from ..listing import files_below
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png
@@ -53,7 +53,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     if not files:
         raise UserError(f"{', '.join(paths)}: no file *_instanceIds.png. Name the folder gtFine, or the one that holds it.")
     names, first_thing = _names(paths)
-    for path, name in in_turn(files, "Instance PNGs"):
+    for path, name in tracked(files, "Instance PNGs"):
         ids = open_png(path)
         if ids.ndim != 2:
             raise UserError(f"{path}: has colours, not the numbers of Cityscapes' instanceIds.")
@@ -62,7 +62,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if fits_picture(ids.shape, file):
             height, width = ids.shape
             image = collector.image(picture_name, height, width, path, subset)
-            add_parts(collector, image, _parts(collector, ids, names, first_thing, path))
+            add_parts(collector, image, _parts(collector, image, ids, names, first_thing, path))
         else:
             collector.skip("mask PNGs of another size than their picture", path)
     # In the order of the ids, whatever the pictures begin with.
@@ -70,14 +70,16 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     return collector.result(", ".join(paths))
 
 
-def _parts(collector: Collector, ids: np.ndarray, names: dict[int, str], first_thing: int, where: str) -> Iterator[Part]:
+def _parts(
+    collector: Collector, image: LabelledImage, ids: np.ndarray, names: dict[int, str], first_thing: int, where: str
+) -> Iterator[Part]:
     # 0 is a class here, a void one in Cityscapes.
     for value, mask in regions_of(np.where(ids == 0, -1, ids)):
         number, alone = (max(value, 0), True) if value < 1000 else (value // 1000, False)
         if names.get(number) == "":
             collector.skip("regions of no class (void)", where)
         elif number not in names:
-            collector.skip("regions of an unknown class", f"{where}, value {value}")
+            collector.skip("regions of an unknown class", f"{where}, value {value}", image)
         else:
             if alone and number >= first_thing:
                 collector.note("groups of things (a class without a number) are crowds: not learnt, not counted as wrong")

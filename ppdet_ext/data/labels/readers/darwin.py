@@ -15,17 +15,17 @@ import numpy as np
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..drawn import ellipse_polygon, even_odd_mask
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, in_turn
-from ..parts import Part, add_parts, class_of, flat_points, left_out
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out
 from ..pictures import Pictures
 from ..safety import read_json
 
 _OTHERS = {
-    "line": "polylines", "keypoint": "points", "skeleton": "skeletons", "tag": "tags", "cuboid": "cuboids", "string": "texts",
+    "line": "polylines", "keypoint": "points", "skeleton": "skeletons", "cuboid": "cuboids", "string": "texts",
     "table": "tables", "link": "links", "graph": "skeletons", "simple_table": "tables",
 }  # fmt: skip
 _POLYGONS = ("polygon", "complex_polygon")
@@ -42,7 +42,7 @@ def looks_like(head: Head) -> bool:
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
     """Read files. Raises: UserError for a file of another content, a video, or a size that is told nowhere."""
     collector = Collector("darwin", pictures)
-    for path in in_turn(paths, "V7 Darwin"):
+    for path in tracked(paths, "V7 Darwin"):
         content = read_json(path)
         if not looks_like(Head(path, json=content)):
             raise UserError(f"{path}: not of V7 Darwin, no object with item and annotations.")
@@ -50,7 +50,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if not height or not width:
             height, width = pictures.size(name)
         image = collector.image(name, height, width, path)
-        add_parts(collector, image, _parts(collector, content["annotations"], slot, image.height, image.width, path))
+        add_parts(collector, image, _parts(collector, content["annotations"], slot, image, path))
     return collector.result(common_root(paths))
 
 
@@ -74,22 +74,22 @@ def _joined(folder: Any, name: Any, path: str) -> str:
     return f"{folder.strip('/')}/{name}".lstrip("/") if isinstance(folder, str) else name
 
 
-def _parts(collector: Collector, annotations: list, slot: str | None, height: int, width: int, path: str) -> Iterator[Part]:
+def _parts(collector: Collector, annotations: list, slot: str | None, image: LabelledImage, path: str) -> Iterator[Part]:
     layers: dict[str, Rle] = {}
     items = [item for item in annotations if isinstance(item, dict)]
     for number, item in enumerate(items):
         if isinstance(item.get("raster_layer"), dict):
-            with left_out(collector, f"{path}: annotation {number}"):
-                layers.update(_layer(item["raster_layer"], height, width))
+            with left_out(collector, f"{path}: annotation {number}", image):
+                layers.update(_layer(item["raster_layer"], image.height, image.width))
     for number, item in enumerate(items):
         if "raster_layer" in item:
             continue
         where = f"{path}: annotation {number}"
-        with left_out(collector, where):
+        with left_out(collector, where, image):
             slots = item.get("slot_names")
             if isinstance(slots, list) and slots and slot is not None and slot not in slots:
-                raise Unusable("annotations of further slots")
-            yield _part(collector, item, layers, height, width, where)
+                raise NoObject("annotations of further slots")
+            yield _part(collector, item, layers, image.height, image.width, where)
 
 
 def _part(collector: Collector, item: dict, layers: dict[str, Rle], height: int, width: int, where: str) -> Part:
@@ -112,6 +112,8 @@ def _part(collector: Collector, item: dict, layers: dict[str, Rle], height: int,
 def _paths(item: dict) -> list[list[float]]:
     key = next((key for key in _POLYGONS if isinstance(item.get(key), dict)), None)
     if key is None:
+        if "tag" in item:
+            raise NoObject("tags")
         other = next((reason for key, reason in _OTHERS.items() if key in item), None)
         raise Unusable(other or ("boxes without a mask" if "bounding_box" in item else "annotations of an unknown type"))
     paths = item[key].get("paths") or item[key].get("path") or []

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, subset_name, tracked
 from ..drawn import ellipse_polygon, polygon_mask
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, in_turn
-from ..parts import Part, add_parts, flat_points, left_out
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root
+from ..parts import NoObject, Part, add_parts, flat_points, left_out
 from ..pictures import Pictures
 from ..safety import read_json
 
@@ -27,8 +27,8 @@ _OTHERS = {
     "label": "labels of whole pictures", "caption": "captions", "skeleton": "skeletons", "cuboid_3d": "cuboids",
     "cuboid_2d": "cuboids", "feature_vector": "feature vectors", "hash_key": "hash keys",
 }  # fmt: skip
+_NO_OBJECTS = ("label", "caption", "feature_vector", "hash_key")
 _NO_CLASS = ("background", "_background_")
-_NO_SUBSET = ("default", "annotations")
 
 
 def looks_like(head: Head) -> bool:
@@ -47,9 +47,8 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if not looks_like(Head(path, json=content)) or not isinstance(content["items"], list):
             raise UserError(f"{path}: not of Datumaro, no object with categories and items.")
         names = _names(content["categories"], path, collector)
-        stem = os.path.splitext(os.path.basename(path))[0]
-        subset = None if stem in _NO_SUBSET else stem
-        for number, item in enumerate(in_turn(content["items"], "Datumaro")):
+        subset = subset_name(os.path.splitext(os.path.basename(path))[0])
+        for number, item in enumerate(tracked(content["items"], "Datumaro")):
             where = f"{path}: item {number}"
             if not isinstance(item, dict):
                 raise UserError(f"{where} is no object.")
@@ -61,7 +60,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
                 continue
             height, width = size or pictures.size(name, subset)
             image = collector.image(name, height, width, where, subset)
-            add_parts(collector, image, _parts(collector, annotations, names, image.height, image.width, where))
+            add_parts(collector, image, _parts(collector, annotations, names, image, where))
     return collector.result(common_root(paths))
 
 
@@ -89,25 +88,23 @@ def _picture(item: dict, annotations: list[dict], where: str) -> tuple[str, list
     return f"{item['id']}{suffix}", next((size for size in sizes if isinstance(size, list) and len(size) == 2), None)
 
 
-def _parts(
-    collector: Collector, annotations: list[dict], names: list[str], height: int, width: int, where: str
-) -> Iterator[Part]:
+def _parts(collector: Collector, annotations: list[dict], names: list[str], image: LabelledImage, where: str) -> Iterator[Part]:
     for number, entry in enumerate(annotations):
         place = f"{where}, annotation {number}"
-        with left_out(collector, place):
-            yield _part(collector, entry, names, height, width, place)
+        with left_out(collector, place, image):
+            yield _part(collector, entry, names, image.height, image.width, place)
 
 
 def _part(collector: Collector, entry: dict, names: list[str], height: int, width: int, where: str) -> Part:
     kind, label = entry.get("type"), entry.get("label_id")
     if kind in _OTHERS:
-        raise Unusable(_OTHERS[kind])
+        raise (NoObject if kind in _NO_OBJECTS else Unusable)(_OTHERS[kind])
     if not isinstance(label, int):
         raise Unusable("objects without a label")
     if not 0 <= label < len(names):
         raise Unusable("objects of a label that the categories do not have")
     if names[label].lower() in _NO_CLASS:
-        raise Unusable(f"objects named {names[label]}")
+        raise NoObject(f"objects named {names[label]}")
     attributes = entry.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
     part = Part(names[label], Rle.empty(height, width), where, entry.get("group") or None)

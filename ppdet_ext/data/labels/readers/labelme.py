@@ -17,13 +17,13 @@ from PIL import Image
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..drawn import ellipse_polygon, polygon_mask, rectangle_polygon
 from ..index_maps import placed_mask, set_pixels
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, files_below, in_turn
-from ..parts import Part, add_parts, class_of, flat_points, left_out, whole
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root, files_below
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out, whole
 from ..pictures import Pictures
 from ..safety import MOST_PIXELS, decode_base64, open_png, read_json, safe_name
 
@@ -46,14 +46,14 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     Raises: UserError for a file of another content, or whose picture's size is told nowhere.
     """
     collector = Collector("labelme", pictures)
-    for path, label_file in in_turn(files_below(paths, ".json"), "labelme"):
+    for path, label_file in tracked(files_below(paths, ".json"), "labelme"):
         content = read_json(path)
         if not looks_like(Head(path, json=content)):
             raise UserError(f"{path}: not of labelme, no object with shapes and imagePath.")
         name = _name(content["imagePath"], label_file)
         size = _size(content, name, path, pictures)
         image = collector.image(name, *size, where=path)
-        add_parts(collector, image, _parts(collector, content["shapes"], size, path))
+        add_parts(collector, image, _parts(collector, content["shapes"], image, path))
     return collector.result(common_root(paths), "labelme's lines and points have no mask.")
 
 
@@ -96,11 +96,11 @@ def _size_of_data(data: Any) -> tuple[int, int] | None:
         return None
 
 
-def _parts(collector: Collector, shapes: list, size: tuple[int, int], path: str) -> Iterator[Part]:
+def _parts(collector: Collector, shapes: list, image: LabelledImage, path: str) -> Iterator[Part]:
     for number, shape in enumerate(shapes):
         where = f"{path}: shape {number}"
-        with left_out(collector, where):
-            yield _part(collector, shape, (int(size[0]), int(size[1])), where)
+        with left_out(collector, where, image):
+            yield _part(collector, shape, (image.height, image.width), where)
 
 
 def _part(collector: Collector, shape: Any, size: tuple[int, int], where: str) -> Part:
@@ -109,7 +109,8 @@ def _part(collector: Collector, shape: Any, size: tuple[int, int], where: str) -
     kind, group = shape.get("shape_type"), shape.get("group_id")
     name = class_of(shape.get("label"))
     if name in _NO_CLASS:
-        raise Unusable(f"shapes named {name}")
+        # "Ignore" hides something, the background does not.
+        raise (Unusable if name == "__ignore__" else NoObject)(f"shapes named {name}")
     if kind in _LINES:
         raise Unusable(_LINES[kind])
     group = group if isinstance(group, int | str) and group != "" else None

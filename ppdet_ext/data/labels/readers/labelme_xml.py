@@ -12,13 +12,13 @@ from xml.etree.ElementTree import Element
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..drawn import polygon_mask
 from ..index_maps import set_pixels
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, in_turn
-from ..parts import Part, add_parts, class_of, flat_points, left_out
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out
 from ..pictures import Pictures
 from ..safety import open_png, read_xml, safe_name
 
@@ -40,7 +40,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     Raises: UserError for a file of another content, or whose picture's size is told nowhere.
     """
     collector = Collector("labelme_xml", pictures)
-    for path in in_turn(paths, "LabelMe"):
+    for path in tracked(paths, "LabelMe"):
         root = read_xml(path)
         if not _is_labelme(root):
             raise UserError(f"{path}: not of MIT LabelMe, no annotation whose objects have polygons or masks.")
@@ -49,28 +49,28 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         height, width = root.findtext("imagesize/nrows"), root.findtext("imagesize/ncols")
         rows, columns = (height.strip(), width.strip()) if height and width else pictures.size(name)
         image = collector.image(name, rows, columns, path)
-        add_parts(collector, image, _parts(collector, root, image.height, image.width, path))
+        add_parts(collector, image, _parts(collector, root, image, path))
     return collector.result(common_root(paths))
 
 
-def _parts(collector: Collector, root: Element, height: int, width: int, path: str) -> Iterator[Part]:
+def _parts(collector: Collector, root: Element, image: LabelledImage, path: str) -> Iterator[Part]:
     items = list(root.iter("object"))
     named = {item.findtext("id", str(number)).strip(): item for number, item in enumerate(items)}
     for number, item in enumerate(items):
         own = item.findtext("id", str(number)).strip()
         where = f"{path}: object {own}"
-        with left_out(collector, where):
+        with left_out(collector, where, image):
             if item.findtext("deleted", "0").strip() == "1":
-                raise Unusable("deleted objects")
+                raise NoObject("deleted objects")
             name = class_of(item.findtext("name", "").strip())
             group = _whole(own, item, named)
             if (segment := item.find("segm")) is not None:
-                yield Part(name, _mask(segment, height, width, path), where, group)
+                yield Part(name, _mask(segment, image.height, image.width, path), where, group)
             elif item.findtext("type", "").strip() == "bounding_box":
                 raise Unusable("boxes without a mask")
             else:
                 polygon = flat_points([value for point in item.iterfind("polygon/pt") for value in _pair(point)])
-                yield Part(name, polygon_mask([polygon], height, width), where, group, [polygon])
+                yield Part(name, polygon_mask([polygon], image.height, image.width), where, group, [polygon])
 
 
 def _pair(point: Element) -> tuple[str | None, str | None]:

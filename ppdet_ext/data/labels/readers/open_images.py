@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..index_maps import set_pixels
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, files_below, in_turn
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root, files_below
 from ..parts import Part, add_parts, left_out
 from ..pictures import Pictures
 from ..safety import open_png, safe_name
@@ -62,7 +62,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     names = _class_names([root])
     for table in tables:
         subset = next((own for start, own in _SUBSETS.items() if os.path.basename(table).startswith(start)), None)
-        for image_id, rows in in_turn(list(_rows(table).items()), "Open Images"):
+        for image_id, rows in tracked(list(_rows(table).items()), "Open Images"):
             _add(collector, image_id, rows, files, names, subset)
     return collector.result(root, "The PNGs are in sixteen archives: unpack them beside the table.")
 
@@ -111,19 +111,19 @@ def _add(
         collector.note("pictures that are not there get the size of their masks' PNGs, which may be smaller: give --images DIR")
         height, width = open_png(present[0][1]).shape[:2]
     image = collector.image(f"{image_id}.jpg", height, width, rows[0][0], subset)
-    add_parts(collector, image, _parts(collector, present, names, height, width, picture is not None))
+    add_parts(collector, image, _parts(collector, present, names, image, picture is not None))
 
 
 def _parts(
-    collector: Collector, rows: list[tuple[str, str, str]], names: dict[str, str], height: int, width: int, resize: bool
+    collector: Collector, rows: list[tuple[str, str, str]], names: dict[str, str], image: LabelledImage, resize: bool
 ) -> Iterator[Part]:
     for place, file, label in rows:
-        with left_out(collector, place):
+        with left_out(collector, place, image):
             pixels = set_pixels(open_png(file))
             part = Part(names.get(label, label), Rle.from_bitmap(pixels), place)
-            if part.mask.size != (height, width):
+            if part.mask.size != (image.height, image.width):
                 if not resize:
                     raise Unusable("masks of another size than the first of their picture, which is not there")
                 collector.note("masks of another size than their picture are resized to it, nearest pixel")
-                part.mask = part.mask.resize(height, width)
+                part.mask = part.mask.resize(image.height, image.width)
             yield part

@@ -14,13 +14,13 @@ from typing import Any
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..drawn import ellipse_polygon, polygon_mask
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, in_turn
-from ..parts import Part, add_parts, class_of, flat_points, left_out
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out
 from ..pictures import Pictures
 from ..safety import open_png, read_json
 
@@ -43,7 +43,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     """
     collector = Collector("superannotate", pictures)
     classes = _class_ids(paths)
-    for path in in_turn(paths, "SuperAnnotate"):
+    for path in tracked(paths, "SuperAnnotate"):
         content = read_json(path)
         if not looks_like(Head(path, json=content)) or not isinstance(content["instances"], list):
             raise UserError(f"{path}: not of SuperAnnotate, no object with metadata and instances.")
@@ -61,7 +61,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         elif not height or not width:
             height, width = pictures.size(name)
         image = collector.image(name, height, width, path)
-        add_parts(collector, image, _parts(collector, instances, regions, classes, (image.height, image.width), path))
+        add_parts(collector, image, _parts(collector, instances, regions, classes, image, path))
     return collector.result(common_root(paths))
 
 
@@ -87,16 +87,16 @@ def _class_ids(paths: list[str]) -> dict[int, str]:
 
 def _parts(
     collector: Collector, instances: list, regions: dict[int, Rle] | None, classes: dict[int, str],
-    size: tuple[int, int], path: str,
+    image: LabelledImage, path: str,
 ) -> Iterator[Part]:  # fmt: skip
     unknown: set[str] = set()
     for number, item in enumerate(instances):
         where = f"{path}: instance {number}"
-        with left_out(collector, where):
+        with left_out(collector, where, image):
             if not isinstance(item, dict):
                 raise Unusable("instances that are no objects")
             if item.get("type") in _OTHERS:
-                raise Unusable(_OTHERS[item["type"]])
+                raise (NoObject if item["type"] in ("tag", "comment") else Unusable)(_OTHERS[item["type"]])
             name = class_of(item.get("className") or classes.get(item.get("classId", -1)))
             if classes and name not in classes.values():
                 unknown.add(name)
@@ -104,7 +104,7 @@ def _parts(
             if regions is not None and "parts" in item:
                 yield Part(name, _coloured(item["parts"], regions), where, group, score=_score(item))
             else:
-                polygons, mask = _drawn(collector, item, *size)
+                polygons, mask = _drawn(collector, item, image.height, image.width)
                 yield Part(name, mask, where, group, polygons, score=_score(item))
     if unknown:
         collector.note(f"classes that classes.json does not have: {', '.join(sorted(unknown))}")

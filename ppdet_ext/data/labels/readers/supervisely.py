@@ -10,12 +10,12 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, tracked
 from ..drawn import polygon_mask, rectangle_polygon
 from ..index_maps import placed_mask, set_pixels
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import common_root, files_below, in_turn
+from ..label_set import LabelledImage, LabelSet
+from ..listing import common_root, files_below
 from ..parts import Part, add_parts, class_of, flat_points, left_out, whole
 from ..pictures import Pictures
 from ..safety import MOST_PIXELS, decode_base64, inflate, open_png, read_json
@@ -43,7 +43,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if posixpath.basename(name) == "meta.json":
             _add_classes(collector, path)
     annotations = [(path, name) for path, name in files if _in_ann(name)] or files
-    for path, name in in_turn(annotations, "Annotations"):
+    for path, name in tracked(annotations, "Annotations"):
         content = read_json(path)
         if not _is_annotation(content):
             continue
@@ -53,7 +53,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         subset = next((part for part in dataset.split("/") if part in _SUBSETS), None)
         size = content["size"]
         image = collector.image(picture, size.get("height"), size.get("width"), path, subset)
-        add_parts(collector, image, _parts(collector, content["objects"], image.height, image.width, path))
+        add_parts(collector, image, _parts(collector, content["objects"], image, path))
     return collector.result(common_root(paths))
 
 
@@ -76,11 +76,11 @@ def _add_classes(collector: Collector, path: str) -> None:
             collector.add_class(item.get("title"), path)
 
 
-def _parts(collector: Collector, objects: list, height: int, width: int, path: str) -> Iterator[Part]:
+def _parts(collector: Collector, objects: list, image: LabelledImage, path: str) -> Iterator[Part]:
     for number, item in enumerate(objects):
         where = f"{path}: object {number}"
-        with left_out(collector, where):
-            yield _part(collector, item, height, width, where)
+        with left_out(collector, where, image):
+            yield _part(collector, item, image.height, image.width, where)
 
 
 def _part(collector: Collector, item: Any, height: int, width: int, where: str) -> Part:

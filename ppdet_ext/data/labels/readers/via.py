@@ -16,7 +16,7 @@ from ppdet_ext.errors import UserError
 from ..collector import Collector, Unusable
 from ..drawn import ellipse_polygon, polygon_mask, rectangle_polygon
 from ..label_format import Head
-from ..label_set import LabelSet
+from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
 from ..parts import Part, add_parts, left_out
 from ..pictures import Pictures
@@ -61,7 +61,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
                 continue
             height, width = pictures.size(name)
             image = collector.image(name, height, width, where)
-            add_parts(collector, image, _parts(collector, _regions(entry), attribute, height, width, where))
+            add_parts(collector, image, _parts(collector, _regions(entry), attribute, image, where))
     return collector.result(common_root(paths), missing and f"VIA's files tell no size of a picture. {missing}")
 
 
@@ -130,14 +130,14 @@ def _attributes(region: dict) -> dict:
 
 
 def _parts(
-    collector: Collector, regions: list[dict], attribute: str | None, height: int, width: int, where: str
+    collector: Collector, regions: list[dict], attribute: str | None, image: LabelledImage, where: str
 ) -> Iterator[Part]:
     for number, region in enumerate(regions):
         place = f"{where}, region {number}"
-        with left_out(collector, place):
+        with left_out(collector, place, image):
             polygon = _outline(collector, region.get("shape_attributes"))
             name = "object" if attribute is None else _class(_attributes(region).get(attribute))
-            yield Part(name, polygon_mask([polygon], height, width), place, polygons=[polygon])
+            yield Part(name, polygon_mask([polygon], image.height, image.width), place, polygons=[polygon])
 
 
 def _class(value: Any) -> str:

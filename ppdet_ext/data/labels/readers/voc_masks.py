@@ -13,11 +13,10 @@ import numpy as np
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector
+from ..collector import Collector, tracked
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import in_turn
+from ..label_set import LabelledImage, LabelSet
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png
@@ -55,7 +54,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if objects is None:
             collector.note("no folder SegmentationObject: each connected region of a class is read as an object")
         reader = _Folder(collector, folder, objects, _Names(root, collector), dict(_subsets(root)))
-        for file in in_turn(_masks_of(folder), "Mask PNGs"):
+        for file in tracked(_masks_of(folder), "Mask PNGs"):
             reader.add(file)
     return collector.result(", ".join(paths))
 
@@ -99,9 +98,8 @@ class _Folder:
             self.collector.skip("mask PNGs of another size than their picture", path)
             return
         ids, class_of = self._without_void(classes, path), self.names.of(classes)
-        if self.objects is None:
-            parts = list(self._regions(ids, class_of, path))
-        else:
+        numbers = None
+        if self.objects is not None:
             object_path = os.path.join(self.objects, file)
             if not os.path.isfile(object_path):
                 self.collector.skip("class PNGs without an object PNG", path)
@@ -110,10 +108,14 @@ class _Folder:
             if numbers.shape[:2] != ids.shape:
                 self.collector.skip("object PNGs of another size than the class PNG", object_path)
                 return
-            parts = list(self._objects(ids, numbers, class_of, object_path))
         suffix = os.path.splitext(picture)[1] if picture else ".jpg"
         height, width = ids.shape
-        add_parts(self.collector, self.collector.image(stem + suffix, height, width, path, subset), parts)
+        image = self.collector.image(stem + suffix, height, width, path, subset)
+        if numbers is None:
+            parts = self._regions(image, ids, class_of, path)
+        else:
+            parts = self._objects(image, ids, numbers, class_of, path)
+        add_parts(self.collector, image, parts)
 
     def _picture(self, stem: str, subset: str | None) -> str | None:
         """The picture, not the mask of the same name."""
@@ -130,25 +132,27 @@ class _Folder:
             self.collector.skip("ignored regions (index 255)", where)
         return np.where(void, 0, ids)
 
-    def _regions(self, ids: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
+    def _regions(self, image: LabelledImage, ids: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
         for value, mask in regions_of(ids):
             if value in class_of:
                 yield from (Part(class_of[value], part, where) for part in mask.components())
             else:
-                self.collector.skip("regions of a class without a name", f"{where}, {_shown(value)}")
+                self.collector.skip("regions of a class without a name", f"{where}, {_shown(value)}", image)
 
-    def _objects(self, ids: np.ndarray, pixels: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
+    def _objects(
+        self, image: LabelledImage, ids: np.ndarray, pixels: np.ndarray, class_of: dict[int, str], where: str
+    ) -> Iterator[Part]:
         numbers = colour_ids(pixels)
         numbers[numbers == (_VOID if pixels.ndim == 2 else _VOID_COLOUR)] = 0
         if ((ids != 0) & (numbers == 0)).any():
-            self.collector.skip("regions of a class without an object", where)
+            self.collector.skip("regions of a class without an object", where, image)
         for number, mask in regions_of(numbers):
             value = _majority(ids, mask)
             if value in class_of:
                 yield Part(class_of[value], mask, f"{where}, object {_shown(number)}")
             else:
                 reason = "regions of a class without a name" if value else "objects without a class"
-                self.collector.skip(reason, f"{where}, object {_shown(number)}")
+                self.collector.skip(reason, f"{where}, object {_shown(number)}", image)
 
 
 def _majority(ids: np.ndarray, mask: Rle) -> int:

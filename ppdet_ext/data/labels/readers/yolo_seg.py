@@ -16,16 +16,16 @@ import yaml
 
 from ppdet_ext.errors import UserError
 
-from ..collector import Collector, Unusable
+from ..collector import Collector, Unusable, subset_name, tracked
 from ..drawn import polygon_mask
 from ..label_format import Head
-from ..label_set import LabelSet
-from ..listing import files_below, in_turn
-from ..parts import Part, add_parts, left_out
+from ..label_set import LabelledImage, LabelSet
+from ..listing import files_below
+from ..parts import NoObject, Part, add_parts, left_out
 from ..pictures import Pictures
 from ..safety import check_start
 
-_SUBSETS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SUBSETS = ("train", "val", "valid", "validation", "test")
 # Lists and descriptions that lie beside label files.
 _OTHER_TEXTS = re.compile(r"(classes|train|val|valid|test|labels|notes|requirements|_darknet\.labels|readme.*)\.txt$", re.I)
 _LINE = re.compile(rb"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}", re.I)
@@ -66,8 +66,9 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         raise UserError(f"{', '.join(folders)}: no label files (.txt). Name the folder that holds the folder labels.")
     names = _names(folders, collector)
     known: set[str] = set()
-    for path, name in in_turn(files, "Label files"):
-        subset = next((_SUBSETS[part] for part in reversed(name.lower().split("/")[:-1]) if part in _SUBSETS), None)
+    for path, name in tracked(files, "Label files"):
+        places = reversed(name.lower().split("/")[:-1])
+        subset = next((subset_name(part) for part in places if part in _SUBSETS), None)
         stem = _picture_stem(name)
         file = pictures.find(stem, subset)
         if file is None:
@@ -78,7 +79,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         suffix = os.path.splitext(file)[1]
         group = name.rpartition("/")[2].partition(".rf.")[0] if ".rf." in name else None
         image = collector.image(stem + suffix, height, width, path, subset, group)
-        add_parts(collector, image, _parts(collector, path, names, height, width))
+        add_parts(collector, image, _parts(collector, path, names, image))
     _count_unlabelled(collector, known)
     return collector.result(", ".join(paths), "Sizes are those of the pictures: say where they are by --images DIR.")
 
@@ -116,7 +117,7 @@ def _start(path: str) -> bytes:
         return file.read(256)
 
 
-def _parts(collector: Collector, path: str, names: list[str] | None, height: int, width: int) -> Iterator[Part]:
+def _parts(collector: Collector, path: str, names: list[str] | None, image: LabelledImage) -> Iterator[Part]:
     check = _start(path)
     if check:
         check_start(path, check)
@@ -124,8 +125,8 @@ def _parts(collector: Collector, path: str, names: list[str] | None, height: int
         for number, line in enumerate(file, 1):
             where = f"{path}: line {number}"
             if line.strip():
-                with left_out(collector, where):
-                    yield _part(line.split(), names, height, width, where)
+                with left_out(collector, where, image):
+                    yield _part(line.split(), names, image.height, image.width, where)
 
 
 def _part(words: list[str], names: list[str] | None, height: int, width: int, where: str) -> Part:
@@ -146,7 +147,7 @@ def _part(words: list[str], names: list[str] | None, height: int, width: int, wh
     polygon = [value * (height if i % 2 else width) for i, value in enumerate(values)]
     name = names[int(label)] if names is not None else f"class_{int(label)}"
     if name.lower() in _NO_CLASS:
-        raise Unusable(f"objects named {name}")
+        raise NoObject(f"objects named {name}")
     return Part(name, polygon_mask([polygon], height, width), where, polygons=[polygon], score=score)
 
 
