@@ -155,7 +155,7 @@ def test_datumaro(folder) -> None:
 
 
 def test_datumaro_without_masks_has_an_error(folder) -> None:
-    with pytest.raises(ValueError, match="no object with a mask, only .* labels of whole pictures"):
+    with pytest.raises(ValueError, match=r"no object with a mask, only .* labels of whole pictures"):
         read(folder("datumaro"), "datumaro", "annotations/*.json", images=str(folder("datumaro") / "images"))
 
 
@@ -164,7 +164,7 @@ def test_superannotate(folder) -> None:
     vector = read(place, "superannotate", "vector/*.json")
     polygons = joined(place, "groupId", kind="mask")
     # Group 0 is none.
-    alone = Counter({key: number for key, number in joined(place, "none", groupId=1).items()})
+    alone = joined(place, "none", groupId=1)
     pair = Counter({key: number for key, number in polygons.items() if key[2] == 664 + 280})
     assert seen(vector) == alone + pair
     assert vector.skipped == {"boxes without a mask": 5}

@@ -47,8 +47,10 @@ def looks_like(head: Head) -> bool:
     texts = [name for name in head.names if _is_label_file(name)]
     if any(_has_names(os.path.join(head.path, name)) for name in yamls[:20]):
         return bool(texts)
-    starts = (_start(os.path.join(head.path, name)) for name in texts[:20])
-    return any(_LINE.match(start) for start in starts)
+    # Texts of numbers are common: without names they are labels only in a folder labels, or beside their pictures.
+    stems = {os.path.splitext(name)[0] for name in head.names if not name.endswith(".txt")}
+    own = [name for name in texts if _in_labels(name) or name.removesuffix(".txt") in stems]
+    return any(_LINE.match(_start(os.path.join(head.path, name))) for name in own[:20])
 
 
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
