@@ -183,7 +183,7 @@ def _run_fault(text: str, size: int, base: int, relative: bool, column: str) -> 
     values = list(map(int, text.split()))
     previous_start = previous_end = 0
     for i, (written, length) in enumerate(zip(values[0::2], values[1::2])):
-        start = written + 1 - base + (previous_end if relative else 0)
+        start = written + 1 + (previous_end if relative and i else -base)
         if start < 1:
             fault = f"starts before pixel {base} (starts count from {base})"
         elif length < 1:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pycocotools import mask as mask_utils
 
 from ppdet_ext.errors import UserError
@@ -137,10 +139,21 @@ def test_malformed_coco_dicts_are_named(obj: dict, fault: str) -> None:
     ("0 3 2 9", 0, True, "reaches beyond the 12 pixels"),
     ("5 3 9223372036854775807 9 9223372036854775807 9", 0, True, "run 2 .* reaches beyond"),
     ("2 0 1 1", 0, True, "has no pixels"),
+    ("1 3 2 8", 1, True, r"run 2 of EncodedPixels \('2 8'\) reaches beyond the 12 pixels"),
 ])  # fmt: skip
 def test_faults_of_other_numberings(text: str, base: int, relative: bool, fault: str) -> None:
     with pytest.raises(UserError, match=fault):
         Rle.from_kaggle(text, 3, 4, base=base, relative=relative)
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.sampled_from([0, 1]), st.booleans())
+def test_any_numbers_are_a_mask_or_a_fault(values: list[int], base: int, relative: bool) -> None:
+    text = " ".join(map(str, values))
+    try:
+        mask = Rle.from_kaggle(text, 3, 4, base=base, relative=relative)
+    except UserError:
+        return
+    assert mask.area == sum(values[1::2])
 
 
 @pytest.mark.parametrize("counts", [[0, 2, 0, 3, 1], [0, 5, 1, 0], [0, 2, 0, 0, 0, 3, 1, 0, 0]])

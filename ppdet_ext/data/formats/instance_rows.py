@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable
 
@@ -24,6 +25,8 @@ _SEVERAL = (
     "A row holds all instances of its class in an image; for data with a row for each instance there is !RleCsvDataSet with "
     "rows: instance, and repeated: union unites them."
 )
+
+logger = logging.getLogger("ppdet_ext")
 
 _Meaning = tuple[int, tuple[int, ...]]
 
@@ -183,6 +186,8 @@ class _Collector:
     def instances(self) -> Instances:
         """All that the rows told. Raises: UserError where their masks contradict their numbering."""
         self.evidence.demand_agreement(self.problems.source)
+        if summary := self.evidence.summary():
+            logger.info("%s: %s", self.problems.source, summary)
         if remedy := self.evidence.remedy():
             self.problems.remedies[self.no_mask] = remedy
         for (image, label), (kind, mask) in self.held.items():

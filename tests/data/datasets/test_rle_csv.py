@@ -230,7 +230,7 @@ def test_yaml_restores_it() -> None:
 
 def test_the_examples_of_the_documentation(root: Path, tmp_path: Path) -> None:
     text = (root / "dataset/README.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (block,) = (one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "!RleCsvDataSet" in one)
     (tmp_path / "mine.yml").write_text(f"_BASE_: [{root}/configs/htc/steel.yml]\n{block}")
     cfg = config_of(eval_parser().parse_args(["-c", str(tmp_path / "mine.yml")]))
     assert isinstance(cfg.TrainDataset, RleCsvDataSet)

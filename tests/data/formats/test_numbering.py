@@ -1,7 +1,10 @@
 """`Evidence`: real rows of competitions speak for their own numbering of the pixels, and against every other one."""
 
 import csv
+import logging
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +74,50 @@ def test_severstals_rows_tell_everything(root: Path) -> None:
     for wrong, message in cases:
         with pytest.raises(UserError, match=re.escape(message)):
             wrong.demand_agreement("steel")
+
+
+def test_the_documented_table_is_what_the_check_says(root: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["numbering_table.py"])
+    monkeypatch.setattr("sys.path", list(sys.path))
+    try:
+        runpy.run_path(str(root / "benchmarks/numbering_table.py"), run_name="__main__")
+    finally:
+        logging.disable(logging.NOTSET)
+    table = capsys.readouterr().out
+    assert table in (root / "dataset/README.md").read_text()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert len(lines) == 14
+    for shown, stated, told, other_order, *_ in lines:
+        height, width = re.search(r"(\d+)×(\d+)$", shown).groups()
+        order = stated.split(",")[0]
+        # Wherever lines differ in length, the file tells its order, and is refused in the other one.
+        assert told.split(",")[0] == ("undecided" if height == width else order)
+        assert other_order.startswith("undecided" if height == width else f"refused: order: {order}")
+
+
+def test_two_hanging_runs_tell_the_base_where_none_keeps_the_border() -> None:
+    """Masks that stay a pixel short of the border say nothing, as iMaterialist's, unless some hang over it."""
+    size = (9, 40)
+    top, short = Rle.full(4, 8).place(0, 2, *size), Rle.full(3, 9).place(5, 20, *size)
+    through = Rle.full(3, 2).place(6, 35, *size)
+    for masks, told in (([top, through], 1), ([top], None), ([short], None)):
+        texts = [mask.to_kaggle() for mask in masks]
+        assert evidence_of(texts, size, base=0).told_base == told
+    assert evidence_of([top.to_kaggle()], size).told_base is None
+    assert evidence_of([top.to_kaggle(base=0)], size, base=0).told_base == 0
+    assert evidence_of([short.to_kaggle(base=0), through.to_kaggle(base=0)], size, base=0).told_base is None
+    assert evidence_of([top.to_kaggle(base=0)], size).told_base == 0
+
+
+@pytest.mark.parametrize(("texts", "size", "said"), [
+    (["1 3"], (8, 8), "undecided by the masks, and taken as said: order: columns, base: 1"),
+    ([Rle.full(4, 20).place(5, 3, 9, 90).to_kaggle()], (9, 90), "the masks say order: columns, base: 1"),
+    ([Rle.full(3, 20).place(3, 3, 9, 90).to_kaggle()], (9, 90),
+     "the masks say order: columns; undecided by the masks, and taken as said: base: 1"),
+    ([], (9, 90), ""),
+])  # fmt: skip
+def test_what_is_told_and_what_is_not_is_said(texts: list[str], size: tuple[int, int], said: str) -> None:
+    assert evidence_of(texts, size).summary() == said
 
 
 def test_relative_offsets_are_told_from_absolute_ones() -> None:
