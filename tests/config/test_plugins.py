@@ -45,7 +45,7 @@ def page(root: Path) -> str:
 def test_all_parts_of_the_page_train_and_evaluate_together(page: str, root: Path, tmp_path: Path) -> None:
     """By the command line, in a process of its own: what plugins register stays as long as the process."""
     programs = blocks(page, "python")
-    assert len(programs) == 7
+    assert len(programs) == 8
     (tmp_path / "parts").mkdir()
     for text in programs:
         (tmp_path / re.match(r"# (parts/\w+\.py)\n", text)[1]).write_text(text)
