@@ -14,7 +14,7 @@ from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import load_config as load_file
 from ppdet_ext.config.load import resolve_path
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host import Config
 
 Overrides = Mapping[str, Any] | Sequence[str] | None
@@ -59,10 +59,20 @@ def load_config(
         elif postprocess is not None:
             texts = [*texts, *texts_of({POSTPROCESS: list(postprocess)})]
         path = Path(config)
+        _demand_run(path)
         if not path.is_dir():
             return _with_weights(load_file(path, texts, over, training, plugins), weights)
         cfg = _of_run(path, texts, over, training, plugins)
         return _with_weights(cfg, best_weights(path) if weights is None and not cfg.get(ENSEMBLE) else weights)
+
+
+def _demand_run(path: Path) -> None:
+    """UserError for a path that is neither there nor a YAML file's, where a run has a near name."""
+    if path.suffix in (".yml", ".yaml") or path.exists():
+        return
+    there = [str(file.parent) for file in sorted(path.parent.glob(f"*/{CONFIG_FILE}"))] if path.parent.is_dir() else []
+    if hint := nearest(path, there):
+        raise UserError(f"There is no run in {path}.{hint}")
 
 
 def _with_steps(cfg: Config, overrides: Overrides, postprocess: Steps | None) -> Config:

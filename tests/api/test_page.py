@@ -1,0 +1,29 @@
+"""docs/python.md: every example runs and prints what it says."""
+
+import doctest
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def folder(run_folder: Path, config: str, sheets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page's folder, which is the working directory."""
+    shutil.copytree(run_folder, tmp_path / "output" / "steel_sample")
+    shutil.copytree(Path(sheets[0]).parent, tmp_path / "sheets")
+    (tmp_path / "mine.yml").write_text(f"_BASE_: [{config}]\nsave_dir: {tmp_path}/output\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_examples_print_what_they_say(folder: Path, root: Path) -> None:
+    # A fence is no part of what is printed.
+    text = (root / "docs" / "python.md").read_text().replace("```", "")
+    page = doctest.DocTestParser().get_doctest(text, {}, "python.md", "docs/python.md", 0)
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    outcome = runner.run(page, out=said.append)
+    assert (outcome.failed, "".join(said)) == (0, "")
+    assert outcome.attempted > 35
+    assert (folder / "drawn.png").is_file()
