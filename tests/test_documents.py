@@ -34,13 +34,6 @@ def test_every_page_is_found_from_the_readme() -> None:
     assert [page.name for page in PAGES if page.name != "README.md" and page.name not in text] == []
 
 
-def test_python_of_the_readme_runs() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    names: dict[str, object] = {}
-    exec(block, names)
-    assert names["mask"].area == 5
-
-
 def test_python_of_the_segmentation_page_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "segmentation.md").read_text(), re.S)
     # Those that begin with the name of a file are plugins, which another test loads.

@@ -1,8 +1,10 @@
-"""docs/python.md: every example runs and prints what it says."""
+"""docs/python.md and the README: every example runs, and prints what it says."""
 
 import doctest
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ def folder(run_folder: Path, config: str, sheets: list[str], tmp_path: Path, mon
     """The page's folder, which is the working directory."""
     shutil.copytree(run_folder, tmp_path / "output" / "steel_sample")
     shutil.copytree(Path(sheets[0]).parent, tmp_path / "sheets")
+    shutil.copy(sheets[0], tmp_path / "sheet.jpg")
     (tmp_path / "mine.yml").write_text(f"_BASE_: [{config}]\nsave_dir: {tmp_path}/output\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -27,3 +30,11 @@ def test_the_examples_print_what_they_say(folder: Path, root: Path) -> None:
     assert (outcome.failed, "".join(said)) == (0, "")
     assert outcome.attempted > 35
     assert (folder / "drawn.png").is_file()
+
+
+def test_python_of_the_readme_runs(folder: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["mask"].area == 5
+    assert len(capsys.readouterr().out.splitlines()) == len(names["table"]) == len(names["found"])
