@@ -60,6 +60,11 @@ class InstanceDataSet(HostDataSet):
         """The undecoded sample of image `index`; without annotations where `targets` is false."""
         return sample_of(self.records[index], targets)
 
+    @property
+    def account(self) -> str:
+        """What became of the annotations, in words, for the message that no object is left; "" where nothing is known."""
+        return ""
+
     def _read(self) -> list[Record]:
         raise NotImplementedError
 

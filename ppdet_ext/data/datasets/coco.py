@@ -3,17 +3,23 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ppdet_ext.data.formats.coco_annotations import Annotations, checked_categories, checked_images, group_by_image
+from ppdet_ext.data.formats.coco_annotations import Annotations, checked_categories, checked_images, group_by_image, targets_of
+from ppdet_ext.data.formats.coco_mended import Annotation, mend
 from ppdet_ext.data.images.check import image_is_usable
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
-from ppdet_ext.host.registry import register_dataset
+from ppdet_ext.files.text import read_text
+from ppdet_ext.host.registry import one_of, register_dataset
 from ppdet_ext.structures import Record
 
 from .base import SelectedDataSet
+
+# Of a file whose masks are all marked so.
+CROWD_HINT = "which are neither learnt nor measured; CVAT and Datumaro mark brush masks so: set `crowds: objects`"
+CROWDS = ("crowds", "objects")
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -40,6 +46,7 @@ class CocoJsonDataSet(SelectedDataSet):
         check_images: "header" compares sizes with every image's header and looks for its end, "exists" looks for the
             files, "none" neither.
         seed: of the choices above.
+        crowds: "objects" takes annotations with iscrowd 1 as objects: CVAT and Datumaro mark every brush mask so.
     """
 
     EMPTY = OBJECTS = "objects"
@@ -59,16 +66,24 @@ class CocoJsonDataSet(SelectedDataSet):
         on_error: str = "error",
         check_images: str = "exists",
         seed: int = 0,
+        crowds: str = "crowds",
     ):
         choice = (split, fold, num_folds, part, allow_empty, empty_ratio, on_error, check_images, seed)
         super().__init__(dataset_dir, anno_path, image_dir, *choice)
         self.semantic_dir = semantic_dir
+        self.crowds = one_of(crowds, CROWDS, "crowds")
         self._class_names: list[str] = []
+        self._account = ""
 
     @property
     def annotated(self) -> bool:
         self.load()
         return self._annotated
+
+    @property
+    def account(self) -> str:
+        self.load()
+        return self._account
 
     @property
     def class_names(self) -> list[str]:  # type: ignore[override]
@@ -89,10 +104,11 @@ class CocoJsonDataSet(SelectedDataSet):
         self._annotated = "annotations" in content
         problems = Problems(path)
         images = checked_images(content["images"], problems)
-        grouped = group_by_image(content, self._category_ids, problems)
+        grouped = group_by_image(content, self._category_ids, problems, self.crowds == "objects")
         usable = self._usable(self._select(images, grouped), problems)
-        records = [self._record(image, grouped[image["id"]]) for image in usable]
+        found = {image["id"]: grouped[image["id"]].read(image["file_name"], *_size(image)) for image in usable}
         problems.settle(self.on_error)
+        usable = self._complete(usable, problems)
         degenerate = [text for image in usable for text in grouped[image["id"]].degenerate]
         if degenerate:
             logger.warning(
@@ -102,7 +118,30 @@ class CocoJsonDataSet(SelectedDataSet):
                 "; ".join(degenerate[:10]),
                 " …" if len(degenerate) > 10 else "",
             )
+        mend(found, path)
+        records = [self._record(image, found[image["id"]]) for image in usable]
+        self._warn_of_crowds(records)
+        self._account = _account(content, records, len(degenerate))
         return self._without_surplus(records, self._annotated)
+
+    def _warn_of_crowds(self, records: Sequence[Record]) -> None:
+        crowds, whole = sum(int(one.crowd.sum()) for one in records), sum(len(one.crowd) for one in records)
+        if crowds > whole / 2:
+            all_of = counted(whole, "annotations")
+            logger.warning("%s: %d of %s are crowds (iscrowd 1), %s", self._source(), crowds, all_of, CROWD_HINT)
+
+    def _complete(self, images: list[dict], problems: Problems) -> list[dict]:
+        """The images of which no annotation was skipped: the rest of their objects would pass for background."""
+        names = {image["file_name"] for image in images} & problems.images
+        if names:
+            logger.warning(
+                "%s: %s left out, since what is left of their annotations would call objects background: %s%s",
+                self._source(),
+                counted(len(names), "images"),
+                ", ".join(sorted(names)[:10]),
+                " …" if len(names) > 10 else "",
+            )
+        return [image for image in images if image["file_name"] not in names]
 
     def _select(self, images: list[dict], grouped: Mapping[int, Annotations]) -> list[dict]:
         if self.split is None and self.fold is None:
@@ -131,15 +170,15 @@ class CocoJsonDataSet(SelectedDataSet):
         usable = []
         for image in images:
             file = os.path.join(folder, image["file_name"])
-            size = (int(image["height"]), int(image["width"]))
+            size = _size(image)
             present = self.check_images == "none" or os.path.exists(file)
             if image_is_usable(file, size, self.check_images, present, problems):
                 usable.append(image)
         return usable
 
-    def _record(self, image: dict, annotations: Annotations) -> Record:
-        height, width = int(image["height"]), int(image["width"])
-        boxes, labels, masks, crowd, areas = annotations.targets(height, width)
+    def _record(self, image: dict, found: Sequence[Annotation]) -> Record:
+        height, width = _size(image)
+        boxes, labels, masks, crowd, areas = targets_of(found)
         name = image["file_name"]
         semantic = None
         if self.semantic_dir is not None:
@@ -148,22 +187,43 @@ class CocoJsonDataSet(SelectedDataSet):
         return Record(int(image["id"]), file, name, height, width, boxes, labels, masks, crowd, semantic, areas)
 
 
+def _size(image: dict) -> tuple[int, int]:
+    return int(image["height"]), int(image["width"])
+
+
+def _account(content: dict, records: Sequence[Record], degenerate: int) -> str:
+    """What became of a file's annotations, for the message where no object is left."""
+    crowds = sum(int(record.crowd.sum()) for record in records)
+    parts = [f"{counted(len(content.get('annotations') or []), 'annotations')} in the file"]
+    if crowds:
+        parts.append(f"{counted(crowds, 'crowds')} (iscrowd 1) {CROWD_HINT}")
+    if degenerate:
+        parts.append(f"{degenerate} without area inside the image")
+    return ", ".join(parts)
+
+
 def read_json(path: str) -> dict:
     """Content of an instances file, or of one without annotations, as COCO publishes for its test images.
 
     Raises: UserError when it is missing, no JSON, or lacks the images or categories.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except FileNotFoundError:
+    if not os.path.exists(path):
         raise UserError(
             f"annotation file {path} does not exist; dataset_dir and anno_path name it. "
             "See dataset/README.md for how to get the data."
-        ) from None
-    except (OSError, ValueError) as fault:
+        )
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as fault:
         raise UserError(f"{path}: not a JSON file ({fault}). Fetch it again.") from None
-    missing = [key for key in ("images", "categories") if not isinstance(content, dict) or key not in content]
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply for an instances file of COCO.") from None
+    missing = [key for key in ("images", "categories") if not isinstance(content, dict) or content.get(key) is None]
     if missing:
         raise UserError(f"{path}: the section {', '.join(missing)} is missing; an instances file of COCO is expected.")
+    for key in ("images", "categories", "annotations"):
+        value = content.get(key, [])
+        if not isinstance(value, list) and value is not None:
+            kind = "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+            raise UserError(f"{path}: {key} is {kind}, a list is expected.")
     return content

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
+from .coco_mended import Annotation, Box
+from .coco_segmentation import has_segmentation, rectangle, segmentation_mask
+
 # A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
 _MIN_SIDE = 1e-3
 _NUMBER = re.compile("-?[0-9]{1,19}")
-# What the key `encoding` of a mask may say; the last looks like COCO's run lengths, but goes along the rows.
-_COCOS_OWN, _ROW_MAJOR = ("rle", "coco", "coco_rle", "rle-column-major-zero-first"), "rle-row-major-zero-first"
+# What `iscrowd` may say; an entry without it is no crowd.
+_CROWD = {0: False, 1: True, None: False, "": False, "0": False, "1": True, "false": False, "true": True, "none": False}
+_CATEGORIES = 'It wants {"id": 1, "name": "…"} for each class.'
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -97,58 +101,73 @@ def _short(entry: object) -> str:
 
 
 class Annotations:
-    """The annotations of one image; `targets` converts them, `degenerate` names what it left out."""
+    """The annotations of one image; `read` converts them, `degenerate` names what it left out."""
 
-    def __init__(self, problems: Problems, label_of: dict[int, int], boxes_only: bool):
+    def __init__(self, problems: Problems, label_of: dict[int, int], boxes_only: bool, crowds_are_objects: bool = False):
         self.problems, self.label_of, self.boxes_only = problems, label_of, boxes_only
+        self.crowds_are_objects = crowds_are_objects
         self.items: list[dict] = []
         self.degenerate: list[str] = []
 
-    def targets(self, height: int, width: int) -> _Targets:
-        """Boxes (n, 4) float32 clipped to the image, labels (n,) int64, masks, crowd (n,) bool, areas (n,) float64."""
-        boxes, labels, masks, crowd, areas = [], [], [], [], []
+    def read(self, name: str, height: int, width: int) -> list[Annotation]:
+        """Those that have area. name: of the image, which a faulty annotation makes incomplete."""
+        found = []
         for item in self.items:
-            if not item.get("segmentation") and not self.boxes_only:
+            if not has_segmentation(item) and not self.boxes_only:
                 self.problems.add(
                     "annotations without a segmentation, while others of the file have one (give them one, or delete them)",
                     f"id {item.get('id')} (image {item['image_id']})",
+                    image=name,
                 )
                 continue
             try:
-                box = _clipped_box(item, height, width)
-                thin = box[2] - box[0] < _MIN_SIDE or box[3] - box[1] < _MIN_SIDE
-                mask = Rle.empty(height, width) if thin else self._mask(item, box, height, width)
-                area = _area(item, mask)
+                one = self._read(item, height, width)
             except UserError as fault:
-                self.problems.add("malformed annotations", f"id {item.get('id')}: {fault}")
+                self.problems.add("malformed annotations", f"id {item.get('id')}: {fault}", image=name)
                 continue
-            if not mask:
-                self.degenerate.append(f"id {item.get('id')} (image {item['image_id']}, bbox {item['bbox']})")
-                continue
-            boxes.append(box)
-            labels.append(self.label_of[item["category_id"]])
-            masks.append(mask)
-            crowd.append(bool(item.get("iscrowd", 0)))
-            areas.append(area)
-        return (
-            np.array(boxes, np.float32).reshape(-1, 4),
-            np.array(labels, np.int64),
-            masks,
-            np.array(crowd, bool),
-            np.array(areas, np.float64),
-        )
+            if one is None:
+                self.degenerate.append(f"id {item.get('id')} (image {item['image_id']}, bbox {item.get('bbox')})")
+            else:
+                found.append(one)
+        return found
 
-    def _mask(self, item: dict, box: tuple[float, float, float, float], height: int, width: int) -> Rle:
-        return rectangle(box, height, width) if self.boxes_only else segmentation_mask(item["segmentation"], height, width)
+    def _read(self, item: dict, height: int, width: int) -> Annotation | None:
+        raw = _bbox(item, needed=self.boxes_only)
+        box = None if raw is None else _clipped(raw, height, width)
+        if self.boxes_only:
+            # The box is the mask, and has nothing to be compared with.
+            raw = None
+        if self.boxes_only:
+            mask = Rle.empty(height, width) if box is None else rectangle(box, height, width)
+        else:
+            mask = segmentation_mask(item["segmentation"], height, width)
+        area, crowd = _area(item, mask), _is_crowd(item)
+        if not mask:
+            return None
+        label = self.label_of[item["category_id"]]
+        return Annotation(item.get("id"), label, mask, crowd and not self.crowds_are_objects, area, raw, box, (height, width))
 
 
-def group_by_image(content: dict, category_ids: list[int], problems: Problems) -> dict[int, Annotations]:
+def targets_of(found: Sequence[Annotation]) -> _Targets:
+    """Boxes (n, 4) float32 clipped to the image, labels (n,) int64, masks, crowd (n,) bool, areas (n,) float64."""
+    return (
+        np.array([one.final_box() for one in found], np.float32).reshape(-1, 4),
+        np.array([one.label for one in found], np.int64),
+        [one.mask for one in found],
+        np.array([one.crowd for one in found], bool),
+        np.array([one.area for one in found], np.float64),
+    )
+
+
+def group_by_image(
+    content: dict, category_ids: list[int], problems: Problems, crowds_are_objects: bool = False
+) -> dict[int, Annotations]:
     """Annotations by image id; those of unknown images and categories become problems.
 
     Where no annotation has a segmentation, the file is one of boxes: these become the masks, which is logged.
     """
-    items = content.get("annotations") or []
-    boxes_only = bool(items) and not any(item.get("segmentation") for item in items)
+    items = _entries(content.get("annotations") or [], problems)
+    boxes_only = bool(items) and not any(map(has_segmentation, items))
     if boxes_only:
         logger.warning(
             "%s: none of the %d annotations has a segmentation; the boxes serve as masks, so mask losses and mask AP of "
@@ -156,55 +175,28 @@ def group_by_image(content: dict, category_ids: list[int], problems: Problems) -
             problems.source,
             len(items),
         )
+    if items and not category_ids:
+        raise UserError(f"{problems.source}: categories is empty, so nothing tells what the annotations are. {_CATEGORIES}")
     label_of = {category: label for label, category in enumerate(category_ids)}
-    images = {number_of(image.get("id")) for image in content["images"] if isinstance(image, dict)}
-    grouped: dict[int, Annotations] = defaultdict(lambda: Annotations(problems, label_of, boxes_only))
+    names = {number_of(image.get("id")): image.get("file_name") for image in content["images"] if isinstance(image, dict)}
+    grouped: dict[int, Annotations] = defaultdict(lambda: Annotations(problems, label_of, boxes_only, crowds_are_objects))
     for item in items:
         image, category = number_of(item.get("image_id")), number_of(item.get("category_id"))
-        if image not in images:
+        if not isinstance(image, Hashable) or image not in names:
             problems.add("annotations of an image that is not listed", f"id {item.get('id')} of {image}")
-        elif category not in label_of:
-            problems.add("annotations of an unknown category", f"id {item.get('id')} of {category}")
+        elif not isinstance(category, Hashable) or category not in label_of:
+            problems.add("annotations of an unknown category", f"id {item.get('id')} of {category}", image=names[image])
         else:
             grouped[image].items.append(item if category == item["category_id"] else {**item, "category_id": category})
     return grouped
 
 
-def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
-    """The mask of a COCO segmentation: a list of polygons, or a run-length dict. None or [] is an empty mask.
-
-    Run lengths are COCO's, down the columns, unless their key `encoding` says that they go along the rows.
-
-    Raises: UserError for anything else, and for a run-length mask of another size.
-    """
-    if not segmentation:
-        return Rle.empty(height, width)
-    if isinstance(segmentation, list):
-        return Rle.from_polygons(segmentation, height, width)
-    mask = _run_lengths(segmentation)
-    if mask.size != (height, width):
-        raise UserError(f"its mask has size {mask.height}x{mask.width}, its image {height}x{width} (height x width)")
-    return mask
-
-
-def _run_lengths(segmentation: Any) -> Rle:
-    encoding = segmentation.get("encoding") if isinstance(segmentation, dict) else None
-    if encoding is None or str(encoding).lower() in _COCOS_OWN:
-        return Rle.from_coco(segmentation)
-    if str(encoding).lower() != _ROW_MAJOR:
-        raise UserError(f"encoding {str(encoding)[:60]!r} is not known (known: {', '.join((*_COCOS_OWN, _ROW_MAJOR))})")
-    try:
-        height, width = segmentation["size"]
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"size {segmentation.get('size')!r} is not [height, width]") from None
-    return Rle.from_coco({**segmentation, "size": [width, height]}).transpose()
-
-
-def rectangle(box: tuple[float, float, float, float], height: int, width: int) -> Rle:
-    """The mask of a box (x1, y1, x2, y2) inside the image: its pixels, at least one."""
-    left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
-    right, bottom = max(round(box[2]), left + 1), max(round(box[3]), top + 1)
-    return Rle.full(bottom - top, right - left).place(top, left, height, width)
+def _entries(items: list[Any], problems: Problems) -> list[dict]:
+    for place, item in enumerate(items):
+        if not isinstance(item, dict):
+            told = "null" if item is None else _short(item)
+            problems.add("annotations that are no objects", f"entry {place} ({told})")
+    return [item for item in items if isinstance(item, dict)]
 
 
 def _area(item: dict, mask: Rle) -> float:
@@ -219,9 +211,34 @@ def _area(item: dict, mask: Rle) -> float:
     return float(area)
 
 
-def _clipped_box(item: dict, height: int, width: int) -> tuple[float, float, float, float]:
+def _is_crowd(item: dict) -> bool:
+    value = item.get("iscrowd")
+    # Exporters that write every value as text write "0" and "False", which Python takes for true.
+    told = _CROWD.get(value.strip().lower() if isinstance(value, str) else value) if isinstance(value, Hashable) else None
+    if told is None:
+        raise UserError(f"iscrowd {_short(value)!r} is neither 0 nor 1")
+    return told
+
+
+def _bbox(item: dict, needed: bool) -> Box | None:
+    """[x, y, width, height] as written, float. None where there is none, unless it is needed.
+
+    Raises: UserError for what is no bbox.
+    """
+    value = item.get("bbox")
+    if not value and not needed:
+        return None
     try:
-        x, y, w, h = (float(value) for value in item["bbox"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"bbox {item.get('bbox')!r} is not [x, y, width, height]") from None
-    return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+        x, y, w, h = (float(number) for number in value)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise UserError(f"bbox {value!r} is not [x, y, width, height]") from None
+    if not all(map(math.isfinite, (x, y, w, h))):
+        raise UserError(f"bbox {value!r} is not finite")
+    return x, y, w, h
+
+
+def _clipped(raw: Box, height: int, width: int) -> Box | None:
+    """x1 y1 x2 y2 within the image; None where nothing is left of it."""
+    x, y, w, h = raw
+    box = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+    return None if box[2] - box[0] < _MIN_SIDE or box[3] - box[1] < _MIN_SIDE else box

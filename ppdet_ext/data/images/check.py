@@ -1,19 +1,21 @@
 """Which pictures there are, and whether each can be used."""
 
+import contextlib
 import functools
 import logging
 import os
 import unicodedata
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
 
-from .decode import check_end, image_size
+from .decode import check_end, image_size, orientation_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _SIDECARS = ("__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini")
+_LOOKED_AT = 500
 IMAGE_CHECKS = ("header", "exists", "none")
 
 logger = logging.getLogger("ppdet_ext")
@@ -84,6 +86,26 @@ def _files_by_plain_name(folder: str) -> dict[str, str]:
 def _plain(name: str) -> str:
     """A name without what differs between systems: capitals, URL encoding, Unicode's forms (macOS writes é as two)."""
     return unicodedata.normalize("NFC", urllib.parse.unquote(name)).casefold()
+
+
+def ambiguous_orientations(sizes: Mapping[str, tuple[int, int]]) -> tuple[list[str], int]:
+    """Files whose EXIF orientation leaves the size as it is, so that it cannot tell how annotations count pixels.
+
+    Of many, 500 evenly spread are looked at; files that cannot be read are passed over.
+
+    Args:
+        sizes: file -> (height, width) as annotated.
+
+    Returns: those files, and how many were looked at.
+    """
+    files = list(sizes)[:: max(1, -(-len(sizes) // _LOOKED_AT))]
+    found = []
+    for file in files:
+        with contextlib.suppress(UserError):
+            way, (height, width) = orientation_of(file), sizes[file]
+            if way in (2, 3, 4) or (way > 4 and height == width):
+                found.append(file)
+    return found, len(files)
 
 
 def image_is_usable(

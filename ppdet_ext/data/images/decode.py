@@ -14,7 +14,19 @@ from ppdet_ext.structures import Record
 
 from . import jpeg
 from .depth import AS_SHOWN, Reading, to_8_bits
-from .raster import MOST_PIXELS, PNG, SIDEWAYS, bytes_of, head_of, header_size, opened, stored_pixels, turned, unreadable
+from .raster import (
+    MOST_PIXELS,
+    PNG,
+    SIDEWAYS,
+    bytes_of,
+    head_of,
+    header_size,
+    opened,
+    orientation,
+    stored_pixels,
+    turned,
+    unreadable,
+)
 
 # Holds the last chunk of a PNG.
 _TAIL = 64
@@ -73,10 +85,20 @@ def image_size(path: str, exif: bool = True) -> tuple[int, int]:
         # EXIF data with a thumbnail can put the frame header far behind.
         frame = jpeg.frame_of(head) or jpeg.frame_of(bytes_of(path))
         if frame is not None:
-            height, width, orientation = frame
-            return (width, height) if exif and orientation in SIDEWAYS else (height, width)
+            height, width, way = frame
+            return (width, height) if exif and way in SIDEWAYS else (height, width)
     with opened(path, path) as picture:
         return header_size(picture, exif)
+
+
+def orientation_of(path: str) -> int:
+    """EXIF's orientation, 1 to 8, from a file's header; 1 where it tells none. Raises: UserError as `image_size`."""
+    head = head_of(path)
+    frame = jpeg.frame_of(head) or jpeg.frame_of(bytes_of(path)) if jpeg.is_jpeg(head) else None
+    if frame is not None:
+        return frame[2]
+    with opened(path, path) as picture:
+        return orientation(picture)
 
 
 def check_end(path: str) -> None:

@@ -43,12 +43,12 @@ def stored_pixels(data: bytes, path: str, exif: bool = True) -> np.ndarray:
     Raises: UserError naming the file when it is damaged, no picture, or has several pages.
     """
     with opened(io.BytesIO(data), path) as picture:
-        orientation, form = _orientation(picture), picture.format
+        way, form = orientation(picture), picture.format
         pixels = _deep(picture, data, path) if _is_deep(picture, data) else _as_8_bits(picture)
     if form == "TIFF":
         # Pillow has turned its pixels.
-        return pixels if exif else turned(pixels, _UNDONE.get(orientation, orientation))
-    return turned(pixels, orientation) if exif else pixels
+        return pixels if exif else turned(pixels, _UNDONE.get(way, way))
+    return turned(pixels, way) if exif else pixels
 
 
 def _as_8_bits(picture: Image.Image) -> np.ndarray:
@@ -78,7 +78,6 @@ def _is_deep(picture: Image.Image, data: bytes) -> bool:
 
 def _deep(picture: Image.Image, data: bytes, path: str) -> np.ndarray:
     """(h, w) of grey: uint16, int32 or float32; (h, w, 3) uint16 of colours. Turned, of a TIFF, as Pillow does."""
-    orientation = _orientation(picture)
     if picture.mode.startswith(_GREY_MODES):
         inverted = picture.format == "TIFF" and _tags(picture).get(_PHOTOMETRIC) == 0
         pixels = np.asarray(picture)
@@ -92,7 +91,7 @@ def _deep(picture: Image.Image, data: bytes, path: str) -> np.ndarray:
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is not None and found.dtype == np.uint16:
         colours = _as_rgb(found)
-        for candidate in (colours, turned(colours, orientation)):
+        for candidate in (colours, turned(colours, orientation(picture))):
             if candidate.shape == high.shape and np.array_equal(candidate >> 8, high):
                 return candidate
     raise UserError(
@@ -113,14 +112,14 @@ def header_size(picture: Image.Image, exif: bool) -> tuple[int, int]:
     if picture.format == "TIFF":
         # Pillow tells it turned, from version 11.1 on.
         width, height = _tags(picture)[_WIDTH], _tags(picture)[_HEIGHT]
-    return (width, height) if exif and _orientation(picture) in SIDEWAYS else (height, width)
+    return (width, height) if exif and orientation(picture) in SIDEWAYS else (height, width)
 
 
 def _tags(picture: Image.Image) -> dict[int, Any]:
     return getattr(picture, "tag_v2", {})
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation(picture: Image.Image) -> int:
     """EXIF's, 1 to 8; 1 where there is none or one that means nothing."""
     tags = _tags(picture) if picture.format == "TIFF" else picture.getexif()
     found = tags.get(_ORIENTATION, 1)

@@ -2,16 +2,17 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppdet_ext.data.datasets import FashionDataSet, MixedDataSet, SteelDataSet
+from ppdet_ext.data.datasets import CocoJsonDataSet, FashionDataSet, MixedDataSet, SteelDataSet
+from ppdet_ext.data.images.check import ambiguous_orientations
 from ppdet_ext.data.synthetic import KINDS, SampleSpec, write_sample_set
 from ppdet_ext.data.synthetic.writer import META, PROGRESS
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.collective import on_rank_0
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host import Config
 from ppdet_ext.host.registry import SECTIONS
 
@@ -54,10 +55,69 @@ def load_dataset(cfg: Config, key: str) -> Any:
     if dataset.num_classes not in (0, cfg.num_classes):
         raise UserError(
             f"num_classes is {cfg.num_classes}, but {key} has {dataset.num_classes} classes "
-            f"({', '.join(map(str, dataset.class_names[:6]))}{', …' if dataset.num_classes > 6 else ''}). "
-            f"Set num_classes: {dataset.num_classes}"
+            f"({_listed(dataset.class_names)}). {_class_remedy(cfg, key, dataset)}"
         )
+    if key in ("TrainDataset", "EvalDataset"):
+        _demand_objects(dataset, key)
+        _warn_of_orientations(cfg, key, dataset)
     return dataset
+
+
+def _listed(names: Sequence[object], most: int = 6) -> str:
+    return ", ".join(map(str, names[:most])) + (", …" if len(names) > most else "")
+
+
+def _class_remedy(cfg: Config, key: str, dataset: Any) -> str:
+    """What to do about a data set with another number of classes than the model: seldom to change the model."""
+    trained = cfg.get("TrainDataset") if key != "TrainDataset" else None
+    names: list[str] = []
+    if trained is not None:
+        # What is wrong with the other data set is no matter here.
+        with contextlib.suppress(UserError):
+            names = list(trained.load().class_names)
+    if len(names) != cfg.num_classes:
+        return f"Set num_classes: {dataset.num_classes}"
+    lacks = [name for name in names if name not in dataset.class_names]
+    more = [name for name in dataset.class_names if name not in names]
+    told = [f"lacks {_listed(lacks)} of TrainDataset ({_listed(names)})"] if lacks else []
+    told += [f"has {_listed(more)}, which TrainDataset has not"] if more else []
+    return f"It {' and '.join(told)}. Give its annotation file the same categories, also those that do not occur in it."
+
+
+def _warn_of_orientations(cfg: Config, key: str, dataset: Any) -> None:
+    """Say that pictures are turned by EXIF where nothing tells whether their annotations are."""
+    if not dataset.annotated or world()[0] != 0:
+        return
+    mode = key.removesuffix("Dataset")
+    for entry in (cfg.get(f"{mode}Reader") or {}).get("sample_transforms") or ():
+        # Who has written it down has decided.
+        if isinstance(entry, Mapping) and "exif" in (entry.get("ReadImage") or {}):
+            return
+    records = [record for record in dataset.records if len(record.labels)]
+    found, looked = ambiguous_orientations({record.file: (record.height, record.width) for record in records})
+    if found:
+        logger.warning(
+            "%s: %d of %s looked at have an EXIF orientation that leaves the size as it is (%s), so that nothing tells whether "
+            "the annotations count pixels before or after it. They are read turned, as viewers show them; if masks then lie "
+            "elsewhere, set `ReadImage: {exif: false}` in every reader (`exif: true` keeps it, and ends this warning)",
+            key,
+            len(found),
+            counted(looked, "pictures"),
+            _listed([Path(file).name for file in found]),
+        )
+
+
+def _demand_objects(dataset: Any, key: str) -> None:
+    """UserError where there is nothing to learn, or nothing that a score could be made of."""
+    if not dataset.annotated or any((~record.crowd).any() for record in dataset.records):
+        return
+    told = f" ({dataset.account})" if dataset.account else ""
+    text = f"{key}: not one of its {counted(len(dataset.records), 'images')} has an object{told}"
+    # Clean sheets alone are scored by metrics that reward an empty submission.
+    if key == "EvalDataset" and not isinstance(dataset, CocoJsonDataSet):
+        logger.warning("%s: what misses objects is not measured", text)
+        return
+    raise UserError(f"{text}: nothing to {'learn' if key == 'TrainDataset' else 'measure'}.")
 
 
 def prepare_sample(cfg: Config) -> None:

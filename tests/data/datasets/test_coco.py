@@ -1,5 +1,6 @@
 """COCO's JSON, image folders, and what can be wrong with them."""
 
+import gzip
 import logging
 
 import numpy as np
@@ -50,9 +51,9 @@ def test_boxes_are_clipped_and_degenerate_annotations_reported(coco, caplog):
     content = coco_content()
     base = content["annotations"][0]
     content["annotations"] = [
-        base | {"id": 1, "bbox": [-5, -2, 20, 20]},
-        base | {"id": 2, "bbox": [5, 5, 0, 10]},
-        base | {"id": 3, "bbox": [70, 5, 10, 10]},
+        base | {"id": 1, "bbox": [-5, -2, 20, 20], "segmentation": [[-5, -2, 15, -2, 15, 18, -5, 18]]},
+        base | {"id": 2, "segmentation": [[5, 5, 9, 9]]},
+        base | {"id": 3, "segmentation": [[70, 5, 80, 5, 80, 9], []]},
         base | {"id": 5, "segmentation": [[70, 5, 80, 5, 80, 9]]},
     ]
     write_coco(coco, content)
@@ -68,7 +69,18 @@ def test_boxes_are_clipped_and_degenerate_annotations_reported(coco, caplog):
     ("change", "message"),
     [
         ({"bbox": [1, 2, 3]}, "id 1: bbox"),
-        ({"bbox": None}, "id 1: bbox"),
+        ({"bbox": [float("nan")] * 4}, r"id 1: bbox \[nan.* is not finite"),
+        ({"bbox": [1, 2, float("inf"), 3]}, r"id 1: bbox .*inf.* is not finite"),
+        ({"bbox": "5 5 10 10"}, "id 1: bbox '5 5 10 10' is not"),
+        ({"iscrowd": "perhaps"}, "id 1: iscrowd 'perhaps' is neither 0 nor 1"),
+        ({"iscrowd": 2}, "id 1: iscrowd '2' is neither 0 nor 1"),
+        ({"segmentation": "[[5, 5, 15, 5, 15, 15]]"}, "id 1: segmentation .* is a text; COCO wants a list of polygons"),
+        ({"segmentation": [5, 5, 15, None, 15, 15]}, "id 1: polygon 0 has the coordinate null"),
+        ({"segmentation": [["a", 5, 15, 5, 15, 15]]}, "id 1: polygon 0 has the coordinate 'a'"),
+        ({"segmentation": [{"x": 1}]}, "id 1: polygon 0 is an object"),
+        ({"segmentation": [[0.1, 0.1, 0.4, 0.1, 0.4, 0.5]]}, "id 1: all its coordinates lie between 0 and 1, as fractions"),
+        ({"image_id": [7]}, r"image that is not listed: id 1 of \[7\]"),
+        ({"category_id": {}}, r"unknown category: id 1 of \{\}"),
         ({"segmentation": [[1, 2, 3]]}, "id 1"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 7]}}, "id 1: not a COCO RLE"),
         ({"segmentation": {"counts": [5]}}, "id 1: not a COCO RLE"),
@@ -85,8 +97,11 @@ def test_malformed_annotations_are_named(coco, change, message, caplog):
         opened(coco)
     with caplog.at_level(logging.WARNING, "ppdet_ext"):
         dataset = opened(coco, on_error="skip")
-    assert sum(len(record.masks) for record in dataset.records) == 2
+    # What is left of an image's annotations would call its other objects background.
+    left = [7, 9] if "not listed" in message else [9]
+    assert [record.im_id for record in dataset.records] == left
     assert "skipped" in caplog.text
+    assert ("1 image left out, since what is left" in caplog.text) == (left == [9])
 
 
 def test_some_annotations_without_segmentation_are_faults(coco, caplog):
@@ -97,7 +112,7 @@ def test_some_annotations_without_segmentation_are_faults(coco, caplog):
         write_coco(coco, content)
         with pytest.raises(UserError, match=r"1 annotation without a segmentation.*: id 2 \(image 7\)[\s\S]*on_error: skip"):
             opened(coco)
-        assert opened(coco, on_error="skip").records[0].labels.tolist() == [1, 0]
+        assert [record.im_id for record in opened(coco, on_error="skip").records] == [9]
     assert "id 2 (image 7)" in caplog.text
 
 
@@ -362,3 +377,169 @@ def test_of_a_missing_picture_the_file_of_nearly_its_name_is_named(coco, written
     with pytest.raises(UserError) as caught:
         opened(coco)
     assert f"missing on disk: {written} (there is {hint})" in str(caught.value)
+
+
+SHAPES = {
+    "one flat polygon": [5, 5, 15, 5, 15, 15, 5, 15],
+    "one of points": [[5, 5], [15, 5], [15, 15], [5, 15]],
+    "several of points": [[[5, 5], [15, 5], [15, 15], [5, 15]]],
+    "numbers as text": [["5", "5", "15", "5.0", "15", "15", "5", "15"]],
+    "with an empty part": [[], [5, 5, 15, 5, 15, 15, 5, 15]],
+    "with a null part": [[5, 5, 15, 5, 15, 15, 5, 15], None],
+    "with a point and a line": [[5, 5, 15, 5, 15, 15, 5, 15], [20, 20], [20, 20, 22, 22]],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_polygons_are_read_however_they_are_nested(coco, shape):
+    content = coco_content()
+    content["annotations"][0]["segmentation"] = SHAPES[shape]
+    write_coco(coco, content)
+    assert opened(coco).records[0].masks[0] == block(5, 5, 10, 10)
+
+
+def test_a_triangle_of_points_is_no_list_of_polygons():
+    triangle = [[1.0, 1.0], [9.0, 1.0], [9.0, 9.0]]
+    assert segmentation_mask(triangle, 12, 12) == Rle.from_polygons([[1, 1, 9, 1, 9, 9]], 12, 12)
+
+
+@pytest.mark.parametrize("nothing", [[[]], [None], [[], []]])
+def test_an_empty_polygon_is_no_segmentation(coco, nothing, caplog):
+    content = coco_content()
+    for item in content["annotations"]:
+        item["segmentation"] = nothing
+    write_coco(coco, content)
+    assert len(opened(coco).records[0].masks) == 3
+    assert "none of the 3 annotations has a segmentation" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["0", "False", "false", "", " 0 ", 0.0, False, None])
+def test_what_says_no_crowd_is_none(coco, value):
+    content = coco_content()
+    for item in content["annotations"]:
+        item["iscrowd"] = value
+    write_coco(coco, content)
+    assert not opened(coco).records[0].crowd.any()
+
+
+@pytest.mark.parametrize("value", ["1", "True", 1, 1.0, True])
+def test_what_says_crowd_is_one_unless_crowds_are_objects(coco, value, caplog):
+    content = coco_content()
+    for item in content["annotations"]:
+        item["iscrowd"] = value
+    write_coco(coco, content)
+    assert opened(coco).records[0].crowd.all()
+    assert "3 of 3 annotations are crowds (iscrowd 1)" in caplog.text
+    assert "set `crowds: objects`" in caplog.text
+    caplog.clear()
+    assert not opened(coco, crowds="objects").records[0].crowd.any()
+    assert "crowds (iscrowd 1)" not in caplog.text
+    with pytest.raises(UserError, match="Did you mean 'objects'"):
+        opened(coco, crowds="object")
+
+
+NOT_BOXES = {
+    "x1 y1 x2 y2": lambda x, y, w, h: [x, y, x + w, y + h],
+    "centre x, centre y, width, height": lambda x, y, w, h: [x + w / 2, y + h / 2, w, h],
+    "y, x, height, width": lambda x, y, w, h: [y, x, h, w],
+    "y1 x1 y2 x2": lambda x, y, w, h: [y, x, y + h, x + w],
+    "fractions of the picture": lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT],
+    "fractions, from the centre": lambda x, y, w, h: [(x + w / 2) / WIDTH, (y + h / 2) / HEIGHT, w / WIDTH, h / HEIGHT],
+}
+
+
+@pytest.mark.parametrize("meant", NOT_BOXES)
+def test_boxes_of_another_form_give_way_to_those_of_the_masks(coco, meant, caplog):
+    content = coco_content()
+    item = content["annotations"][0]
+    places = [(3, 2), (20, 4), (40, 16), (9, 20)]
+    content["annotations"] = []
+    for number, (x, y) in enumerate(places):
+        polygon = [x, y, x + 14, y, x + 14, y + 6, x, y + 6]
+        content["annotations"].append(item | {"id": number, "segmentation": [polygon], "bbox": NOT_BOXES[meant](x, y, 14, 6)})
+    write_coco(coco, content)
+    record = opened(coco).records[0]
+    assert record.boxes.tolist() == [[x, y, x + 14, y + 6] for x, y in places]
+    assert f"they read like {meant})" in caplog.text
+    assert "that do not fit the mask" in caplog.text
+
+
+@pytest.mark.parametrize("bbox", [[0, 0, 0, 0], [], None, "absent", [500, 500, 20, 20], [5, 5, 0, 10], [5, 5, -10, -10]])
+def test_a_mask_gives_the_box_that_is_missing(coco, bbox, caplog):
+    content = coco_content()
+    content["annotations"][0]["bbox"] = bbox
+    if bbox == "absent":
+        del content["annotations"][0]["bbox"]
+    write_coco(coco, content)
+    assert opened(coco).records[0].boxes[0].tolist() == [5, 5, 15, 15]
+    assert "1 annotation without a bbox of their mask" in caplog.text
+    assert ": id 1. The boxes of the masks are taken" in caplog.text
+
+
+def test_so_few_odd_boxes_as_coco_has_stay(coco, caplog):
+    content = coco_content()
+    base = content["annotations"][0]
+    many = [base | {"id": n, "segmentation": [[n % 40, 5, n % 40 + 10, 5, n % 40 + 10, 6 + n // 40]]} for n in range(200)]
+    for item in many:
+        mask = segmentation_mask(item["segmentation"], HEIGHT, WIDTH)
+        x1, y1, x2, y2 = mask.box
+        item["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+    many[17]["bbox"] = [0, 0, 64, 32]
+    content["annotations"] = many
+    write_coco(coco, content)
+    assert opened(coco).records[0].boxes[17].tolist() == [0, 0, 64, 32]
+    assert "1 bbox of 200 that does not fit the mask" in caplog.text
+    assert "They stay, as so few are" in caplog.text
+
+
+def test_annotations_listed_twice_count_once(coco, caplog):
+    expected = opened(coco).records[0]
+    content = coco_content()
+    content["annotations"] += [item | {"id": item["id"] + 100} for item in content["annotations"]]
+    write_coco(coco, content)
+    found = opened(coco).records[0]
+    assert found.masks == expected.masks
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert "3 annotations of the same image, class and mask as another one: id 101 repeats id 1; " in caplog.text
+    assert "left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": {"1": {}}}, "annotations is an object, a list is expected"),
+        ({"images": None}, "the section images is missing"),
+        ({"categories": None}, "the section categories is missing"),
+        ({"categories": "a, b"}, "categories is a str, a list is expected"),
+        ({"categories": []}, "categories is empty, so nothing tells what the annotations are"),
+        ({"annotations": [None, 3]}, r"2 annotations that are no objects: entry 0 \(null\); entry 1 \(3\)"),
+    ],
+)
+def test_sections_of_another_shape_are_named(coco, change, message):
+    write_coco(coco, coco_content() | change)
+    with pytest.raises(UserError, match=rf"instances\.json[\s\S]*{message}"):
+        opened(coco)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_json_in_other_unicode_encodings(coco, encoding):
+    path = coco / "instances.json"
+    text = path.read_text().replace("early", "fr\u00fch")
+    path.write_text(text, encoding=encoding)
+    assert opened(coco).class_names == ["fr\u00fch", "late"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(b"{}"), r"is packed by gzip\. Unpack it"),
+        (b"PK\x03\x04abc", "is a ZIP archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer.*git lfs pull"),
+        (b"<!doctype HTML><html>", "is a web page"),
+        ('{"images": "\u4f60\u597d"}'.encode("gbk"), "is not in UTF-8"),
+    ],
+)
+def test_files_that_are_no_json_are_called_what_they_are(coco, data, message):
+    (coco / "instances.json").write_bytes(data)
+    with pytest.raises(UserError, match=rf"instances\.json: {message}"):
+        opened(coco)

@@ -26,6 +26,7 @@ from tiny_data import HEIGHT, WIDTH, write_jpeg
 
 from ppdet_ext.data.datasets import FashionDataSet
 from ppdet_ext.data.images.decode import read_image
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.structures import Rle
 
 REAL = Path(__file__).parents[2] / "fixtures" / "imaterialist"
@@ -142,7 +143,7 @@ def test_sizes_may_count_pixels_before_or_after_the_exif_rotation(fashion, turne
     record = opened(fashion).records[0]
     assert (record.height, record.width) == record.masks[0].size == (height, width)
     assert record.boxes.tolist() == [[width - 1, height - 1, width, height]]
-    assert read_image(record.file, exif=turned).shape[:2] == (height, width)
+    assert read_image(record.file, Reading(exif=turned)).shape[:2] == (height, width)
 
 
 def test_construction_reads_nothing_and_yaml_restores_it(fashion):
