@@ -25,6 +25,7 @@ from ppdet_ext.starter.gather import (
     with_pictures,
     with_unlabelled,
 )
+from ppdet_ext.starter.models import model_named
 from ppdet_ext.starter.write import DataSection, DataSections
 
 ALL = "all"
@@ -71,6 +72,7 @@ def import_labels(
     """
     folder = Path(out)
     path = config or Path("configs") / f"{folder.resolve().name}.yml"
+    model_named(model, gpu=False)
     _demand_room(folder, path, overwrite)
     labels = with_classes_renamed(read_labels(files, images, format), rename or {})
     pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)

@@ -52,8 +52,9 @@ def new_config(
     """
     tag = _kind_of(annotations)
     folder = os.path.dirname(annotations) or "."
+    pictures = _folder_of(tag, annotations, images)
     train: dict[str, Any] = {"dataset_dir": folder, "anno_path": os.path.basename(annotations)}
-    train |= {**_pictures(tag, annotations, images), **(data or {})}
+    train |= {"image_dir": path_from(pictures, folder), **(data or {})}
     unread = _checked(tag, train)
     if tag == CSV and "columns" not in train:
         train["preset"] = (unread.described and unread.competition) or train.get("preset")
@@ -62,9 +63,8 @@ def new_config(
         evaluation = {**train, **held_out, "part": "val"}
         train |= {**held_out, "part": "train"}
     else:
-        val_folder = val_images or (images if images is not None else None)
-        own = {"anno_path": os.path.relpath(val_annotations, folder), **_pictures(tag, val_annotations, val_folder, folder)}
-        evaluation = {**train, **own}
+        own = _folder_of(tag, val_annotations, val_images or images, pictures)
+        evaluation = {**train, "anno_path": path_from(val_annotations, folder), "image_dir": path_from(own, folder)}
     path = config or Path("configs") / f"{_name_of(folder)}.yml"
     demand_free(path, "--config", overwrite)
     sections = DataSections(
@@ -103,20 +103,24 @@ def _is_json_line(start: bytes) -> bool:
         return b'"annotations":[{"type"' in start.replace(b" ", b"") and b'"images"' not in start
 
 
-def _pictures(tag: str, annotations: str, images: str | None, folder: str | None = None) -> dict[str, str]:
-    """`image_dir` relative to the annotations' folder (or `folder`), as given or as found there or one folder up."""
-    own = os.path.dirname(annotations) or "."
-    if images is not None:
-        if not os.path.isdir(images):
-            raise UserError(f"--images {images}: no such folder.")
-        return {"image_dir": path_from(images, folder or own)}
-    stem = Path(annotations).stem.removeprefix("instances_")
+def _folder_of(tag: str, annotations: str, given: str | None, other: str | None = None) -> str:
+    """The folder of the pictures: the one given, or found beside the annotations or one folder up; else `other`.
+
+    Raises: UserError where there is none.
+    """
+    if given is not None:
+        if not os.path.isdir(given):
+            raise UserError(f"{given}: no such folder of pictures.")
+        return given
+    own, stem = os.path.dirname(annotations) or ".", Path(annotations).stem.removeprefix("instances_")
     for place in (own, os.path.join(own, "..")):
         for name in (stem, *FOLDERS):
-            found = os.path.join(place, name)
+            found = os.path.normpath(os.path.join(place, name))
             if os.path.isdir(found) and _holds_pictures(tag, annotations, found):
-                return {"image_dir": path_from(found, folder or own)}
-    raise UserError(f"{annotations}: no folder of its pictures beside it; say where they are: --images DIR.")
+                return found
+    if other is None:
+        raise UserError(f"{annotations}: no folder of its pictures beside it; say where they are: --images DIR.")
+    return other
 
 
 def _holds_pictures(tag: str, annotations: str, folder: str) -> bool:

@@ -135,7 +135,10 @@ def _tell(path: Path, chosen: Choices) -> None:
 
 
 def path_from(path: str, folder: str) -> str:
-    """`path` as a configuration names it: relative to `folder` where both are below the working directory, else absolute."""
-    here = Path.cwd()
-    near = all(Path(one).resolve().is_relative_to(here) for one in (path, folder))
-    return os.path.relpath(path, folder) if near else str(Path(path).resolve())
+    """`path` as a configuration names it: relative to `folder` if it is below that, or both below the working directory.
+
+    Anything else gets its full name.
+    """
+    here, own, resolved = Path.cwd(), Path(folder).resolve(), Path(path).resolve()
+    near = resolved.is_relative_to(own) or all(one.is_relative_to(here) for one in (own, resolved))
+    return os.path.relpath(path, folder) if near else str(resolved)

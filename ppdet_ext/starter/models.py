@@ -47,11 +47,12 @@ _UNET = (
     "ResNetEncoder: {name: resnet18}",
     "UNetDecoder: {channels: [64, 48, 32, 24, 16]}",
 )
-# Memory of the large ones: 8.2 GB for two images of 800 x 1333 px (HTC, published by the reference); of the small ones as
-# measured on a CPU.
+# Memory of the large ones: 8.2 GB for two images of 800 x 1333 px (HTC, published by the reference); of the small ones
+# rounded up from what trainings on a CPU took at most, of 4 and of 12 images of 128 x 512 px a step: HTC 0.79 and 1.17 GB, Mask
+# R-CNN 0.69 and 0.92, U-Net 1.06 and 1.53.
 MODELS = {
     "htc_small": Model(
-        "Hybrid Task Cascade of small widths", ("models/htc_r18_small.yml",), (), "semantic map", True, True, 3200, 0.6e9
+        "Hybrid Task Cascade of small widths", ("models/htc_r18_small.yml",), (), "semantic map", True, True, 1000, 0.6e9
     ),
     "htc_r50": Model(
         "Hybrid Task Cascade, ResNet-50 with FPN",
@@ -59,13 +60,13 @@ MODELS = {
     ),
     "mask_rcnn_small": Model(
         "Mask R-CNN of small widths",
-        ("models/mask_rcnn_r50_fpn.yml",), _SMALL_PARTS, "none", True, True, 3200, 0.6e9, _FEW_PROPOSALS,
+        ("models/mask_rcnn_r50_fpn.yml",), _SMALL_PARTS, "none", True, True, 700, 0.6e9, _FEW_PROPOSALS,
     ),
     "mask_rcnn_r50": Model(
         "Mask R-CNN, ResNet-50 with FPN",
         ("models/mask_rcnn_r50_fpn.yml", "backbones/r50.yml"), (), "none", True, False, 3400, 1e9,
     ),
-    "unet": Model("U-Net, ResNet-18", (), _UNET, "planes of classes", False, True, 3200, 0.6e9),
+    "unet": Model("U-Net, ResNet-18", (), _UNET, "planes of classes", False, True, 1100, 0.9e9),
 }  # fmt: skip
 # Names that leave the size to the device: on a CPU, on a GPU.
 BY_DEVICE = {"htc": ("htc_small", "htc_r50"), "mask_rcnn": ("mask_rcnn_small", "mask_rcnn_r50")}
