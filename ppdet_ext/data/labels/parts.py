@@ -13,6 +13,9 @@ from ppdet_ext.structures import Rle
 from .collector import Collector, Unusable
 from .label_set import Box, LabelledImage
 
+# Classes that tools list and that are none, in small letters.
+NO_CLASS = ("_background_", "background", "__background__", "__ignore__")
+
 
 class NoObject(Unusable):
     """Why something is left out that is no object of its picture, as a tag: the picture stays a picture without it."""

@@ -18,7 +18,7 @@ from ..drawn import ellipse_polygon, polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
-from ..parts import NoObject, Part, add_parts, flat_points, left_out
+from ..parts import NO_CLASS, NoObject, Part, add_parts, flat_points, left_out
 from ..pictures import Pictures
 from ..safety import read_json
 
@@ -28,7 +28,6 @@ _OTHERS = {
     "cuboid_2d": "cuboids", "feature_vector": "feature vectors", "hash_key": "hash keys",
 }  # fmt: skip
 _NO_OBJECTS = ("label", "caption", "feature_vector", "hash_key")
-_NO_CLASS = ("background", "_background_")
 
 
 def looks_like(head: Head) -> bool:
@@ -70,7 +69,7 @@ def _names(categories: dict, path: str, collector: Collector) -> list[str]:
     except (KeyError, TypeError):
         raise UserError(f"{path}: categories.label.labels names no classes.") from None
     for name in names:
-        if name.lower() not in _NO_CLASS:
+        if name.lower() not in NO_CLASS:
             collector.add_class(name, path)
     return names
 
@@ -103,7 +102,7 @@ def _part(collector: Collector, entry: dict, names: list[str], height: int, widt
         raise Unusable("objects without a label")
     if not 0 <= label < len(names):
         raise Unusable("objects of a label that the categories do not have")
-    if names[label].lower() in _NO_CLASS:
+    if names[label].lower() in NO_CLASS:
         raise NoObject(f"objects named {names[label]}")
     attributes = entry.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}

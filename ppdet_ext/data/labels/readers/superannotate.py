@@ -39,7 +39,7 @@ def looks_like(head: Head) -> bool:
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
     """Read files; instances of one class and one groupId but 0 are one object.
 
-    Raises: UserError for a file of another content, a missing save.png, or a picture's size that is told nowhere.
+    Raises: UserError for a file of another content, or a picture's size that is told nowhere.
     """
     collector = Collector("superannotate", pictures)
     classes = _class_ids(paths)
@@ -52,7 +52,10 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         regions = None
         height, width = metadata.get("height"), metadata.get("width")
         if any(isinstance(item, dict) and "parts" in item for item in instances):
-            file = _save_file(path)
+            file = _SUFFIX.sub("___save.png", path)
+            if not os.path.isfile(file):
+                collector.skip("pictures whose save.png is missing", f"{path} ({os.path.basename(file)})")
+                continue
             ids = colour_ids(open_png(file))
             if not fits_picture(ids.shape, pictures.find(name)) or (height and (height, width) != ids.shape):
                 collector.skip("mask PNGs of another size than their picture", file)
@@ -62,14 +65,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
             height, width = pictures.size(name)
         image = collector.image(name, height, width, path)
         add_parts(collector, image, _parts(collector, instances, regions, classes, image, path))
-    return collector.result(common_root(paths))
-
-
-def _save_file(path: str) -> str:
-    file = _SUFFIX.sub("___save.png", path)
-    if not os.path.isfile(file):
-        raise UserError(f"{path}: its masks lie in {os.path.basename(file)}, which is missing. Export it with the masks.")
-    return file
+    return collector.result(common_root(paths), "Masks of pixel projects lie in ___save.png: export them, too.")
 
 
 def _class_ids(paths: list[str]) -> dict[int, str]:

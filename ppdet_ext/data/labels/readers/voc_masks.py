@@ -1,42 +1,44 @@
-"""Pascal VOC's mask PNGs: a folder SegmentationClass, and SegmentationObject beside it.
+"""Mask PNGs in Pascal VOC's manner: a folder SegmentationClass, and SegmentationObject beside it.
 
-labelme2voc.py writes them with a palette and class_names.txt, CVAT ("Segmentation mask 1.1") in colours with labelmap.txt.
+labelme2voc.py writes them with a palette and class_names.txt, CVAT ("Segmentation mask 1.1") in colours with labelmap.txt, our
+own writer of masks into `classes/` and `instances/` with classes.csv.
 """
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
 from ..collector import Collector, tracked
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
+from ..listing import files_below
+from ..mask_names import OUR_NAMES, VOID, VOID_COLOUR, MaskNames
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png
 
-_CLASSES = ("segmentationclass", "segmentationclasspng")
-_OBJECTS = ("segmentationobject", "segmentationobjectpng")
-_NAME_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt")
-_NO_CLASS = ("_background_", "background", "__ignore__", "__background__")
-# "Do not care": index 255, whose colour in VOC's palette is this one.
-_VOID, _VOID_COLOUR = 255, (224 << 16) | (224 << 8) | 192
-_VOC = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
-    *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
+# Folder of classes -> that of objects, in small letters.
+_FOLDERS = {
+    "segmentationclass": "segmentationobject", "segmentationclasspng": "segmentationobjectpng", "classes": "instances",
+}  # fmt: skip
+_OURS = "classes"
 
 
 def looks_like(head: Head) -> bool:
-    """A folder with pictures in a folder SegmentationClass, or this folder itself."""
-    own = [os.path.basename(os.path.normpath(head.path)), *{part for name in head.names for part in name.split("/")[:-1]}]
-    return bool(head.names) and any(part.lower() in _CLASSES for part in own)
+    """A folder with a folder SegmentationClass in it (or ours, with a classes.csv), or such a folder itself."""
+    if not head.names:
+        return False
+    folders = {part.lower() for name in head.names for part in name.split("/")[:-1]} | {_last(head.path)}
+    ours = any(f"/{name}".endswith(f"/{OUR_NAMES}") for name in head.names)
+    return bool(folders & set(_FOLDERS) - {_OURS}) or (ours and _OURS in folders)
 
 
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
@@ -45,33 +47,41 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     Raises: UserError where masks are no PNG: lossy files have false numbers.
     """
     collector = Collector("voc_masks", pictures)
-    folders = [place for path in paths for place in _class_folders(path)]
+    folders = [place for path in paths for place, _, _ in sorted(os.walk(path)) if _is_of_classes(place)]
     if not folders:
         raise UserError(f"{', '.join(paths)}: no folder named SegmentationClass. Name the folder that holds it.")
+    two_valued = False
     for folder in folders:
         root = os.path.dirname(os.path.abspath(folder))
-        objects = next((os.path.join(root, name) for name in sorted(os.listdir(root)) if name.lower() in _OBJECTS), None)
+        wanted = _FOLDERS[_last(folder)]
+        objects = next((os.path.join(root, name) for name in sorted(os.listdir(root)) if name.lower() == wanted), None)
         if objects is None:
             collector.note("no folder SegmentationObject: each connected region of a class is read as an object")
-        reader = _Folder(collector, folder, objects, _Names(root, collector), dict(_subsets(root)))
-        for file in tracked(_masks_of(folder), "Mask PNGs"):
-            reader.add(file)
-    return collector.result(", ".join(paths))
+        reader = _Folder(collector, folder, objects, MaskNames(root, collector), dict(_subsets(root)))
+        for path, name in tracked(_masks_of(folder), "Mask PNGs"):
+            reader.add(path, name)
+        two_valued = two_valued or reader.only_void
+    hint = (
+        "The masks have no values but 0 and 255, and 255 means: ignored. Save the objects' pixels as 1." if two_valued else ""
+    )
+    return collector.result(", ".join(paths), hint)
 
 
-def _class_folders(path: str) -> list[str]:
-    return [place for place, _, _ in sorted(os.walk(path)) if os.path.basename(os.path.abspath(place)).lower() in _CLASSES]
+def _last(path: str) -> str:
+    return os.path.basename(os.path.abspath(path)).lower()
 
 
-def _masks_of(folder: str) -> list[str]:
-    files = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    lossy = [name for name in files if name.lower().endswith((".jpg", ".jpeg", ".webp"))]
+def _is_of_classes(path: str) -> bool:
+    name = _last(path)
+    return name in _FOLDERS and (name != _OURS or os.path.isfile(os.path.join(os.path.dirname(path), OUR_NAMES)))
+
+
+def _masks_of(folder: str) -> list[tuple[str, str]]:
+    """(path, name in the folder) of the PNGs."""
+    lossy = [path for ending in (".jpg", ".jpeg", ".webp") for path, _ in files_below([folder], ending)]
     if lossy:
-        raise UserError(
-            f"{os.path.join(folder, lossy[0])}: JPEG changes the numbers of a mask ({len(lossy)} of {len(files)} files). "
-            "Export the masks as PNG."
-        )
-    return [name for name in files if name.lower().endswith(".png")]
+        raise UserError(f"{lossy[0]}: JPEG changes the numbers of a mask ({counted(len(lossy), 'files')}). Export PNG.")
+    return files_below([folder], ".png")
 
 
 def _subsets(root: str) -> Iterator[tuple[str, str]]:
@@ -86,51 +96,61 @@ def _subsets(root: str) -> Iterator[tuple[str, str]]:
 class _Folder:
     """The PNGs of one SegmentationClass; `objects` is the folder SegmentationObject beside it, or None."""
 
-    def __init__(self, collector: Collector, folder: str, objects: str | None, names: _Names, subsets: dict[str, str]) -> None:
-        self.collector, self.folder, self.objects, self.names, self.subsets = collector, folder, objects, names, subsets
+    def __init__(
+        self, collector: Collector, folder: str, objects: str | None, names: MaskNames, subsets: dict[str, str]
+    ) -> None:
+        self.collector, self.objects, self.names, self.subsets = collector, objects, names, subsets
+        self.void = None if _last(folder) == _OURS else VOID
+        # Whether no value but the background's and "ignored" was seen.
+        self.only_void = True
+        self.pictures = _Photographs(collector.pictures)
 
-    def add(self, file: str) -> None:
-        stem, path = os.path.splitext(file)[0], os.path.join(self.folder, file)
+    def add(self, path: str, name: str) -> None:
+        """Read the PNG of classes at `path`, and that of objects of the same name."""
+        stem = name[: -len(".png")]
         subset = self.subsets.get(stem)
-        picture = self._picture(stem, subset)
+        picture = self.pictures.find(stem, subset)
         classes = open_png(path)
         if not fits_picture(classes.shape[:2], picture):
             self.collector.skip("mask PNGs of another size than their picture", path)
             return
+        numbers = self._numbers(path, name, classes.shape[:2])
+        if self.objects is not None and numbers is None:
+            return
         ids, class_of = self._without_void(classes, path), self.names.of(classes)
-        numbers = None
-        if self.objects is not None:
-            object_path = os.path.join(self.objects, file)
-            if not os.path.isfile(object_path):
-                self.collector.skip("class PNGs without an object PNG", path)
-                return
-            numbers = open_png(object_path)
-            if numbers.shape[:2] != ids.shape:
-                self.collector.skip("object PNGs of another size than the class PNG", object_path)
-                return
-        suffix = os.path.splitext(picture)[1] if picture else ".jpg"
+        self.only_void = self.only_void and not ids.any()
         height, width = ids.shape
-        image = self.collector.image(stem + suffix, height, width, path, subset)
+        image = self.collector.image(stem + (os.path.splitext(picture)[1] if picture else ".jpg"), height, width, path, subset)
+        image.file = picture
         if numbers is None:
             parts = self._regions(image, ids, class_of, path)
         else:
             parts = self._objects(image, ids, numbers, class_of, path)
         add_parts(self.collector, image, parts)
 
-    def _picture(self, stem: str, subset: str | None) -> str | None:
-        """The picture, not the mask of the same name."""
-        pictures = self.collector.pictures
-        named = (pictures.find(f"{folder}/{stem}", subset) for folder in ("JPEGImages", "images"))
-        found = next(filter(None, named), None) or pictures.find(f"{stem}.jpg", subset) or pictures.find(stem, subset)
-        masks = {os.path.abspath(folder) for folder in (self.folder, self.objects) if folder}
-        return None if found and os.path.dirname(os.path.abspath(found)) in masks else found
+    def _numbers(self, path: str, name: str, size: tuple[int, ...]) -> np.ndarray | None:
+        """The PNG of objects; None where there is none, which is counted if there should be one."""
+        if self.objects is None:
+            return None
+        file = os.path.join(self.objects, *name.split("/"))
+        if not os.path.isfile(file):
+            self.collector.skip("class PNGs without an object PNG", path)
+            return None
+        numbers = open_png(file)
+        if numbers.shape[:2] != size:
+            self.collector.skip("object PNGs of another size than the class PNG", file)
+            return None
+        return numbers
 
     def _without_void(self, pixels: np.ndarray, where: str) -> np.ndarray:
         ids = colour_ids(pixels)
-        void = ids == (_VOID if pixels.ndim == 2 else _VOID_COLOUR)
+        void = self._is_void(ids, pixels)
         if void.any():
             self.collector.skip("ignored regions (index 255)", where)
         return np.where(void, 0, ids)
+
+    def _is_void(self, ids: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        return np.asarray((ids == (VOID if pixels.ndim == 2 else VOID_COLOUR)) & (self.void is not None))
 
     def _regions(self, image: LabelledImage, ids: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
         for value, mask in regions_of(ids):
@@ -143,7 +163,7 @@ class _Folder:
         self, image: LabelledImage, ids: np.ndarray, pixels: np.ndarray, class_of: dict[int, str], where: str
     ) -> Iterator[Part]:
         numbers = colour_ids(pixels)
-        numbers[numbers == (_VOID if pixels.ndim == 2 else _VOID_COLOUR)] = 0
+        numbers[self._is_void(numbers, pixels)] = 0
         if ((ids != 0) & (numbers == 0)).any():
             self.collector.skip("regions of a class without an object", where, image)
         for number, mask in regions_of(numbers):
@@ -155,6 +175,26 @@ class _Folder:
                 self.collector.skip(reason, f"{where}, object {_shown(number)}", image)
 
 
+class _Photographs:
+    """The pictures by their names without suffix; not the masks, which have the same."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self.by_stem: dict[str, list[str]] = defaultdict(list)
+        for name in pictures.all():
+            folders = {part.lower() for part in name.split("/")[:-1]}
+            if not folders & {*_FOLDERS, *_FOLDERS.values()}:
+                self.by_stem[os.path.splitext(os.path.basename(name))[0]].append(name)
+
+    def find(self, stem: str, subset: str | None) -> str | None:
+        """Path of the only picture of that name; of several, that of the same folders or of the subset's."""
+        found = self.by_stem.get(stem.rpartition("/")[2], [])
+        for part in (f"/{stem}.", f"/{subset}/"):
+            chosen = [name for name in found if part in f"/{name}"]
+            found = chosen if len(found) > 1 and chosen else found
+        return os.path.join(self.pictures.folder or "", *found[0].split("/")) if len(found) == 1 else None
+
+
 def _majority(ids: np.ndarray, mask: Rle) -> int:
     """The value that most pixels of an object have."""
     x1, y1, x2, y2 = map(int, mask.box)
@@ -164,55 +204,4 @@ def _majority(ids: np.ndarray, mask: Rle) -> int:
 
 
 def _shown(value: int) -> str:
-    return str(value) if value <= _VOID else f"colour {value >> 16},{value >> 8 & 255},{value & 255}"
-
-
-class _Names:
-    """Class names by the value of a mask's pixels, from a text file in the folder."""
-
-    def __init__(self, root: str, collector: Collector):
-        self.root, self.collector = root, collector
-        self.colours: dict[int, str] = {}
-        self.names: list[str] = []
-        path = next((os.path.join(root, name) for name in _NAME_FILES if os.path.isfile(os.path.join(root, name))), None)
-        if path is not None:
-            with open(path, encoding="utf-8-sig") as file:
-                lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
-            self.names = [line.split(":")[0].strip() if path.endswith("labelmap.txt") else line for line in lines]
-            if path.endswith("labelmap.txt"):
-                self.colours = dict(_coloured(line, path) for line in lines)
-        elif os.path.isdir(os.path.join(root, "JPEGImages")) and os.path.isdir(os.path.join(root, "ImageSets")):
-            self.names = list(_VOC)
-            collector.note(f"no {' or '.join(_NAME_FILES[:2])} in {root}: the classes are those of Pascal VOC")
-        if self.names and self.names[0].lower() not in _NO_CLASS and not self.colours:
-            collector.note(f"{path}: the first class is {self.names[0]}, no background: it is that of index 1")
-            self.names.insert(0, "background")
-        for name in self.names:
-            if name.lower() not in _NO_CLASS:
-                collector.add_class(name, root)
-
-    def of(self, pixels: np.ndarray) -> dict[int, str]:
-        """The class of each value of this picture of classes (h, w) or (h, w, c)."""
-        if pixels.ndim == 3:
-            if not self.colours:
-                raise UserError(
-                    f"{self.root}: the masks are coloured, and no labelmap.txt there tells whose colour is which "
-                    f"(lines 'label:r,g,b::')."
-                )
-            return {value: name for value, name in self.colours.items() if value and name.lower() not in _NO_CLASS}
-        if not self.names:
-            self.collector.note(
-                f"no file in {self.root} names the classes: they are called class_1, class_2 … after their index. "
-                "Write their names into class_names.txt, one a line, the background first."
-            )
-            return {int(value): f"class_{value}" for value in np.unique(pixels) if value not in (0, _VOID)}
-        return {value: name for value, name in enumerate(self.names) if value and name.lower() not in _NO_CLASS}
-
-
-def _coloured(line: str, path: str) -> tuple[int, str]:
-    name, _, rest = line.partition(":")
-    try:
-        red, green, blue = (int(value) for value in rest.split(":")[0].split(","))
-    except ValueError:
-        raise UserError(f"{path}: {line!r} is no line 'label:r,g,b::'.") from None
-    return (red << 16) | (green << 8) | blue, name.strip()
+    return str(value) if value <= VOID else f"colour {value >> 16},{value >> 8 & 255},{value & 255}"

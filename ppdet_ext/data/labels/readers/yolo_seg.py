@@ -21,18 +21,18 @@ from ..drawn import polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import files_below
-from ..parts import NoObject, Part, add_parts, left_out
+from ..parts import NO_CLASS, NoObject, Part, add_parts, left_out
 from ..pictures import Pictures
 from ..safety import check_start
 
 _SUBSETS = ("train", "val", "valid", "validation", "test")
 # Lists and descriptions that lie beside label files.
+_OTHER_IN_LABELS = re.compile(r"(classes|readme.*)\.txt$", re.I)
 _OTHER_TEXTS = re.compile(r"(classes|train|val|valid|test|labels|notes|requirements|_darknet\.labels|readme.*)\.txt$", re.I)
 _LINE = re.compile(rb"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}", re.I)
 _MOST_YAML = 1 << 20
 # Tools write points up to a pixel outside; beyond that, numbers are pixels and not parts of the picture.
 _OUTSIDE = 0.5
-_NO_CLASS = ("_background_", "background", "__ignore__", "__background__")
 
 
 def looks_like(head: Head) -> bool:
@@ -79,6 +79,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         known.add(os.path.abspath(file))
         height, width = pictures.size(stem, subset)
         suffix = os.path.splitext(file)[1]
+        suffix = "" if stem.endswith(suffix) else suffix
         group = name.rpartition("/")[2].partition(".rf.")[0] if ".rf." in name else None
         image = collector.image(stem + suffix, height, width, path, subset, group)
         add_parts(collector, image, _parts(collector, path, names, image))
@@ -98,7 +99,8 @@ def _label_files(folders: list[str]) -> list[tuple[str, str]]:
 
 
 def _is_label_file(name: str) -> bool:
-    return name.lower().endswith(".txt") and (_in_labels(name) or not _OTHER_TEXTS.match(name.rpartition("/")[2]))
+    other = _OTHER_IN_LABELS if _in_labels(name) else _OTHER_TEXTS
+    return name.lower().endswith(".txt") and not other.match(name.rpartition("/")[2])
 
 
 def _in_labels(path: str) -> bool:
@@ -148,7 +150,7 @@ def _part(words: list[str], names: list[str] | None, height: int, width: int, wh
         raise Unusable("polygons that are not in parts of the picture's size (0 to 1)")
     polygon = [value * (height if i % 2 else width) for i, value in enumerate(values)]
     name = names[int(label)] if names is not None else f"class_{int(label)}"
-    if name.lower() in _NO_CLASS:
+    if name.lower() in NO_CLASS:
         raise NoObject(f"objects named {name}")
     return Part(name, polygon_mask([polygon], height, width), where, polygons=[polygon], score=score)
 
@@ -197,6 +199,6 @@ def _names(folders: list[str], collector: Collector) -> list[str] | None:
         collector.note("no data.yaml or classes.txt names the classes: they are called class_0, class_1 … after their numbers")
         return None
     for name in names:
-        if name.lower() not in _NO_CLASS:
+        if name.lower() not in NO_CLASS:
             collector.add_class(name, folders[0])
     return names
