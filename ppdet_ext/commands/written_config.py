@@ -141,4 +141,4 @@ def path_from(path: str, folder: str) -> str:
     """
     here, own, resolved = Path.cwd(), Path(folder).resolve(), Path(path).resolve()
     near = resolved.is_relative_to(own) or all(one.is_relative_to(here) for one in (own, resolved))
-    return os.path.relpath(path, folder) if near else str(resolved)
+    return os.path.relpath(resolved, own) if near else str(resolved)
