@@ -76,7 +76,8 @@ def import_labels(
     _demand_room(folder, path, overwrite)
     labels = with_classes_renamed(read_labels(files, images, format), rename or {})
     pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
-    labels = with_unlabelled(with_pictures(labels, pictures, on_error == "skip"), pictures, unlabelled == "keep")
+    labels = with_pictures(labels, pictures, on_error == "skip")
+    labels = with_unlabelled(labels, pictures, unlabelled == "keep", everywhere=images is not None)
     labels, root = named_by_file(labels, images)
     sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
     _tell(labels, sides)
@@ -111,12 +112,22 @@ def _tell(labels: LabelSet, sides: Sequence[str]) -> None:
                 table(labels.images, labels.class_names, sides, labels.skipped))  # fmt: skip
     for note in labels.notes:
         logger.info("Note: %s", note)
+    _warn_of_classes(labels, sides)
+
+
+def _warn_of_classes(labels: LabelSet, sides: Sequence[str]) -> None:
+    """Say which classes may be one, are never shown, or not in training."""
     for group in like_classes(labels.class_names):
-        shown = " and ".join(group)
-        logger.warning("%s: one class under several spellings? Join them: --rename '%s=%s'", shown, group[1], group[0])
-    found = {one.class_name for image in labels.images for one in image.objects if not one.crowd}
+        joined = f"{group[1]}={group[0]}"
+        logger.warning("%s: one class under several spellings? Join them: --rename '%s'", " and ".join(group), joined)
+    shown: dict[str, set[str]] = {side: set() for side in SIDES}
+    for image, side in zip(labels.images, sides):
+        shown[side].update(one.class_name for one in image.objects if not one.crowd)
+    found = shown[TRAIN] | shown[VAL] | shown[TEST]
     if absent := [name for name in labels.class_names if name not in found]:
         logger.warning("%d of %d classes without an object: %s", len(absent), len(labels.class_names), ", ".join(absent))
+    if unlearnt := [name for name in labels.class_names if name in found - shown[TRAIN]]:
+        logger.warning("Of these classes training shows no object, so that they cannot be learnt: %s", ", ".join(unlearnt))
 
 
 def _made_of(files: Sequence[str], format: str) -> str:

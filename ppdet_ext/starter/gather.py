@@ -57,11 +57,13 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
     """
     missing = [image for image in labels.images if image.file is None]
     wrong: list[str] = []
+    unusable: list[str] = []
     kept = []
     for image in tracked(labels.images, "Pictures"):
         fault = None if image.file is None else _fault_of(image, image.file)
         if fault is not None:
             wrong.append(fault)
+            unusable.append(str(image.file))
         elif image.file is not None:
             kept.append(image)
     faults = []
@@ -76,7 +78,7 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
     skipped = labels.skipped.copy()
     for reason, names in (("labelled pictures that are not there", missing), ("pictures that cannot be used", wrong)):
         skipped.update({reason: len(names)})
-    return replace(labels, images=kept, skipped=skipped, notes=[*labels.notes, *faults])
+    return replace(labels, images=kept, skipped=skipped, notes=[*labels.notes, *faults], lost=[*labels.lost, *unusable])
 
 
 def _near(images: Sequence[LabelledImage], pictures: Pictures) -> str:
@@ -100,14 +102,21 @@ def _fault_of(image: LabelledImage, file: str) -> str | None:
     return f"{image.name} is {size[1]}x{size[0]} px, its labels are for {wanted[1]}x{wanted[0]} px"
 
 
-def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool) -> LabelSet:
-    """The labels with the folder's pictures that they do not name: as pictures without objects if `keep`, else counted."""
+def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere: bool) -> LabelSet:
+    """The labels with the folder's pictures that they do not name: as pictures without objects if `keep`, else counted.
+
+    Pictures whose objects were all left out are neither.
+
+    everywhere: look in all sub-folders, and not only where labelled pictures lie: exports hold pictures of masks, too.
+    """
     used = {os.path.realpath(image.file) for image in labels.images if image.file is not None}
-    names = {image.name for image in labels.images}
+    places = {os.path.dirname(file) for file in used}
+    used |= {os.path.realpath(file) for file in labels.lost}
     others = []
     for name in pictures.all():
         file = os.path.join(pictures.folder or "", *name.split("/"))
-        if os.path.realpath(file) not in used and name not in names:
+        real = os.path.realpath(file)
+        if real not in used and (everywhere or os.path.dirname(real) in places):
             others.append((name, file))
     if not others:
         return labels

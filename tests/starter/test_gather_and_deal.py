@@ -68,10 +68,16 @@ def test_pictures_without_labels_are_left_out_or_clean(tmp_path: Path) -> None:
     for number, name in enumerate(("a.png", "sub/b.png", "c.png")):
         picture(tmp_path / name, number)
     found, pictures = labels_of(image("a.png", "pit", folder=tmp_path)), Pictures(str(tmp_path))
-    left = with_unlabelled(found, pictures, keep=False)
+    left = with_unlabelled(found, pictures, keep=False, everywhere=True)
     assert left.skipped == Counter({"pictures without labels": 2})
     assert "c.png, sub/b.png. If they show no object, take them as clean ones: --unlabelled keep" in left.notes[-1]
-    kept, root = named_by_file(with_unlabelled(found, pictures, keep=True), str(tmp_path))
+    beside = with_unlabelled(found, pictures, keep=True, everywhere=False)
+    assert [one.name for one in beside.images] == ["a.png", "c.png"]
+    # A picture that has lost its objects is not a clean one.
+    found.lost.append(str(tmp_path / "c.png"))
+    assert with_unlabelled(found, pictures, keep=True, everywhere=False).images == found.images
+    found.lost.clear()
+    kept, root = named_by_file(with_unlabelled(found, pictures, keep=True, everywhere=True), str(tmp_path))
     assert [(one.name, len(one.objects)) for one in kept.images] == [("a.png", 1), ("c.png", 0), ("sub/b.png", 0)]
     assert root == str(tmp_path)
 

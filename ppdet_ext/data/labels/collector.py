@@ -130,13 +130,14 @@ class Collector:
             found = ", ".join(counted(number, reason) for reason, number in self.skipped.items())
             told = f"only {found}" if found else f"{counted(len(known), 'pictures')} without an object"
             raise UserError(f"{source}: no object with a mask, {told}.{f' {hint}' if hint else ''}")
-        if lost := [image.name for image in known if not image.objects and id(image) in self._lost]:
-            more = ", …" if len(lost) > _NAMED else ""
-            self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {', '.join(lost[:_NAMED])}{more}")
+        if lost := [image for image in known if not image.objects and id(image) in self._lost]:
+            names = ", ".join(image.name for image in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
+            self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {names}")
         if self._merged:
             self.note(f"{counted(self._merged, 'entries')} of pictures that another entry names: their objects were joined")
         self._tell_subsets_apart(images)
-        return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes))
+        files = [image.file for image in lost if image.file is not None]
+        return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files)
 
     def _tell_subsets_apart(self, images: list[LabelledImage]) -> None:
         names = Counter(image.name for image in images)

@@ -58,6 +58,7 @@ class LabelSet:
     class_names: in the order of the file, also those without an object.
     skipped: how many objects were left out, by reason: "boxes without a mask", "polylines".
     notes: what was decided for the user, and where the first of the skipped objects are.
+    lost: paths of pictures that were left out because their objects were; they are not clean.
     """
 
     format: str
@@ -65,3 +66,4 @@ class LabelSet:
     images: list[LabelledImage]
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
