@@ -1,11 +1,16 @@
-"""Flags of the commands that begin with somebody's data: import_labels, new_config. As light as flags.py."""
+"""Flags of the commands of somebody's data: import_labels, new_config, export_labels. As light as flags.py."""
 
 import argparse
 from pathlib import Path
 
+from ppdet_ext.errors import nearest
+
 from .flags import is_holdout
 
 VAL = 0.2
+KAGGLE = "kaggle"
+# `data.labels.writers.WRITERS`, which is not light.
+EXPORTED = ("coco", "cvat", "label_studio", "labelme", "yolo_seg", "masks", KAGGLE)
 MODEL_NAMES = ("htc", "mask_rcnn", "htc_small", "htc_r50", "mask_rcnn_small", "mask_rcnn_r50", "unet")
 
 
@@ -71,6 +76,44 @@ def new_config_parser(prog: str = "new_config.py") -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_config_flags(parser, "configs/<name of the data set's folder>.yml")
     return parser
+
+
+def export_labels_parser(prog: str = "export_labels.py") -> argparse.ArgumentParser:
+    """Flags of tools/export_labels.py. Without -c there is no `args.config`, and so nothing of paddle to be imported."""
+    text = "Write a data set, predictions or a label tool's files as the files of another label tool."
+    parser = argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)
+    text = "configuration that names the data set, or of which --results are"
+    parser.add_argument("-c", "--config", default=argparse.SUPPRESS, help=text)
+    parser.add_argument(
+        "-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys of the configuration"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--dataset", default="EvalDataset", metavar="KEY", help="which data set of -c (%(default)s)")
+    source.add_argument("--results", metavar="DIR", help="predictions: folder of infer.py --save_results; class names are -c's")
+    source.add_argument("--labels", nargs="+", metavar="FILE", help="files or folders of a label tool, in place of -c")
+    parser.add_argument("--format", default="auto", metavar="NAME", help="of --labels (default: told by their content)")
+    parser.add_argument("--images", metavar="DIR", help="folder of the pictures, where sizes or --copy_images need it")
+    parser.add_argument("--to", required=True, type=_exported, metavar="NAME", help=", ".join(EXPORTED))
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument(
+        "--min_score", type=float, default=0.0, metavar="SCORE", help="lowest score of predictions (%(default)s)"
+    )
+    parser.add_argument("--copy_images", action="store_true", help="copy the pictures to where the tool looks for them")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    text = "Label Studio: what stands before a picture's name (default: /data/local-files/?d=, its local storage)"
+    parser.add_argument("--image_prefix", metavar="TEXT", help=text)
+    text = "Label Studio: what the predictions are said to be of (%(default)s)"
+    parser.add_argument("--model_version", default="ppdet_ext", metavar="TEXT", help=text)
+    return parser
+
+
+def _exported(text: str) -> str:
+    name, colon, _ = text.partition(":")
+    if name not in EXPORTED or (colon and name != KAGGLE):
+        known = [*EXPORTED[:-1], f"{KAGGLE}:<template>"]
+        raise argparse.ArgumentTypeError(f"no format is called {text!r}.{nearest(name, EXPORTED)} Known: {', '.join(known)}.")
+    return text
 
 
 def _add_config_flags(parser: argparse.ArgumentParser, default: str) -> None:

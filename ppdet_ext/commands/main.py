@@ -37,6 +37,9 @@ COMMANDS = {
     "new_config": Command(
         "make a configuration for a data set of COCO JSON or a CSV", data_flags.new_config_parser, "commands.new_config"
     ),
+    "export_labels": Command(
+        "write a data set or predictions as a label tool's files", data_flags.export_labels_parser, "commands.export_labels"
+    ),
     "train": Command("train a model", flags.train_parser, "commands.train"),
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),

@@ -25,7 +25,7 @@ KINDS = (COCO, CSV, *(name for name in WRITERS if name not in ("coco", "kaggle")
 TABLE = "measurements.csv"
 COCO_FILES = (BOX_FILE, MASK_FILE, IMAGES_FILE, ORIGIN_FILE)
 # What tells that results of a kind are there.
-_MARKS = {COCO: COCO_FILES[:3], CSV: (TABLE,), "cvat": ("cvat/annotations.xml",), "masks": ("masks/classes.csv",)}
+_MARKS = {COCO: COCO_FILES[:3], CSV: (TABLE,), "cvat": ("cvat/annotations.xml",), "masks": ("masks/labelmap.txt",)}
 _MARKS |= {"label_studio": ("label_studio/tasks.json",), "yolo_seg": ("yolo_seg/data.yaml",)}
 _FLAG = "--output_dir"
 # A spreadsheet takes a text that begins so for a formula.

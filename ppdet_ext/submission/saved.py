@@ -35,7 +35,7 @@ def submit_results(
     Raises:
         UserError: results that are missing, damaged, or of other images.
     """
-    names = _saved_names(folder)
+    names = saved_names(folder)
     if images is not None:
         _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
     form.check_names(names.values())
@@ -43,7 +43,7 @@ def submit_results(
     return write_submission(output, form, lambda: iter(detections), len(detections), class_names, class_ids).rows
 
 
-def _saved_names(folder: Path) -> dict[int, str]:
+def saved_names(folder: Path) -> dict[int, str]:
     """The images' names by id that `infer(..., save_results=True)` has written."""
     try:
         listed = json.loads((folder / IMAGES_FILE).read_text(encoding="utf-8"))

@@ -99,4 +99,4 @@ def test_results_of_several_kinds_are_of_the_same_objects(config, weights, tools
     # The names a person sees, of pictures and of files.
     stems = {Path(name).stem for name in names.values()}
     assert {path.stem for path in (tmp_path / "labelme").iterdir()} == stems
-    assert {path.stem for path in (tmp_path / "masks" / "classes").iterdir()} == stems
+    assert {path.stem for path in (tmp_path / "masks" / "SegmentationClass").iterdir()} == stems

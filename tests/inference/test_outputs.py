@@ -102,7 +102,7 @@ def test_files_have_what_is_drawn_and_the_log_says_what_they_cannot_hold(tmp_pat
     files.write([(1, FOUND), (2, Detections.empty(4, 50))], predictor, None)
     assert [row["score"] for row in cells_of(tmp_path / "measurements.csv")] == ["0.9000"]
     assert (tmp_path / "cvat" / "annotations.xml").read_text().count("<mask ") == 1
-    assert (tmp_path / "masks" / "instances" / "clean.png").is_file()
+    assert (tmp_path / "masks" / "SegmentationObject" / "clean.png").is_file()
     assert "1 object of 2 images; 1 image with nothing, without a row" in caplog.text
     assert f"Not in it ({tmp_path}/cvat): 1 score" in caplog.text
     assert f"mask.json in {tmp_path}: of an earlier run" in caplog.text

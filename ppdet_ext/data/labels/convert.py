@@ -22,7 +22,7 @@ def labels_of_records(records: Iterable[Record], class_names: Sequence[str]) -> 
     labels = LabelSet("records", _distinct(class_names), [])
     for record in records:
         image = LabelledImage(place_of(record.name), record.height, record.width, file=record.file)
-        if not len(record.masks):
+        if len(record.labels) and not len(record.masks):
             labels.skipped[BOXES] += len(record.labels)
         for label, box, mask, crowd in zip(record.labels.tolist(), record.boxes.tolist(), record.masks, record.crowd.tolist()):
             image.objects.append(LabelledObject(labels.class_names[label], mask, tuple(box), crowd))
@@ -49,7 +49,7 @@ def labels_of_detections(
     for name, found in images:
         image = LabelledImage(place_of(name), found.height, found.width, file=(files or {}).get(name))
         chosen = found.select(found.scores >= lowest)
-        if chosen.masks is None:
+        if len(chosen) and chosen.masks is None:
             labels.skipped[BOXES] += len(chosen)
         for label, score, mask in zip(chosen.labels.tolist(), chosen.scores.tolist(), chosen.masks or []):
             image.objects.append(LabelledObject(labels.class_names[label], mask, score=score))

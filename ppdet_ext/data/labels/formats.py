@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 # Detection asks in this order, so what is like another but has more comes first.
 _ALL: tuple[LabelFormat, ...] = (
-    LabelFormat("coco", "COCO", "coco"),
+    LabelFormat("coco", "COCO", "coco", "coco"),
     LabelFormat("coco_panoptic", "COCO panoptic", "coco_panoptic"),
-    LabelFormat("cvat", "CVAT for images", "cvat"),
-    LabelFormat("label_studio", "Label Studio", "label_studio"),
+    LabelFormat("cvat", "CVAT for images", "cvat", "cvat"),
+    LabelFormat("label_studio", "Label Studio", "label_studio", "label_studio"),
     LabelFormat("segment_anything", "Segment Anything", "segment_anything"),
-    LabelFormat("labelme", "labelme", "labelme"),
+    LabelFormat("labelme", "labelme", "labelme", "labelme"),
     LabelFormat("labelme_xml", "MIT LabelMe", "labelme_xml"),
     LabelFormat("superannotate", "SuperAnnotate", "superannotate"),
     LabelFormat("darwin", "V7 Darwin", "darwin"),
@@ -28,9 +28,9 @@ _ALL: tuple[LabelFormat, ...] = (
     LabelFormat("open_images", "Open Images", "open_images"),
     LabelFormat("via", "VGG Image Annotator", "via"),
     LabelFormat("supervisely", "Supervisely", "supervisely"),
-    LabelFormat("yolo_seg", "YOLO's polygons", "yolo_seg"),
+    LabelFormat("yolo_seg", "YOLO's polygons", "yolo_seg", "yolo_seg"),
     LabelFormat("cityscapes", "Cityscapes", "cityscapes"),
-    LabelFormat("voc_masks", "Pascal VOC's mask PNGs", "voc_masks"),
+    LabelFormat("voc_masks", "Pascal VOC's mask PNGs", "voc_masks", "masks"),
 )
 FORMATS: dict[str, LabelFormat] = {format.name: format for format in _ALL}
 

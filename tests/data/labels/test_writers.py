@@ -212,7 +212,9 @@ def test_masks_are_lossless_indices_with_the_higher_score_on_top(number: int, tm
     assert (classes.mode, instances.mode == "P") == ("P", number < 256)
     assert np.array_equal(np.array(classes), np.where(expected, (expected - 1) % 2 + 1, 0))
     assert done.changed["objects partly covered by others"] + done.lost["objects wholly covered by others"] >= number - 1
-    assert done.files[2].read_text().splitlines()[1:] == ["0,background,0,0,0", "1,pit,128,0,0", "2,long scratch,0,128,0"]
+    lines = (tmp_path / "labelmap.txt").read_text().splitlines()
+    assert lines[1:] == ["background:0,0,0::", "pit:128,0,0::", "long scratch:0,128,0::"]
+    assert (tmp_path / "ImageSets" / "Segmentation" / "default.txt").read_text() == "sub/a\n"
     assert classes.getpalette()[6:9] == list(colour(2))
 
 

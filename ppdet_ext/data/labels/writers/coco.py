@@ -17,7 +17,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError where it cannot be written.
     """
-    done, ids = Written(), options.ids_of(labels)
+    done, ids = Written(options), options.ids_of(labels)
     subsets: dict[str | None, list[LabelledImage]] = {}
     for image in tracked(labels, "COCO"):
         subsets.setdefault(image.subset, []).append(image)
@@ -26,7 +26,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
         done.lost["empty masks"] += empty
         done.objects += sum(len(image.objects) for image in images) - empty
         path = out / (f"{NAME}.json" if subset is None else f"{NAME}_{_file_part(subset)}.json")
-        done.json(path, coco_tree(images, labels.class_names, ids), options.setting)
+        done.json(path, coco_tree(images, labels.class_names, ids))
     return done
 
 

@@ -6,17 +6,17 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ppdet_ext.data.formats.submission_format import Format
-from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomic
 
 from ..label_set import LabelledImage, LabelledObject, LabelSet
+from ..listing import in_turn
 
 OUT = "--out"
 logger = logging.getLogger("ppdet_ext")
@@ -30,6 +30,7 @@ class WriteOptions:
     image_prefix: before a picture's name in Label Studio's tasks; the default is its local file storage.
     model_version: of Label Studio's predictions.
     form: of Kaggle's table.
+    overwrite: whether files that are there are replaced; they may hold somebody's corrections.
     setting: what a user changes to have files written elsewhere; for messages.
     """
 
@@ -37,6 +38,7 @@ class WriteOptions:
     image_prefix: str = "/data/local-files/?d="
     model_version: str = "ppdet_ext"
     form: Format | None = None
+    overwrite: bool = True
     setting: str = OUT
 
     def ids_of(self, labels: LabelSet) -> list[int]:
@@ -51,6 +53,7 @@ DEFAULTS = WriteOptions()
 class Written:
     """What a writer has made.
 
+    options: of the writer.
     files: in the order of writing.
     objects: how many are in them.
     lost: what the format cannot hold, plural first, and how many: "crowds", "empty masks".
@@ -58,30 +61,33 @@ class Written:
     pictures: of an image's name, where the tool wants the picture; empty where it does not matter.
     """
 
+    options: WriteOptions = DEFAULTS
     files: list[Path] = field(default_factory=list)
     objects: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     pictures: dict[str, Path] = field(default_factory=dict)
 
-    def text(self, path: Path, content: str, setting: str = OUT) -> None:
-        """Write a file, in UTF-8, and note it. Raises: UserError where that cannot be."""
+    def text(self, path: Path, content: str) -> None:
+        """Write a file, in UTF-8, and note it. Raises: UserError as `write`, and for what is not UTF-8."""
         try:
             data = content.encode()
         except UnicodeEncodeError as fault:
             part = content[max(0, fault.start - 20) : fault.end + 20]
             raise UserError(f"{part!a} is not UTF-8, which {path.name} is written in. Rename the picture or class.") from None
-        self.data(path, data, setting)
+        self.write(path, lambda aside: aside.write_bytes(data))
 
-    def data(self, path: Path, content: bytes, setting: str = OUT) -> None:
-        """Write a file, and note it. Raises: UserError where that cannot be."""
-        write_atomic(path, lambda aside: aside.write_bytes(content), setting)
-        self.files.append(path)
-
-    def json(self, path: Path, content: Any, setting: str = OUT, indent: int | None = None) -> None:
-        """Write a JSON file, and note it. Raises: UserError where that cannot be."""
+    def json(self, path: Path, content: Any, indent: int | None = None) -> None:
+        """Write a JSON file, and note it. Raises: UserError as `write`."""
         separators = (",", ":") if indent is None else None
-        self.text(path, json.dumps(content, separators=separators, indent=indent), setting)
+        self.text(path, json.dumps(content, separators=separators, indent=indent))
+
+    def write(self, path: Path, fill: Callable[[Path], object]) -> None:
+        """Let `fill` write a file, and note it. Raises: UserError where it cannot be written, or is there and may not go."""
+        if not self.options.overwrite and path.exists():
+            raise UserError(f"{path} is there already, and may have been corrected since. --overwrite replaces it.")
+        write_atomic(path, fill, self.options.setting)
+        self.files.append(path)
 
     def log(self, out: Path) -> None:
         """Say what was written to the folder `out`, and warn of what was lost."""
@@ -99,9 +105,9 @@ class Written:
         return kept
 
 
-def tracked(labels: LabelSet, title: str) -> Iterator[LabelledImage]:
-    """The images, with progress shown."""
-    return track(labels.images, len(labels.images), title)
+def tracked(labels: LabelSet, title: str) -> Iterable[LabelledImage]:
+    """The images; with progress shown where they are many."""
+    return in_turn(labels.images, title)
 
 
 def places(labels: LabelSet, suffix: str) -> dict[str, str]:

@@ -25,12 +25,12 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError for a name that XML cannot hold, or where it cannot be written.
     """
-    done = Written()
+    done = Written(options)
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", *_meta(labels)]
     for number, image in enumerate(tracked(labels, "CVAT")):
         lines += _image_lines(number, image, done)
     lines.append("</annotations>\n")
-    done.text(out / FILE, "\n".join(lines), options.setting)
+    done.text(out / FILE, "\n".join(lines))
     return done
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ppdet_ext.data.formats.table import NamedDetections, check_table, write_table
 from ppdet_ext.errors import UserError
-from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.structures import Detections
 
 from ..label_set import LabelledImage, LabelSet
@@ -25,7 +24,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     if form is None:
         raise UserError("A Kaggle table needs a template, such as kaggle:severstal_stage2.")
     form.check_names(image.name for image in labels.images)
-    done, ids = Written(), options.ids_of(labels)
+    done, ids = Written(options), options.ids_of(labels)
     named = [_named(image, labels.class_names, done) for image in tracked(labels, "Kaggle")]
     path = out / f"{Path(form.source).stem}.csv"
 
@@ -35,8 +34,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
         done.lost["objects wholly covered by others, or too small for the masks' size"] += summary.lost
         done.objects -= summary.lost
 
-    write_atomic(path, fill, options.setting)
-    done.files.append(path)
+    done.write(path, fill)
     return done
 
 

@@ -25,10 +25,10 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError where it cannot be written.
     """
-    done = Written()
+    done = Written(options)
     tasks = [_task(number, image, options, done) for number, image in enumerate(tracked(labels, "Label Studio"), 1)]
-    done.json(out / FILE, tasks, options.setting)
-    done.text(out / CONFIG_FILE, _configuration(labels.class_names), options.setting)
+    done.json(out / FILE, tasks)
+    done.text(out / CONFIG_FILE, _configuration(labels.class_names))
     return done
 
 

@@ -27,12 +27,12 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError where it cannot be written.
     """
-    done, own_places = Written(), places(labels, ".json")
+    done, own_places = Written(options), places(labels, ".json")
     for image in tracked(labels, "labelme"):
         shapes = [_shape(own) for own in done.kept(image)]
         path = inside(out, own_places[image.name])
         done.pictures[image.name] = path.parent / PurePosixPath(image.name).name
-        done.json(path, _file(image, shapes), options.setting, indent=2)
+        done.json(path, _file(image, shapes), indent=2)
     return done
 
 

@@ -1,40 +1,53 @@
-"""Index PNGs: a picture whose pixels are numbers of classes, and one whose pixels are numbers of objects."""
+"""Index PNGs as in Pascal VOC: a picture whose pixels are numbers of classes, and one whose pixels are numbers of objects.
+
+CVAT takes the folder, zipped, as "Segmentation mask 1.1".
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 from ..label_set import LabelledImage, LabelSet
 from .common import DEFAULTS, WriteOptions, Written, inside, places, tracked
 from .palette import colour, palette
 
-CLASSES, INSTANCES, LEGEND = "classes", "instances", "classes.csv"
-_LARGEST = 255  # of an index in a palette
+CLASSES, INSTANCES, LEGEND = "SegmentationClass", "SegmentationObject", "labelmap.txt"
+SUBSET = "default"  # of images of which the labels do not tell
+_LARGEST = 254  # of an index in a palette; VOC's 255 means "do not care"
 
 
 def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Written:
-    """Write `classes/<image>.png`, `instances/<image>.png`, and what the numbers of the first mean in `classes.csv`.
+    """Write `SegmentationClass/<image>.png`, `SegmentationObject/<image>.png`, `labelmap.txt` and `ImageSets/Segmentation`.
 
-    0 is background; classes count from 1 in their order, objects in that of the image. Of objects that share pixels the higher
-    score lies on top; without scores the later one. Lossless, with Pascal VOC's palette; with a number beyond 255 16-bit grey.
+    0 is background; classes count from 1 in their order, which is that of the lines of `labelmap.txt`, objects in that of the
+    image. Of objects that share pixels the higher score lies on top; without scores the later one. Lossless, with VOC's
+    palette; with a number beyond 254 16-bit grey.
 
-    Raises: UserError where it cannot be written.
+    Raises: UserError where it cannot be written, or for a class with a colon.
     """
-    done, own_places = Written(), places(labels, ".png")
+    done, own_places = Written(options), places(labels, "")
     numbers = {name: number for number, name in enumerate(labels.class_names, 1)}
+    subsets: dict[str, list[str]] = {}
     for image in tracked(labels, "Masks"):
+        place = own_places[image.name]
         for folder, canvas in zip((CLASSES, INSTANCES), _painted(image, numbers, done)):
-            most = len(numbers) if folder == CLASSES else int(canvas.max(initial=0))
-            done.data(inside(out, f"{folder}/{own_places[image.name]}"), _png(canvas, most), options.setting)
-    rows = [f"{number},{_cell(name)},{','.join(map(str, colour(number)))}" for name, number in numbers.items()]
-    done.text(out / LEGEND, "\n".join(["index,class,red,green,blue", "0,background,0,0,0", *rows, ""]), options.setting)
+            picture = _png(canvas, len(numbers) if folder == CLASSES else int(canvas.max(initial=0)))
+            done.write(inside(out, f"{folder}/{place}.png"), partial(picture.save, format="PNG"))
+        subsets.setdefault(image.subset or SUBSET, []).append(place)
+    for subset, members in subsets.items():
+        done.text(inside(out, f"ImageSets/Segmentation/{subset}.txt"), "".join(f"{place}\n" for place in members))
+    lines = [
+        f"{_checked(name)}:{','.join(map(str, colour(number)))}::" for name, number in {"background": 0, **numbers}.items()
+    ]
+    done.text(out / LEGEND, "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
     return done
 
 
@@ -66,17 +79,16 @@ def indices(masks: Iterable[tuple[int, Rle]], height: int, width: int) -> np.nda
     return canvas
 
 
-def _png(canvas: np.ndarray, most: int) -> bytes:
-    """The file of numbers up to `most`."""
+def _png(canvas: np.ndarray, most: int) -> Image.Image:
+    """The picture of numbers up to `most`."""
     if most > _LARGEST:
-        picture = Image.fromarray(canvas.astype(np.uint16))
-    else:
-        picture = Image.fromarray(canvas.astype(np.uint8), "P")
-        picture.putpalette(palette())
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
+        return Image.fromarray(canvas.astype(np.uint16))
+    picture = Image.fromarray(canvas.astype(np.uint8), "P")
+    picture.putpalette(palette())
+    return picture
 
 
-def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+def _checked(name: str) -> str:
+    if set(name) & set(":\r\n"):
+        raise UserError(f"The class {name!r} has a colon or line end in its name, which {LEGEND} cannot hold. Rename it.")
+    return name

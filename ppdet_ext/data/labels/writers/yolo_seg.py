@@ -24,18 +24,18 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError where it cannot be written.
     """
-    done, own_places = Written(), places(labels, "")
+    done, own_places = Written(options), places(labels, "")
     numbers = {name: number for number, name in enumerate(labels.class_names)}
     for image in tracked(labels, "YOLO"):
         place = f"{image.subset or SUBSET}/{own_places[image.name]}"
-        done.text(inside(out, f"labels/{place}.txt"), _lines(image, numbers, done), options.setting)
+        done.text(inside(out, f"labels/{place}.txt"), _lines(image, numbers, done))
         # The labels of images/a/b.jpg are looked for in labels/a/b.txt.
         done.pictures[image.name] = inside(out, f"images/{place}{PurePosixPath(image.name).suffix}")
     subsets = sorted({image.subset or SUBSET for image in labels.images})
     # Ultralytics demands a `val`.
     splits = {subset: f"images/{subset}" for subset in subsets} | ({} if "val" in subsets else {"val": f"images/{subsets[0]}"})
     content = {"path": ".", **splits, "names": dict(enumerate(labels.class_names))}
-    done.text(out / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True), options.setting)
+    done.text(out / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return done
 
 

@@ -1,0 +1,170 @@
+"""The command behind tools/export_labels.py: data sets, predictions and label tools' files into files of label tools."""
+
+import argparse
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ppdet_ext.data.labels.convert import BOXES, labels_of_detections, labels_of_records
+from ppdet_ext.data.labels.formats import read_labels
+from ppdet_ext.data.labels.label_set import LabelSet
+from ppdet_ext.data.labels.listing import in_turn
+from ppdet_ext.data.labels.pictures import Pictures
+from ppdet_ext.data.labels.writers import WRITERS, WriteOptions, Written
+from ppdet_ext.errors import UserError, counted, nearest
+from ppdet_ext.files.atomic import demand_writable, replacing
+from ppdet_ext.host import Config
+
+KAGGLE, DATASETS = "kaggle", ("TrainDataset", "EvalDataset", "TestDataset")
+logger = logging.getLogger("ppdet_ext")
+
+
+def export_labels(
+    labels: LabelSet,
+    to: str,
+    out: str | Path,
+    *,
+    options: WriteOptions | None = None,
+    images: str | None = None,
+    min_score: float = 0.0,
+    copy_images: bool = False,
+) -> Written:
+    """Write labels as the files of a label tool, and log what is in them and what the format cannot hold.
+
+    Args:
+        labels: from `read_labels`, `labels_of_dataset` or `labels_of_results`.
+        to: name in `WRITERS`.
+        out: folder for the files.
+        options: of the writer.
+        images: folder of the pictures; needed where the labels do not tell a picture's size, or its file is to be copied.
+        min_score: lowest score of objects that have one.
+        copy_images: copy the pictures to where the tool looks for them.
+
+    Raises: UserError for what the user can mend.
+    """
+    if to not in WRITERS:
+        raise UserError(f"--to: no format is called {to!r}.{nearest(to, WRITERS)} There are {', '.join(WRITERS)}.")
+    if not 0 <= min_score <= 1:
+        raise UserError(f"--min_score is {min_score:g}; scores lie between 0 and 1.")
+    folder, pictures = Path(out), None if images is None else Pictures(images)
+    demand_writable(folder / "any", "--out")
+    for reason, number in labels.skipped.items():
+        logger.warning("Left out: %s", counted(number, reason))
+    labels = _with_sizes(_of_score(labels, min_score), pictures)
+    if not labels.images:
+        raise UserError("No image is left to export.")
+    done = WRITERS[to](labels, folder, options or WriteOptions())
+    done.log(folder)
+    if copy_images:
+        _copy_images(labels, folder, done, pictures)
+    return done
+
+
+def labels_of_dataset(cfg: Config, key: str) -> tuple[LabelSet, list[int]]:
+    """The annotations of a configuration's data set, and its category ids. Raises: UserError where it has none."""
+    from ppdet_ext.data.loading.build import load_dataset
+
+    if key not in DATASETS:
+        raise UserError(f"--dataset: there is no {key!r}.{nearest(key, DATASETS)} There are {', '.join(DATASETS)}.")
+    dataset: Any = load_dataset(cfg, key)
+    if not dataset.annotated:
+        raise UserError(
+            f"{key} has no annotations to export. For a model's predictions: infer.py --save_results, then --results."
+        )
+    return labels_of_records(dataset.records, [str(name) for name in dataset.class_names]), list(dataset.category_ids)
+
+
+def labels_of_results(cfg: Config, folder: str | Path) -> tuple[LabelSet, list[int]]:
+    """What `infer --save_results` has saved in a folder, and the category ids. Raises: UserError where it is not whole."""
+    from ppdet_ext.data.formats.coco_results import images_of_results
+    from ppdet_ext.inference.classes import class_list
+    from ppdet_ext.inference.results import MASK_FILE
+    from ppdet_ext.submission.saved import saved_names
+
+    class_names, class_ids, _ = class_list(cfg)
+    found = images_of_results(Path(folder) / MASK_FILE, saved_names(Path(folder)), class_ids, 0.0)
+    return labels_of_detections(found, class_names), class_ids
+
+
+def _of_score(labels: LabelSet, lowest: float) -> LabelSet:
+    images = [
+        replace(image, objects=[own for own in image.objects if own.score is None or own.score >= lowest])
+        for image in labels.images
+    ]
+    return replace(labels, images=images)
+
+
+def _with_sizes(labels: LabelSet, pictures: Pictures | None) -> LabelSet:
+    """The images, whose sizes are those of the pictures where the labels do not tell: results of images with nothing."""
+    unknown = [image for image in labels.images if not image.height]
+    if not unknown:
+        return labels
+    if pictures is None:
+        text = "%s without an object: left out, for results do not tell their sizes; with --images DIR they are exported too"
+        logger.warning(text, counted(len(unknown), "images"))
+        return replace(labels, images=[image for image in labels.images if image.height])
+    images = []
+    for image in labels.images:
+        height, width = (image.height, image.width) if image.height else pictures.size(image.name)
+        images.append(replace(image, height=height, width=width))
+    return replace(labels, images=images)
+
+
+def _copy_images(labels: LabelSet, out: Path, done: Written, pictures: Pictures | None) -> None:
+    """Copy the pictures to where the tool looks for them, else to `images/`. UserError where one is not to be found."""
+    for image in in_turn(labels.images, "Copying pictures"):
+        file = image.file or (None if pictures is None else pictures.find(image.name))
+        if file is None:
+            raise UserError((pictures or Pictures(None)).why_missing(image.name))
+        target = done.pictures.get(image.name, out / "images" / image.name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists() or not target.samefile(file):
+                with replacing(target, durable=False) as aside:
+                    shutil.copyfile(file, aside)
+        except OSError as error:
+            raise UserError(f"Cannot copy {file} to {target}: {error.strerror}. Choose another --out.") from error
+    logger.info("Copied %s to %s", counted(len(labels.images), "pictures"), out)
+
+
+def _source(args: argparse.Namespace) -> tuple[LabelSet, list[int] | None, Config | None]:
+    """(labels, ids of their classes or None, the configuration or None) that the flags name."""
+    if args.labels:
+        labels = read_labels(args.labels, args.images, args.format)
+        for note in labels.notes:
+            logger.info("%s", note)
+        return labels, None, None
+    if not hasattr(args, "config"):
+        raise UserError("What is to be exported? Give -c CONFIG (its --dataset), -c CONFIG --results DIR, or --labels FILES.")
+    from .cli import config_of
+
+    cfg = config_of(args)
+    labels, ids = labels_of_results(cfg, args.results) if args.results else labels_of_dataset(cfg, args.dataset)
+    return labels, ids, cfg
+
+
+def _options(args: argparse.Namespace, form: str, ids: Sequence[int] | None, cfg: Config | None) -> WriteOptions:
+    options = WriteOptions(class_ids=ids, model_version=args.model_version, overwrite=args.overwrite)
+    if args.image_prefix is not None:
+        options = replace(options, image_prefix=args.image_prefix)
+    if args.to.partition(":")[0] != KAGGLE:
+        return options
+    from .submit import DEFAULT_FORMAT, find_format, usual_format
+
+    return replace(options, form=find_format(form or (DEFAULT_FORMAT if cfg is None else usual_format(cfg))))
+
+
+def run(args: argparse.Namespace) -> None:
+    """`export_labels` with the flags of `export_labels_parser`."""
+    to, _, form = args.to.partition(":")
+    if args.labels and (args.results or hasattr(args, "config")):
+        raise UserError("--labels are files of a label tool, without -c and --results.")
+    labels, ids, cfg = _source(args)
+    if BOXES in labels.skipped and not any(image.objects for image in labels.images):
+        raise UserError(f"There are {BOXES} alone, and label tools' files are of masks.")
+    options = _options(args, form, ids, cfg)
+    flags = {"images": args.images, "min_score": args.min_score, "copy_images": args.copy_images}
+    export_labels(labels, to, args.out, options=options, **flags)
