@@ -1,4 +1,9 @@
-"""The command behind tools/export_labels.py: data sets, predictions and label tools' files into files of label tools."""
+"""The command behind tools/export_labels.py: data sets, predictions and label tools' files into files of label tools.
+
+For files of label tools paddle is not imported.
+"""
+
+from __future__ import annotations
 
 import argparse
 import logging
@@ -6,17 +11,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ppdet_ext.data.labels.collector import tracked
 from ppdet_ext.data.labels.convert import BOXES, labels_of_detections, labels_of_records
 from ppdet_ext.data.labels.formats import read_labels
 from ppdet_ext.data.labels.label_set import LabelSet
-from ppdet_ext.data.labels.listing import in_turn
 from ppdet_ext.data.labels.pictures import Pictures
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions, Written
 from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import demand_writable, replacing
-from ppdet_ext.host import Config
+
+if TYPE_CHECKING:
+    from ppdet_ext.host import Config
 
 KAGGLE, DATASETS = "kaggle", ("TrainDataset", "EvalDataset", "TestDataset")
 logger = logging.getLogger("ppdet_ext")
@@ -115,7 +122,7 @@ def _with_sizes(labels: LabelSet, pictures: Pictures | None) -> LabelSet:
 
 def _copy_images(labels: LabelSet, out: Path, done: Written, pictures: Pictures | None) -> None:
     """Copy the pictures to where the tool looks for them, else to `images/`. UserError where one is not to be found."""
-    for image in in_turn(labels.images, "Copying pictures"):
+    for image in tracked(labels.images, "Copying pictures"):
         file = image.file or (None if pictures is None else pictures.find(image.name))
         if file is None:
             raise UserError((pictures or Pictures(None)).why_missing(image.name))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, tracked
+from .common import DEFAULTS, WriteOptions, Written
 
 NAME = "instances"
 
@@ -19,7 +20,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     """
     done, ids = Written(options), options.ids_of(labels)
     subsets: dict[str | None, list[LabelledImage]] = {}
-    for image in tracked(labels, "COCO"):
+    for image in tracked(labels.images, "COCO"):
         subsets.setdefault(image.subset, []).append(image)
     for subset, images in (subsets or {None: []}).items():
         empty = sum(not own.mask for image in images for own in image.objects)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,6 @@ from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomic
 
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from ..listing import in_turn
 
 OUT = "--out"
 logger = logging.getLogger("ppdet_ext")
@@ -103,11 +102,6 @@ class Written:
         self.lost.update({"crowds": len(crowds), "empty masks": len(image.objects) - len(crowds) - len(kept)})
         self.objects += len(kept)
         return kept
-
-
-def tracked(labels: LabelSet, title: str) -> Iterable[LabelledImage]:
-    """The images; with progress shown where they are many."""
-    return in_turn(labels.images, title)
 
 
 def places(labels: LabelSet, suffix: str) -> dict[str, str]:

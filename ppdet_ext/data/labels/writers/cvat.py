@@ -9,8 +9,9 @@ from xml.sax.saxutils import escape, quoteattr
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle, rle_codec
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, tracked
+from .common import DEFAULTS, WriteOptions, Written
 from .palette import hex_colour
 
 FILE = "annotations.xml"
@@ -27,7 +28,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     """
     done = Written(options)
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", *_meta(labels)]
-    for number, image in enumerate(tracked(labels, "CVAT")):
+    for number, image in enumerate(tracked(labels.images, "CVAT")):
         lines += _image_lines(number, image, done)
     lines.append("</annotations>\n")
     done.text(out / FILE, "\n".join(lines))

@@ -8,8 +8,9 @@ from ppdet_ext.data.formats.table import NamedDetections, check_table, write_tab
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Detections
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, tracked
+from .common import DEFAULTS, WriteOptions, Written
 
 
 def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Written:
@@ -25,7 +26,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
         raise UserError("A Kaggle table needs a template, such as kaggle:severstal_stage2.")
     form.check_names(image.name for image in labels.images)
     done, ids = Written(options), options.ids_of(labels)
-    named = [_named(image, labels.class_names, done) for image in tracked(labels, "Kaggle")]
+    named = [_named(image, labels.class_names, done) for image in tracked(labels.images, "Kaggle")]
     path = out / f"{Path(form.source).stem}.csv"
 
     def fill(aside: Path) -> None:

@@ -8,8 +8,9 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from ..brush_rle import encode_brush
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, tracked
+from .common import DEFAULTS, WriteOptions, Written
 from .palette import hex_colour
 
 FILE, CONFIG_FILE = "tasks.json", "label_config.xml"
@@ -26,7 +27,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     Raises: UserError where it cannot be written.
     """
     done = Written(options)
-    tasks = [_task(number, image, options, done) for number, image in enumerate(tracked(labels, "Label Studio"), 1)]
+    tasks = [_task(number, image, options, done) for number, image in enumerate(tracked(labels.images, "Label Studio"), 1)]
     done.json(out / FILE, tasks)
     done.text(out / CONFIG_FILE, _configuration(labels.class_names))
     return done

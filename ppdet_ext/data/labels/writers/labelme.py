@@ -13,8 +13,9 @@ from PIL import Image
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, inside, places, tracked
+from .common import DEFAULTS, WriteOptions, Written, inside, places
 
 # The first version with `mask` shapes is 5.3; newer ones read older files.
 VERSION = "5.4.1"
@@ -28,7 +29,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     Raises: UserError where it cannot be written.
     """
     done, own_places = Written(options), places(labels, ".json")
-    for image in tracked(labels, "labelme"):
+    for image in tracked(labels.images, "labelme"):
         shapes = [_shape(own) for own in done.kept(image)]
         path = inside(out, own_places[image.name])
         done.pictures[image.name] = path.parent / PurePosixPath(image.name).name

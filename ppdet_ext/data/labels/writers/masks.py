@@ -15,8 +15,9 @@ from PIL import Image
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, inside, places, tracked
+from .common import DEFAULTS, WriteOptions, Written, inside, places
 from .palette import colour, palette
 
 CLASSES, INSTANCES, LEGEND = "SegmentationClass", "SegmentationObject", "labelmap.txt"
@@ -36,7 +37,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     done, own_places = Written(options), places(labels, "")
     numbers = {name: number for number, name in enumerate(labels.class_names, 1)}
     subsets: dict[str, list[str]] = {}
-    for image in tracked(labels, "Masks"):
+    for image in tracked(labels.images, "Masks"):
         place = own_places[image.name]
         for folder, canvas in zip((CLASSES, INSTANCES), _painted(image, numbers, done)):
             picture = _png(canvas, len(numbers) if folder == CLASSES else int(canvas.max(initial=0)))

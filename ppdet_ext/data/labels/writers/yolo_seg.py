@@ -9,8 +9,9 @@ import yaml
 
 from ppdet_ext.structures import Rle
 
+from ..collector import tracked
 from ..label_set import LabelledImage, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, inside, places, tracked
+from .common import DEFAULTS, WriteOptions, Written, inside, places
 
 SUBSET = "train"  # of images of which the labels do not tell
 
@@ -26,7 +27,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
     """
     done, own_places = Written(options), places(labels, "")
     numbers = {name: number for number, name in enumerate(labels.class_names)}
-    for image in tracked(labels, "YOLO"):
+    for image in tracked(labels.images, "YOLO"):
         place = f"{image.subset or SUBSET}/{own_places[image.name]}"
         done.text(inside(out, f"labels/{place}.txt"), _lines(image, numbers, done))
         # The labels of images/a/b.jpg are looked for in labels/a/b.txt.
