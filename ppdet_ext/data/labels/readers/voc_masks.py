@@ -150,6 +150,8 @@ class _Folder:
         return np.where(void, 0, ids)
 
     def _is_void(self, ids: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        if pixels.ndim == 2 and pixels.dtype.itemsize > 1:
+            return np.zeros(ids.shape, bool)  # of 16 bits: 255 is an object as others are
         return np.asarray((ids == (VOID if pixels.ndim == 2 else VOID_COLOUR)) & (self.void is not None))
 
     def _regions(self, image: LabelledImage, ids: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
