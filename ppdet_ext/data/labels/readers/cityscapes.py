@@ -64,7 +64,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
             image = collector.image(picture_name, height, width, path, subset)
             add_parts(collector, image, _parts(collector, image, ids, names, first_thing, path))
         else:
-            collector.skip("mask PNGs of another size than their picture", path)
+            collector.skip("masks of another size than their picture", path)
     # In the order of the ids, whatever the pictures begin with.
     collector.class_names = {name: None for name in names.values() if name in collector.class_names}
     return collector.result(", ".join(paths))

@@ -64,10 +64,10 @@ def _name(written: Any, label_file: str) -> str:
     """
     if not isinstance(written, str):
         return safe_name(written, label_file)
-    folder = posixpath.dirname(label_file)
-    whole_name = posixpath.normpath(posixpath.join(folder, written.replace("\\", "/")))
-    if whole_name.startswith(("..", "/")) or ":" in whole_name[:2]:
-        whole_name = posixpath.join(folder, posixpath.basename(whole_name))
+    folder, path = posixpath.dirname(label_file), written.replace("\\", "/")
+    whole_name = posixpath.normpath(posixpath.join(folder, path))
+    if whole_name.startswith(("..", "/")) or path[1:2] == ":":
+        whole_name = posixpath.join(folder, posixpath.basename(path))
     return safe_name(whole_name, f"{label_file}: imagePath")
 
 

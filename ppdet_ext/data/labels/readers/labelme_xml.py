@@ -98,5 +98,5 @@ def _mask(segment: Element, height: int, width: int, path: str) -> Rle:
         raise Unusable("masks whose PNG is missing")
     pixels = set_pixels(open_png(file))
     if pixels.shape != (height, width):
-        raise Unusable("mask PNGs of another size than their picture")
+        raise Unusable("masks of another size than their picture")
     return Rle.from_bitmap(pixels)

@@ -58,7 +58,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
                 continue
             ids = colour_ids(open_png(file))
             if not fits_picture(ids.shape, pictures.find(name)) or (height and (height, width) != ids.shape):
-                collector.skip("mask PNGs of another size than their picture", file)
+                collector.skip("masks of another size than their picture", file)
                 continue
             (height, width), regions = ids.shape, dict(regions_of(ids))
         elif not height or not width:

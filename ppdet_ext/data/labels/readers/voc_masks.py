@@ -112,7 +112,7 @@ class _Folder:
         picture = self.pictures.find(stem, subset)
         classes = open_png(path)
         if not fits_picture(classes.shape[:2], picture):
-            self.collector.skip("mask PNGs of another size than their picture", path)
+            self.collector.skip("masks of another size than their picture", path)
             return
         numbers = self._numbers(path, name, classes.shape[:2])
         if self.objects is not None and numbers is None:
@@ -134,11 +134,11 @@ class _Folder:
             return None
         file = os.path.join(self.objects, *name.split("/"))
         if not os.path.isfile(file):
-            self.collector.skip("class PNGs without an object PNG", path)
+            self.collector.skip("masks of classes without one of objects", path)
             return None
         numbers = open_png(file)
         if numbers.shape[:2] != size:
-            self.collector.skip("object PNGs of another size than the class PNG", file)
+            self.collector.skip("masks of objects of another size than those of classes", file)
             return None
         return numbers
 
