@@ -6,12 +6,11 @@ from functools import partial
 from typing import ClassVar, NamedTuple
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import number_in, one_of, register_module
 from ppdet_ext.modeling.ops import depthwise
-from ppdet_ext.modeling.ops.gates import scale_channels, scale_images
+from ppdet_ext.modeling.ops.gates import scale_images, squeeze_excite
 from ppdet_ext.modeling.ops.layers import add_into
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
@@ -111,8 +110,7 @@ class MBConvBlock(nn.Layer):
         """(B, inputs, H, W) -> (B, outputs, H/stride, W/stride)."""
         out = self._bn0.silu(self._expand_conv(x)) if self.expands else x
         out = self._bn1.silu(self._depthwise_conv(out))
-        gate = self._se_expand(F.silu(self._se_reduce(F.adaptive_avg_pool2d(out, 1))))
-        out = self._bn2(self._project_conv(scale_channels(out, F.sigmoid(gate))))
+        out = self._bn2(self._project_conv(squeeze_excite(out, self._se_reduce, self._se_expand)))
         if not self.has_shortcut:
             return out
         if self.training and self.drop is not None:

@@ -14,13 +14,13 @@ import paddle
 from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 
+from . import channelwise
+from .channelwise import blocks
 from .threads import aligned, array_of, summed, tensor_of
 
 _LARGE = 10_000  # pixels from which OpenCV's 17 µs to begin are less than it saves
 _BLOCK = 1 << 15  # pixels of the channels worked on together: 128 KB
 _SEGMENT = 1 << 12  # pixels summed in one go: the nearest cache holds them
-
-Channels = tuple[int, int]  # first, after the last
 
 
 class Geometry(NamedTuple):
@@ -50,9 +50,7 @@ def applies(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
     """Whether `layer` is such a convolution of x (n, C, H, W)."""
     padding, reach = layer._updated_padding, _reach(layer._kernel_size[0], layer._dilation[0])
     return (
-        x.place.is_cpu_place()
-        and paddle.in_dynamic_mode()
-        and x.dtype == layer.weight.dtype == paddle.float32
+        channelwise.applies(x, layer.weight)
         and layer.bias is None
         and layer._groups == layer._in_channels == layer._out_channels
         and layer._padding_mode == "zeros"
@@ -84,8 +82,7 @@ class _Depthwise(PyLayer):
         beyond = before + after - _reach(filters.shape[-1], dilation)
         out = aligned((*data.shape[:2], *(-(-(side + beyond) // stride) for side in data.shape[2:])))
 
-        def run(channels: Channels) -> None:
-            part = slice(*channels)
+        def run(part: slice) -> None:
             filtered = _filter_of(data.shape[2:], filters[part], dilation, before)
             for image, into in zip(data[:, part], out[:, part]):
                 if stride == 1 and not beyond:
@@ -94,7 +91,7 @@ class _Depthwise(PyLayer):
                     rows, columns = (side * stride for side in out.shape[2:])
                     into[...] = filtered(image, np.empty(image.shape, np.float32))[:, :rows:stride, :columns:stride]
 
-        summed(_blocks(data.shape), run)
+        summed(_jobs(data.shape), run)
         return tensor_of(out)
 
     @staticmethod
@@ -106,8 +103,7 @@ class _Depthwise(PyLayer):
         dx = aligned(data.shape) if ctx.learns[0] else None
         dw = np.zeros(filters.shape, np.float32) if ctx.learns[1] else None
 
-        def run(channels: Channels) -> None:
-            part = slice(*channels)
+        def run(part: slice) -> None:
             turned = np.ascontiguousarray(filters[part, ::-1, ::-1])
             filtered = _filter_of(data.shape[2:], turned, dilation, reach - before)
             gradient = _Gradient(data.shape[2:], filters[part].shape, dilation, before)
@@ -118,15 +114,13 @@ class _Depthwise(PyLayer):
                 if dw is not None:
                     dw[part] += gradient(data[i, part], own)
 
-        summed(_blocks(data.shape), run)
+        summed(_jobs(data.shape), run)
         return None if dx is None else tensor_of(dx), None if dw is None else tensor_of(dw[:, None])
 
 
-def _blocks(shape: tuple[int, ...]) -> list[Channels]:
+def _jobs(shape: tuple[int, ...]) -> list[slice]:
     """All channels of maps (n, C, H, W), so many at a time as fit into a cache."""
-    _, channels, height, width = shape
-    step = max(1, _BLOCK // (height * width))
-    return [(first, min(first + step, channels)) for first in range(0, channels, step)]
+    return blocks((1, shape[1], shape[2] * shape[3]), _BLOCK)
 
 
 def _spread(grad: np.ndarray, size: tuple[int, ...], stride: int) -> np.ndarray:

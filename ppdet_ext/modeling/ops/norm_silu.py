@@ -3,7 +3,6 @@
 Paddle's two take one thread and eight passes over the memory, and keep two maps for the gradient; here one is kept.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 import paddle
 from paddle.autograd import PyLayer
 
-from .threads import aligned, array_of, broadcasting, summed, tensor_of
+from .channelwise import affine, asks_for_gradient, blocks, broadcasting, flat
+from .threads import aligned, array_of, summed, tensor_of
 
 _BLOCK = 1 << 16  # pixels worked on together: 256 KB, three or four times
 
@@ -30,11 +30,6 @@ class Moments:
     variance: np.ndarray
 
 
-def applies(x: paddle.Tensor, weight: paddle.Tensor) -> bool:
-    """Whether this runs for x (n, C, H, W)."""
-    return x.place.is_cpu_place() and paddle.in_dynamic_mode() and x.dtype == weight.dtype == paddle.float32
-
-
 def normalized_silu(
     x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, moments: Moments, epsilon: float
 ) -> paddle.Tensor:
@@ -49,9 +44,9 @@ def normalized_silu(
     Returns:
         (n, C, H, W).
     """
-    if paddle.is_grad_enabled() and not (x.stop_gradient and weight.stop_gradient and bias.stop_gradient):
+    if asks_for_gradient(x, weight, bias):
         return _NormalizedSilu.apply(x, weight, bias, moments, epsilon)
-    maps = _flat(x)
+    maps = flat(x)
     _normalize(maps, array_of(weight), array_of(bias), moments, epsilon, maps)
     return x
 
@@ -65,13 +60,13 @@ class _NormalizedSilu(PyLayer):
         ctx.learns = [not tensor.stop_gradient for tensor in (x, weight, bias)]
         ctx.moments, ctx.epsilon = moments, epsilon
         out = aligned(x.shape)
-        _normalize(_flat(x), array_of(weight), array_of(bias), moments, epsilon, out.reshape(*x.shape[:2], -1))
+        _normalize(flat(x), array_of(weight), array_of(bias), moments, epsilon, out.reshape(*x.shape[:2], -1))
         return tensor_of(out)
 
     @staticmethod
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensor()
-        data, upstream, gamma, beta, moments = _flat(x), _flat(grad), array_of(weight), array_of(bias), ctx.moments
+        data, upstream, gamma, beta, moments = flat(x), flat(grad), array_of(weight), array_of(bias), ctx.moments
         inverse = 1 / np.sqrt(moments.variance + np.float32(ctx.epsilon))
         count = np.float32(data.shape[0] * data.shape[2])
         dx = aligned(data.shape)
@@ -84,18 +79,18 @@ class _NormalizedSilu(PyLayer):
             sums[part] = products[part] = 0
             for maps, given, out in zip(data[:, part], upstream[:, part], inner):
                 np.subtract(maps, moments.mean[part, None], out=centred)
-                _affine(centred, -scale, -beta[part], values)
+                affine(centred, -scale, -beta[part], values)
                 _silu_gradient(values, given, sigmoid, out)
                 sums[part] += np.einsum("cp->c", out)
                 products[part] += np.einsum("cp,cp->c", out, centred)
             if moments.of_batch:
                 slope = products[part] * inverse[part] ** 2 / count
                 for maps, out in zip(data[:, part], inner):
-                    _affine(maps, slope, sums[part] / count - slope * moments.mean[part], centred)
+                    affine(maps, slope, sums[part] / count - slope * moments.mean[part], centred)
                     out -= centred
             inner *= scale[:, None]
 
-        summed(_blocks(data.shape), broadcasting(run))
+        summed(blocks(data.shape, _BLOCK), broadcasting(run))
         found = dx.reshape(x.shape), products * inverse, sums
         return tuple(tensor_of(one) if learns else None for one, learns in zip(found, ctx.learns))
 
@@ -118,30 +113,12 @@ def _normalize(
         scale = weight[part] / np.sqrt(moments.variance[part] + np.float32(epsilon))
         shift = bias[part] - moments.mean[part] * scale
         for image, into in zip(maps, out[:, part]):
-            _affine(image, -scale, -shift, values)
+            affine(image, -scale, -shift, values)
             _exponential(values, other)
             np.subtract(-1, other, out=other)
             np.divide(values, other, out=into)
 
-    summed(_blocks(data.shape), broadcasting(run))
-
-
-def _flat(x: paddle.Tensor) -> np.ndarray:
-    """(n, C, H, W) -> its memory as (n, C, H · W)."""
-    return array_of(x).reshape(x.shape[0], x.shape[1], -1)
-
-
-def _blocks(shape: Sequence[int]) -> list[slice]:
-    """All channels of maps (n, C, pixels), so many at a time as fit into a cache."""
-    count, channels, pixels = shape
-    step = max(1, _BLOCK // (count * pixels))
-    return [slice(first, min(first + step, channels)) for first in range(0, channels, step)]
-
-
-def _affine(maps: np.ndarray, scale: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-    """Maps (C, pixels) times scale (C,) plus shift (C,)."""
-    np.multiply(maps, scale[:, None], out=out)
-    out += shift[:, None]
+    summed(blocks(data.shape, _BLOCK), broadcasting(run))
 
 
 def _exponential(values: np.ndarray, out: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from paddle import nn
 
 from ppdet_ext.errors import UserError
 
-from . import norm_silu
+from . import channelwise, norm_silu
 from .norm_silu import Moments
 from .threads import array_of
 
@@ -48,7 +48,7 @@ class BatchNorm2D(nn.BatchNorm2D):
         Raises:
             UserError: as `forward`.
         """
-        if not norm_silu.applies(x, self.weight):
+        if not channelwise.applies(x, self.weight):
             return F.silu(self(x))
         if self._is_fixed:
             moments = Moments(False, array_of(self._mean), array_of(self._variance))

@@ -27,23 +27,6 @@ def without_threads_of_the_library(function: Callable) -> Callable:
     return limited
 
 
-def broadcasting(function: Callable[[Job], Any]) -> Callable[[Job], Any]:
-    """Let numpy work on rows of more than 256 values where they lie, one factor for each row.
-
-    It copies the factors of rows shorter than its buffer, one for each value, which takes three times as long.
-    """
-
-    @wraps(function)
-    def with_small_buffers(job: Job) -> Any:
-        before = np.setbufsize(256)
-        try:
-            return function(job)
-        finally:
-            np.setbufsize(before)
-
-    return with_small_buffers
-
-
 @cache
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()

@@ -1,0 +1,57 @@
+"""Numpy's work on maps with a number for each channel, a few channels at a time."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+import numpy as np
+import paddle
+
+from .threads import array_of
+
+Job = TypeVar("Job")
+
+
+def applies(x: paddle.Tensor, weight: paddle.Tensor) -> bool:
+    """Whether operators like these run for x and a layer with this weight: at once, on a CPU, in float32."""
+    return x.place.is_cpu_place() and paddle.in_dynamic_mode() and x.dtype == weight.dtype == paddle.float32
+
+
+def asks_for_gradient(*tensors: paddle.Tensor) -> bool:
+    """Whether an operator of these tensors will be asked for a gradient."""
+    return paddle.is_grad_enabled() and not all(tensor.stop_gradient for tensor in tensors)
+
+
+def flat(x: paddle.Tensor) -> np.ndarray:
+    """(n, C, H, W) -> its memory as (n, C, H · W)."""
+    return array_of(x).reshape(x.shape[0], x.shape[1], -1)
+
+
+def blocks(shape: Sequence[int], size: int) -> list[slice]:
+    """All channels of maps (n, C, pixels), so many at a time as have `size` pixels in all images, or one."""
+    count, channels, pixels = shape
+    step = max(1, size // (count * pixels))
+    return [slice(first, min(first + step, channels)) for first in range(0, channels, step)]
+
+
+def affine(maps: np.ndarray, scale: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
+    """Maps (C, pixels) times scale (C,) plus shift (C,)."""
+    np.multiply(maps, scale[:, None], out=out)
+    out += shift[:, None]
+
+
+def broadcasting(function: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    """Let numpy work on rows of more than 256 values where they lie, one factor for each row.
+
+    It copies the factors of rows shorter than its buffer, one for each value, which takes three times as long.
+    """
+
+    @wraps(function)
+    def with_small_buffers(job: Job) -> Any:
+        before = np.setbufsize(256)
+        try:
+            return function(job)
+        finally:
+            np.setbufsize(before)
+
+    return with_small_buffers
