@@ -134,7 +134,7 @@ class Collector:
             names = ", ".join(image.name for image in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
             self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {names}")
         if self._merged:
-            self.note(f"{counted(self._merged, 'entries')} of pictures that another entry names: their objects were joined")
+            self.note(f"{counted(self._merged, 'records')} of pictures that others have named before: their objects were joined")
         self._tell_subsets_apart(images)
         files = [image.file for image in lost if image.file is not None]
         return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files)

@@ -1,0 +1,172 @@
+"""COCO's JSON as tools write it: crowds that are none, categories that are none, and what is wrong in it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ppdet_ext.data.labels.formats import read_labels
+from ppdet_ext.data.labels.label_set import LabelSet
+from ppdet_ext.errors import UserError
+
+READ = Callable[..., LabelSet]
+SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
+CODED = {"size": [10, 20], "counts": [0, 10, 190]}
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> READ:
+    def one(annotations: list, name: str = "labels.json", **other: object) -> LabelSet:
+        content = {
+            "images": [{"id": 1, "file_name": "a.jpg", "height": 10, "width": 20}],
+            "categories": [{"id": 1, "name": "car", "supercategory": ""}, {"id": 7, "name": "dog"}],
+            "annotations": annotations,
+            **other,
+        }
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+        return read_labels([str(path)])
+
+    return one
+
+
+def item(segmentation: object, **other: object) -> dict:
+    return {"id": 3, "image_id": 1, "category_id": 7, "bbox": [1, 1, 4, 4], "area": 99, "segmentation": segmentation, **other}
+
+
+def test_polygons_keep_their_coordinates_and_the_files_area_is_not_used(read: READ) -> None:
+    (one,) = read([item(SQUARE)]).images[0].objects
+    assert (one.class_name, one.mask.area, one.crowd, one.polygons) == ("dog", 16, False, SQUARE)
+
+
+@pytest.mark.parametrize("flag", [1, "1", True])
+def test_masks_that_a_tool_marks_as_crowds_are_instances(read: READ, flag: object) -> None:
+    tool = {"attributes": {"occluded": False}}
+    labels = read([item(CODED, iscrowd=flag, **tool), item(SQUARE, iscrowd=0, **tool)])
+    assert [one.crowd for one in labels.images[0].objects] == [False, False]
+    assert "every RLE has iscrowd 1 (1): read as instances (CVAT writes it so)" in labels.notes
+
+
+def test_a_file_of_crowds_alone_has_instances(read: READ) -> None:
+    assert [one.crowd for one in read([item(CODED, iscrowd=1)]).images[0].objects] == [False]
+
+
+def test_crowds_of_coco_stay_crowds(read: READ) -> None:
+    labels = read([item(CODED, iscrowd=1), item(SQUARE, iscrowd=0)])
+    assert [one.crowd for one in labels.images[0].objects] == [True, False]
+    assert any("kept as crowds" in note for note in labels.notes)
+
+
+def test_one_mask_that_is_no_crowd_tells_that_the_others_are(read: READ) -> None:
+    other = {"size": [10, 20], "counts": [20, 10, 170]}
+    labels = read([item(CODED, iscrowd=1), item(other, iscrowd="0")])
+    assert [one.crowd for one in labels.images[0].objects] == [True, False]
+
+
+def test_a_category_that_is_the_name_of_the_project_is_dropped(read: READ) -> None:
+    categories = [
+        {"id": 0, "name": "things", "supercategory": "none"},
+        {"id": 1, "name": "car", "supercategory": "things"},
+        {"id": 7, "name": "dog", "supercategory": "things"},
+    ]
+    assert read([item(SQUARE)], categories=categories).class_names == ["car", "dog"]
+    assert read([item(SQUARE, category_id=0)], categories=categories).class_names == ["things", "car", "dog"]
+
+
+def test_copies_of_one_photograph_are_a_group(read: READ) -> None:
+    names = ["a_jpg.rf.0123.jpg", "a_jpg.rf.4567.jpg", "b.jpg"]
+    images = [{"id": i, "file_name": name, "height": 10, "width": 20} for i, name in enumerate(names)]
+    labels = read([item(SQUARE)], "valid/_annotations.coco.json", images=images)
+    assert [(one.group, one.subset) for one in labels.images] == [("a_jpg", "val"), ("a_jpg", "val"), (None, "val")]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (item([], bbox=[0, 0, 3, 3]), "boxes without a mask"),
+        (item(None, bbox=None), "annotations without a segmentation"),
+        (item([[1, 1, 2, 2]]), "polygons of fewer than three points"),
+        (item([[1, 1, 2, 2, 3]]), "polygons with an odd number of coordinates"),
+        (item([[1, 1, 2, 2, float("nan"), 4]]), "polygons with coordinates that are not finite"),
+        (item([[1, 1, 2, 2, 1e30, 4]]), "polygons far outside of their picture"),
+        (item([[1, 1, 2, 2, "x", 4]]), "polygons with coordinates that are no numbers"),
+        (item([[100, 100, 110, 100, 110, 110]]), "empty masks"),
+        (item("mask.png"), "segmentations that are neither polygons nor run lengths"),
+        (item([[1, 2], {"x": 1}]), "segmentations that are neither polygons nor run lengths"),
+        (item({"size": [9, 20], "counts": [0, 10, 170]}), "masks of another size than their picture"),
+        (item({"size": [10, 20], "counts": [0, 10, 1000000000]}), "run lengths that do not fill their picture"),
+        (item({"size": [10, 20], "counts": [0, -10, 210]}), "run lengths that are none"),
+        (item({"size": [100000, 10000], "counts": [0, 1000000000]}), "masks of another size than their picture"),
+        (item({"size": [10, 20], "counts": "~~~"}), "run lengths that are none"),
+        (item({"counts": [200]}), "run lengths that are none"),
+        (item({"size": [10, 20], "counts": [200]}), "empty masks"),
+        (item(SQUARE, category_id=8), "annotations of an unknown category"),
+        (item(SQUARE, image_id=8), "annotations of an image that is not listed"),
+        (item(SQUARE, image_id=[1]), "annotations of an image that is not listed"),
+        (item(SQUARE, category_id=1), "objects that repeat another one"),
+    ],
+)
+def test_one_bad_annotation_is_counted_and_the_others_stay(read: READ, fault: dict, reason: str) -> None:
+    labels = read([item(SQUARE, category_id=1), fault])
+    assert labels.skipped == {reason: 1}
+    assert len(labels.images[0].objects) == 1
+
+
+def test_parts_without_an_area_do_not_cost_the_object(read: READ) -> None:
+    labels = read([item([*SQUARE, [7, 7, 8, 8]])])
+    assert labels.images[0].objects[0].polygons == SQUARE
+    assert any("parts of fewer than three points left out" in note for note in labels.notes)
+
+
+def test_one_polygon_without_the_list_around_it(read: READ) -> None:
+    assert read([item(SQUARE[0])]).images[0].objects[0].mask.area == 16
+
+
+def test_ids_written_as_text(read: READ) -> None:
+    assert read([item(SQUARE, image_id="1", category_id="7")]).images[0].objects[0].class_name == "dog"
+
+
+def test_one_picture_under_two_ids_has_all_objects(read: READ) -> None:
+    images = [{"id": number, "file_name": "a.jpg", "height": 10, "width": 20} for number in (1, 2)]
+    labels = read([item(SQUARE), item(CODED, image_id=2)], images=images)
+    assert [len(one.objects) for one in labels.images] == [2]
+    assert "1 record of pictures that others have named before: their objects were joined" in labels.notes
+    images[1]["height"] = 11
+    with pytest.raises(UserError, match=r"image 1: a\.jpg is 11x20 here and 10x20 before"):
+        read([item(SQUARE)], images=images)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([{"id": 1}], "image 0: needs an id and a file_name"),
+        (["a.jpg"], "image 0: needs an id and a file_name"),
+        ([{"id": 1, "file_name": "../a.jpg", "height": 1, "width": 1}], "leads out of the folder of pictures"),
+        ([{"id": 1, "file_name": "/a.jpg", "height": 1, "width": 1}], "is an absolute path"),
+        ([{"id": 1, "file_name": "a.jpg", "height": 1.5, "width": 1}], "'1.5' is no height or width"),
+        ([{"id": 1, "file_name": "a.jpg", "height": float("inf"), "width": 1}], "'inf' is no height or width"),
+        ([{"id": 1, "file_name": "a.jpg"}], "no such picture in .*--images DIR"),
+        ([{"id": 1, "file_name": f"{name}.jpg", "height": 9, "width": 9} for name in "ab"], "the id 1 is used twice"),
+    ],
+)
+def test_pictures_that_cannot_be_used_end_the_import(read: READ, images: list, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read([item(SQUARE)], images=images)
+
+
+def test_label_studios_export_without_brushes_says_what_to_do() -> None:
+    path = Path(__file__).parents[2] / "fixtures" / "labels" / "label_studio" / "coco_export_of_brush.json"
+    with pytest.raises(UserError, match="Label Studio's COCO export leaves out brush masks: export its JSON"):
+        read_labels([str(path)])
+
+
+def test_categories_of_several_files_are_joined_by_name(read: READ, tmp_path: Path) -> None:
+    read([item(SQUARE)], "instances_train.json")
+    read([item(SQUARE)], "instances_val.json", categories=[{"id": 7, "name": "cat"}])
+    labels = read_labels([str(tmp_path)])
+    assert labels.class_names == ["car", "dog", "cat"]
+    assert [(one.name, one.subset, one.objects[0].class_name) for one in labels.images] == [
+        ("train/a.jpg", "train", "dog"), ("val/a.jpg", "val", "cat"),
+    ]  # fmt: skip
