@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import sys
 import tempfile
@@ -59,10 +60,10 @@ def quiet_imports() -> None:
 
 
 @contextlib.contextmanager
-def muted() -> Iterator[dict[IO[str], IO[str]]]:
+def muted() -> Iterator[None]:
     """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises.
 
-    Yields: held stream -> live stream, of each of the two; the held ones are closed at the end.
+    Handlers of logs that the block makes write, afterwards, where they would have written without us.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -79,7 +80,8 @@ def muted() -> Iterator[dict[IO[str], IO[str]]]:
                 contextlib.redirect_stdout(out),
                 contextlib.redirect_stderr(err),
             ):
-                yield dict(zip((out, err), live))
+                yield
+                _give_back(dict(zip((out, err), live)))
         except BaseException:
             os.dup2(saved[1], 2)
             sink.seek(0)
@@ -89,6 +91,14 @@ def muted() -> Iterator[dict[IO[str], IO[str]]]:
             for fd, copy in zip((1, 2), saved):
                 os.dup2(copy, fd)
                 os.close(copy)
+
+
+def _give_back(live: dict[IO[str], IO[str]]) -> None:
+    """Let handlers of logs write to the live stream in place of the held one, which is closed soon."""
+    for logger in [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) in live:
+                handler.stream = live[handler.stream]
 
 
 def import_paddle() -> None:

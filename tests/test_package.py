@@ -32,6 +32,13 @@ def test_every_part_is_registered():
         assert name in global_config
 
 
+def test_logs_made_while_importing_write_where_others_do(root):
+    code = "import ppdet_ext.distributed, logging; logging.getLogger('ppdet_ext').warning('hello')"
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert run.stderr.rstrip().endswith("hello")
+    assert "Logging error" not in run.stderr
+
+
 def test_muted_block_gives_its_noise_out_when_it_fails(capfd):
     with environment.muted():
         print("noise")

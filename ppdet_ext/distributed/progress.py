@@ -18,7 +18,9 @@ LINES = 10
 logger = logging.getLogger("ppdet_ext")
 
 
-def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item], int] = lambda item: 1) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], total: int, title: str, count: Callable[[Item], int] = lambda item: 1, unit: str = "image"
+) -> Iterator[Item]:
     """The items, with progress shown; on several ranks by rank 0, of its own items.
 
     Args:
@@ -26,6 +28,7 @@ def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item],
         total: number of images in them.
         title: what is going on, e.g. 'Eval'.
         count: number of images of one item.
+        unit: what is counted, if not images.
     """
     rank, ranks = world()
     if rank != 0:
@@ -33,7 +36,7 @@ def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item],
         return
     title = f"{title}, rank 0 of {ranks}" if ranks > 1 else title
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
+        with tqdm(total=total, desc=title, unit=unit, leave=False) as bar:
             for item in items:
                 yield item
                 bar.update(count(item))
@@ -47,7 +50,7 @@ def track(items: Iterable[Item], total: int, title: str, count: Callable[[Item],
             shown = done
             speed = done / (time.perf_counter() - began)
             eta = datetime.timedelta(seconds=int((total - done) / speed))
-            logger.info("%s: [%d/%d] eta: %s ips: %.2f images/s", title, done, total, eta, speed)
+            logger.info("%s: [%d/%d] eta: %s ips: %.2f %ss/s", title, done, total, eta, speed, unit)
 
 
 @contextlib.contextmanager

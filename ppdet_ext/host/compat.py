@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import sys
 import warnings
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +34,10 @@ def import_host() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Said by every batch norm at every step; with stored statistics it is not even true.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
-    with muted() as live:
+    with muted():
         import paddle
         import ppdet  # noqa: F401  brings all its parts and their warnings
         from ppdet.modeling.proposal_generator import target
-    _give_back(live)
     paddle.concat = _concat_accepting_scalars(paddle.concat)
     target.rasterize_polygons_within_box = _rasterize_runs_too(target.rasterize_polygons_within_box)
 
@@ -46,14 +45,6 @@ def import_host() -> None:
 def versions() -> dict[str, str | None]:
     """Of paddle and ppdet; None where a package does not say."""
     return {name: getattr(sys.modules[name], "__version__", None) for name in REMEDIES}
-
-
-def _give_back(live: dict[IO[str], IO[str]]) -> None:
-    """Let the handlers that the host made while its output was held back write where they would have written without us."""
-    for logger in [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]:
-        for handler in getattr(logger, "handlers", ()):
-            if getattr(handler, "stream", None) in live:
-                handler.stream = live[handler.stream]
 
 
 def _concat_accepting_scalars(concat: Any) -> Any:

@@ -134,7 +134,9 @@ class Collector:
             names = ", ".join(image.name for image in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
             self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {names}")
         if self._merged:
-            self.note(f"{counted(self._merged, 'records')} of pictures that others have named before: their objects were joined")
+            self.note(
+                f"{counted(self._merged, 'records')} of pictures that others have named before: their objects were joined"
+            )
         self._tell_subsets_apart(images)
         files = [image.file for image in lost if image.file is not None]
         return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files)
@@ -169,13 +171,13 @@ def subset_of_path(path: str) -> str | None:
     return None
 
 
-def tracked(items: Sequence[Item], title: str) -> Iterable[Item]:
+def tracked(items: Sequence[Item], title: str, unit: str = "image") -> Iterable[Item]:
     """The items, with progress shown where they are many."""
     if len(items) < _MANY:
         return items
     from ppdet_ext.distributed.progress import track  # brings paddle
 
-    return track(items, len(items), title)
+    return track(items, len(items), title, unit=unit)
 
 
 def _side(value: Any, where: str) -> int:

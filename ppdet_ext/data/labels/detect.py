@@ -89,7 +89,7 @@ def _sort_files(
     Raises: UserError for a damaged one, unless another suffix says that it is something else.
     """
     files = [os.path.join(head.path, *name.split("/")) for name in head.names if not name.lower().endswith(IMAGE_SUFFIXES)]
-    for file in tracked(files, "Labels"):
+    for file in tracked(files, "Looking for labels", "file"):
         if _kind(_start_of(file)) is None:
             continue
         try:

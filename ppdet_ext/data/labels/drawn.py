@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
@@ -39,27 +41,29 @@ def even_odd_mask(polygons: Sequence[Sequence[Any]], height: int, width: int) ->
 
 
 def _union(polygons: Sequence[Sequence[Any]], height: int, width: int) -> Rle:
-    for polygon in polygons:
-        _check(polygon, height, width)
     try:
-        return Rle.from_polygons([list(map(float, polygon)) for polygon in polygons], height, width)
+        return Rle.from_polygons([_checked(polygon, height, width) for polygon in polygons], height, width)
     except UserError:
         raise Unusable("polygons that cannot be drawn") from None
 
 
-def _check(polygon: Sequence[Any], height: int, width: int) -> None:
+def _checked(polygon: Sequence[Any], height: int, width: int) -> list[float]:
     try:
-        values = [float(value) for value in polygon]
+        values = np.array(polygon, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise Unusable("polygons with coordinates that are no numbers") from None
-    if len(values) % 2:
+    if values.ndim != 1:
+        raise Unusable("polygons with coordinates that are no numbers")
+    if values.size % 2:
         raise Unusable("polygons with an odd number of coordinates")
-    if len(values) < 6:
+    if values.size < 6:
         raise Unusable("polygons of fewer than three points")
-    if not all(map(math.isfinite, values)):
+    if not np.isfinite(values).all():
         raise Unusable("polygons with coordinates that are not finite")
-    if max(map(abs, values)) > _FARTHEST * max(height, width):
+    if np.abs(values).max() > _FARTHEST * max(height, width):
         raise Unusable("polygons far outside of their picture")
+    coordinates: list[float] = values.tolist()
+    return coordinates
 
 
 def rectangle_polygon(x1: float, y1: float, x2: float, y2: float, degrees: float = 0.0) -> list[float]:

@@ -57,9 +57,9 @@ def test_the_sdks_vector_is_decoded() -> None:
     assert np.repeat(values, lengths).tolist() == SDK_VALUES
 
 
-@given(st.lists(st.lists(st.sampled_from([0, 0, 1, 100, 255]), min_size=5, max_size=5), min_size=1, max_size=6), st.booleans())
-def test_a_pixel_is_set_where_its_alpha_is_not_zero(rows: list[list[int]], literal: bool) -> None:
-    alpha = np.array(rows)
+@given(*[st.integers(1, 6)] * 2, st.integers(0, 1 << 32), st.booleans())
+def test_a_pixel_is_set_where_its_alpha_is_not_zero(height: int, width: int, seed: int, literal: bool) -> None:
+    alpha = np.random.default_rng(seed).choice([0, 0, 1, 100, 255], (height, width))
     values = [value for pixel in alpha.ravel().tolist() for value in (7, 0, 9, pixel)]
     assert np.array_equal(decode_brush(code_of(values, literal), *alpha.shape).to_bitmap(), alpha != 0)
 

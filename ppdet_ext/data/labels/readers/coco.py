@@ -80,7 +80,7 @@ class _File:
         crowds = _crowds_of(self.annotations)
         if crowds.number:
             self.collector.note(_note_of(crowds))
-        for position, item in enumerate(tracked(self.annotations, "Annotations")):
+        for position, item in enumerate(tracked(self.annotations, "Labels", "object")):
             image = images.get(_key(item.get("image_id")))
             name = names.get(_key(item.get("category_id")))
             where = f"annotation {item.get('id', position)}" + (f" of {image.name}" if image else "")

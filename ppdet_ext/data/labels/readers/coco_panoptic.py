@@ -54,7 +54,7 @@ class _File:
 
     def read(self) -> None:
         images = self._images()
-        for position, item in enumerate(tracked(self.content["annotations"], "Pictures")):
+        for position, item in enumerate(tracked(self.content["annotations"], "Labels")):
             where = f"{self.path}: annotation {position}"
             image = images.get(number_of(item.get("image_id")))
             if image is None:

@@ -73,7 +73,7 @@ class _File:
     def read(self) -> None:
         entries = self.root.findall("image")
         tasks: dict[tuple[str | None, str], str | None] = {}
-        for position, entry in enumerate(tracked(entries, "Pictures")):
+        for position, entry in enumerate(tracked(entries, "Labels")):
             where = f"{self.path}: image {entry.get('id', position)}"
             name, subset = entry.get("name") or "", subset_name(entry.get("subset"))
             if tasks.setdefault((subset, name), entry.get("task_id")) != entry.get("task_id"):
@@ -133,18 +133,17 @@ def box_mask(attributes: Mapping[str, str], height: int, width: int) -> Rle:
         raise Unusable("masks without left, top, width and height") from None
     if not _RUNS.fullmatch(text := attributes.get("rle", "")):
         raise Unusable("masks whose rle is no list of run lengths")
-    # A box of a corrupt file can be of any size; one that a picture has cannot exceed it in both directions by much.
-    if columns < 1 or rows < 1 or columns > 2 * width or rows > 2 * height:
+    # The box of a corrupt file can have any size, and every pixel of it is decoded.
+    if not (0 < columns <= width and 0 < rows <= height):
         raise Unusable("masks whose box is not in their picture")
     runs = np.array(text.split(","), np.int64)
     if int(runs.sum()) != columns * rows:
         raise Unusable("masks whose run lengths do not sum to width x height of their box")
-    box = Rle.from_coco({"size": [columns, rows], "counts": runs.tolist()}).transpose()
+    box = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(rows, columns)
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + columns, width), min(top + rows, height)
     if x1 >= x2 or y1 >= y2:
         raise Unusable("masks whose box is not in their picture")
-    inside = box if (x2 - x1, y2 - y1) == (columns, rows) else box.crop(y1 - top, x1 - left, y2 - top, x2 - left)
-    return inside.place(y1, x1, height, width)
+    return Rle.from_bitmap(box[y1 - top : y2 - top, x1 - left : x2 - left]).place(y1, x1, height, width)
 
 
 def _points(text: str) -> list[float]:

@@ -70,7 +70,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     for path in paths:
         content = read_json(path)
         tasks = content if isinstance(content, list) else [content]
-        for position, task in enumerate(tracked(tasks, "Tasks")):
+        for position, task in enumerate(tracked(tasks, "Labels", "task")):
             if not isinstance(task, dict):
                 raise UserError(f"{path}: entry {position} is no task, but {str(task)[:40]!r}.")
             _read_task(task, f"{path}: task {task.get('id', position)}", collector)

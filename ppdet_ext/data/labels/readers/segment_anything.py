@@ -28,7 +28,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     collector = Collector("segment_anything", pictures)
     collector.add_class(CLASS_NAME, "Segment Anything")
     collector.note(f"the files have no classes: each object is called {CLASS_NAME!r}")
-    for path in tracked(paths, "Files"):
+    for path in tracked(paths, "Labels", "file"):
         _read_file(path, collector)
     return collector.result(", ".join(paths[:3]))
 
