@@ -3,17 +3,31 @@
 import base64
 import io
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from ppdet_ext.data.labels.formats import read_labels
 from ppdet_ext.data.labels.label_set import LabelSet
 
 SQUARE = [[2, 1], [6, 1], [6, 4], [2, 4]]  # 4 x 3 pixels
+# Polygons of a picture of 8 x 10 pixels that give no mask, and how they are counted.
+BAD = ([[1, 1]], [[1, 1], [2, math.nan], [3, 3]], [[20, 20], [25, 20], [25, 25]])
+BAD_REASONS = {"polygons of fewer than three points": 1, "polygons with coordinates that are not finite": 1, "empty masks": 1}
+# Pictures of up to 9 x 9 pixels of 0 to 3.
+SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 3)))
+PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def flat(points: list) -> list:
+    return [value for point in points for value in point]
 
 
 def write_json(path: Path, content: Any) -> Path:

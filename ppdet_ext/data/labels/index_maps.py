@@ -33,16 +33,17 @@ def set_pixels(picture: np.ndarray) -> np.ndarray:
 
 
 def colour_ids(picture: np.ndarray) -> np.ndarray:
-    """One number for each colour, (h, w) int64: an index or grey value as it is, RGB(A) as R · 65536 + G · 256 + B.
+    """One number for each colour, (h, w) int32: an index or grey value as it is, RGB(A) as R · 65536 + G · 256 + B.
 
     Pixels that are wholly transparent have 0.
     """
     if picture.ndim == 2:
-        return picture.astype(np.int64)
-    channels = picture.astype(np.int64)
-    colours = channels[..., :3] if picture.shape[2] >= 3 else channels[..., :1].repeat(3, axis=2)
-    ids = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
-    return np.where(channels[..., -1] == 0, 0, ids) if picture.shape[2] in (2, 4) else ids
+        return picture.astype(np.int32)
+    red, green, blue = (picture[..., channel if picture.shape[2] > 2 else 0].astype(np.int32) for channel in range(3))
+    ids = (red << 16) | (green << 8) | blue
+    if picture.shape[2] in (2, 4):
+        ids[picture[..., -1] == 0] = 0
+    return ids
 
 
 def regions_of(ids: np.ndarray) -> list[tuple[int, Rle]]:

@@ -4,20 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from label_files import areas, read, write_png, write_text
+from label_files import PROPERTY, SMALL, areas, read, write_png, write_text
 
 from ppdet_ext.data.labels.index_maps import colour_ids, placed_mask, regions_of, set_pixels
-from ppdet_ext.data.labels.writers import WRITERS, WriteOptions
 from ppdet_ext.errors import UserError
 
 CLASSES = np.array([[1, 1, 0, 2, 2], [1, 1, 0, 0, 255], [0, 0, 0, 1, 1]])
 OBJECTS = np.array([[1, 1, 0, 2, 2], [1, 1, 0, 0, 255], [0, 0, 0, 3, 3]])
 NAMES = "_background_\npit\nscratch\n"
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 3)))
 
 
 def voc(place: Path, classes: np.ndarray = CLASSES, objects: np.ndarray | None = OBJECTS, names: str | None = NAMES) -> Path:
@@ -137,18 +133,6 @@ def test_names_of_classes(tmp_path: Path) -> None:
 def test_masks_of_0_and_255_get_a_hint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="255 means: ignored"):
         read(voc(tmp_path, (CLASSES > 0) * 255, None))
-
-
-@PROPERTY
-@given(pixels=SMALL)
-def test_what_our_writer_of_masks_writes_is_read_back(pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
-    place = tmp_path_factory.mktemp("masks")
-    if not pixels.any():
-        pixels[0, 0] = 1
-    labels = read(voc(place / "voc", pixels.astype(np.int64), pixels.astype(np.int64), "_background_\na\nb\nc\n"))
-    WRITERS["masks"](labels, place / "out", WriteOptions())
-    again = read(place / "out")
-    assert [image.objects for image in again.images] == [image.objects for image in labels.images]
 
 
 def city(place: Path, values: np.ndarray, name: str = "gtFine/train/aachen/aachen_0_1_gtFine_instanceIds.png") -> Path:
