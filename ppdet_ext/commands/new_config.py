@@ -1,7 +1,10 @@
 """The command behind tools/new_config.py: a configuration for a data set that is COCO JSON, or a CSV of masks."""
 
 import argparse
+import contextlib
+import csv
 import inspect
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +13,7 @@ from typing import Any
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.config.parse import parse
-from ppdet_ext.data.images.check import list_images
+from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import DATASETS
 from ppdet_ext.starter.write import DataSection, DataSections
@@ -22,6 +25,7 @@ COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
 FOLDERS = ("images", "train_images", "train", "train2017", "JPEGImages", "")
 TEST_FOLDERS = ("test_images", "test")
 LABELS = "label_descriptions.json"
+_ASKED = 20  # pictures that are looked for
 
 
 def new_config(
@@ -113,25 +117,33 @@ def _folder_of(tag: str, annotations: str, given: str | None, other: str | None 
             raise UserError(f"{given}: no such folder of pictures.")
         return given
     own, stem = os.path.dirname(annotations) or ".", Path(annotations).stem.removeprefix("instances_")
-    for place in (own, os.path.join(own, "..")):
-        for name in (stem, *FOLDERS):
-            found = os.path.normpath(os.path.join(place, name))
-            if os.path.isdir(found) and _holds_pictures(tag, annotations, found):
-                return found
-    if other is None:
+    names = _named_in(tag, annotations)
+    beside = sorted(entry.name for entry in os.scandir(own) if entry.is_dir() and not entry.name.startswith("."))
+    places = [os.path.normpath(os.path.join(own, *name)) for name in
+              [*((one,) for one in (stem, *FOLDERS, *beside)), *(("..", one) for one in (stem, *FOLDERS))]]  # fmt: skip
+    for place in filter(os.path.isdir, places):
+        if any(os.path.isfile(os.path.join(place, name)) for name in names):
+            return place
+    # Names that a pattern makes of paths.
+    nested = next(
+        (place for place in places if tag != COCO and os.path.basename(place) == "train" and os.path.isdir(place)), None
+    )
+    if nested is None and other is None:
         raise UserError(f"{annotations}: no folder of its pictures beside it; say where they are: --images DIR.")
-    return other
+    return nested or str(other)
 
 
-def _holds_pictures(tag: str, annotations: str, folder: str) -> bool:
-    if tag != COCO:
-        return bool(list_images(folder)) or (folder.endswith("train") and any(os.scandir(folder)))
-    try:
-        images = json.loads(Path(annotations).read_bytes()).get("images") or [{}]
-        return os.path.isfile(os.path.join(folder, str(images[0]["file_name"])))
-    except (ValueError, AttributeError, LookupError, TypeError):
+def _named_in(tag: str, annotations: str) -> list[str]:
+    """File names of some pictures that the annotations name; of a CSV also such as they may stand for."""
+    if tag == COCO:
         # What is wrong with it is said when it is read.
-        return True
+        with contextlib.suppress(OSError, ValueError, AttributeError, LookupError, TypeError):
+            return [str(image["file_name"]) for image in json.loads(Path(annotations).read_bytes())["images"][:_ASKED]]
+        return []
+    with open(annotations, encoding="utf-8-sig", errors="replace", newline="") as file:
+        cells = [row[0] for row in itertools.islice(csv.reader(file), 1, _ASKED + 1) if row]
+    stems = [name for cell in cells for name in (cell, cell.rpartition("_")[0]) if name]
+    return [name + suffix for name in stems for suffix in ("", *IMAGE_SUFFIXES)]
 
 
 def _name_of(folder: str) -> str:

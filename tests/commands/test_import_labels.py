@@ -25,7 +25,7 @@ from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
 from ppdet_ext.errors import UserError
 from ppdet_ext.starter.models import MODEL_NAMES as KNOWN_MODELS
 from tests.commands.conftest import ROOT
-from tests.support.tiny_data import HEIGHT, WIDTH, coco_content, write_jpeg
+from tests.support.tiny_data import HEIGHT, WIDTH, block, coco_content, write_jpeg
 
 NAMES = ["pits", "scratches", "blotches", "patches"]
 IMPORT_FLAGS = {"": None, "--format": "auto", "--images": None, "--out": None, "--config": None, "--model": "htc",
@@ -175,6 +175,16 @@ def test_a_configuration_for_a_csv_names_its_competition(export: Path, here: Pat
     assert (cfg.TrainDataset.preset, cfg.TrainDataset.part, cfg.EvalDataset.part) == ("severstal", "train", "val")
     assert cfg.TrainDataset.class_names == NAMES
     assert len(cfg.EvalDataset) == 3
+    # Described, of pictures in a folder of any name.
+    (here / "fungi" / "caps").mkdir(parents=True)
+    for number in range(6):
+        write_jpeg(here / "fungi" / "caps" / f"{number}.jpg", seed=number)
+    rows = [f"{number}.jpg,{block(5, 6, 9 + number, 8).to_kaggle()}" for number in range(6)]
+    (here / "fungi" / "masks.csv").write_text("\n".join(["file,mask", *rows]))
+    given = arguments_of(['columns={file: "{name}", mask: "{rle}"}', "class_names=[cap]"])
+    cfg = load_config(new_config("fungi/masks.csv", data=given))
+    assert (cfg.filename, cfg.TrainDataset.image_dir) == ("fungi", "caps")
+    assert len(cfg.TrainDataset) + len(cfg.EvalDataset) == 6
     with pytest.raises(UserError, match="--data height: expected KEY=VALUE"):
         arguments_of(["height"])
 
