@@ -96,6 +96,13 @@ def _of_run(folder: Path, texts: Sequence[str], over: str | None, training: bool
     return here
 
 
+def config_file(config: Source) -> str:
+    """The file that a configuration comes from. Raises: UserError for one that is loaded, which does not tell."""
+    if isinstance(config, Config):
+        raise UserError("What is written names the configuration's file: give that or the run's folder, not what is loaded.")
+    return str(Path(config) / CONFIG_FILE) if Path(config).is_dir() else os.fspath(config)
+
+
 def best_weights(folder: Path) -> Path | None:
     """The weights of a run: the best by its metric, else the final ones, else the newest checkpoint's; None without any."""
     for name in (BEST, FINAL):

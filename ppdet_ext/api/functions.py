@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,16 +22,17 @@ from ppdet_ext.commands import infer as infer_command
 from ppdet_ext.commands import submit as submit_command
 from ppdet_ext.commands import tune as tune_command
 from ppdet_ext.commands.flags import TUNED_FILE
-from ppdet_ext.errors import UserError
+from ppdet_ext.commands.tune_classifier import tune_classifier
 from ppdet_ext.evaluation.run import Evaluation
 from ppdet_ext.host import Config
 from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.training import train as training
 from ppdet_ext.training.hooks import Hook
-from ppdet_ext.tuning.options import Predicting, Searching
+from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
+from ppdet_ext.tuning.presence import PresenceTuned
 from ppdet_ext.tuning.tuner import Tuned
 
-from .configuration import Overrides, PathLike, Source, Steps, Weights, load_config
+from .configuration import Overrides, PathLike, Source, Steps, Weights, config_file, load_config, texts_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TuningRun:
     """
 
     file: Path
-    outcome: Tuned | None
+    outcome: Tuned | PresenceTuned | None
 
 
 def train(
@@ -135,6 +135,7 @@ def tune(
     output: PathLike | None = None,
     predicting: Predicting | None = None,
     searching: Searching | None = None,
+    criterion: str = CRITERIA[0],
 ) -> TuningRun:
     """Search thresholds on EvalDataset, as tools/tune.py does; writes them to `output`, by default `tuned.yml` of the run.
 
@@ -142,17 +143,20 @@ def tune(
         config, weights, overrides: see `load_config`; the first `metric` is what is raised.
         output: YAML file.
         predicting, searching: options, see there.
+        criterion: what is raised of a classifier of whole images, "f1" or "accuracy".
 
     Raises:
         UserError: for what the caller can mend.
     """
     cfg = _predicting(config, weights, overrides)
-    if is_classifier(cfg):
-        raise UserError(f"{cfg.architecture} has no masks whose thresholds are searched; tools/tune.py makes a gate of it.")
     file = Path(output) if output is not None else run_folder(cfg) / TUNED_FILE
+    words = _as_flags(config, weights, overrides)
     predicting, searching = predicting or Predicting(), searching or Searching()
     with _left_as_found():
-        return TuningRun(file, tune_command.tune(cfg, output=file, predicting=predicting, searching=searching))
+        if is_classifier(cfg):
+            named, options = config_file(config), {"criterion": criterion}
+            return TuningRun(file, tune_classifier(cfg, named, output=file, searching=searching, command=words, **options))
+        return TuningRun(file, tune_command.tune(cfg, output=file, predicting=predicting, searching=searching, command=words))
 
 
 def infer(
@@ -163,7 +167,12 @@ def infer(
     *,
     output_dir: PathLike = "output/infer",
     postprocess: Steps | None = None,
-    **options: Any,
+    draw_threshold: float | None = None,
+    save_results: bool | Sequence[str] = False,
+    mm_per_pixel: float | None = None,
+    save_probabilities: PathLike | None = None,
+    draw_maps: bool = False,
+    num_images: int | None = None,
 ) -> int:
     """Draw predictions, and write result files, as tools/infer.py does; returns the number of images.
 
@@ -172,14 +181,29 @@ def infer(
         images: a picture or a folder; None takes TestDataset's.
         output_dir: folder of what is written.
         postprocess: steps in place of the configuration's, see `load_config`.
-        options: see `ppdet_ext.commands.infer.infer`: `save_results`, `draw_threshold`, …
+        draw_threshold: lowest score drawn; None: 0.5, or all where steps decide.
+        save_results: write COCO results too, or the kinds of files listed, as `--save_results` takes them.
+        mm_per_pixel: side of a pixel in millimetres, for the table of measurements.
+        save_probabilities: CSV file for what a classifier says.
+        draw_maps: draw the maps of a network that classifies pixels, too.
+        num_images: only the first so many images.
 
     Raises:
         UserError: for what the caller can mend.
     """
     cfg = _predicting(config, weights, overrides, postprocess)
     with _left_as_found():
-        return infer_command.infer(cfg, images=_path(images), output_dir=Path(output_dir), **options)
+        return infer_command.infer(
+            cfg,
+            images=_path(images),
+            output_dir=Path(output_dir),
+            draw_threshold=draw_threshold,
+            save_results=save_results,
+            mm_per_pixel=mm_per_pixel,
+            save_probabilities=_path(save_probabilities),
+            draw_maps=draw_maps,
+            num_images=num_images,
+        )
 
 
 def submit(
@@ -218,6 +242,14 @@ def submit(
 
 def _predicting(config: Source, weights: Weights, overrides: Overrides, postprocess: Steps | None = None) -> Config:
     return load_config(config, overrides, weights=weights, postprocess=postprocess, training=False)
+
+
+def _as_flags(config: Source, weights: Weights, overrides: Overrides) -> list[str]:
+    """What to give to a tool for the same configuration; nothing where that is not known."""
+    if isinstance(config, Config) or not isinstance(weights, (str, os.PathLike, type(None))):
+        return []
+    texts = texts_of(overrides) + ([] if weights is None else [f"weights={os.fspath(weights)}"])
+    return ["-c", config_file(config), *(["-o", *texts] if texts else [])]
 
 
 def _path(path: PathLike | None) -> str | None:

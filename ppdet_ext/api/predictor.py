@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import paddle
 
@@ -94,6 +94,15 @@ class Predictor:
     def __repr__(self) -> str:
         weights = self.config.get(ENSEMBLE) or self.config.weights
         return f"<Predictor {self.config.architecture} {weights}: {', '.join(self._names)}>"
+
+    @overload
+    def predict(self, images: list[Any] | tuple[Any, ...], *, channels: str = "rgb") -> list[Prediction]: ...
+
+    @overload
+    def predict(self, images: Iterator[Any], *, channels: str = "rgb") -> Iterator[Prediction]: ...
+
+    @overload
+    def predict(self, images: Any, *, channels: str = "rgb") -> Any: ...
 
     def predict(self, images: Any, *, channels: str = "rgb") -> Any:
         """Find the objects in one image or many.

@@ -55,7 +55,7 @@ def test_a_run_goes_through_all_functions(trained: TrainingRun, sheets: list[str
     assert outcome.named == trained.metrics
     assert (trained.folder / "eval.json").is_file()
     tuned = tune(trained.folder, output=tmp_path / "tuned.yml", searching=Searching(folds=0))
-    assert tuned.file.is_file()
+    assert "python tools/tune.py -c config.yml\n" in tuned.file.read_text()
     assert tuned.outcome is not None
     images = Path(sheets[0]).parent
     assert infer(trained.folder, images, output_dir=tmp_path / "drawn", save_results=True) == 8
