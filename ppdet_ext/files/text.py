@@ -23,6 +23,7 @@ _OTHER_FILES = {
     b"<!DOCTYPE html": "is a web page, such as a login or an error. Fetch the file again, logged in",
     b"<html": "is a web page, such as a login or an error. Fetch the file again, logged in",
 }
+SAVE_AS_UTF8 = "Save it as UTF-8: iconv -f GBK -t UTF-8 (or what your system writes) does it."
 
 
 def refuse_other_files(path: str, start: bytes) -> None:
@@ -62,4 +63,4 @@ def read_text(path: str) -> str:
 
 def not_utf8(path: str) -> UserError:
     """The error for text of another encoding."""
-    return UserError(f"{path}: is not in UTF-8. Save it as UTF-8: iconv -f GBK -t UTF-8 (or what your system writes) does it.")
+    return UserError(f"{path}: is not in UTF-8. {SAVE_AS_UTF8}")

@@ -29,10 +29,10 @@ class CocoJsonDataSet(SelectedDataSet):
     """COCO's instances JSON: polygons, compressed and uncompressed run lengths, crowds.
 
     Category ids may have gaps; labels are their ranks. `category_ids[label]` gives the id back.
-    Boxes are the JSON's, clipped to the image, and areas too (they sort objects into small, medium and large). Annotations
-    without area inside the image are counted, logged, left out. Annotations without a segmentation are faults; where no
-    annotation of the file has one, the masks are the boxes, and a warning says so. A file without the section
-    `annotations` gives images to predict on.
+    Boxes are the JSON's, clipped to the image, unless they are not those of the masks (`mend`), and areas too (they sort
+    objects into small, medium and large). Annotations without area inside the image are counted, logged, left out; those
+    without a segmentation are faults; where no annotation of the file has one, the masks are the boxes, and a warning says
+    so. A file without the section `annotations` gives images to predict on.
 
     Args:
         dataset_dir: folder of the data; the other paths are relative to it.
@@ -42,7 +42,7 @@ class CocoJsonDataSet(SelectedDataSet):
         split, fold, num_folds, part: which images to use, as of `SteelDataSet`; without them all.
         allow_empty: keep images without an object that is not a crowd.
         empty_ratio: share of them among all images kept, in [0, 1); otherwise all of them. Chosen by name and `seed`.
-        on_error: "error" raises on faulty annotations and images, "skip" leaves them out and logs them.
+        on_error: "error" raises on faulty annotations and images, "skip" leaves out their images and logs them.
         check_images: "header" compares sizes with every image's header and looks for its end, "exists" looks for the
             files, "none" neither.
         seed: of the choices above.

@@ -23,7 +23,7 @@ from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Record
 
 from .base import SelectedDataSet
-from .csv_records import records_of, renamed, usable, wanted, warn_of_absent
+from .csv_records import account_for_absent, records_of, renamed, usable, wanted
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -95,7 +95,7 @@ class CsvDataSet(SelectedDataSet):
         universe = sorted({*instances.names.tolist(), *listed})
         names = self._chosen(universe, instances.classes() if self.fold is not None else {})
         if self.check_images != "none":
-            warn_of_absent(instances, {*listed, *names}, self._source(), self.image_folder)
+            account_for_absent(instances, {*listed, *names}, problems, self.image_folder)
         size = None if self.height is None or self.width is None else (self.height, self.width)
         sizes = usable(names, set(listed), instances, problems, self.image_folder, size, self.check_images, self.on_error)
         problems.settle(self.on_error)

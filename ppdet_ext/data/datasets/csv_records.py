@@ -9,7 +9,7 @@ import numpy as np
 
 from ppdet_ext.data.formats.packed_masks import Instances, Size
 from ppdet_ext.data.formats.picture_names import PictureNames
-from ppdet_ext.data.images.check import image_is_usable
+from ppdet_ext.data.images.check import image_is_usable, near_file
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
@@ -36,14 +36,28 @@ def renamed(instances: Instances, pictures: PictureNames, problems: Problems) ->
     return dataclasses.replace(instances, names=np.array(list(files.values()), dtype=str))
 
 
-def warn_of_absent(instances: Instances, known: set[str], source: str, folder: str) -> None:
-    """Images that the CSV has masks of, but neither the folder nor the choice: names that nearly fit would go unnoticed."""
+def account_for_absent(instances: Instances, known: set[str], problems: Problems, folder: str) -> None:
+    """Images that the CSV has masks of, but neither the folder nor the choice: their sheets would count as clean.
+
+    Where the folder has a file of nearly the name, that is a fault; others are warned of, for a folder may hold a part.
+    """
     names = instances.names.tolist()
-    absent = [names[i] for i in np.unique(instances.image).tolist() if names[i] not in known]
+    absent = []
+    for name in (names[i] for i in np.unique(instances.image).tolist() if names[i] not in known):
+        near = near_file(folder, name)
+        if near is None:
+            absent.append(name)
+            continue
+        problems.add(
+            "images with masks whose names are not those of files",
+            f"{name} (there is {near})",
+            image=near,
+            remedy="Write the names of the files into the CSV; !RleCsvDataSet finds files of names without a suffix.",
+        )
     if absent:
         logger.warning(
             "%s: of %s with masks there is no picture in %s, and none is chosen: %s%s",
-            source,
+            problems.source,
             counted(len(absent), "images"),
             folder,
             ", ".join(absent[:10]),

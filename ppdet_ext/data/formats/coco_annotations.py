@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -182,9 +182,9 @@ def group_by_image(
     grouped: dict[int, Annotations] = defaultdict(lambda: Annotations(problems, label_of, boxes_only, crowds_are_objects))
     for item in items:
         image, category = number_of(item.get("image_id")), number_of(item.get("category_id"))
-        if not isinstance(image, Hashable) or image not in names:
+        if not _is_plain(image) or image not in names:
             problems.add("annotations of an image that is not listed", f"id {item.get('id')} of {image}")
-        elif not isinstance(category, Hashable) or category not in label_of:
+        elif not _is_plain(category) or category not in label_of:
             problems.add("annotations of an unknown category", f"id {item.get('id')} of {category}", image=names[image])
         else:
             grouped[image].items.append(item if category == item["category_id"] else {**item, "category_id": category})
@@ -211,10 +211,15 @@ def _area(item: dict, mask: Rle) -> float:
     return float(area)
 
 
+def _is_plain(value: object) -> bool:
+    """Whether it is no list and no object, which no table can be asked for."""
+    return not isinstance(value, list | dict)
+
+
 def _is_crowd(item: dict) -> bool:
     value = item.get("iscrowd")
     # Exporters that write every value as text write "0" and "False", which Python takes for true.
-    told = _CROWD.get(value.strip().lower() if isinstance(value, str) else value) if isinstance(value, Hashable) else None
+    told = _CROWD.get(value.strip().lower() if isinstance(value, str) else value) if _is_plain(value) else None
     if told is None:
         raise UserError(f"iscrowd {_short(value)!r} is neither 0 nor 1")
     return told

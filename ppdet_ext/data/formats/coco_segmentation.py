@@ -81,7 +81,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return {str: "a text", dict: "an object"}.get(type(value), "a number")
+    return "a text" if isinstance(value, str) else "an object" if isinstance(value, dict) else "a number"
 
 
 def _short(value: Any) -> str:

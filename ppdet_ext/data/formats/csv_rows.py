@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
+from ppdet_ext.files.text import SAVE_AS_UTF8, check_text
 
 from .json_rows import is_json_lines, json_keys, json_rows
 from .mask_texts import triples_of
@@ -176,12 +177,12 @@ def _header(reader: Any) -> list[str]:
 def _opened(path: str, expected: str) -> Iterator[Any]:
     """A csv reader of the file, whose faults are UserErrors."""
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding=check_text(path), newline="") as file:
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         try:
             yield reader
         except csv.Error as fault:
             where = f"row {reader.line_num}: {fault}"
             raise UserError(f"{path}: not a CSV file ({where}). Expected the columns {expected}.") from None
-        except UnicodeDecodeError as fault:
-            raise UserError(f"{path}: not a CSV file ({fault}). Expected the columns {expected}.") from None
+        except UnicodeError:
+            raise UserError(f"{path}: not a CSV file in UTF-8. {SAVE_AS_UTF8} Expected the columns {expected}.") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError
+from ppdet_ext.files.text import check_text
 
 from .rle_csv import RleCsv
 
@@ -51,7 +52,7 @@ def json_rows(path: str, layout: RleCsv, problems: Problems) -> Iterator[tuple[i
 
 def _lines(path: str) -> Iterator[tuple[int, dict]]:
     """(number from 1, object) of each line that is not blank."""
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding=check_text(path)) as file:
         try:
             for number, text in enumerate(file, 1):
                 if text.strip():

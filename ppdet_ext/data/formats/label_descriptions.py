@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.files.text import read_text
 
 from .rle_csv import RleCsv
 
@@ -40,8 +41,9 @@ def read_labels(path: str) -> Labels:
     Raises: UserError naming the file, and the entry if one is at fault; FileNotFoundError when there is no such file.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+        Path(path).stat()
+        content = json.loads(read_text(path))
+    except (FileNotFoundError, UserError):
         raise
     except (OSError, ValueError) as fault:
         raise UserError(f"{path}: not a JSON file ({fault}). Fetch it again.") from None

@@ -69,18 +69,39 @@ def describe_below(names: Sequence[str]) -> str:
     return f"{counted(len(names), 'pictures')} in {counted(len(folders), 'sub-folders')} {verb} not used ({shown})."
 
 
-def _near_file(missing: str) -> str:
-    """Say which file of the folder has the name of a missing one but for the way it is written; "" if there is none."""
+def near_file(folder: str, name: str) -> str | None:
+    """The file of `folder` that `name`, which is none, may be meant for; None if there is none like it.
+
+    Written otherwise (capitals, Unicode, URL encoding), without its folder, or with another suffix or none.
+    """
+    files, stems = _files_by_plain_name(folder)
+    last = _plain(name.replace("\\", "/").rpartition("/")[2])
+    found = files.get(_plain(name)) or files.get(last)
+    if found is None:
+        stem = os.path.splitext(last)[0] if last.endswith(IMAGE_SUFFIXES) else last
+        alike = stems.get(stem, [])
+        found = alike[0] if len(alike) == 1 else None
+    return found
+
+
+def _hint_of(missing: str) -> str:
+    """Say which file has nearly the name of a missing one; "" if none has."""
     folder, name = os.path.split(missing)
-    files = _files_by_plain_name(folder)
-    found = files.get(_plain(name)) or files.get(_plain(name.replace("\\", "/").rpartition("/")[2]))
+    while not os.path.isdir(folder) and folder not in ("", "/"):
+        folder, part = os.path.split(folder)
+        name = f"{part}/{name}"
+    found = near_file(folder, name)
     other_form = found is not None and unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", name)
     return f" (there is {found}{', the same name in another Unicode form' if other_form else ''})" if found else ""
 
 
 @functools.lru_cache(4)
-def _files_by_plain_name(folder: str) -> dict[str, str]:
-    return {_plain(name): name for name in os.listdir(folder)} if os.path.isdir(folder) else {}
+def _files_by_plain_name(folder: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+    names = [name for name in os.listdir(folder) if not is_sidecar(name)] if os.path.isdir(folder) else []
+    stems: dict[str, list[str]] = {}
+    for name in filter(_is_picture, names):
+        stems.setdefault(os.path.splitext(_plain(name))[0], []).append(name)
+    return {_plain(name): name for name in names}, stems
 
 
 def _plain(name: str) -> str:
@@ -122,7 +143,7 @@ def image_is_usable(
     if not present:
         problems.add(
             "images named by the annotations but missing on disk",
-            f"{name}{where}{_near_file(path)}",
+            f"{name}{where}{_hint_of(path)}",
             remedy=f"Put them into {os.path.dirname(path)}, or take them out of the annotations.",
         )
         return False

@@ -54,13 +54,17 @@ def load_dataset(cfg: Config, key: str) -> Any:
     # Pictures without annotations know no classes.
     if dataset.num_classes not in (0, cfg.num_classes):
         raise UserError(
-            f"num_classes is {cfg.num_classes}, but {key} has {dataset.num_classes} classes "
+            f"num_classes is {cfg.num_classes}, but {key} has {_classes(dataset.num_classes)} "
             f"({_listed(dataset.class_names)}). {_class_remedy(cfg, key, dataset)}"
         )
     if key in ("TrainDataset", "EvalDataset"):
         _demand_objects(dataset, key)
         _warn_of_orientations(cfg, key, dataset)
     return dataset
+
+
+def _classes(number: int) -> str:
+    return "1 class" if number == 1 else f"{number} classes"
 
 
 def _listed(names: Sequence[object], most: int = 6) -> str:

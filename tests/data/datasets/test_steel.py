@@ -14,6 +14,7 @@ from steel_data import names, opened
 from tiny_data import HEIGHT, WIDTH, block, write_csv, write_jpeg
 
 from ppdet_ext.data.datasets import SteelDataSet
+from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
@@ -204,9 +205,12 @@ def test_pictures_in_sub_folders_are_those_that_rows_name_by_their_path(steel, c
 def test_a_split_does_not_hide_that_names_have_no_file(steel, caplog):
     write_csv(steel, [("a", 1, "1 3"), ("sheets/b.jpg", 1, "1 3"), ("c.jpg", 2, "1 3")])
     (steel / "val.txt").write_text("a.jpg\nb.jpg\nc.jpg\n")
+    with pytest.raises(UserError, match=r"a \(there is a\.jpg\); sheets/b\.jpg \(there is b\.jpg\)"):
+        opened(steel, split="val.txt")
+    write_csv(steel, [("gone", 1, "1 3"), ("lost/x.jpg", 1, "1 3"), ("c.jpg", 2, "1 3")])
     assert len(opened(steel, split="val.txt")) == 3
     assert "of 2 images with masks there is no picture in" in caplog.text
-    assert "none is chosen: a, sheets/b.jpg" in caplog.text
+    assert "none is chosen: gone, lost/x.jpg" in caplog.text
     caplog.clear()
     assert len(opened(steel, split="val.txt", check_images="none")) == 3
     assert "no picture" not in caplog.text
@@ -331,3 +335,49 @@ def test_the_real_older_format(shared):
 def test_real_rows_of_missing_sheets_are_named(shared):
     with pytest.raises(UserError, match="1332 images named by the annotations but missing on disk"):
         SteelDataSet(str(shared / "data/severstal"), image_dir="images").load()
+
+
+@pytest.mark.parametrize("written", ["{stem}", "train_images/{name}", "{stem}.JPG", "{stem}.png"])
+@pytest.mark.parametrize("split", [None, "all.txt"])
+def test_rows_whose_names_are_nearly_those_of_files_are_faults_whatever_chooses_the_images(tmp_path, written, split):
+    """Behind a split the pictures would count as clean."""
+    write_sample_set(tmp_path, SampleSpec(images=4, height=64, width=128))
+    text, names = (tmp_path / "train.csv").read_text(), sorted(os.listdir(tmp_path / "train_images"))
+    (tmp_path / "all.txt").write_text("\n".join(names))
+    found = SteelDataSet(str(tmp_path), height=64, width=128).load().records
+    defective = {record.name for record in found if len(record.labels)}
+    assert defective
+    for name in names:
+        text = text.replace(name, written.format(name=name, stem=Path(name).stem))
+    (tmp_path / "train.csv").write_text(text)
+    options = {"height": 64, "width": 128, "split": split}
+    with pytest.raises(UserError, match=r"\(there is \w+\.jpg\)") as caught:
+        SteelDataSet(str(tmp_path), **options).load()
+    if split is not None:
+        assert "images with masks whose names are not those of files" in str(caught.value)
+        left = SteelDataSet(str(tmp_path), **options, on_error="skip").load().records
+        assert [record.name for record in left] == [name for name in names if name not in defective]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"PK\x03\x04abc\xa9", "is a ZIP archive. Unpack it; Kaggle's tool"),
+        (b"\x1f\x8b\x08\x00", "is packed by gzip"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("ImageId,ClassId,EncodedPixels\n\u4f60,1,".encode("gbk"), "not a CSV file in UTF-8. Save it as UTF-8"),
+    ],
+)
+def test_files_that_are_no_csv_are_called_what_they_are(tmp_path, data, message):
+    write_sample_set(tmp_path, SampleSpec(images=4, height=64, width=128))
+    (tmp_path / "train.csv").write_bytes(data)
+    with pytest.raises(UserError, match=rf"train\.csv: {message}"):
+        SteelDataSet(str(tmp_path), height=64, width=128).load()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_csvs_with_a_mark_of_their_encoding(tmp_path, encoding):
+    write_sample_set(tmp_path, SampleSpec(images=4, height=64, width=128))
+    expected = [record.masks for record in SteelDataSet(str(tmp_path), height=64, width=128).load().records]
+    (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text(), encoding=encoding)
+    assert [record.masks for record in SteelDataSet(str(tmp_path), height=64, width=128).load().records] == expected
