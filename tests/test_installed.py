@@ -1,5 +1,6 @@
 """The wheel: what is in it, and that it works without a checkout."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,7 +8,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import compat
@@ -57,6 +60,31 @@ def test_installed_commands_find_the_configs_from_any_folder(installed: Path, tm
     assert f"{tmp_path}/none" in done.stderr
     done = run("eval", "-c", "configs/htc/stel.yml")
     assert "Config file configs/htc/stel.yml does not exist. Nearest existing one: configs/htc/steel.yml" in done.stderr
+
+
+def test_an_installed_command_writes_a_configuration_of_its_own_files(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    images = [{"id": number, "file_name": f"{number}.png", "height": 64, "width": 96} for number in range(5)]
+    for image in images:
+        pixels = np.random.default_rng(image["id"]).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / image["file_name"])
+    square = {
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": [8, 8, 24, 24],
+        "area": 576,
+        "segmentation": [[8, 8, 32, 8, 32, 32, 8, 32]],
+    }
+    objects = [{**square, "id": number + 1, "image_id": number} for number in range(5)]
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "pit"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    words = ("import_labels", "labels.json", "--images", "images", "--out", "dataset/mine")
+    command = [sys.executable, "-m", "ppdet_ext.commands.main", *words]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ppdet-ext train -c configs/mine.yml --eval" in done.stdout
+    assert "configs/_base_/models/htc_r18_small.yml" in (tmp_path / "configs" / "mine.yml").read_text()
 
 
 def test_a_missing_host_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

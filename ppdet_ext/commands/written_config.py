@@ -18,7 +18,7 @@ from ppdet_ext.environment import PACKAGE, ROOT
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host.registry import DATASETS
-from ppdet_ext.starter.choose import Choices, Machine, choose
+from ppdet_ext.starter.choose import WANTED_SIZE, Choices, Machine, choose
 from ppdet_ext.starter.gather import tracked
 from ppdet_ext.starter.models import model_named
 from ppdet_ext.starter.statistics import statistics_of
@@ -50,8 +50,6 @@ def write_config(path: Path, data: DataSections, *, model: str, made_of: str, ov
     naming = Naming(path.stem, made_of, _commands(path))
     text = configuration(found, chosen, chosen_model, machine, data, naming)
     _write(path, text, overwrite)
-    config = load_config(path)
-    config.EvalDataset.load()
     _tell(path, chosen)
     return path
 
@@ -109,7 +107,12 @@ def _write(path: Path, text: str, overwrite: bool) -> None:
         logger.info("%s says this already", path)
         return
     demand_free(path, "--config", overwrite)
-    write_atomic(path, lambda aside: aside.write_text(text, encoding="utf-8"), "--config")
+
+    def write(aside: Path) -> None:
+        aside.write_text(text, encoding="utf-8")
+        load_config(aside).EvalDataset.load()
+
+    write_atomic(path, write, "--config")
 
 
 def demand_free(path: Path, flag: str, overwrite: bool) -> None:
@@ -129,6 +132,12 @@ def _tell(path: Path, chosen: Choices) -> None:
             ratios, anchors.scale, 100 * anchors.reached, 100 * anchors.usual,
         )  # fmt: skip
     height, width = chosen.shown
+    if chosen.small < WANTED_SIZE / 2:
+        logger.warning(
+            "A tenth of the objects measures less than %.0f px in pictures of %dx%d px, and will hardly be found. Cut the "
+            "pictures into parts, with their labels, or raise the sizes in %s",
+            chosen.small, width, height, path,
+        )  # fmt: skip
     text = "Images of %dx%d px, %d a step, %d epochs of %d steps; %s says why"
     logger.info(text, width, height, chosen.batch, chosen.epochs, chosen.steps, path)
     logger.info("Now:\n  %s", "\n  ".join(_commands(path)))

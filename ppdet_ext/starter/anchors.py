@@ -66,18 +66,20 @@ def _iou(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: n
     return common / ((high - low).prod(axis=1) + (other_high - other_low).prod(axis=1) - common)
 
 
-def choose_anchors(boxes: np.ndarray, sizes: np.ndarray) -> Anchors:
+def choose_anchors(boxes: np.ndarray, sizes: np.ndarray, inside_only: bool = True) -> Anchors:
     """The usual ratios and those beside them that reach more of the boxes, the scale, and whether anchors over the edge help.
 
     Each further step must reach a hundredth of the boxes more, and three; arguments as of `best_overlaps`.
+
+    inside_only: what the model does by itself; where it lets anchors over the edge learn, that stays.
     """
-    usual = _share(best_overlaps(boxes, sizes, USUAL_RATIOS, USUAL_SCALE, True))
+    usual = _share(best_overlaps(boxes, sizes, USUAL_RATIOS, USUAL_SCALE, inside_only))
     found: Anchors | None = None
-    for inside_only in (True, False):
+    for inside in (True, False) if inside_only else (False,):
         for scale in SCALES:
-            ratios, reached = _with_more_ratios(best_overlaps(boxes, sizes, RATIOS, scale, inside_only))
+            ratios, reached = _with_more_ratios(best_overlaps(boxes, sizes, RATIOS, scale, inside))
             if found is None or reached >= found.reached + _worthwhile(len(boxes)):
-                found = Anchors(ratios, scale, inside_only, reached, usual)
+                found = Anchors(ratios, scale, inside, reached, usual)
     assert found is not None
     return found
 

@@ -118,6 +118,9 @@ def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere
         real = os.path.realpath(file)
         if real not in used and (everywhere or os.path.dirname(real) in places):
             others.append((name, file))
+    if sidecars := sum(pictures.sidecars.values()):
+        named = ", ".join(pictures.sidecars)
+        labels = replace(labels, notes=[*labels.notes, f"{counted(sidecars, 'files')} of the system passed over: {named}"])
     if not others:
         return labels
     if not keep:

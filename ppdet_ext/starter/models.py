@@ -16,6 +16,7 @@ class Model:
     """A model of the shipped configurations.
 
     title: in words. bases: files below `configs/_base_`. lines: YAML beside these. rpn: lines of the section HTCRPNHead.
+    inside_only: whether that leaves anchors over the image's edge out of learning, unless it is told otherwise.
     target: what the reader draws of the masks. anchors: whether it has any. small: for a CPU, from scratch; otherwise for a
     GPU, from ImageNet's weights. bytes_per_pixel: memory of a training step for each pixel of its images; fixed_bytes: of the
     weights and the rest.
@@ -30,6 +31,7 @@ class Model:
     bytes_per_pixel: float
     fixed_bytes: float
     rpn: tuple[str, ...] = ()
+    inside_only: bool = True
 
 
 _SMALL_PARTS = (
@@ -60,11 +62,11 @@ MODELS = {
     ),
     "mask_rcnn_small": Model(
         "Mask R-CNN of small widths",
-        ("models/mask_rcnn_r50_fpn.yml",), _SMALL_PARTS, "none", True, True, 700, 0.6e9, _FEW_PROPOSALS,
+        ("models/mask_rcnn_r50_fpn.yml",), _SMALL_PARTS, "none", True, True, 700, 0.6e9, _FEW_PROPOSALS, False,
     ),
     "mask_rcnn_r50": Model(
         "Mask R-CNN, ResNet-50 with FPN",
-        ("models/mask_rcnn_r50_fpn.yml", "backbones/r50.yml"), (), "none", True, False, 3400, 1e9,
+        ("models/mask_rcnn_r50_fpn.yml", "backbones/r50.yml"), (), "none", True, False, 3400, 1e9, (), False,
     ),
     "unet": Model("U-Net, ResNet-18", (), _UNET, "planes of classes", False, True, 1100, 0.9e9),
 }  # fmt: skip

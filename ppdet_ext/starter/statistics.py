@@ -20,7 +20,7 @@ class Statistics:
 
     class_names: by label. sizes: (n, 2) int64, height and width of each image in pixels. counts: (n,) int64 objects of each.
     objects: (classes,) int64 objects of each class; crowds are none. boxes: (m, 4) float64, x1 y1 x2 y2 in pixels, of at
-    most `MOST_BOXES` objects, evenly from all. image: (m,) int64, the image of each. areas: (m,) float64 pixels of its mask.
+    most `MOST_BOXES` objects, evenly from all. image: (m,) int64, the image of each.
     """
 
     class_names: tuple[str, ...]
@@ -29,7 +29,6 @@ class Statistics:
     objects: np.ndarray
     boxes: np.ndarray
     image: np.ndarray
-    areas: np.ndarray
 
     @property
     def images(self) -> int:
@@ -69,9 +68,6 @@ def statistics_of(records: Sequence[Record], class_names: Sequence[str], source:
     boxes = np.concatenate([record.boxes[~record.crowd] for record in records]).astype(np.float64)
     image = np.repeat(np.arange(len(records)), counts)
     chosen = np.unique(np.linspace(0, len(boxes) - 1, min(MOST_BOXES, len(boxes))).astype(np.int64))
-    place = np.concatenate([np.flatnonzero(~record.crowd) for record in records])
-    masks = [records[image[i]].masks for i in chosen]
-    areas = np.array([own[place[i]].area if len(own) else np.nan for i, own in zip(chosen, masks)], np.float64)
     return Statistics(
         tuple(class_names),
         np.array([(record.height, record.width) for record in records], np.int64),
@@ -79,5 +75,4 @@ def statistics_of(records: Sequence[Record], class_names: Sequence[str], source:
         np.bincount(labels, minlength=len(class_names)),
         boxes[chosen],
         image[chosen],
-        areas,
     )

@@ -154,7 +154,7 @@ def _model(found: Statistics, chosen: Choices, model: Model) -> Iterator[str]:
     own = chosen.anchors
     usual = f"The usual anchors (ratios {', '.join(map(_number, USUAL_RATIOS))}, scale {_number(USUAL_SCALE)})"
     reach = f"of {len(found.boxes)} boxes by an IoU of {REACHED} or more"
-    changed = (own.ratios, own.scale, own.inside_only) != (USUAL_RATIOS, USUAL_SCALE, True)
+    changed = (own.ratios, own.scale, own.inside_only) != (USUAL_RATIOS, USUAL_SCALE, model.inside_only)
     yield ""
     yield _comment(
         f"{usual} reach {own.usual:.1%} {reach}"
@@ -165,7 +165,7 @@ def _model(found: Statistics, chosen: Choices, model: Model) -> Iterator[str]:
     yield f"  ratios: [{', '.join(map(_number, own.ratios))}]"
     yield f"  scale: {_number(own.scale)}"
     yield from (f"  {line}" for line in model.rpn)
-    if not own.inside_only:
+    if model.inside_only and not own.inside_only:
         yield "  inside_only: false  # objects that reach over the whole image are met by anchors that reach over its edge"
 
 

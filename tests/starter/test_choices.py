@@ -92,6 +92,34 @@ def test_small_objects_make_images_larger_and_large_ones_smaller() -> None:
     assert speck.window[0] * speck.window[1] <= CPU.window
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), min_size=1, max_size=6),
+    st.integers(0, 10**6),
+    st.sampled_from(sorted(MODELS)),
+    st.floats(0, 200e9),
+)
+def test_whatever_the_data_the_choices_go_together(sizes, seed: int, name: str, memory: float) -> None:
+    rng = np.random.default_rng(seed)
+    own = []
+    for number, (height, width) in enumerate(sizes):
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        boxes = np.array([[x, y, rng.integers(x + 1, width + 1), rng.integers(y + 1, height + 1)]], np.float32)
+        masks = [Rle.full(1, 1).place(int(y), int(x), height, width)]
+        own.append(Record(number, "", "", height, width, boxes, np.zeros(1, np.int64), masks, np.zeros(1, bool)))
+    found = statistics_of(own, ["a"], "x")
+    chosen = choose(found, MODELS[name], Machine(False, memory))
+    assert 1 <= chosen.short_edge <= 2 * min(found.usual_size)
+    assert chosen.long_limit >= chosen.short_edge
+    assert 1 <= chosen.batch <= len(own)
+    assert 0 < chosen.milestones[0] < chosen.milestones[1] < chosen.epochs
+    assert 1 <= chosen.warmup <= max(1, chosen.milestones[0] * chosen.steps)
+    if chosen.window is not None:
+        assert all(1 <= edge <= whole for edge, whole in zip(chosen.window, chosen.shown))
+    if chosen.anchors is not None:
+        assert chosen.anchors.reached >= chosen.anchors.usual
+
+
 def test_schedule_batch_and_empty_images() -> None:
     some = records([(128, 256)] * 10, [[10, 10, 60, 60]])
     empty = records([(128, 256)] * 30, [])

@@ -68,7 +68,10 @@ def test_pictures_without_labels_are_left_out_or_clean(tmp_path: Path) -> None:
     for number, name in enumerate(("a.png", "sub/b.png", "c.png")):
         picture(tmp_path / name, number)
     found, pictures = labels_of(image("a.png", "pit", folder=tmp_path)), Pictures(str(tmp_path))
+    (tmp_path / "._a.png").write_bytes(b"")
     left = with_unlabelled(found, pictures, keep=False, everywhere=True)
+    assert "1 file of the system passed over: ._*" in left.notes
+    (tmp_path / "._a.png").unlink()
     assert left.skipped == Counter({"pictures without labels": 2})
     assert "c.png, sub/b.png. If they show no object, take them as clean ones: --unlabelled keep" in left.notes[-1]
     beside = with_unlabelled(found, pictures, keep=True, everywhere=False)
