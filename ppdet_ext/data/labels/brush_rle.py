@@ -21,6 +21,7 @@ _HEADER = 32 + 5 + 4 * 4
 _CHANNELS = 4
 # As the tool writes them: of a value, and of a length.
 _WORD, _SIZES = 8, (3, 4, 8, 16)
+_LONGEST = 1 << _SIZES[-1]
 
 
 def decode_brush(code: Sequence[int], height: int, width: int) -> Rle:
@@ -95,13 +96,15 @@ def _alternating(lengths: np.ndarray, on: np.ndarray) -> list[int]:
 def encode_brush(mask: Rle) -> list[int]:
     """The bytes of a mask: 255 in all four channels where it is set, 0 elsewhere; every record repeats one value."""
     counts = _CHANNELS * rle_codec.decompress(mask.transpose().counts)
-    records = [f"{int(counts.sum()):032b}{_WORD - 1:05b}", *(f"{size - 1:04b}" for size in _SIZES)]
-    for place, length in enumerate(counts.tolist()):
-        value = "11111111" if place % 2 else "00000000"
-        while length > 0:
-            part = min(length, 1 << _SIZES[-1])
-            which = next(i for i, size in enumerate(_SIZES) if part <= 1 << size)
-            records.append(f"1{which:02b}{part - 1:0{_SIZES[which]}b}{value}")
-            length -= part
-    bits = np.frombuffer("".join(records).encode(), np.uint8) - ord("0")
-    return np.packbits(bits).tolist()
+    # A length that no record holds becomes several; that of no background before the first pixel, none.
+    times = -(-counts // _LONGEST)
+    values = np.repeat(np.arange(counts.size) % 2 * 255, times)
+    lengths = np.full(values.size, _LONGEST)
+    lengths[np.cumsum(times)[times > 0] - 1] = (counts - (times - 1) * _LONGEST)[times > 0]
+    which = np.searchsorted(1 << np.array(_SIZES), lengths)
+    sizes = np.array(_SIZES)[which]
+    records = ((4 | which) << sizes | (lengths - 1)) << _WORD | values
+    places = (3 + sizes + _WORD)[:, None] - 1 - np.arange(3 + _SIZES[-1] + _WORD)
+    bits = (records[:, None] >> np.maximum(places, 0) & 1)[places >= 0]
+    head = f"{int(counts.sum()):032b}{_WORD - 1:05b}" + "".join(f"{size - 1:04b}" for size in _SIZES)
+    return np.packbits(np.concatenate([np.array(list(head), np.uint8), bits.astype(np.uint8)])).tolist()

@@ -85,7 +85,7 @@ class Written:
         """Let `fill` write a file, and note it. Raises: UserError where it cannot be written, or is there and may not go."""
         if not self.options.overwrite and path.exists():
             raise UserError(f"{path} is there already, and may have been corrected since. --overwrite replaces it.")
-        write_atomic(path, fill, self.options.setting)
+        write_atomic(path, fill, self.options.setting, durable=False)
         self.files.append(path)
 
     def log(self, out: Path) -> None:

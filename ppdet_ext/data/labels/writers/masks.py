@@ -59,7 +59,7 @@ def _painted(image: LabelledImage, numbers: dict[str, int], done: Written) -> tu
     done.lost["scores"] += sum(one.score is not None for _, one in own)
     own.sort(key=lambda pair: pair[1].score or 0.0)
     instances = indices(((place, one.mask) for place, one in own), image.height, image.width)
-    left = np.bincount(instances.ravel(), minlength=len(image.objects) + 1)
+    left = np.bincount(instances.ravel(), minlength=len(image.objects) + 1).tolist()
     areas = [(left[place], one.mask.area) for place, one in own]
     done.changed["objects partly covered by others"] += sum(0 < seen < area for seen, area in areas)
     hidden = sum(not seen for seen, _ in areas)

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import yaml
+from scipy.spatial.distance import cdist
 
 from ppdet_ext.structures import Rle
 
@@ -70,7 +71,7 @@ def joined(rings: list[np.ndarray]) -> np.ndarray:
     """
     polygon, *others = rings
     for ring in others:
-        distances = ((polygon[:, None] - ring[None]) ** 2).sum(axis=2)
+        distances = cdist(polygon, ring, "sqeuclidean")
         here, there = np.unravel_index(distances.argmin(), distances.shape)
         turned = np.roll(ring, -int(there), axis=0)
         polygon = np.concatenate([polygon[: here + 1], turned, turned[:1], polygon[here:]])
