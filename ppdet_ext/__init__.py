@@ -51,15 +51,15 @@ environment.keep_freed_memory()
 environment.quiet_imports()
 
 
+_give = environment.names_on_demand(__name__, _LAZY)
+
+
 def __getattr__(name: str) -> Any:
-    """PEP 562: what the library offers, imported when it is asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _LAZY[name] in _HEAVY:
+    """What the library offers, imported when it is asked for."""
+    if _LAZY.get(name) in _HEAVY:
         # Imports paddle and ppdet without their noise.
         importlib.import_module(f"{__name__}.register")
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    return value
+    return _give(name)
 
 
 def __dir__() -> list[str]:

@@ -1,19 +1,39 @@
-"""Where shipped files lie; settings of threads, matrix library and malloc that must stand before paddle is imported."""
+"""Where shipped files lie; what must stand before paddle is imported: settings of threads, matrix library and malloc.
+
+Also packages whose names are imported when they are asked for.
+"""
 
 import contextlib
 import ctypes
+import importlib
 import logging
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 PACKAGE = Path(__file__).resolve().parent
 # The folder of `configs`: a checkout's root, or, installed without one, the package.
 ROOT = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
+
+
+def names_on_demand(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package (PEP 562) whose names are imported when they are asked for.
+
+    modules: name -> module that has it, relative to the package.
+    """
+
+    def give(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return give
 
 
 def cpu_facts() -> dict[str, str]:

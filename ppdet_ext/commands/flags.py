@@ -2,6 +2,7 @@
 
 import argparse
 
+from ppdet_ext.data.synthetic.flags import make_parser as make_sample_flags
 from ppdet_ext.environment import ROOT
 from ppdet_ext.errors import nearest
 
@@ -253,10 +254,7 @@ def convert_mmdet_parser(prog: str = "convert_mmdet.py") -> argparse.ArgumentPar
 
 def make_sample_parser(prog: str = "make_sample.py") -> argparse.ArgumentParser:
     """Flags of `python -m ppdet_ext.data.synthetic`."""
-    # It imports OpenCV, which the others can do without.
-    from ppdet_ext.data.synthetic.__main__ import make_parser
-
-    return make_parser(prog)
+    return make_sample_flags(prog)
 
 
 def demo_parser(prog: str = "demo.py") -> argparse.ArgumentParser:

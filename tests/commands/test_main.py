@@ -20,7 +20,7 @@ try: main([{words}])
 finally: print(set({heavy}) & set(sys.modules))"""
 
 
-@pytest.mark.parametrize("words", ["'--help'", *(f"{name!r}, '--help'" for name in COMMANDS if name != "make_sample")])
+@pytest.mark.parametrize("words", ["'--help'", *(f"{name!r}, '--help'" for name in COMMANDS)])
 def test_help_imports_nothing_heavy_and_answers_at_once(words: str, tmp_path: Path) -> None:
     code = LOADED.format(words=words, heavy=HEAVY)
     start = time.perf_counter()

@@ -9,25 +9,9 @@ from pathlib import Path
 
 from ppdet_ext.errors import UserError
 
-from .spec import KINDS, SampleSpec, kind_of
+from .flags import make_parser
+from .spec import SampleSpec, kind_of
 from .writer import write_sample_set
-
-
-def make_parser(prog: str = "python -m ppdet_ext.data.synthetic") -> argparse.ArgumentParser:
-    """The flags; defaults are those of `SampleSpec`."""
-
-    def per_kind(key: str) -> str:
-        return ", ".join(f"{name}: {getattr(kind, key)}" for name, kind in KINDS.items())
-
-    parser = argparse.ArgumentParser(prog=prog, description="Make a set of sample pictures.")
-    parser.add_argument("--kind", default=SampleSpec.kind, help=f"what to draw: {', '.join(KINDS)} (%(default)s)")
-    parser.add_argument("--out", required=True, help="folder to make, e.g. dataset/steel_sample")
-    parser.add_argument("--images", type=int, help=f"pictures ({per_kind('images')}), a quarter held out")
-    parser.add_argument("--seed", type=int, default=SampleSpec.seed, help="same seed, same pictures (%(default)s)")
-    parser.add_argument("--height", type=int, help=f"height ({per_kind('height')}); fashion pictures vary around it")
-    parser.add_argument("--width", type=int, help=f"width ({per_kind('width')}); fashion pictures vary around it")
-    parser.add_argument("--quality", type=int, default=SampleSpec.quality, help="JPEG quality (%(default)s)")
-    return parser
 
 
 def run(flags: argparse.Namespace) -> None:

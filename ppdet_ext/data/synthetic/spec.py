@@ -7,6 +7,7 @@ from ppdet_ext.errors import UserError, nearest
 
 from .base import Kind
 from .fashion import FashionKind
+from .flags import KIND, QUALITY, SEED
 from .steel import SteelKind
 
 KINDS: dict[str, Kind] = {"steel": SteelKind(), "fashion": FashionKind()}
@@ -28,11 +29,11 @@ class SampleSpec:
 
     # None does not outlive the constructor.
     images: int = None  # type: ignore[assignment]
-    seed: int = 0
+    seed: int = SEED
     height: int = None  # type: ignore[assignment]
     width: int = None  # type: ignore[assignment]
-    quality: int = 90
-    kind: str = "steel"
+    quality: int = QUALITY
+    kind: str = KIND
 
     def __post_init__(self) -> None:
         """Raise UserError for an unknown kind and for sizes that cannot hold what is drawn."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from ppdet_ext.data.formats.rle_csv import IMATERIALIST
 from ppdet_ext.data.synthetic.base import Kind, Row
+from ppdet_ext.data.synthetic.flags import DEFAULTS
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
@@ -21,7 +22,7 @@ class FashionKind(Kind):
     form = IMATERIALIST[0]
     class_ids = tuple(range(len(CATEGORIES)))
     block = 2 * BLOCK
-    images, height, width = 160, 256, 192
+    images, height, width = DEFAULTS["fashion"]
 
     def check_size(self, height: int, width: int) -> None:
         if height < 128 or not 0.5 * height <= width <= 1.5 * height:

@@ -5,6 +5,7 @@ import numpy as np
 
 from ppdet_ext.data.formats.rle_csv import SEVERSTAL
 from ppdet_ext.data.synthetic.base import Kind, Row
+from ppdet_ext.data.synthetic.flags import DEFAULTS
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
@@ -22,7 +23,7 @@ class SteelKind(Kind):
     form = SEVERSTAL[0]
     class_ids = tuple(CLASS_IDS)
     block = BLOCK
-    images, height, width = 96, 256, 1600
+    images, height, width = DEFAULTS["steel"]
 
     def check_size(self, height: int, width: int) -> None:
         if height < 64 or width < 2 * height:
