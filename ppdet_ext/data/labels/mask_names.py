@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 
 import numpy as np
@@ -12,8 +11,7 @@ from ppdet_ext.errors import UserError
 from .collector import Collector
 from .parts import NO_CLASS
 
-OUR_NAMES = "classes.csv"
-_NAME_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt", OUR_NAMES)
+_NAME_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt")
 # "Do not care": index 255, whose colour in VOC's palette is this one.
 VOID, VOID_COLOUR = 255, (224 << 16) | (224 << 8) | 192
 _VOC = (
@@ -62,9 +60,7 @@ class MaskNames:
 
 def _named(path: str) -> tuple[list[str], dict[int, str]]:
     """Class names by index, and by colour where the file tells it."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        if path.endswith(OUR_NAMES):
-            return [row["class"] for row in csv.DictReader(file)], {}
+    with open(path, encoding="utf-8-sig") as file:
         lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
     if not path.endswith("labelmap.txt"):
         return lines, {}

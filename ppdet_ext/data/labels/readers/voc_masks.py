@@ -1,7 +1,7 @@
 """Mask PNGs in Pascal VOC's manner: a folder SegmentationClass, and SegmentationObject beside it.
 
 labelme2voc.py writes them with a palette and class_names.txt, CVAT ("Segmentation mask 1.1") in colours with labelmap.txt, our
-own writer of masks into `classes/` and `instances/` with classes.csv.
+own writer of masks with a palette, or of 16 bits, and labelmap.txt.
 """
 
 from __future__ import annotations
@@ -20,25 +20,21 @@ from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import files_below
-from ..mask_names import OUR_NAMES, VOID, VOID_COLOUR, MaskNames
+from ..mask_names import VOID, VOID_COLOUR, MaskNames
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png
 
 # Folder of classes -> that of objects, in small letters.
-_FOLDERS = {
-    "segmentationclass": "segmentationobject", "segmentationclasspng": "segmentationobjectpng", "classes": "instances",
-}  # fmt: skip
-_OURS = "classes"
+_FOLDERS = {"segmentationclass": "segmentationobject", "segmentationclasspng": "segmentationobjectpng"}
 
 
 def looks_like(head: Head) -> bool:
-    """A folder with a folder SegmentationClass in it (or ours, with a classes.csv), or such a folder itself."""
+    """A folder with a folder SegmentationClass in it, or such a folder itself."""
     if not head.names:
         return False
     folders = {part.lower() for name in head.names for part in name.split("/")[:-1]} | {_last(head.path)}
-    ours = any(f"/{name}".endswith(f"/{OUR_NAMES}") for name in head.names)
-    return bool(folders & set(_FOLDERS) - {_OURS}) or (ours and _OURS in folders)
+    return bool(folders & set(_FOLDERS))
 
 
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
@@ -47,7 +43,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     Raises: UserError where masks are no PNG: lossy files have false numbers.
     """
     collector = Collector("voc_masks", pictures)
-    folders = [place for path in paths for place, _, _ in sorted(os.walk(path)) if _is_of_classes(place)]
+    folders = [place for path in paths for place, _, _ in sorted(os.walk(path)) if _last(place) in _FOLDERS]
     if not folders:
         raise UserError(f"{', '.join(paths)}: no folder named SegmentationClass. Name the folder that holds it.")
     two_valued = False
@@ -57,7 +53,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         objects = next((os.path.join(root, name) for name in sorted(os.listdir(root)) if name.lower() == wanted), None)
         if objects is None:
             collector.note("no folder SegmentationObject: each connected region of a class is read as an object")
-        reader = _Folder(collector, folder, objects, MaskNames(root, collector), dict(_subsets(root)))
+        reader = _Folder(collector, objects, MaskNames(root, collector), dict(_subsets(root)))
         for path, name in tracked(_masks_of(folder), "Mask PNGs"):
             reader.add(path, name)
         two_valued = two_valued or reader.only_void
@@ -69,11 +65,6 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
 
 def _last(path: str) -> str:
     return os.path.basename(os.path.abspath(path)).lower()
-
-
-def _is_of_classes(path: str) -> bool:
-    name = _last(path)
-    return name in _FOLDERS and (name != _OURS or os.path.isfile(os.path.join(os.path.dirname(path), OUR_NAMES)))
 
 
 def _masks_of(folder: str) -> list[tuple[str, str]]:
@@ -96,11 +87,8 @@ def _subsets(root: str) -> Iterator[tuple[str, str]]:
 class _Folder:
     """The PNGs of one SegmentationClass; `objects` is the folder SegmentationObject beside it, or None."""
 
-    def __init__(
-        self, collector: Collector, folder: str, objects: str | None, names: MaskNames, subsets: dict[str, str]
-    ) -> None:
+    def __init__(self, collector: Collector, objects: str | None, names: MaskNames, subsets: dict[str, str]) -> None:
         self.collector, self.objects, self.names, self.subsets = collector, objects, names, subsets
-        self.void = None if _last(folder) == _OURS else VOID
         # Whether no value but the background's and "ignored" was seen.
         self.only_void = True
         self.pictures = _Photographs(collector.pictures)
@@ -152,7 +140,7 @@ class _Folder:
     def _is_void(self, ids: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         if pixels.ndim == 2 and pixels.dtype.itemsize > 1:
             return np.zeros(ids.shape, bool)  # of 16 bits: 255 is an object as others are
-        return np.asarray((ids == (VOID if pixels.ndim == 2 else VOID_COLOUR)) & (self.void is not None))
+        return np.asarray(ids == (VOID if pixels.ndim == 2 else VOID_COLOUR))
 
     def _regions(self, image: LabelledImage, ids: np.ndarray, class_of: dict[int, str], where: str) -> Iterator[Part]:
         for value, mask in regions_of(ids):
