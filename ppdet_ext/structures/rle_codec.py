@@ -12,6 +12,9 @@ _DIGITS_AND_SPACE = b"0123456789 \t\r\n"
 _MAX_GROUPS = 12  # 12 groups of 5 bits: more than any mask needs, and no overflow of int64
 _BITS = 15  # three groups, coded at once by table
 _MASK = (1 << _BITS) - 1
+# Mostly the first and the last count alone are longer; for so many, Python's integers are faster than arrays.
+_FEW = 6
+_CHARACTERS = [bytes([48 + i]) for i in range(64)]
 
 
 def _string_table() -> np.ndarray:
@@ -46,8 +49,8 @@ def compress(counts: np.ndarray) -> bytes:
     rest[3:] -= counts[1:-2]
     low = rest & _MASK
     rows = np.flatnonzero(_is_long(rest))
-    if not rows.size:
-        return _TABLE[low].tobytes().translate(None, b"\0")
+    if rows.size <= _FEW:
+        return _joined(_TABLE[low], rows.tolist(), rest[rows].tolist())
     low[rows] += 1 << _BITS
     rest = rest[rows]
     places = 2
@@ -61,6 +64,20 @@ def compress(counts: np.ndarray) -> bytes:
         words[rows, place] = _TABLE[(rest & _MASK) + more * (1 << _BITS)]
         rows, rest = rows[more], rest[more]
     return words.tobytes().translate(None, b"\0")
+
+
+def _joined(words: np.ndarray, rows: list[int], numbers: list[int]) -> bytes:
+    """The characters of the words (n,) uint32, with those of longer numbers in the place of the words at their rows."""
+    parts, done = [], 0
+    for row, number in zip(rows, numbers):
+        parts.append(words[done:row].tobytes())
+        done, more = row + 1, True
+        while more:
+            group, number = number & 31, number >> 5
+            more = number != (-1 if group & 16 else 0)
+            parts.append(_CHARACTERS[group + 32 * more])
+    parts.append(words[done:].tobytes())
+    return b"".join(parts).translate(None, b"\0")
 
 
 def _is_long(values: np.ndarray) -> np.ndarray:

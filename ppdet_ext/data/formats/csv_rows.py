@@ -112,13 +112,14 @@ class _RowParser:
         self.composed = [(header.index(column.header), column) for column in layout.cells if not column.bare]
         self.slots = {name: slot for slot, name in enumerate(wanted)}
         self.empty = ["", "", "", "", "", "" if "attributes" in layout.fields else None, "", *[""] * len(layout.name_parts)]
+        self.named_by_parts = bool(layout.name_parts)
         self.scored = not layout.fields.isdisjoint(("score", "predictions"))
 
     def row(self, cells: list[str], line: int) -> Row | None:
         """The row of the file's line, or None where it is a problem."""
         if len(cells) != self.width:
             at = self.places[0] or 0
-            name = cells[at].strip() if len(cells) > at and not self.layout.name_parts else ""
+            name = cells[at].strip() if len(cells) > at and not self.named_by_parts else ""
             self.problems.add(
                 f"rows with other than {self.width} fields",
                 f"{name[:60]!r} (row {line}) has {counted(len(cells), 'fields')}",
@@ -135,8 +136,8 @@ class _RowParser:
             for name, value in values.items():
                 if name in self.slots:
                     found[self.slots[name]] = value.strip()
-        parts = [part or "" for part in found[_FIELDS:]]
-        if parts:
+        if self.named_by_parts:
+            parts = [part or "" for part in found[_FIELDS:]]
             found = [self.layout.join(parts) if all(parts) else "", *found[1:_FIELDS]]
         if not found[0]:
             self.problems.add("rows without an image", f"row {line}")

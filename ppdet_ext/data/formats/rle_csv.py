@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from ppdet_ext.errors import UserError
@@ -78,17 +79,17 @@ class RleCsv:
         if self.rows == "class" and self.class_field is None:
             raise UserError(f"columns: with rows: class one of them must hold {{{'}, {'.join(CLASSES)}}}.")
 
-    @property
+    @cached_property
     def header(self) -> list[str]:
         """Names of the columns."""
         return [column.header for column in self.cells]
 
-    @property
+    @cached_property
     def fields(self) -> set[str]:
         """All that the columns hold."""
         return {name for column in self.cells for name in column.fields}
 
-    @property
+    @cached_property
     def name_parts(self) -> list[str]:
         """Fields that make up an image's name, where no column holds all of it."""
         return [part for part in PARTS if part in self.fields]
@@ -106,17 +107,17 @@ class RleCsv:
             raise UserError(f"{name}: is not of the form {self._joined.text}, which the columns {', '.join(self.header)} need.")
         return parts
 
-    @property
+    @cached_property
     def mask_field(self) -> str:
         """The field that holds masks."""
         return next((name for name in MASKS if name in self.fields), "rle")
 
-    @property
+    @cached_property
     def class_field(self) -> str | None:
         """The field that says the class, if one does; such with several instances say theirs."""
         return next((name for name in (*CLASSES, "predictions", "polygons") if name in self.fields), None)
 
-    @property
+    @cached_property
     def has_attributes(self) -> bool:
         return not self.fields.isdisjoint(("attributes", "class_attributes"))
 
