@@ -12,6 +12,7 @@ from ppdet_ext.structures import Detections, Record
 from .label_set import LabelledImage, LabelledObject, LabelSet
 
 BOXES = "boxes without a mask"
+DETECTIONS = "detections"  # as a `LabelSet.format`
 
 
 def labels_of_records(records: Iterable[Record], class_names: Sequence[str]) -> LabelSet:
@@ -45,7 +46,7 @@ def labels_of_detections(
 
     Raises: UserError for two classes or two images that files could not tell apart.
     """
-    labels = LabelSet("detections", _distinct(class_names), [])
+    labels = LabelSet(DETECTIONS, _distinct(class_names), [])
     for name, found in images:
         image = LabelledImage(place_of(name), found.height, found.width, file=(files or {}).get(name))
         chosen = found.select(found.scores >= lowest)

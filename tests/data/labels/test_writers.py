@@ -17,6 +17,7 @@ from PIL import Image
 
 from ppdet_ext.data.formats.submission_format import Format
 from ppdet_ext.data.labels.brush_rle import decode_brush, encode_brush
+from ppdet_ext.data.labels.convert import DETECTIONS
 from ppdet_ext.data.labels.label_set import LabelledImage, LabelledObject, LabelSet
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions
 from ppdet_ext.data.labels.writers.masks import indices
@@ -126,6 +127,9 @@ def test_label_studio_predicts_what_has_a_score_and_annotates_the_rest(tmp_path:
     assert annotation["result"][0]["value"]["brushlabels"] == ["long scratch"]
     # Reviewed, and found to have nothing.
     assert clean["annotations"] == [{"was_cancelled": False, "result": []}]
+    labels.format = DETECTIONS
+    tasks_file, _ = WRITERS["label_studio"](labels, tmp_path, options).files
+    assert list(json.loads(tasks_file.read_text())[1]) == ["data"]  # what a model says is not yet reviewed
     view = ElementTree.parse(config_file).getroot()
     assert [label.attrib["value"] for label in view.iter("Label")] == labels.class_names
     assert {view.find("BrushLabels").attrib["name"], view.find("Image").attrib["name"]} == {

@@ -9,12 +9,12 @@ from xml.sax.saxutils import quoteattr
 
 from ..brush_rle import encode_brush
 from ..collector import tracked
+from ..convert import DETECTIONS
 from ..label_set import LabelledImage, LabelledObject, LabelSet
 from .common import DEFAULTS, WriteOptions, Written
 from .palette import hex_colour
 
 FILE, CONFIG_FILE = "tasks.json", "label_config.xml"
-# Label Studio's image may have at most so many values of RGBA: their number is written in 32 bits.
 _TOOL, _IMAGE = "brush", "image"
 
 
@@ -26,15 +26,16 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 
     Raises: UserError where it cannot be written.
     """
-    done = Written(options)
-    tasks = [_task(number, image, options, done) for number, image in enumerate(tracked(labels.images, "Label Studio"), 1)]
+    done, reviewed = Written(options), labels.format != DETECTIONS
+    tasks = [_task(number, image, done, reviewed) for number, image in enumerate(tracked(labels.images, "Label Studio"), 1)]
     done.json(out / FILE, tasks)
     done.text(out / CONFIG_FILE, _configuration(labels.class_names))
     return done
 
 
-def _task(number: int, image: LabelledImage, options: WriteOptions, done: Written) -> dict[str, Any]:
-    kept = done.kept(image)
+def _task(number: int, image: LabelledImage, done: Written, reviewed: bool) -> dict[str, Any]:
+    """reviewed: whether a person has looked at the image, be there nothing in it."""
+    kept, options = done.kept(image), done.options
     # The same task has the same ids, whenever it is written.
     results = [_result(f"{number}_{place}", own) for place, own in enumerate(kept, 1)]
     scores = [own.score for own in kept if own.score is not None]
@@ -44,7 +45,7 @@ def _task(number: int, image: LabelledImage, options: WriteOptions, done: Writte
     if predicted:
         # A project can be sorted by it: what the model is least sure of comes first.
         task["predictions"] = [{"model_version": options.model_version, "score": min(scores), "result": predicted}]
-    if annotated or not kept:
+    if annotated or (reviewed and not kept):
         task["annotations"] = [{"was_cancelled": False, "result": annotated}]
     return task
 
