@@ -19,7 +19,13 @@ LIGHT = {ROOT / "tests" / name for name in ("structures", "files", "data/labels"
 SLOW = (
     *("resume", "modeling/test_ranks.py", "modeling/test_reference_full.py", "modeling/test_reference_training.py"),
     *("modeling/test_winograd.py::test_forked_process_computes", "host/test_ppdet_runs.py", "host/test_backbones.py"),
-    *("config/test_shipped_configs_run.py", "weights/foreign/test_bombs.py", "hostile/test_bombs.py", "test_installed.py"),
+    *(
+        "config/test_shipped_configs_run.py",
+        "weights/foreign/test_bombs.py",
+        "hostile/test_bombs.py",
+        "data/labels/test_safety.py::test_bombs_are_refused_in_little_memory",
+        "test_installed.py",
+    ),
     *("distributed/test_paddle_ranks.py", "distributed/test_stalling_ranks.py", "distributed/test_failing_ranks.py"),
     *("distributed/test_interrupt.py", "evaluation/test_evaluation_ranks.py", "tuning/test_search.py"),
     *("data/synthetic/test_sample_writer.py::test_command_line", "test_package.py::test_import_is_quiet_and_registers"),

@@ -216,8 +216,9 @@ class Rle:
         """With rows and columns swapped, so that its runs are those along the rows."""
         # Runs would have to be cut at every row they touch; only the box is decoded, so small objects cost little.
         x1, y1, x2, y2 = map(int, self.box)
-        turned = Rle.from_bitmap(self.crop(y1, x1, y2, x2).to_bitmap().T)
-        return turned.place(x1, y1, self.width, self.height)
+        strips = rle_regions.strips(x1, x2, y2 - y1)
+        parts = [Rle.from_bitmap(self.crop(y1, x, y2, min(x + strips.step, x2)).to_bitmap().T)._pieces() for x in strips]
+        return self._from_pieces(rle_regions.stack(parts, strips, y1), self.width, self.height)
 
     def resize(self, height: int, width: int) -> "Rle":
         """Nearest neighbour, pixel for pixel what cv2.resize with INTER_NEAREST does to the bitmap."""

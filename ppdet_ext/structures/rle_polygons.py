@@ -6,17 +6,24 @@ from pycocotools import mask as mask_utils
 
 from ppdet_ext.errors import UserError
 
+# pycocotools takes some forty bytes for each pixel of an outline, and ends the process where it gets none.
+_LONGEST_OUTLINE = 1 << 21
+
 
 def rasterise(polygons: list[list[float]], height: int, width: int) -> dict:
     """Flat polygons [x, y, x, y, …] -> the COCO RLE dict of their union.
 
-    UserError for a polygon of fewer than 3 points, or with coordinates odd in number or not finite.
+    UserError for a polygon of fewer than 3 points, with coordinates odd in number or not finite, or an outline too long.
     """
     for i, polygon in enumerate(polygons):
         if len(polygon) < 6 or len(polygon) % 2:
             raise UserError(f"polygon {i} has {len(polygon)} coordinates, not x and y of at least 3 points")
         if not np.isfinite(polygon).all():
             raise UserError(f"polygon {i} has a coordinate that is not a finite number")
+        points = np.reshape(polygon, (-1, 2))
+        length = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
+        if length > _LONGEST_OUTLINE:
+            raise UserError(f"polygon {i} has an outline of {length:.4g} pixels, more than {_LONGEST_OUTLINE}")
     parts = mask_utils.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width)
     return mask_utils.merge(parts)
 

@@ -3,11 +3,14 @@
 A mask is cut into `Pieces`: its runs, split at the column borders, each a vertical bar in one column.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
+
+_STRIP = 1 << 24  # pixels
 
 
 class Pieces(NamedTuple):
@@ -87,6 +90,19 @@ def crop(pieces: Pieces, y1: int, x1: int, y2: int, x2: int) -> Pieces:
     bottom = np.minimum(pieces.bottom, y2) - y1
     inside = (pieces.column >= x1) & (pieces.column < x2) & (top < bottom)
     return Pieces(pieces.column[inside] - x1, top[inside], bottom[inside])
+
+
+def strips(x1: int, x2: int, height: int) -> range:
+    """Where strips of columns begin, of which each can be decoded in little memory; at least one."""
+    return range(x1, max(x2, x1 + 1), max(1, _STRIP // max(1, height)))
+
+
+def stack(parts: Sequence[Pieces], tops: Sequence[int], left: int) -> Pieces:
+    """The pieces of masks that lie below each other, each from row `top` and all from column `left` of a larger one."""
+    column = np.concatenate([part.column + left for part in parts])
+    top = np.concatenate([part.top + y for part, y in zip(parts, tops)])
+    bottom = np.concatenate([part.bottom + y for part, y in zip(parts, tops)])
+    return Pieces(column, top, bottom).select(np.lexsort((top, column)))
 
 
 def flip_horizontal(pieces: Pieces, width: int) -> Pieces:

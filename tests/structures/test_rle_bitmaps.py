@@ -1,6 +1,7 @@
 """Every operation of Rle against the same operation on plain bitmaps."""
 
 import pickle
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -136,6 +137,8 @@ def test_crop_and_place(bitmap: np.ndarray, data: st.DataObject) -> None:
 @given(bitmaps())
 def test_flips_and_transpose(bitmap: np.ndarray) -> None:
     assert same(Rle.from_bitmap(bitmap).transpose(), bitmap.T)
+    with mock.patch("ppdet_ext.structures.rle_regions._STRIP", 7):  # in strips
+        assert same(Rle.from_bitmap(bitmap).transpose(), bitmap.T)
     rle = Rle.from_bitmap(bitmap)
     assert same(rle.flip_horizontal(), bitmap[:, ::-1])
     assert same(rle.flip_vertical(), bitmap[::-1])

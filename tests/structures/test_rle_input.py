@@ -161,7 +161,9 @@ def test_zero_counts_are_joined_away(counts: list[int]) -> None:
     assert Rle.from_coco({"size": [2, 3], "counts": counts}).to_kaggle() == "1 5"
 
 
-@pytest.mark.parametrize("polygon", [[0, 0, 1, 1], [0, 0, 1, 1, 2], [0, 0, 1, float("nan"), 2, 2], []])
+@pytest.mark.parametrize(
+    "polygon", [[0, 0, 1, 1], [0, 0, 1, 1, 2], [0, 0, 1, float("nan"), 2, 2], [], [0, 0, 1e30, 0, 2, 2], [0, 0, 9, 9] * 150_000]
+)
 def test_malformed_polygons_are_refused(polygon: list[float]) -> None:
     with pytest.raises(UserError, match="polygon 1"):
         Rle.from_polygons([[0, 0, 4, 0, 4, 4], polygon], 8, 8)

@@ -30,7 +30,7 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
     if not segmentation:
         return Rle.empty(height, width)
     if isinstance(segmentation, list):
-        polygons = [part for part in _polygons(segmentation) if len(part) >= 2 * _POINTS or len(part) % 2]
+        polygons = [part for part in polygons_of(segmentation) if len(part) >= 2 * _POINTS or len(part) % 2]
         if polygons and max(height, width) > 2 and all(0 <= value <= 1 for part in polygons for value in part):
             raise UserError("all its coordinates lie between 0 and 1, as fractions of the picture; COCO counts pixels")
         return Rle.from_polygons(polygons, height, width) if polygons else Rle.empty(height, width)
@@ -42,8 +42,8 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
     return mask
 
 
-def _polygons(segmentation: list) -> list[list[float]]:
-    """Flat polygons [x, y, x, y, …], whichever way they are nested."""
+def polygons_of(segmentation: list) -> list[list[float]]:
+    """Flat polygons [x, y, x, y, …], whichever way they are nested. Raises: UserError for what is none."""
     if not any(isinstance(part, list | dict) for part in segmentation):
         return [_numbers(segmentation, 0)]
     if len(segmentation) >= _POINTS and _are_points(segmentation):

@@ -130,7 +130,7 @@ def orientation(picture: Image.Image) -> int:
 def opened(source: str | io.BytesIO, path: str) -> Iterator[Image.Image]:
     """A picture opened with Pillow. Raises: UserError naming the file for all that goes wrong with it inside of the block."""
     try:
-        with _strict_pillow(), Image.open(source) as picture:
+        with strict_pillow(), Image.open(source) as picture:
             _check(picture, path)
             yield picture
     except UserError:
@@ -141,7 +141,8 @@ def opened(source: str | io.BytesIO, path: str) -> Iterator[Image.Image]:
 
 
 @contextlib.contextmanager
-def _strict_pillow() -> Iterator[None]:
+def strict_pillow() -> Iterator[None]:
+    """Within the block Pillow refuses truncated pictures, and has no limit of pixels; the caller has."""
     # ppdet sets this process-wide switch, which makes Pillow fill up truncated pictures, too.
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     # A user's own scan of 195 megapixels is no attack; `_check` has a limit of its own.

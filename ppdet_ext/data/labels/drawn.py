@@ -13,7 +13,7 @@ from ppdet_ext.structures import Rle
 
 from .collector import Unusable
 
-# pycocotools walks the outline pixel by pixel: a point a million pixels away takes as many bytes.
+# Sides of the picture; beyond that, coordinates are not pixels, or damaged.
 _FARTHEST = 16
 # An ellipse as a polygon: its error is below a tenth of a pixel up to a radius of 1,000.
 _CORNERS = 360
@@ -44,7 +44,7 @@ def _union(polygons: Sequence[Sequence[Any]], height: int, width: int) -> Rle:
     try:
         return Rle.from_polygons([_checked(polygon, height, width) for polygon in polygons], height, width)
     except UserError:
-        raise Unusable("polygons that cannot be drawn") from None
+        raise Unusable("polygons whose outline is too long to be drawn") from None
 
 
 def _checked(polygon: Sequence[Any], height: int, width: int) -> list[float]:

@@ -55,8 +55,11 @@ def read_labels(paths: Sequence[str], images: str | None = None, format: str = "
     from .detect import chosen_paths, folder_of
     from .pictures import Pictures
 
-    found, files, notes = chosen_paths(paths, None if format == "auto" else format_of(format), FORMATS)
-    folder, below = folder_of(paths)
-    labels = found.read(files, Pictures(folder, below) if images is None else Pictures(images))
+    try:
+        found, files, notes = chosen_paths(paths, None if format == "auto" else format_of(format), FORMATS)
+        folder, below = folder_of(paths)
+        labels = found.read(files, Pictures(folder, below) if images is None else Pictures(images))
+    except MemoryError:
+        raise UserError(f"{', '.join(paths)}: needs more memory than is free. Export in parts, and import each.") from None
     labels.notes[:0] = notes
     return labels

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import io
 import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -18,11 +16,15 @@ from xml.parsers import expat
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ppdet_ext.data.images.raster import strict_pillow
 from ppdet_ext.errors import UserError
 
 # JPEG's limit; it also keeps the number of pixels inside pycocotools' 32 bits.
 LONGEST_SIDE = 65535
 MOST_PIXELS = 1 << 29
+# Of one object's mask as base64 or zlib.
+MOST_PACKED = 1 << 26
+_LARGEST_PNG = 1 << 29  # bytes of its pixels
 # Parsed JSON takes five to ten times the size of its file.
 _LARGEST_FILE = 4 << 30
 # The deepest of all formats (Label Studio's exports) has eight levels.
@@ -99,6 +101,8 @@ def _bytes_of(path: str) -> bytes:
             data = file.read()
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
+    except MemoryError:
+        raise UserError(f"{path}: {size >> 20} MiB need more memory than is free. Export in parts.") from None
     check_start(path, data)
     return data
 
@@ -169,10 +173,12 @@ def open_png(source: bytes | str, where: str = "", limit: int = MOST_PIXELS) -> 
     if data[_BIT_DEPTH] == 16 and data[_COLOUR] in (2, 6):
         raise UserError(f"{where}: 16 bits a colour are no mask. Save it with 8 bits, or as grey.")
     try:
-        with _unlimited(), Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        with strict_pillow(), Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             width, height = picture.size
             if width * height > limit or max(width, height) > LONGEST_SIDE:
                 raise UserError(f"{where}: {width}x{height} pixels are more than the {limit} that can stand here.")
+            if width * height * len(picture.getbands()) > _LARGEST_PNG:
+                raise UserError(f"{where}: {width}x{height} pixels of {picture.mode} are more than can be read at once.")
             return _widened(np.array(picture))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as fault:
         if isinstance(fault, UserError):
@@ -183,16 +189,6 @@ def open_png(source: bytes | str, where: str = "", limit: int = MOST_PIXELS) -> 
 def _widened(pixels: np.ndarray) -> np.ndarray:
     """16 bits as int32, whatever Pillow's version makes of them."""
     return pixels.astype(np.int32) if pixels.dtype.itemsize > 1 else pixels
-
-
-@contextlib.contextmanager
-def _unlimited() -> Iterator[None]:
-    # `open_png` has a limit of its own, and names the file.
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def safe_name(name: Any, where: str) -> str:

@@ -91,6 +91,8 @@ def test_copies_of_one_photograph_are_a_group(read: READ) -> None:
         (item([[1, 1, 2, 2, 3]]), "polygons with an odd number of coordinates"),
         (item([[1, 1, 2, 2, float("nan"), 4]]), "polygons with coordinates that are not finite"),
         (item([[1, 1, 2, 2, 1e30, 4]]), "polygons far outside of their picture"),
+        (item([[0.1, 0.1, 0.9, 0.1, 0.9, 1.0]]), "polygons in fractions of their picture, where COCO counts pixels"),
+        (item([[10.0 * (i % 2), 5.0] for i in range(400_000)]), "polygons whose outline is too long to be drawn"),
         (item([[1, 1, 2, 2, "x", 4]]), "polygons with coordinates that are no numbers"),
         (item([[100, 100, 110, 100, 110, 110]]), "empty masks"),
         (item("mask.png"), "segmentations that are neither polygons nor run lengths"),
@@ -120,8 +122,10 @@ def test_parts_without_an_area_do_not_cost_the_object(read: READ) -> None:
     assert any("parts of fewer than three points left out" in note for note in labels.notes)
 
 
-def test_one_polygon_without_the_list_around_it(read: READ) -> None:
-    assert read([item(SQUARE[0])]).images[0].objects[0].mask.area == 16
+@pytest.mark.parametrize("shape", [SQUARE[0], [[[1, 1], [5, 1], [5, 5], [1, 5]]], [[1, 1], [5, 1], [5, 5], [1, 5]]])
+def test_polygons_nested_otherwise(read: READ, shape: list) -> None:
+    (one,) = read([item(shape)]).images[0].objects
+    assert (one.mask.area, one.polygons) == (16, SQUARE)
 
 
 def test_ids_written_as_text(read: READ) -> None:

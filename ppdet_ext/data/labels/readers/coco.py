@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ppdet_ext.data.formats.coco_annotations import checked_categories, number_of, segmentation_mask
+from ppdet_ext.data.formats.coco_annotations import checked_categories, number_of
+from ppdet_ext.data.formats.coco_segmentation import has_segmentation, polygons_of, segmentation_mask
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
@@ -48,7 +49,8 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     collector = Collector("coco", pictures)
     for path in paths:
         _File(path, read_json(path), collector).read()
-    return collector.result(", ".join(paths), _NO_MASKS)
+    unmasked = not collector.skipped or "boxes without a mask" in collector.skipped
+    return collector.result(", ".join(paths), _NO_MASKS if unmasked else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,24 +137,21 @@ class _File:
     def _mask(self, item: dict, height: int, width: int) -> tuple[Rle, list[list[float]] | None]:
         """(mask, polygons as drawn where it has such). Raises: Unusable."""
         segmentation = item.get("segmentation")
-        if not segmentation:
+        if not has_segmentation(item):
             raise Unusable("boxes without a mask" if item.get("bbox") else "annotations without a segmentation")
-        if isinstance(segmentation, dict):
-            try:
+        try:
+            if isinstance(segmentation, list):
+                polygons = polygons_of(segmentation)
+            else:
                 return segmentation_mask(segmentation, height, width), None
-            except UserError as fault:
-                raise Unusable(_run_length_fault(str(fault))) from None
-        if not isinstance(segmentation, list):
-            raise Unusable("segmentations that are neither polygons nor run lengths")
-        if not isinstance(segmentation[0], list | tuple):
-            segmentation = [segmentation]  # one polygon without the list around it
-        if not all(isinstance(part, list | tuple) for part in segmentation):
-            raise Unusable("segmentations that are neither polygons nor run lengths")
-        parts = [part for part in segmentation if len(part) >= 6]
-        if parts and len(parts) < len(segmentation):
+        except UserError as fault:
+            raise Unusable(_reason_of(str(fault))) from None
+        parts = [part for part in polygons if len(part) >= 6]
+        if parts and len(parts) < len(polygons):
             self.collector.note(f"{self.path}: parts of fewer than three points left out of objects that have others")
-        mask = polygon_mask(parts or segmentation, height, width)
-        return mask, [list(map(float, part)) for part in parts]
+        if max(height, width) > 2 and all(0 <= value <= 1 for part in polygons for value in part):
+            raise Unusable("polygons in fractions of their picture, where COCO counts pixels")
+        return polygon_mask(parts or polygons, height, width), parts
 
 
 def _key(value: Any) -> Any:
@@ -161,10 +160,16 @@ def _key(value: Any) -> Any:
     return value if isinstance(value, int | str) else None
 
 
-def _run_length_fault(fault: str) -> str:
-    if "its image" in fault:
-        return "masks of another size than their picture"
-    return "run lengths that do not fill their picture" if "counts sum" in fault else "run lengths that are none"
+def _reason_of(fault: str) -> str:
+    """A fault of `segmentation_mask` as what is counted."""
+    reasons = {
+        "its image": "masks of another size than their picture",
+        "counts sum": "run lengths that do not fill their picture",
+        "RLE": "run lengths that are none",
+        "coordinate": "polygons with coordinates that are no numbers",
+    }
+    found = next((reason for part, reason in reasons.items() if part in fault), None)
+    return found or "segmentations that are neither polygons nor run lengths"
 
 
 def _is_crowd(item: Mapping[str, Any]) -> bool:

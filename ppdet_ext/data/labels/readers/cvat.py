@@ -18,7 +18,7 @@ from ..collector import Collector, Unusable, subset_name, tracked
 from ..drawn import polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
-from ..parts import Part, add_parts, left_out
+from ..parts import NoObject, Part, add_parts, left_out
 from ..pictures import Pictures
 from ..safety import read_xml
 
@@ -32,6 +32,9 @@ _NO_MASK = {
     "tag": "tags",
 }
 _RUNS = re.compile(r"\s*[0-9]{1,10}(\s*,\s*[0-9]{1,10})*\s*", re.ASCII)
+
+# Pixels of a box from which its rows are not decoded at once, which is faster.
+_LARGE = 1 << 22
 
 _Shape = tuple[Rle, list[list[float]] | None]
 
@@ -92,7 +95,7 @@ class _File:
         layered: list[tuple[int, Part]] = []
         for position, shape in enumerate(entry):
             where = f"{image.name}, {shape.tag} {position}"
-            with left_out(self.collector, where, None if shape.tag == "tag" else image):
+            with left_out(self.collector, where, image):
                 mask, polygons = self._shape(shape, image)
                 group = shape.get("group_id") or "0"
                 part = Part(shape.get("label") or "", mask, where, None if group == "0" else group, polygons)
@@ -106,7 +109,7 @@ class _File:
     def _shape(self, shape: Element, image: LabelledImage) -> _Shape:
         """(mask, polygons as drawn where it is one). Raises: Unusable."""
         if shape.tag in _NO_MASK:
-            raise Unusable(_NO_MASK[shape.tag])
+            raise (NoObject if shape.tag == "tag" else Unusable)(_NO_MASK[shape.tag])
         if shape.tag == "box":
             raise Unusable("rotated boxes without a mask" if _number(shape.get("rotation")) else "boxes without a mask")
         if shape.tag not in ("mask", "polygon"):
@@ -139,11 +142,14 @@ def box_mask(attributes: Mapping[str, str], height: int, width: int) -> Rle:
     runs = np.array(text.split(","), np.int64)
     if int(runs.sum()) != columns * rows:
         raise Unusable("masks whose run lengths do not sum to width x height of their box")
-    box = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(rows, columns)
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + columns, width), min(top + rows, height)
     if x1 >= x2 or y1 >= y2:
         raise Unusable("masks whose box is not in their picture")
-    return Rle.from_bitmap(box[y1 - top : y2 - top, x1 - left : x2 - left]).place(y1, x1, height, width)
+    if columns * rows > _LARGE:
+        box = Rle.from_coco({"size": [columns, rows], "counts": runs.tolist()}).transpose()
+        return box.crop(y1 - top, x1 - left, y2 - top, x2 - left).place(y1, x1, height, width)
+    pixels = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(rows, columns)
+    return Rle.from_bitmap(pixels[y1 - top : y2 - top, x1 - left : x2 - left]).place(y1, x1, height, width)
 
 
 def _points(text: str) -> list[float]:

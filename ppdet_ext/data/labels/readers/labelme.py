@@ -25,7 +25,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root, files_below
 from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out, whole
 from ..pictures import Pictures
-from ..safety import MOST_PIXELS, decode_base64, open_png, read_json, safe_name
+from ..safety import MOST_PACKED, decode_base64, open_png, read_json, safe_name
 
 # What labelme itself takes for no class.
 _NO_CLASS = ("__ignore__", "_background_")
@@ -141,7 +141,7 @@ def _stored_mask(shape: dict, size: tuple[int, int], where: str) -> Rle:
     if len(points) != 4 or not shape.get("mask"):
         raise Unusable("masks without two corners or without pixels")
     x1, y1, x2, y2 = map(whole, points)
-    bitmap = set_pixels(open_png(decode_base64(shape["mask"], MOST_PIXELS, where), where))
+    bitmap = set_pixels(open_png(decode_base64(shape["mask"], MOST_PACKED, where), where, size[0] * size[1]))
     if bitmap.shape != (y2 - y1 + 1, x2 - x1 + 1):
         raise Unusable("masks of another size than their box")
     return placed_mask(bitmap, x1, y1, *size)

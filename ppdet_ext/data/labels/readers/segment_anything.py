@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppdet_ext.data.formats.coco_annotations import segmentation_mask
+from ppdet_ext.data.formats.coco_segmentation import segmentation_mask
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 

@@ -18,7 +18,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root, files_below
 from ..parts import Part, add_parts, class_of, flat_points, left_out, whole
 from ..pictures import Pictures
-from ..safety import MOST_PIXELS, decode_base64, inflate, open_png, read_json
+from ..safety import MOST_PACKED, decode_base64, inflate, open_png, read_json
 
 _OTHERS = {
     "line": "polylines", "polyline": "polylines", "point": "points", "graph": "skeletons", "cuboid": "cuboids",
@@ -94,8 +94,8 @@ def _part(collector: Collector, item: Any, height: int, width: int, where: str) 
     bitmap = item.get("bitmap") or item.get("alpha_mask") or item.get("mask")
     if isinstance(bitmap, dict):
         x, y = flat_points([bitmap.get("origin")])
-        png = inflate(decode_base64(bitmap.get("data"), MOST_PIXELS, where), MOST_PIXELS, where)
-        pixels = set_pixels(open_png(png, where))
+        png = inflate(decode_base64(bitmap.get("data"), MOST_PACKED, where), MOST_PACKED, where)
+        pixels = set_pixels(open_png(png, where, height * width))
         return Part(name, placed_mask(pixels, whole(x), whole(y), height, width), where, group)
     points = item.get("points")
     if not isinstance(points, dict):
