@@ -3,6 +3,8 @@
 import logging
 from dataclasses import replace
 
+import numpy as np
+
 from ppdet_ext.data.splits.selection import keep_empty
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host.registry import register_dataset
@@ -21,7 +23,8 @@ class MixedDataSet(InstanceDataSet):
 
     Args:
         labelled: a data set.
-        pseudo: a data set of the same classes, as of tools/pseudo_label.py; none of its images may be in `labelled`.
+        pseudo: a data set of the same classes, as of tools/pseudo_label.py; none of its images may be in `labelled`. Where ids
+            or order differ, the names decide; labels are those of `labelled`.
         ratio: share of pseudo-labelled images among all images of the mix, in [0, 1), chosen by name and `seed`; None takes
             all there are.
         seed: of that choice.
@@ -57,7 +60,7 @@ class MixedDataSet(InstanceDataSet):
         labelled, pseudo = self.labelled.records, self.pseudo.records
         if not self.annotated:
             raise UserError("MixedDataSet: labelled and pseudo both need annotations; give each an anno_path.")
-        self._check_classes()
+        pseudo = self._by_names(pseudo)
         known = {record.name for record in labelled}
         both = [record.name for record in pseudo if record.name in known]
         if both:
@@ -92,14 +95,21 @@ class MixedDataSet(InstanceDataSet):
             )
         return keep_empty(names, labelled, self.ratio, self.seed)
 
-    def _check_classes(self) -> None:
+    def _by_names(self, pseudo: list[Record]) -> list[Record]:
+        """The records with the labels that their classes have in `labelled`. Raises: UserError for other names."""
         one, other = (list(zip(part.category_ids, part.class_names)) for part in (self.labelled, self.pseudo))
-        if one != other:
+        if one == other:
+            return pseudo
+        ours, theirs = ([name for _, name in classes] for classes in (one, other))
+        if len(set(ours)) < len(ours) or sorted(ours) != sorted(theirs):
             shown = " and ".join(
                 ", ".join(f"{number} {name}" for number, name in classes if (number, name) not in rest) or "none more"
                 for classes, rest in ((one, other), (other, one))
             )
-            raise UserError(f"MixedDataSet: labelled and pseudo have other classes, or in another order (differing: {shown}).")
+            raise UserError(f"MixedDataSet: labelled and pseudo have other classes (differing: {shown}).")
+        logger.warning("mixed: labelled and pseudo have the same classes with other ids or in another order; the names decide")
+        label_of = np.array([ours.index(name) for name in theirs], np.int64)
+        return [replace(record, labels=label_of[record.labels]) for record in pseudo]
 
     def _warn_of_unnamed(self, pseudo: list[Record]) -> None:
         """Images that the tool left out as doubtful must not come back as clean ones from the image folder."""

@@ -113,6 +113,20 @@ def test_classes_must_agree(tmp_path, parts):
     assert mixed.records[-1].labels.tolist() == [1]
 
 
+def test_of_the_same_classes_in_another_order_the_names_decide(tmp_path, parts, caplog):
+    names = ["defect_4", "defect_2", "defect_1", "defect_3"]
+    other = sheets(tmp_path / "other", ["x.jpg", "y.jpg"], class_names=names)
+    records = MixedDataSet(parts[0], other).load().records
+    before = {record.name: record for record in other.records}
+    assert any(record.labels.tolist() for record in before.values())
+    for record in records[-2:]:
+        theirs = [names[label] for label in before[record.name].labels]
+        assert [f"defect_{label + 1}" for label in record.labels] == theirs
+        assert record.masks == before[record.name].masks
+    assert [record.labels.tolist() for record in records[:-2]] == [record.labels.tolist() for record in parts[0].records]
+    assert "with other ids or in another order; the names decide" in caplog.text
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
 def test_a_ratio_is_a_share(parts, ratio):
     with pytest.raises(UserError, match=f"ratio: {ratio} is not a share"):
