@@ -9,7 +9,7 @@ from ppdet_ext.host.registry import KINDS, tags, why_unknown
 
 from .files import KeyPath, Tagged
 from .problems import Problems
-from .types import annotations_of, expected
+from .types import annotations_of, expected, is_text_for_numbers
 
 LONGEST_TAG = 80
 
@@ -86,6 +86,9 @@ def check_arguments(path: KeyPath, cls: type, given: Any, problems: Problems) ->
             problems.unknown((*path, str(key)), named, cls.__name__)
         elif key in named and key in types and (wanted := expected(value, types[key], named[key].default)):
             problems.wrong((*path, key), value, wanted)
+        elif key in named and key not in types and is_text_for_numbers(value, named[key].default):
+            many = isinstance(named[key].default, (list, tuple))
+            problems.wrong((*path, key), value, "a list of numbers, such as [8, 11]" if many else "a number")
         elif kind := getattr(cls, "ENTRIES", {}).get(key):
             check_entries((*path, str(key)), value, kind, problems)
         else:

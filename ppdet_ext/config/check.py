@@ -1,7 +1,7 @@
 """Checks of a merged configuration tree before anything is built; every problem found is reported, not only the first."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ppdet_ext.errors import nearest
@@ -38,7 +38,8 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
         elif key in known:
             check_module((key,), key, value, problems)
         elif key not in shared:
-            problems.unknown((key,), {*(name for name in TABLE if "." not in name), *SECTIONS, *known, *shared})
+            choices = {*(name for name in TABLE if "." not in name), *SECTIONS, *known, *shared}
+            problems.unknown((key,), choices, hint=_elsewhere(str(key), tree))
     if training:
         _check_folds(tree, problems)
     for key, facts in TABLE.items():
@@ -48,6 +49,34 @@ def check_tree(tree: dict[str, Any], problems: Problems, training: bool = True) 
     if isinstance(name, str) and name not in usable:
         what = "is an architecture of ppdet that has no adapter here" if name in known else "is not registered"
         problems.add(("architecture",), f"architecture {name!r} {what}.{nearest(name, usable)} There are {', '.join(usable)}.")
+
+
+# What other tools call a key.
+_ALIASES = {
+    **dict.fromkeys(("lr", "learning_rate", "base_learning_rate"), "base_lr"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "images_per_batch", "batch_size_per_card"), "batch_size"),
+    **dict.fromkeys(("data", "data_dir", "data_root"), "dataset_dir"),
+    **dict.fromkeys(("annotations", "ann_file", "anno"), "anno_path"),
+    "images": "image_dir",
+}
+
+
+def _elsewhere(key: str, tree: Mapping[str, Any]) -> str:
+    """The hint with the whole paths of a key that is given without what is above it (`lr` for LearningRate.base_lr); or ""."""
+    wanted = _ALIASES.get(key.lower(), key)
+    found = [".".join(path) for path in _paths(tree, ()) if path[-1] == wanted and len(path) > 1]
+    if wanted != key and not found and wanted in TABLE:
+        found = [wanted]
+    shown = found[:3]
+    return f" Did you mean {' or '.join(map(repr, shown))}{', or another such' if len(found) > 3 else ''}?" if shown else ""
+
+
+def _paths(value: Any, above: KeyPath) -> Iterator[KeyPath]:
+    """Of all keys below a node, those of data sets, transforms and schedules too."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield (*above, str(key))
+        yield from _paths(item, (*above, str(key)))
 
 
 def _check_key(path: KeyPath, value: Any, problems: Problems) -> None:

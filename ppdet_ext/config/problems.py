@@ -30,10 +30,10 @@ class Problems:
         """Note that `wanted` should stand in place of a value."""
         self.add(path, f"{'.'.join(path)} is {value!r}; expected {wanted}.")
 
-    def unknown(self, path: KeyPath, choices: Iterable[str], owner: str = "") -> None:
-        """Note an unknown key at `path`, offering the nearest of `choices`."""
+    def unknown(self, path: KeyPath, choices: Iterable[str], owner: str = "", hint: str = "") -> None:
+        """Note an unknown key at `path`, offering the nearest of `choices`, unless there is a better `hint`."""
         names = sorted(choices)
-        hint = nearest(path[-1], names)
+        hint = hint or nearest(path[-1], names)
         if not hint and len(names) <= 20:
             hint = f" Known: {', '.join(names) or 'none'}."
         self.add(path, f"unknown key {'.'.join(path)!r}{f' of {owner}' if owner else ''}.{hint}")

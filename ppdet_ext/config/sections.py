@@ -14,7 +14,7 @@ from .arguments import check_arguments, check_entries, check_nested, parameters_
 from .files import KeyPath
 from .keys import CLASSIFIER, ENSEMBLE
 from .problems import Problems
-from .types import annotations_of, expected
+from .types import annotations_of, expected, is_text_for_numbers
 
 # Types of ppdet's own parameters, which it does not annotate.
 OURS = {"LearningRate": {"base_lr": float}}
@@ -122,6 +122,10 @@ def check_module(path: KeyPath, name: str, value: Any, problems: Problems) -> No
             _check_optimizer(here, item, problems)
         elif key in types and key not in schema.inject and (wanted := expected(item, types[key], _default(schema, key))):
             problems.wrong(here, item, wanted)
+        elif key not in types and is_text_for_numbers(item, _default(schema, key)):
+            problems.wrong(
+                here, item, "a number" if not isinstance(_default(schema, key), (list, tuple)) else "a list of numbers"
+            )
         else:
             check_nested(here, item, problems)
     if name == "OptimizerBuilder" and len(problems.found) == before:

@@ -29,6 +29,16 @@ def expected(value: Any, annotation: Any, default: Any = inspect.Parameter.empty
     return _words(annotation)
 
 
+def is_text_for_numbers(value: Any, default: Any) -> bool:
+    """Whether text stands where the default is a number, or a list of numbers: what ppdet leaves to its users to find."""
+    if isinstance(default, bool) or not isinstance(default, (int, float, list, tuple)):
+        return False
+    if isinstance(default, (list, tuple)) and not all(isinstance(item, (int, float)) for item in default):
+        return False
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return bool(default != [] and default != ()) and any(isinstance(item, str) for item in items)
+
+
 def _fits(value: Any, annotation: Any) -> bool:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):

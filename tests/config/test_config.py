@@ -135,6 +135,12 @@ def test_overrides_do_not_leak_into_the_next_configuration(base: Path) -> None:
 
 @pytest.mark.parametrize(("override", "message"), [
     ("epochs=3", "unknown key 'epochs'. Did you mean 'epoch'?"),
+    ("lr=0.1", "unknown key 'lr'. Did you mean 'LearningRate.base_lr'?"),
+    ("batch_size=2", "'TrainReader.batch_size'"),
+    ("dataset_dir=x", "'TrainDataset.dataset_dir'"),
+    ("LearningRate.schedulers.0.milestones=8,11", "milestones is '8,11'; expected a list of numbers, such as [8, 11]."),
+    ("LearningRate.schedulers.0.milestones=[8, x]", "expected a list of numbers, such as [8, 11]."),
+    ("LearningRate.schedulers.1.steps=soon", "LearningRate.schedulers.1.steps is 'soon'; expected a number."),
     ("TranDataset={}", "unknown key 'TranDataset'. Did you mean 'TrainDataset'?"),
     ("FPN.out_chanel=3", "unknown key 'FPN.out_chanel' of FPN. Did you mean 'out_channel'?"),
     ("TrainDataset.datset_dir=x", "unknown key 'TrainDataset.datset_dir' of SteelDataSet. Did you mean 'dataset_dir'?"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform
 
 from .sample import Sample
 
@@ -34,8 +34,11 @@ class JitterColor:
         hue: float = 0.0,
         probability: float = 1.0,
     ):
-        self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
-        self.probability = probability
+        self.brightness = number_in(brightness, "JitterColor.brightness", 0)
+        self.contrast = number_in(contrast, "JitterColor.contrast", 0)
+        self.saturation = number_in(saturation, "JitterColor.saturation", 0)
+        self.hue = number_in(hue, "JitterColor.hue", 0)
+        self.probability = number_in(probability, "JitterColor.probability", 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         chance = rng.random()

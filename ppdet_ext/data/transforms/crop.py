@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
 from ppdet_ext.structures import Rle
 
 from .sample import Sample
@@ -52,8 +52,10 @@ class CropAroundDefect:
     """
 
     def __init__(self, height: int, width: int, probability: float = 0.8, min_area: int = 16):
-        self.height, self.width = height, width
-        self.probability, self.min_area = probability, min_area
+        self.height = whole_number_in(height, "CropAroundDefect.height", 1)
+        self.width = whole_number_in(width, "CropAroundDefect.width", 1)
+        self.probability = number_in(probability, "CropAroundDefect.probability", 0, 1)
+        self.min_area = whole_number_in(min_area, "CropAroundDefect.min_area", 0)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         full_height, full_width = sample.size

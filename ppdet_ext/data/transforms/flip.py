@@ -55,7 +55,8 @@ class FlipImage:
     """
 
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.0):
-        self.horizontal, self.vertical = horizontal, vertical
+        self.horizontal = number_in(horizontal, "FlipImage.horizontal", 0, 1)
+        self.vertical = number_in(vertical, "FlipImage.vertical", 0, 1)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         # Both numbers are always drawn, so that one setting does not change what the other draws.

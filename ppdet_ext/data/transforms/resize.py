@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import one_of, register_transform
+from ppdet_ext.host.registry import one_of, register_transform, whole_number_in
 
 from .sample import Sample
 
@@ -54,7 +54,8 @@ class ResizeFixed:
     """
 
     def __init__(self, height: int, width: int, keep_ratio: bool = False, interpolation: str = "linear"):
-        self.height, self.width, self.keep_ratio = height, width, keep_ratio
+        self.height = whole_number_in(height, "ResizeFixed.height", 1)
+        self.width, self.keep_ratio = whole_number_in(width, "ResizeFixed.width", 1), keep_ratio
         self.interpolation = one_of(interpolation, INTERPOLATIONS, "ResizeFixed.interpolation")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -83,7 +84,8 @@ class ResizeShortEdge:
             raise UserError(
                 f"ResizeShortEdge.short_edges is {list(short_edges)}; give lengths of 1 px or more, for example [800]."
             )
-        self.short_edges, self.long_limit = list(short_edges), long_limit
+        self.short_edges = list(short_edges)
+        self.long_limit = None if long_limit is None else whole_number_in(long_limit, "ResizeShortEdge.long_limit", 1)
         self.mode = one_of(mode, ("choice", "range"), "ResizeShortEdge.mode")
         self.interpolation = one_of(interpolation, INTERPOLATIONS, "ResizeShortEdge.interpolation")
 
