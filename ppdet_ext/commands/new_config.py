@@ -7,6 +7,8 @@ import inspect
 import itertools
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import DATASETS
 from ppdet_ext.starter.write import DataSection, DataSections
 
-from .written_config import demand_free, path_from, write_config
+from .written_config import command_line, demand_free, path_from, write_config
 
 COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
 # Where pictures usually lie beside annotations, and those to predict.
@@ -60,8 +62,8 @@ def new_config(
     train: dict[str, Any] = {"dataset_dir": folder, "anno_path": os.path.basename(annotations)}
     train |= {"image_dir": path_from(pictures, folder), **(data or {})}
     unread = _checked(tag, train)
-    if tag == CSV and "columns" not in train:
-        train["preset"] = (unread.described and unread.competition) or train.get("preset")
+    if tag == CSV and not {"columns", "preset"} & set(train):
+        train["preset"] = _competition(unread)
     held_out = {"fold": 0, "num_folds": max(2, round(1 / val))}
     if val_annotations is None:
         evaluation = {**train, **held_out, "part": "val"}
@@ -86,6 +88,17 @@ def _checked(tag: str, arguments: Mapping[str, Any]) -> Any:
     return DATASETS[tag](**arguments)
 
 
+def _competition(dataset: Any) -> str:
+    """Name of the preset that the CSV's header tells. Raises: UserError that says how to describe another CSV."""
+    try:
+        _ = dataset.described
+    except UserError as error:
+        raise UserError(
+            f"""{error} Here: --data 'columns={{HEADER: "{{name}}", OTHER: "{{rle}}"}}' 'class_names=[NAME]'"""
+        ) from error
+    return str(dataset.competition)
+
+
 def _kind_of(path: str) -> str:
     """The data set class for a file, by its first character. Raises: UserError where it cannot be read."""
     try:
@@ -93,18 +106,12 @@ def _kind_of(path: str) -> str:
             start = file.read(4096)
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
-    # Lines of JSON are a dialect of the CSVs; COCO's file is one object.
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and not _is_json_line(start):
+    # Lines of JSON, an image each, are a dialect of the CSVs; COCO's file is one object, and has no id.
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] == b"{" and not re.match(rb'\{\s*"id"\s*:', text):
         return COCO
     labelled = os.path.isfile(os.path.join(os.path.dirname(path), LABELS))
     return FASHION if labelled and b"ClassId" in start.split(b"\n")[0] else CSV
-
-
-def _is_json_line(start: bytes) -> bool:
-    try:
-        return "images" not in json.loads(start.split(b"\n")[0])
-    except ValueError:
-        return b'"annotations":[{"type"' in start.replace(b" ", b"") and b'"images"' not in start
 
 
 def _folder_of(tag: str, annotations: str, given: str | None, other: str | None = None) -> str:
@@ -136,9 +143,17 @@ def _folder_of(tag: str, annotations: str, given: str | None, other: str | None 
 def _named_in(tag: str, annotations: str) -> list[str]:
     """File names of some pictures that the annotations name; of a CSV also such as they may stand for."""
     if tag == COCO:
-        # What is wrong with it is said when it is read.
-        with contextlib.suppress(OSError, ValueError, AttributeError, LookupError, TypeError):
-            return [str(image["file_name"]) for image in json.loads(Path(annotations).read_bytes())["images"][:_ASKED]]
+        content: Any = {}
+        # What else is wrong with it is said when it is read.
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads(Path(annotations).read_bytes())
+        if content and "images" not in content:
+            raise UserError(
+                f"{annotations}: no COCO JSON, it has no images. What a label tool has exported becomes one, with a "
+                f"configuration: {command_line('import_labels')} {shlex.quote(annotations)} --out dataset/mine"
+            )
+        with contextlib.suppress(TypeError, KeyError):
+            return [str(image["file_name"]) for image in content["images"][:_ASKED]]
         return []
     with open(annotations, encoding="utf-8-sig", errors="replace", newline="") as file:
         cells = [row[0] for row in itertools.islice(csv.reader(file), 1, _ASKED + 1) if row]

@@ -185,6 +185,11 @@ def test_a_configuration_for_a_csv_names_its_competition(export: Path, here: Pat
     cfg = load_config(new_config("fungi/masks.csv", data=given))
     assert (cfg.filename, cfg.TrainDataset.image_dir) == ("fungi", "caps")
     assert len(cfg.TrainDataset) + len(cfg.EvalDataset) == 6
+    with pytest.raises(UserError, match=r"no competition that is known.*--data 'columns=\{HEADER"):
+        new_config("fungi/masks.csv", overwrite=True)
+    (here / "fungi" / "odd.json").write_text('{"shapes": []}')
+    with pytest.raises(UserError, match=r"no COCO JSON.*import_labels\.py fungi/odd\.json --out dataset/mine"):
+        new_config("fungi/odd.json", overwrite=True)
     with pytest.raises(UserError, match="--data height: expected KEY=VALUE"):
         arguments_of(["height"])
 

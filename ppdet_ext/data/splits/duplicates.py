@@ -36,6 +36,7 @@ from ppdet_ext.files.cache import content_key
 logger = logging.getLogger("ppdet_ext")
 SAME = 0.9
 _NAMED = 3
+_MANY = 200  # pictures from which progress is shown
 _CELLS = 17
 _CLIP = 2.0
 # Root mean square of the clipped differences, in units of _CLIP.
@@ -129,7 +130,8 @@ def duplicate_groups(names: Sequence[str], files: Sequence[str], fate: str = "wh
 
     fate: what becomes of those of a group, in words.
     """
-    groups = group_duplicates(list(track(fingerprints(files), len(files), "Duplicates")))
+    found = fingerprints(files)
+    groups = group_duplicates(list(track(found, len(files), "Duplicates") if len(files) >= _MANY else found))
     sizes = np.bincount(groups)
     several = np.flatnonzero(sizes > 1)
     if not len(several):
