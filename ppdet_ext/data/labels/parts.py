@@ -88,6 +88,21 @@ def class_of(name: Any) -> str:
     return name
 
 
+def group_of(value: Any) -> int | str | None:
+    """What the parts of one object have in common, as a tool writes it; None for 0, "" and what is neither number nor text."""
+    return value if isinstance(value, int | str) and not isinstance(value, bool) and value else None
+
+
+def list_of(value: Any) -> list:
+    """A list of a file's; for anything else none."""
+    return value if isinstance(value, list) else []
+
+
+def kind_of(value: Any) -> str:
+    """The name of a shape's type as text, for messages cut off."""
+    return value if isinstance(value, str) and len(value) <= 40 else str(value)[:40]
+
+
 def flat_points(points: Any) -> list[float]:
     """[[x, y], …], [{"x": x, "y": y}, …] or flat numbers as flat [x, y, x, y, …]. Raises: Unusable for anything else."""
     flat: list[float] = []

@@ -20,7 +20,7 @@ from ..drawn import ellipse_polygon, even_odd_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
-from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out, list_of
 from ..pictures import Pictures
 from ..safety import read_json
 
@@ -97,9 +97,10 @@ def _part(collector: Collector, item: dict, layers: dict[str, Rle], height: int,
         raise Unusable("annotations of a video")
     name = class_of(item.get("name"))
     if "mask" in item:
-        if item.get("id") not in layers:
+        mask = layers.get(str(item.get("id")))
+        if mask is None:
             raise Unusable("masks that no raster layer holds")
-        return Part(name, layers[item["id"]], where)
+        return Part(name, mask, where)
     if "ellipse" in item:
         collector.note("ellipses are read as masks, drawn as polygons of many corners")
         polygons = [_ellipse(item["ellipse"])]
@@ -116,10 +117,10 @@ def _paths(item: dict) -> list[list[float]]:
             raise NoObject("tags")
         other = next((reason for key, reason in _OTHERS.items() if key in item), None)
         raise Unusable(other or ("boxes without a mask" if "bounding_box" in item else "annotations of an unknown type"))
-    paths = item[key].get("paths") or item[key].get("path") or []
+    paths = list_of(item[key].get("paths") or item[key].get("path"))
     # A single path is a list of points, several are a list of lists.
     paths = [paths] if paths and isinstance(paths[0], dict) else paths
-    paths = [*paths, *(item[key].get("additional_paths") or [])]
+    paths = [*paths, *list_of(item[key].get("additional_paths"))]
     if not paths:
         raise Unusable("polygons without points")
     return [flat_points(path) for path in paths]
@@ -147,7 +148,10 @@ def _layer(layer: dict, height: int, width: int) -> dict[str, Rle]:
         raise Unusable("raster layers that do not fill their picture")
     starts = np.cumsum(counts) - counts
     found = {}
-    for key, value in mapping.items() if isinstance(mapping, dict) else ():
+    mapping = mapping if isinstance(mapping, dict) else {}
+    for key, value in mapping.items():
+        if not isinstance(value, int):
+            continue
         own = (values == value) & (counts > 0)
         # Row by row, that is column by column of the picture turned over.
         found[key] = Rle.from_runs(starts[own], counts[own], width, height).transpose()

@@ -18,7 +18,7 @@ from ..drawn import ellipse_polygon, polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
-from ..parts import NO_CLASS, NoObject, Part, add_parts, flat_points, left_out
+from ..parts import NO_CLASS, NoObject, Part, add_parts, flat_points, group_of, kind_of, left_out, list_of
 from ..pictures import Pictures
 from ..safety import read_json
 
@@ -51,9 +51,9 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
             where = f"{path}: item {number}"
             if not isinstance(item, dict):
                 raise UserError(f"{where} is no object.")
-            annotations = [entry for entry in item.get("annotations") or [] if isinstance(entry, dict)]
+            annotations = [entry for entry in list_of(item.get("annotations")) if isinstance(entry, dict)]
             name, size = _picture(item, annotations, where)
-            maskless = all(entry.get("type") in _OTHERS for entry in annotations)
+            maskless = all(kind_of(entry.get("type")) in _OTHERS for entry in annotations)
             if size is None and maskless and pictures.find(name, subset) is None:
                 collector.skip("pictures without a mask and without a size", where)
                 continue
@@ -95,7 +95,7 @@ def _parts(collector: Collector, annotations: list[dict], names: list[str], imag
 
 
 def _part(collector: Collector, entry: dict, names: list[str], height: int, width: int, where: str) -> Part:
-    kind, label = entry.get("type"), entry.get("label_id")
+    kind, label = kind_of(entry.get("type")), entry.get("label_id")
     if kind in _OTHERS:
         raise (NoObject if kind in _NO_OBJECTS else Unusable)(_OTHERS[kind])
     if not isinstance(label, int):
@@ -106,7 +106,7 @@ def _part(collector: Collector, entry: dict, names: list[str], height: int, widt
         raise NoObject(f"objects named {names[label]}")
     attributes = entry.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
-    part = Part(names[label], Rle.empty(height, width), where, entry.get("group") or None)
+    part = Part(names[label], Rle.empty(height, width), where, group_of(entry.get("group")))
     part.crowd = attributes.get("is_crowd") is True
     if isinstance(score := attributes.get("score"), int | float):
         part.score = float(score)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -23,14 +24,14 @@ from ..index_maps import placed_mask, set_pixels
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root, files_below
-from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out, whole
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, group_of, kind_of, left_out, whole
 from ..pictures import Pictures
 from ..safety import MOST_PACKED, decode_base64, open_png, read_json, safe_name
 
 # What labelme itself takes for no class.
 _NO_CLASS = ("__ignore__", "_background_")
 _LINES = {"line": "lines", "linestrip": "polylines", "point": "points", "points": "points"}
-_POLYGONS = ("polygon", "rotation", "oriented_rectangle", "quadrilateral", "", None)
+_POLYGONS = ("polygon", "rotation", "oriented_rectangle", "quadrilateral")
 # So much of a picture's base64 has its size; a multiple of 4.
 _HEAD = 1 << 18
 
@@ -106,21 +107,22 @@ def _parts(collector: Collector, shapes: list, image: LabelledImage, path: str) 
 def _part(collector: Collector, shape: Any, size: tuple[int, int], where: str) -> Part:
     if not isinstance(shape, dict):
         raise Unusable("shapes that are no objects")
-    kind, group = shape.get("shape_type"), shape.get("group_id")
+    kind, group = kind_of(shape.get("shape_type") or "polygon"), shape.get("group_id")
     name = class_of(shape.get("label"))
     if name in _NO_CLASS:
         # "Ignore" hides something, the background does not.
         raise (Unusable if name == "__ignore__" else NoObject)(f"shapes named {name}")
     if kind in _LINES:
         raise Unusable(_LINES[kind])
-    group = group if isinstance(group, int | str) and group != "" else None
+    # 0 is a group of labelme's.
+    group = 0 if group == 0 and group is not False else group_of(group)
     if kind == "mask":
         return Part(name, _stored_mask(shape, size, where), where, group)
     polygon = _outline(collector, kind, flat_points(shape.get("points")))
     return Part(name, polygon_mask([polygon], *size), where, group, [polygon])
 
 
-def _outline(collector: Collector, kind: Any, points: list[float]) -> list[float]:
+def _outline(collector: Collector, kind: str, points: list[float]) -> list[float]:
     if kind in _POLYGONS:
         return points
     if kind == "rectangle" and len(points) >= 4:
@@ -130,7 +132,7 @@ def _outline(collector: Collector, kind: Any, points: list[float]) -> list[float
     if kind == "circle" and len(points) == 4:
         collector.note("circles are read as masks, drawn as polygons of many corners")
         x, y, edge_x, edge_y = points
-        radius = ((edge_x - x) ** 2 + (edge_y - y) ** 2) ** 0.5
+        radius = math.dist((x, y), (edge_x, edge_y))
         return ellipse_polygon(x, y, radius, radius)
     raise Unusable(f"shapes of the type {kind}")
 

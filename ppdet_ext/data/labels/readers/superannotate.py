@@ -20,9 +20,9 @@ from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
-from ..parts import NoObject, Part, add_parts, class_of, flat_points, left_out
+from ..parts import NoObject, Part, add_parts, class_of, flat_points, group_of, kind_of, left_out, list_of
 from ..pictures import Pictures
-from ..safety import open_png, read_json
+from ..safety import open_png, read_json, safe_name
 
 _OTHERS = {
     "bbox": "boxes without a mask", "rbbox": "boxes without a mask", "polyline": "polylines", "point": "points",
@@ -48,7 +48,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if not looks_like(Head(path, json=content)) or not isinstance(content["instances"], list):
             raise UserError(f"{path}: not of SuperAnnotate, no object with metadata and instances.")
         metadata, instances = content["metadata"], content["instances"]
-        name = metadata.get("name") or _SUFFIX.sub("", os.path.basename(path))
+        name = safe_name(metadata.get("name") or _SUFFIX.sub("", os.path.basename(path)), path)
         regions = None
         height, width = metadata.get("height"), metadata.get("width")
         if any(isinstance(item, dict) and "parts" in item for item in instances):
@@ -68,21 +68,21 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     return collector.result(common_root(paths), "Masks of pixel projects lie in ___save.png: export them, too.")
 
 
-def _class_ids(paths: list[str]) -> dict[int, str]:
+def _class_ids(paths: list[str]) -> dict[str, str]:
     """Names by id of classes/classes.json beside the files."""
-    found: dict[int, str] = {}
+    found: dict[str, str] = {}
     for folder in sorted({os.path.dirname(path) for path in paths}):
         for place in (folder, os.path.dirname(folder)):
             file = os.path.join(place, "classes", "classes.json")
             content = read_json(file) if os.path.isfile(file) else []
             for item in content if isinstance(content, list) else []:
                 if isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("id"), int):
-                    found.setdefault(item["id"], item["name"])
+                    found.setdefault(str(item["id"]), item["name"])
     return found
 
 
 def _parts(
-    collector: Collector, instances: list, regions: dict[int, Rle] | None, classes: dict[int, str],
+    collector: Collector, instances: list, regions: dict[int, Rle] | None, classes: dict[str, str],
     image: LabelledImage, path: str,
 ) -> Iterator[Part]:  # fmt: skip
     unknown: set[str] = set()
@@ -91,12 +91,13 @@ def _parts(
         with left_out(collector, where, image):
             if not isinstance(item, dict):
                 raise Unusable("instances that are no objects")
-            if item.get("type") in _OTHERS:
-                raise (NoObject if item["type"] in ("tag", "comment") else Unusable)(_OTHERS[item["type"]])
-            name = class_of(item.get("className") or classes.get(item.get("classId", -1)))
+            kind = kind_of(item.get("type"))
+            if kind in _OTHERS:
+                raise (NoObject if kind in ("tag", "comment") else Unusable)(_OTHERS[kind])
+            name = class_of(item.get("className") or classes.get(str(item.get("classId"))))
             if classes and name not in classes.values():
                 unknown.add(name)
-            group = item.get("groupId") or None
+            group = group_of(item.get("groupId"))
             if regions is not None and "parts" in item:
                 yield Part(name, _coloured(item["parts"], regions), where, group, score=_score(item))
             else:
@@ -127,7 +128,7 @@ def _coloured(parts: Any, regions: dict[int, Rle]) -> Rle:
 
 
 def _drawn(collector: Collector, item: dict, height: int, width: int) -> tuple[list[list[float]] | None, Rle]:
-    kind = item.get("type")
+    kind = kind_of(item.get("type"))
     if kind == "ellipse":
         try:
             values = [float(item[key]) for key in ("cx", "cy", "rx", "ry")]
@@ -139,5 +140,5 @@ def _drawn(collector: Collector, item: dict, height: int, width: int) -> tuple[l
         points = flat_points(item.get("points"))
     else:
         raise Unusable(f"instances of the type {kind}")
-    holes = [flat_points(hole) for hole in item.get("exclude") or []]
+    holes = [flat_points(hole) for hole in list_of(item.get("exclude"))]
     return None if holes else [points], polygon_mask([points], height, width, holes)

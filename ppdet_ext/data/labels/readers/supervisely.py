@@ -16,7 +16,7 @@ from ..index_maps import placed_mask, set_pixels
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root, files_below
-from ..parts import Part, add_parts, class_of, flat_points, left_out, whole
+from ..parts import Part, add_parts, class_of, flat_points, group_of, kind_of, left_out, list_of, whole
 from ..pictures import Pictures
 from ..safety import MOST_PACKED, decode_base64, inflate, open_png, read_json
 
@@ -46,6 +46,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     for path, name in tracked(annotations, "Annotations"):
         content = read_json(path)
         if not _is_annotation(content):
+            collector.skip("files that are no annotation", path)
             continue
         folder, last = posixpath.split(name.removesuffix(".json"))
         dataset = posixpath.dirname(folder) if posixpath.basename(folder) == "ann" else folder
@@ -86,21 +87,20 @@ def _parts(collector: Collector, objects: list, image: LabelledImage, path: str)
 def _part(collector: Collector, item: Any, height: int, width: int, where: str) -> Part:
     if not isinstance(item, dict):
         raise Unusable("objects that are no objects of JSON")
-    kind = item.get("geometryType") or ("bitmap" if item.get("bitmap") else "polygon")
+    kind = kind_of(item.get("geometryType") or ("bitmap" if item.get("bitmap") else "polygon"))
     if kind in _OTHERS:
         raise Unusable(_OTHERS[kind])
-    name, group = class_of(item.get("classTitle")), item.get("instance")
-    group = group if isinstance(group, str | int) and group != "" else None
+    name, group = class_of(item.get("classTitle")), group_of(item.get("instance"))
     bitmap = item.get("bitmap") or item.get("alpha_mask") or item.get("mask")
     if isinstance(bitmap, dict):
-        x, y = flat_points([bitmap.get("origin")])
+        x, y, *_ = [*flat_points(bitmap.get("origin")), None, None]
         png = inflate(decode_base64(bitmap.get("data"), MOST_PACKED, where), MOST_PACKED, where)
         pixels = set_pixels(open_png(png, where, height * width))
         return Part(name, placed_mask(pixels, whole(x), whole(y), height, width), where, group)
     points = item.get("points")
     if not isinstance(points, dict):
         raise Unusable(f"objects of the type {kind}")
-    outline, holes = flat_points(points.get("exterior")), [flat_points(hole) for hole in points.get("interior") or []]
+    outline, holes = flat_points(points.get("exterior")), [flat_points(hole) for hole in list_of(points.get("interior"))]
     if kind == "rectangle":
         if len(outline) != 4:
             raise Unusable("rectangles without two corners")

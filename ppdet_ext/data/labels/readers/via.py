@@ -18,7 +18,7 @@ from ..drawn import ellipse_polygon, polygon_mask, rectangle_polygon
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
-from ..parts import Part, add_parts, left_out
+from ..parts import Part, add_parts, kind_of, left_out
 from ..pictures import Pictures
 from ..safety import last_part, read_json, safe_name
 
@@ -155,7 +155,7 @@ def _class(value: Any) -> str:
 def _outline(collector: Collector, shape: Any) -> list[float]:
     if not isinstance(shape, dict):
         raise Unusable("regions without a shape")
-    kind = shape.get("name")
+    kind = kind_of(shape.get("name"))
     if kind in ("polygon", "polyline"):
         try:
             xs, ys = [[float(value) for value in shape[key]] for key in ("all_points_x", "all_points_y")]
