@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .files import PLUGINS
@@ -45,10 +46,10 @@ def load_plugins(tree: dict[str, Any], problems: Problems, allowed: bool = True)
             _load(name, (PLUGINS, str(index)), problems)
 
 
-@functools.lru_cache(4)
-def entry_points(path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+@functools.lru_cache(8)
+def entry_points(path: tuple[str, ...], group: str = GROUP) -> tuple[importlib.metadata.EntryPoint, ...]:
     """Those of the packages on `path`, by name. They are looked for once: it takes a while where much is installed."""
-    found = importlib.metadata.entry_points(group=GROUP)
+    found = importlib.metadata.entry_points(group=group)
     return tuple(sorted(found, key=lambda point: (point.name, point.value)))
 
 
@@ -65,7 +66,7 @@ def _load_entry_point(point: importlib.metadata.EntryPoint, problems: Problems) 
 def _load(name: str, path: tuple[str, ...], problems: Problems) -> None:
     """Import one; whatever is wrong with it is told with the plugin's name, the line and the cause."""
     try:
-        _import_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        import_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     except Exception as error:  # a plugin may raise anything
         file = Path(name if name.endswith(".py") else f"{name.rpartition('.')[2]}.py").name
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
@@ -73,12 +74,12 @@ def _load(name: str, path: tuple[str, ...], problems: Problems) -> None:
         problems.add(path, f"plugin {name}{where}: {type(error).__name__}: {error}")
 
 
-def _import_file(file: Path) -> None:
-    """Run a file as a module of its own; what is pickled of it is found again under that name."""
+def import_file(file: Path) -> ModuleType:
+    """Run a file as a module of its own, once; what is pickled of it is found again under that name."""
     file = file.expanduser().resolve()
     name = f"ppdet_ext_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name in sys.modules:
-        return
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -89,3 +90,4 @@ def _import_file(file: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+    return module

@@ -1,5 +1,6 @@
 """Parts of one's own: every block of docs/plugins.md runs, and a plugin that fails is named."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from ppdet_ext.config.load import dump_config, load_config
+from ppdet_ext.data.labels.formats import read_labels
+from ppdet_ext.data.labels.label_set import LabelSet
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import STEPS, register_module, register_step, register_transform, why_unknown
 
@@ -45,7 +48,7 @@ def page(root: Path) -> str:
 def test_all_parts_of_the_page_train_and_evaluate_together(page: str, root: Path, tmp_path: Path) -> None:
     """By the command line, in a process of its own: what plugins register stays as long as the process."""
     programs = blocks(page, "python")
-    assert len(programs) == 8
+    assert len(programs) == 9
     (tmp_path / "parts").mkdir()
     for text in programs:
         (tmp_path / re.match(r"# (parts/\w+\.py)\n", text)[1]).write_text(text)
@@ -140,13 +143,13 @@ def test_without_permission_no_plugin_runs(tmp_path: Path) -> None:
     load_config(tmp_path / "x.yml", ["plugins=null"], plugins=False)
 
 
-def install(folder: Path, program: str, name: str) -> None:
+def install(folder: Path, program: str, name: str, group: str = "ppdet_ext.plugins") -> None:
     """A package in `folder` as pip leaves it, with an entry point to its module."""
     (folder / f"{name}.py").write_text(program)
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[ppdet_ext.plugins]\nparts = {name}\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\nparts = {name}\n")
 
 
 def test_parts_of_an_installed_package_are_known_without_being_named(tmp_path: Path, monkeypatch) -> None:
@@ -164,6 +167,31 @@ def test_parts_of_an_installed_package_are_known_without_being_named(tmp_path: P
         assert "k is 'a'; expected int" in configured(tmp_path, text.replace("2", "a"))
     finally:
         STEPS.pop("InstalledStep", None)
+
+
+def test_a_reader_of_ones_own_is_named_by_its_file_or_brought_by_a_package(page: str, tmp_path: Path, monkeypatch) -> None:
+    (program,) = [text for text in blocks(page, "python") if "parts/circles.py" in text]
+    (tmp_path / "circles.py").write_text(program)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((24, 40, 3), np.uint8))
+    marks = [{"what": "pit", "x": 30, "y": 12, "radius": 5}, {"what": "pit", "x": 3, "y": 3, "radius": 0}]
+    (tmp_path / "marks.json").write_text(json.dumps([{"picture": "a.png", "marks": marks}]))
+
+    def check(labels: LabelSet) -> None:
+        (image,) = labels.images
+        assert [(one.class_name, one.mask.box) for one in image.objects] == [("pit", (25, 7, 36, 18))]
+        assert (image.file, labels.skipped) == (str(tmp_path / "a.png"), {"marks without a radius": 1})
+
+    check(read_labels([str(tmp_path / "marks.json")], format=str(tmp_path / "circles.py")))
+    with pytest.raises(UserError, match=r"marks\.json"):
+        read_labels([str(tmp_path / "marks.json")])
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", program, "circles_package", "ppdet_ext.labels")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    check(read_labels([str(tmp_path / "marks.json")]))
+    check(read_labels([str(tmp_path / "marks.json")], format="parts"))
+    (tmp_path / "broken.py").write_text("1 / 0")
+    with pytest.raises(UserError, match=r"broken\.py cannot be imported: ZeroDivisionError"):
+        read_labels([str(tmp_path / "marks.json")], format=str(tmp_path / "broken.py"))
 
 
 def test_an_installed_package_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppdet_ext.config.plugins import entry_points
 from ppdet_ext.errors import UserError, nearest
 
 from .label_format import LabelFormat
@@ -35,11 +38,24 @@ _ALL: tuple[LabelFormat, ...] = (
 FORMATS: dict[str, LabelFormat] = {format.name: format for format in _ALL}
 
 
+# Entry points of installed packages: name of the format -> module with `looks_like` and `read`, as those in `readers/`.
+GROUP = "ppdet_ext.labels"
+
+
+def all_formats() -> dict[str, LabelFormat]:
+    """By name, ours and then those of installed packages."""
+    brought = {one.name: LabelFormat(one.name, one.name, one.value, own=True) for one in entry_points(tuple(sys.path), GROUP)}
+    return FORMATS | {name: own for name, own in brought.items() if name not in FORMATS}
+
+
 def format_of(name: str) -> LabelFormat:
-    """The format of a name. Raises: UserError with the nearest one."""
-    if name not in FORMATS:
-        raise UserError(f"no format of labels is called {name!r}.{nearest(name, FORMATS)} There are {', '.join(FORMATS)}.")
-    return FORMATS[name]
+    """The format of a name, or of a Python file with a reader. Raises: UserError with the nearest one."""
+    if name.endswith(".py"):
+        return LabelFormat(Path(name).stem, name, str(Path(name).resolve()), own=True)
+    known = all_formats()
+    if name not in known:
+        raise UserError(f"no format of labels is called {name!r}.{nearest(name, known)} There are {', '.join(known)}.")
+    return known[name]
 
 
 def read_labels(paths: Sequence[str], images: str | None = None, format: str = "auto") -> LabelSet:
@@ -48,15 +64,17 @@ def read_labels(paths: Sequence[str], images: str | None = None, format: str = "
     Args:
         paths: files, or folders as the tool exports them.
         images: folder of the pictures; by default they are looked for beside the labels.
-        format: key of `FORMATS`, or "auto": told by content.
+        format: key of `FORMATS`, or "auto": told by content. Or a Python file with `looks_like` and `read` of one's own.
 
     Raises: UserError naming the file and its fault, or what is not known.
     """
     from .detect import chosen_paths, folder_of
     from .pictures import Pictures
 
+    chosen = None if format == "auto" else format_of(format)
+    known = all_formats() | ({} if chosen is None else {chosen.name: chosen})
     try:
-        found, files, notes = chosen_paths(paths, None if format == "auto" else format_of(format), FORMATS)
+        found, files, notes = chosen_paths(paths, chosen, known)
         folder, below = folder_of(paths)
         labels = found.read(files, Pictures(folder, below) if images is None else Pictures(images))
     except MemoryError:

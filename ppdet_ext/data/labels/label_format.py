@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ppdet_ext.config.plugins import import_file
 from ppdet_ext.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,12 +54,14 @@ class LabelFormat:
 
     title: for people.
     reader, writer: file in `readers/` and `writers/`; None where there is none.
+    own: whether `reader` is a user's own, a module or the path of a Python file.
     """
 
     name: str
     title: str
     reader: str | None = None
     writer: str | None = None
+    own: bool = False
 
     def looks_like(self, head: Head) -> bool:
         """Whether a file or folder is of this format, by its content."""
@@ -79,4 +83,9 @@ class LabelFormat:
     def _part(self, folder: str, name: str | None) -> Any:
         if name is None:
             raise UserError(f"{self.title} cannot be read, only written.")
-        return importlib.import_module(f"{__package__}.{folder}.{name}")
+        if not self.own:
+            return importlib.import_module(f"{__package__}.{folder}.{name}")
+        try:
+            return import_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        except Exception as error:  # a user's own program may raise anything
+            raise UserError(f"format {self.name}: {name} cannot be imported: {type(error).__name__}: {error}") from error
