@@ -155,16 +155,31 @@ def test_labelme(bitmap: np.ndarray, tmp_path: Path) -> None:
     assert (content["imagePath"], content["imageHeight"], content["imageWidth"]) == ("a.jpg", *bitmap.shape)
 
 
-def test_labelme_keeps_a_polygon_that_was_drawn_unless_its_pixels_are_others(tmp_path: Path) -> None:
+def drawn(tool: str, polygon: list[float], out: Path, mask: Rle | None = None) -> tuple[str, list[float]]:
+    """(kind of the shape that is written, its polygon in pixels) of an object that was drawn so in 8 x 8 pixels."""
+    labels = labels_of(np.ones((8, 8)))
+    labels.images[0].objects = [LabelledObject("pit", mask or Rle.from_polygons([polygon], 8, 8), polygons=[polygon])]
+    text = WRITERS[tool](labels, out, WriteOptions()).files[0].read_text()
+    if tool == "labelme":
+        (shape,) = json.loads(text)["shapes"]
+        return shape["shape_type"], np.ravel(shape["points"]).tolist()
+    if tool == "cvat":
+        ((element,),) = ElementTree.fromstring(text).iter("image")
+        return element.tag, [float(value) for value in element.get("points", "").replace(";", ",").split(",") if value]
+    return "polygon", [float(value) * 8 for value in text.split()[1:]]
+
+
+@pytest.mark.parametrize("tool", ["labelme", "cvat", "yolo_seg"])
+def test_a_polygon_that_was_drawn_stays_unless_its_pixels_are_others(tool: str, tmp_path: Path) -> None:
     polygon = [0.5, 0.25, 7.5, 1.0, 4.0, 7.75]
-    labels = labels_of(Rle.from_polygons([polygon], 8, 8).to_bitmap())
-    labels.images[0].objects[0].polygons = [polygon]
-    (path,) = WRITERS["labelme"](labels, tmp_path, WriteOptions()).files
-    (shape,) = json.loads(path.read_text())["shapes"]
-    assert (shape["shape_type"], np.ravel(shape["points"]).tolist()) == ("polygon", polygon)
-    labels.images[0].objects[0].mask = Rle.full(8, 8)
-    (path,) = WRITERS["labelme"](labels, tmp_path, WriteOptions()).files
-    assert json.loads(path.read_text())["shapes"][0]["shape_type"] == "mask"
+    assert drawn(tool, polygon, tmp_path) == ("polygon", polygon)
+    kind, points = drawn(tool, polygon, tmp_path, Rle.full(8, 8))
+    assert (kind == "mask") == (tool != "yolo_seg")
+    assert points != polygon
+    # Beyond the picture YOLO cannot say it; what is inside has the same pixels, or it is not taken.
+    outside = [-3.0, -2.0, 12.0, 1.0, 4.0, 7.75]
+    _, points = drawn(tool, outside, tmp_path)
+    assert tool != "yolo_seg" or Rle.from_polygons([points], 8, 8) == Rle.from_polygons([outside], 8, 8)
 
 
 @PROPERTY

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from ppdet_ext.data.formats.submission_format import Format
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomic
+from ppdet_ext.structures import Rle
 
 from ..label_set import LabelledImage, LabelledObject, LabelSet
 
@@ -102,6 +105,19 @@ class Written:
         self.lost.update({"crowds": len(crowds), "empty masks": len(image.objects) - len(crowds) - len(kept)})
         self.objects += len(kept)
         return kept
+
+
+def drawn_polygon(own: LabelledObject, digits: int | None = None) -> np.ndarray | None:
+    """The polygon (n, 2) of an object that was drawn as one, if, rounded so, it still gives the object's pixels; else None."""
+    if own.polygons is None or len(own.polygons) != 1:
+        return None
+    flat = np.asarray(own.polygons[0], np.float64)
+    flat = flat if digits is None else flat.round(digits)
+    try:
+        same = Rle.from_polygons([flat.tolist()], *own.mask.size) == own.mask
+    except UserError:
+        same = False
+    return flat.reshape(-1, 2) if same else None
 
 
 def places(labels: LabelSet, suffix: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: an XML file that CVAT takes under Upload annotations, masks as masks."""
+"""CVAT for images 1.1: an XML file that CVAT takes under Upload annotations; masks, and polygons that were drawn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ppdet_ext.structures import Rle, rle_codec
 
 from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written
+from .common import DEFAULTS, WriteOptions, Written, drawn_polygon
 from .palette import hex_colour
 
 FILE = "annotations.xml"
+_DIGITS = 2  # of coordinates, as CVAT writes them
 # What XML 1.0 has no way to write.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -59,16 +60,19 @@ def _image_lines(number: int, image: LabelledImage, done: Written) -> list[str]:
     # A higher score lies on top; what has none, in the file's order.
     order = sorted(range(len(kept)), key=lambda place: kept[place].score or 0.0)
     depths = {place: depth for depth, place in enumerate(order)}
-    return [f"  <image {head}>", *(_mask_line(own, depths[place]) for place, own in enumerate(kept)), "  </image>"]
+    return [f"  <image {head}>", *(_line(own, depths[place]) for place, own in enumerate(kept)), "  </image>"]
 
 
-def _mask_line(own: LabelledObject, depth: int) -> str:
-    counts, (left, top, width, height) = box_counts(own.mask)
+def _line(own: LabelledObject, depth: int) -> str:
     source = "manual" if own.score is None else "auto"
-    return (
-        f'    <mask label={_quoted(own.class_name)} source="{source}" occluded="0" rle="{", ".join(map(str, counts))}" '
-        f'left="{left}" top="{top}" width="{width}" height="{height}" z_order="{depth}"></mask>'
-    )
+    head = f'label={_quoted(own.class_name)} source="{source}" occluded="0"'
+    polygon = drawn_polygon(own, _DIGITS)
+    if polygon is not None:
+        points = ";".join(f"{x:.{_DIGITS}f},{y:.{_DIGITS}f}" for x, y in polygon)
+        return f'    <polygon {head} points="{points}" z_order="{depth}"></polygon>'
+    counts, (left, top, width, height) = box_counts(own.mask)
+    place = f'left="{left}" top="{top}" width="{width}" height="{height}"'
+    return f'    <mask {head} rle="{", ".join(map(str, counts))}" {place} z_order="{depth}"></mask>'
 
 
 def _quoted(text: str) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 from ..collector import tracked
 from ..label_set import LabelledImage, LabelledObject, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, inside, places
+from .common import DEFAULTS, WriteOptions, Written, drawn_polygon, inside, places
 
 # The first version with `mask` shapes is 5.3; newer ones read older files.
 VERSION = "5.4.1"
@@ -54,20 +53,12 @@ def _shape(own: LabelledObject) -> dict[str, Any]:
     if own.score is not None:
         # The place for remarks; labelme has none for scores.
         shape["description"] = f"score {own.score:.4f}"
-    if own.polygons is not None and len(own.polygons) == 1 and _is_drawn(own):
-        (flat,) = own.polygons
-        return shape | {"shape_type": "polygon", "points": np.reshape(flat, (-1, 2)).tolist(), "mask": None}
+    if (polygon := drawn_polygon(own)) is not None:
+        return shape | {"shape_type": "polygon", "points": polygon.tolist(), "mask": None}
     x1, y1, x2, y2 = map(int, own.mask.box)
     # Both corners belong to the mask.
     corners = [[x1, y1], [x2 - 1, y2 - 1]]
     return shape | {"shape_type": "mask", "points": corners, "mask": _png(own.mask.crop(y1, x1, y2, x2))}
-
-
-def _is_drawn(own: LabelledObject) -> bool:
-    try:
-        return Rle.from_polygons(own.polygons or [], *own.mask.size) == own.mask
-    except UserError:
-        return False
 
 
 def _png(mask: Rle) -> str:

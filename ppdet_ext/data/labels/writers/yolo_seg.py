@@ -11,8 +11,8 @@ from scipy.spatial.distance import cdist
 from ppdet_ext.structures import Rle
 
 from ..collector import tracked
-from ..label_set import LabelledImage, LabelSet
-from .common import DEFAULTS, WriteOptions, Written, inside, places
+from ..label_set import LabelledImage, LabelledObject, LabelSet
+from .common import DEFAULTS, WriteOptions, Written, drawn_polygon, inside, places
 
 SUBSET = "train"  # of images of which the labels do not tell
 
@@ -20,9 +20,9 @@ SUBSET = "train"  # of images of which the labels do not tell
 def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Written:
     """Write `labels/<subset>/<image>.txt` and `data.yaml`; the pictures belong in `images/<subset>/`.
 
-    A line holds one polygon. Holes and separate parts are joined to it by bridges of no width, there and back: the pixels stay,
-    if the polygon is filled by the even-odd rule, as COCO's tools and OpenCV do; tools that draw the outline too
-    (Ultralytics' masks) show the bridge as a line. Objects that do not come back pixel for pixel are counted.
+    A line holds one polygon: as drawn, if it still gives the object's pixels, else along the pixels' edges. Holes and separate
+    parts are joined to it by bridges of no width, there and back: the pixels stay, if the polygon is filled by the even-odd
+    rule, as COCO's tools and OpenCV do; tools that draw the outline too (Ultralytics' masks) show the bridge as a line.
 
     Raises: UserError where it cannot be written.
     """
@@ -44,13 +44,30 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
 def _lines(image: LabelledImage, numbers: dict[str, int], done: Written) -> str:
     lines = []
     for own in done.kept(image):
-        rings = even_odd_rings(own.mask)
-        # Eight digits: coordinates come back to a thousandth of a pixel in any picture.
-        relative = joined(rings) / (image.width, image.height)
-        lines.append(" ".join([str(numbers[own.class_name]), *(f"{value:.8g}" for value in relative.ravel())]) + "\n")
-        done.changed["objects with holes or of several parts, joined by bridges"] += len(rings) > 1
+        points = _drawn(own)
+        if points is None:
+            rings = even_odd_rings(own.mask)
+            points = _relative(joined(rings), own.mask)
+            done.changed["objects with holes or of several parts, joined by bridges"] += len(rings) > 1
         done.lost["scores"] += own.score is not None
+        lines.append(" ".join([str(numbers[own.class_name]), *points]) + "\n")
     return "".join(lines)
+
+
+def _drawn(own: LabelledObject) -> list[str] | None:
+    """The coordinates of an object that was drawn as one polygon, if what is written of them gives its pixels."""
+    polygon = drawn_polygon(own)
+    if polygon is None:
+        return None
+    texts = _relative(polygon, own.mask)
+    read = np.reshape(list(map(float, texts)), (-1, 2)) * (own.mask.width, own.mask.height)
+    return texts if Rle.from_polygons([read.ravel().tolist()], *own.mask.size) == own.mask else None
+
+
+def _relative(points: np.ndarray, mask: Rle) -> list[str]:
+    """Points (n, 2) in parts of the picture, within it; eight digits give a thousandth of a pixel in any picture."""
+    relative = np.clip(points / (mask.width, mask.height), 0, 1)
+    return [f"{value:.8g}" for value in relative.ravel()]
 
 
 def even_odd_rings(mask: Rle) -> list[np.ndarray]:
