@@ -143,7 +143,7 @@ def _stored_mask(shape: dict, size: tuple[int, int], where: str) -> Rle:
     if len(points) != 4 or not shape.get("mask"):
         raise Unusable("masks without two corners or without pixels")
     x1, y1, x2, y2 = map(whole, points)
-    bitmap = set_pixels(open_png(decode_base64(shape["mask"], MOST_PACKED, where), where, size[0] * size[1]))
+    bitmap = set_pixels(open_png(decode_base64(shape["mask"], MOST_PACKED, where), where, 4 * size[0] * size[1]))
     if bitmap.shape != (y2 - y1 + 1, x2 - x1 + 1):
         raise Unusable("masks of another size than their box")
     return placed_mask(bitmap, x1, y1, *size)

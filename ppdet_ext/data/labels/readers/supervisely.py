@@ -95,7 +95,8 @@ def _part(collector: Collector, item: Any, height: int, width: int, where: str) 
     if isinstance(bitmap, dict):
         x, y, *_ = [*flat_points(bitmap.get("origin")), None, None]
         png = inflate(decode_base64(bitmap.get("data"), MOST_PACKED, where), MOST_PACKED, where)
-        pixels = set_pixels(open_png(png, where, height * width))
+        # It may reach over the border.
+        pixels = set_pixels(open_png(png, where, 4 * height * width))
         return Part(name, placed_mask(pixels, whole(x), whole(y), height, width), where, group)
     points = item.get("points")
     if not isinstance(points, dict):
