@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,10 @@ class ResultFiles:
         self.folder, self.lowest, self.mm_per_pixel = folder, lowest, mm_per_pixel
 
     def check(self, predictor: ImagePredictor) -> None:
-        """Look, before predicting. Raises: UserError where files could not be written, or the model has nothing for them."""
+        """Look, before predicting.
+
+        Raises: UserError where files could not be written, the model has nothing for them, or a name has no place in them.
+        """
         for name in (*COCO_FILES, TABLE):
             demand_writable(self.folder / name, _FLAG)
         for tool in self.tools:
@@ -68,6 +72,16 @@ class ResultFiles:
                     "it has results for csv and coco."
                 )
             demand_writable(self.folder / tool / "any", _FLAG)
+        if self.tools:
+            self._try_names(predictor)
+
+    def _try_names(self, predictor: ImagePredictor) -> None:
+        # Every class, and the images of unusual names, through the writers.
+        odd = [(name, Detections.empty(1, 1)) for name in predictor.names.values() if not name.isprintable()]
+        labels = labels_of_detections(odd, predictor.class_names)
+        with tempfile.TemporaryDirectory() as folder:
+            for tool in self.tools:
+                WRITERS[tool](labels, Path(folder, tool), WriteOptions())
 
     @property
     def tools(self) -> list[str]:

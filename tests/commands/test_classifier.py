@@ -53,12 +53,23 @@ def test_a_file_of_probabilities_gates_as_the_classifier_does(
     gate: Path, classifier: list[str], config: str, eager: str, workspace: Path, tmp_path: Path, capsys
 ) -> None:
     table, images = tmp_path / "gate.csv", str(workspace / "sheets" / "train_images")
-    flags = ["--infer_dir", images, "--output_dir", str(tmp_path / "drawn"), "--save_probabilities", str(table)]
+    flags = [
+        "--infer_dir",
+        images,
+        "--output_dir",
+        str(tmp_path / "drawn"),
+        "--save_probabilities",
+        str(table),
+        "--save_results",
+        "csv",
+    ]
     assert tool("infer", [*classifier, *flags]) == 0
     assert re.search(r"8 images, \d+ labels? of score 0.5 or more drawn", capsys.readouterr().out)
     with open(table) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
+    with open(tmp_path / "drawn" / "measurements.csv", encoding="utf-8-sig") as file:
+        assert {row["area_px"] for row in csv.DictReader(file)} <= {""}  # labels of whole images
     values = np.array([[float(value) for key, value in row.items() if key != "ImageId"] for row in rows])
     assert values.shape == (8, 4)
     assert values.std() > 0
@@ -93,6 +104,7 @@ def test_flags_and_models_that_do_not_go_together(
         ("tune", [*classifier, "--metric", "MeanIoU"], "--metric: the model classifies whole images"),
         ("tune", [*classifier, "--nms_iou", "0.5"], "--nms_iou: the model classifies whole images"),
         ("submit", [*classifier, "--output", str(tmp_path / "s.csv")], "no masks to submit. Use it as the gate"),
+        ("infer", [*classifier, *out, "--save_results", "cvat"], "has no masks; it has results for csv and coco"),
         ("infer", [*classifier, *out, "--draw_maps"], "ImageClassifier has no maps of pixels' probabilities"),
         ("tune", [*htc, "--criterion", "f1"], "--criterion is of classifiers"),
         ("infer", [*htc, *out, "--save_probabilities", str(tmp_path / "p.csv")], "does not tell which classes are in an image"),

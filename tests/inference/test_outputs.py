@@ -90,6 +90,20 @@ def test_a_mistyped_kind_is_told_with_the_nearest(capsys: pytest.CaptureFixture[
     assert "no results are called 'label-studio'. Did you mean 'label_studio'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("tool", "classes", "image", "message"), [
+    ("masks", ["scratch: deep"], "a.jpg", "'scratch: deep' has a colon"),
+    ("cvat", ["pit"], "a\x07.jpg", "cannot hold the character"),
+    ("cvat", ["pit"], "a\udcff.jpg", "Rename the picture"),
+    ("labelme", ["pit", "pit"], "a.jpg", "Two classes are called 'pit'"),
+])  # fmt: skip
+def test_names_without_a_place_are_told_before_predicting(tool, classes, image, message, tmp_path: Path) -> None:
+    cfg = SimpleNamespace(architecture="HybridTaskCascade", get=lambda key: None)
+    predictor = SimpleNamespace(names={1: image}, class_names=classes, cfg=cfg)
+    with pytest.raises(UserError, match=message):
+        ResultFiles(tmp_path, [tool], 0.5, None).check(predictor)
+    ResultFiles(tmp_path, [tool], 0.5, None).check(SimpleNamespace(names={1: "ä b.jpg"}, class_names=["pit"], cfg=cfg))
+
+
 def test_files_have_what_is_drawn_and_the_log_says_what_they_cannot_hold(tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.INFO, "ppdet_ext")
     records = [SimpleNamespace(name=name, file=f"/x/{name}") for name in ("a.jpg", "clean.jpg")]
