@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 environment.tune_environment()
+environment.stand_in_home()
 environment.keep_freed_memory()
 environment.quiet_imports()
 

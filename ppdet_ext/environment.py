@@ -79,12 +79,39 @@ def quiet_imports() -> None:
     warnings.filterwarnings("ignore", message="No ccache found")
 
 
+def stand_in_home() -> None:
+    """Give a home that nobody can write to where there is none, as in containers with a user id of no name.
+
+    Path.home() and matplotlib raise there; with such a home caches are left out, as ours are.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
+
+
+def open_standard_streams() -> None:
+    """Open stdin, stdout and stderr on the null device where they are closed, as under some daemons.
+
+    Otherwise the next file that is opened gets the number 1, and what a library prints goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
     """Hold back what Python and C write to stdout and stderr; give it out after all if the block raises.
 
     Handlers of logs that the block makes write, afterwards, where they would have written without us.
     """
+    open_standard_streams()
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as sink, warnings.catch_warnings():

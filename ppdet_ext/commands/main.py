@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from ppdet_ext import __version__
+from ppdet_ext.environment import open_standard_streams
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
 from . import data_flags, flags, search_flags
@@ -112,6 +113,7 @@ def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -
     0: done, or stopped by SIGUSR1. 1: said in one message. 3: training diverged. 130, 143: stopped by SIGINT or SIGTERM,
     the command says how to go on. With --traceback, exceptions come through with their traceback.
     """
+    open_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     args = COMMANDS[name].parser(prog or f"{name}.py").parse_args(words)
     args.words = words
@@ -143,6 +145,19 @@ def _interrupted(module: ModuleType | None, args: argparse.Namespace, interrupt:
     return 0 if signum == signal.SIGUSR1 else 128 + signum
 
 
+class _Lines(logging.StreamHandler):
+    """Log lines on stdout, for as long as somebody reads them: behind `| head` a training goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        # Everything else that is printed, and what is flushed at the end, goes nowhere, too.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        print("Nobody reads the log any more; the command goes on without it.", file=sys.stderr)
+
+
 def set_up_logging() -> None:
     """Our log lines go to stdout in ppdet's format, once, and not through handlers others have installed."""
     root = logging.getLogger("ppdet_ext")
@@ -151,7 +166,7 @@ def set_up_logging() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text is shown with its odd bytes written out.
         sys.stdout.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Lines(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S"))
     root.handlers[:] = [handler]
 

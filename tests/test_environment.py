@@ -1,0 +1,67 @@
+"""What surrounds a command: streams that are closed or not read, and a user without a home."""
+
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppdet_ext import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+CLOSED = """import os, sys
+os.close({number})
+sys.{name} = None
+from ppdet_ext.environment import muted, open_standard_streams
+open_standard_streams()
+with muted():
+    print("held back")
+sys.{name}.write("") if {number} else sys.stdin.read()
+with open({path!r}, "w") as file:
+    assert file.fileno() > 2, file.fileno()
+"""
+LOG = """import logging, sys, time
+from ppdet_ext.commands.main import set_up_logging
+set_up_logging()
+for number in range(3000):
+    logging.getLogger("ppdet_ext").info("line %d of a log", number)
+print("and a print")
+print("done", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("number", "name"), enumerate(("stdin", "stdout", "stderr")))
+def test_a_closed_stream_is_the_null_device(tmp_path, number, name):
+    code = CLOSED.format(number=number, name=name, path=str(tmp_path / "file"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_log_that_nobody_reads_ends_without_tracebacks():
+    with subprocess.Popen(
+        [sys.executable, "-c", LOG], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert "line 0 of a log" in run.stdout.readline()
+        run.stdout.close()
+        error = run.stderr.read()
+        assert run.wait(60) == 0
+    assert error == "Nobody reads the log any more; the command goes on without it.\ndone\n"
+
+
+def test_a_user_without_a_home_gets_one_that_nobody_can_write_to(monkeypatch):
+    environment.stand_in_home()
+    assert os.environ.get("HOME") != "/nonexistent", "a home that there is stays"
+
+    def nobody(_: int) -> None:
+        raise KeyError("no such user")
+
+    # Set first, so that it is as before afterwards.
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    environment.stand_in_home()
+    assert Path.home() == Path("/nonexistent")
