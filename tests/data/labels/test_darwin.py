@@ -7,17 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from label_files import (
-    BAD,
-    BAD_REASONS,
-    PROPERTY,
-    SMALL,
-    SQUARE,
-    areas,
-    flat,
-    read,
-    write_json,
-)
+from label_files import BAD, BAD_REASONS, PROPERTY, SMALL, SQUARE, areas, flat, read, write_json
 
 from ppdet_ext.errors import UserError
 

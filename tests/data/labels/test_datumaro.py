@@ -6,15 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_files import (
-    BAD,
-    BAD_REASONS,
-    SQUARE,
-    flat,
-    read,
-    write_json,
-    write_png,
-)
+from label_files import BAD, BAD_REASONS, SQUARE, flat, read, write_json, write_png
 
 from ppdet_ext.errors import UserError
 

@@ -1,18 +1,13 @@
 """Traps of VGG Image Annotator's files."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from label_files import (
-    BAD,
-    SQUARE,
-    read,
-    write_json,
-    write_png,
-)
+from label_files import BAD, SQUARE, areas, read, write_json, write_png, write_text
 
 from ppdet_ext.errors import UserError
 
@@ -83,3 +78,21 @@ def test_via_finds_the_attribute_of_the_class(
 ) -> None:
     drawn = [via_region(via_polygon([[x + 10 * number, y] for x, y in SQUARE]), **own) for number, own in enumerate(regions)]
     assert read(via(tmp_path, *drawn, attributes=attributes), images=tmp_path / "pictures").class_names == expected
+
+
+@pytest.mark.parametrize("mark", ["", "#"])
+def test_via_tables(mark: str, tmp_path: Path) -> None:
+    """CSV as VIA 2 writes it; VIA 1 begins with a #."""
+    shape = json.dumps(via_polygon()).replace('"', '""')
+    rows = [
+        f"{mark}filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes",
+        f'a.jpg,99,"{{}}",1,0,"{shape}","{{""type"":""pit""}}"',
+        'b.jpg,99,"{}",0,0,"{}","{}"',
+    ]
+    for name in "ab":
+        write_png(tmp_path / f"{name}.jpg", np.zeros((8, 10)))
+    file = write_text(tmp_path / "via.csv", "\n".join(rows))
+    assert areas(read(file)) == {"a.jpg": [("pit", 12)], "b.jpg": []}
+    write_text(file, "\n".join([*rows, "c.jpg,1,{},1,0,broken,{}"]))
+    with pytest.raises(UserError, match="row 4 has no JSON"):
+        read(file)

@@ -53,7 +53,7 @@ def test_yolo_names(names: str | None, expected: list[str], tmp_path: Path) -> N
 
 def test_yolo_scores_empty_files_and_pictures_without_one(tmp_path: Path) -> None:
     yolo(tmp_path, f"0 {YOLO_SQUARE} 0.75")
-    write_text(tmp_path / "labels" / "valid" / "b_jpg.rf.0123.txt", "")
+    write_text(tmp_path / "labels" / "valid" / "b_jpg.rf.0123.txt", " \n")
     write_png(tmp_path / "images" / "valid" / "b_jpg.rf.0123.jpg", np.zeros((8, 10)))
     write_png(tmp_path / "images" / "valid" / "c.jpg", np.zeros((8, 10)))
     write_text(tmp_path / "labels" / "valid" / "d.txt", f"0 {YOLO_SQUARE}")

@@ -26,7 +26,7 @@ from ..safety import open_png
 
 _SUFFIX = "_instanceids.png"
 _STEM = re.compile(r"(?:_gtFine|_gtCoarse)?_instanceIds\.png$", re.I)
-_SUBSETS = ("train", "val", "test", "train_extra")
+_SUBSETS = {"train": "train", "train_extra": "train", "val": "val", "test": "test"}
 # By id. The first seven are void, as are those named with a star: not evaluated, and no class here.
 _CLASSES = (
     *("*unlabeled", "*ego vehicle", "*rectification border", "*out of roi", "*static", "*dynamic", "*ground"),
@@ -57,7 +57,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         ids = open_png(path)
         if ids.ndim != 2:
             raise UserError(f"{path}: has colours, not the numbers of Cityscapes' instanceIds.")
-        subset = next((part for part in name.split("/")[:-1] if part in _SUBSETS), None)
+        subset = next((_SUBSETS[part] for part in name.split("/")[:-1] if part in _SUBSETS), None)
         picture_name, file = _picture(name, subset, pictures)
         if fits_picture(ids.shape, file):
             height, width = ids.shape

@@ -1,4 +1,4 @@
-"""VGG Image Annotator's JSON: regions of VIA 1 (an object) and 2 (a list), and VIA 2's project file.
+"""VGG Image Annotator's JSON and CSV: regions of VIA 1 (an object) and 2 (a list), and VIA 2's project file.
 
 Source: VIA's via.js (`via_regions`, `import_annotations_from_json`). The files tell no picture's size, and the class stands in
 an attribute of a name that the user has chosen.
@@ -6,6 +6,8 @@ an attribute of a name that the user has chosen.
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -36,8 +38,8 @@ _NUMBERS = {
 
 
 def looks_like(head: Head) -> bool:
-    """A project, or an object whose first value has filename, size and regions."""
-    if _PROJECT in head.keys:
+    """A project, an object whose first value has filename and regions, or a CSV of regions' attributes."""
+    if _PROJECT in head.keys or _is_table(head.start):
         return True
     first = next(iter(head.json.values()), None) if isinstance(head.json, dict) and head.json else None
     return isinstance(first, dict) and {"filename", "regions"} <= first.keys()
@@ -65,8 +67,36 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     return collector.result(common_root(paths), missing and f"VIA's files tell no size of a picture. {missing}")
 
 
+def _is_table(start: bytes) -> bool:
+    header = start.decode("utf-8-sig", "ignore").partition("\n")[0].lstrip("#")
+    return {"filename", "region_shape_attributes", "region_attributes"} <= {column.strip() for column in header.split(",")}
+
+
+def _table(path: str) -> dict[str, dict]:
+    """Pictures of a CSV, in which each region is a row with two cells of JSON."""
+    entries: dict[str, dict] = {}
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = [column.strip().lstrip("#") for column in next(csv.reader([file.readline()]))]
+        for number, cells in enumerate(csv.reader(file, skipinitialspace=True), 2):
+            row = dict(zip(header, cells))
+            try:
+                region = {key: json.loads(row[f"region_{key}"]) for key in ("shape_attributes", "attributes")}
+            except (KeyError, ValueError):
+                raise UserError(f"{path}: row {number} has no JSON in its region's cells.") from None
+            entry = entries.setdefault(row["filename"], {"filename": row["filename"], "regions": []})
+            # Of a picture without a region these are empty.
+            if region["shape_attributes"]:
+                entry["regions"].append(
+                    {"shape_attributes": region["shape_attributes"], "region_attributes": region["attributes"]}
+                )
+    return entries
+
+
 def _content(path: str) -> tuple[dict[str, dict], dict]:
     """(pictures by key, description of the regions' attributes in a project)."""
+    with open(path, "rb") as file:
+        if _is_table(file.read(256)):
+            return _table(path), {}
     content = read_json(path)
     if not looks_like(Head(path, json=content)):
         raise UserError(f"{path}: not of VIA, no pictures with filename and regions.")

@@ -15,7 +15,7 @@ import numpy as np
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, tracked
+from ..collector import Collector, subset_name, tracked
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -79,9 +79,10 @@ def _subsets(root: str) -> Iterator[tuple[str, str]]:
     """(image, its subset) of ImageSets/Segmentation/*.txt; 'trainval' tells no subset."""
     folder = os.path.join(root, "ImageSets", "Segmentation")
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if name.endswith(".txt") and name != "trainval.txt":
+        subset = subset_name(name.removesuffix(".txt"))
+        if name.endswith(".txt") and name != "trainval.txt" and subset:
             with open(os.path.join(folder, name), encoding="utf-8-sig") as file:
-                yield from ((line.strip(), name.removesuffix(".txt")) for line in file if line.strip())
+                yield from ((line.strip(), subset) for line in file if line.strip())
 
 
 class _Folder:

@@ -122,9 +122,8 @@ def _start(path: str) -> bytes:
 
 
 def _parts(collector: Collector, path: str, names: list[str] | None, image: LabelledImage) -> Iterator[Part]:
-    check = _start(path)
-    if check:
-        check_start(path, check)
+    if start := _start(path).strip():
+        check_start(path, start)
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             where = f"{path}: line {number}"
