@@ -21,10 +21,11 @@ from .rle_csv import RleCsv
 _LONGEST_SIDE = 65535
 _SIDE = re.compile(r"[0-9]{1,9}", re.ASCII)
 
-_SEVERAL = (
-    "A row holds all instances of its class in an image; for data with a row for each instance there is !RleCsvDataSet with "
+_SEVERAL = {
+    what: f"A row holds all instances of {of}; for data with a row for each instance there is !RleCsvDataSet with "
     "rows: instance, and repeated: union unites them."
-)
+    for what, of in (("image", "an image"), ("image and class", "its class in an image"))
+}
 
 logger = logging.getLogger("ppdet_ext")
 
@@ -81,11 +82,15 @@ class _Collector:
         meaning = None if nothing else self._meaning(row)
         if meaning is None:
             return
-        if self.whole and blank:
+        if self.whole and blank and self.layout.has_attributes:
             self._fault("rows with a class but no pixels", row)
+        elif self.whole and blank:
+            # Some files have a row for each class, be it there or not; with attributes a row is an object that lost its mask.
+            kind = "rows with a class but no mask, taken for none of that class"
+            self.problems.note(kind, f"{row.name} class {row.class_text[:60]} (row {row.line})")
         elif self.whole and size is not None:
             self._append(row, meaning, size)
-        elif not self.whole and self._may_stand(row, meaning[0]):
+        elif not self.whole:
             self._hold(row, meaning, size, blank)
 
     def _fault(self, kind: str, row: Row, detail: str = "") -> None:
@@ -125,38 +130,35 @@ class _Collector:
             self._fault(fault.kind, row, f" {fault}")
             return None
 
-    def _may_stand(self, row: Row, label: int) -> bool:
-        """Whether no row before has told of this class in this image, or that is no fault."""
-        first = self.seen.setdefault((self.place[row.name], label), row.line) == row.line
-        if first or self.layout.repeated == "union":
-            return True
-        if self.layout.class_field is None:
-            self._fault("duplicate rows of an image", row)
-        else:
-            kind = "duplicate rows of an image and class"
-            self._fault(kind, row, f" class {row.class_text}")
-            self.problems.remedies[kind] = _SEVERAL
-        return False
-
     def _hold(self, row: Row, meaning: _Meaning, size: Size | None, blank: bool) -> None:
         """Keep a row's mask, with those of the rows of the same class in this image."""
+        label, attributes = meaning
+        key = self.place[row.name], label
+        first = self.seen.setdefault(key, row.line)
         mask = None if blank or size is None else self._mask(row, size)
         if mask is None and not blank:
             return
-        label, attributes = meaning
-        key = self.place[row.name], label
         kind, before = self.held.get(key, (-1, None))
-        if self.seen[key] != row.line:
-            self._note_repetition(row, mask == before)
+        if first != row.line and not self._may_repeat(row, first, mask == before):
+            return
         if mask is not None:
             number = self.kinds.setdefault(attributes, len(self.kinds)) if before is None else kind
             self.held[key] = number, mask if before is None else before.union(mask)
 
-    def _note_repetition(self, row: Row, same: bool) -> None:
-        what = "image" if self.layout.class_field is None else "image and class"
-        kind = f"rows repeating another row of the same {what}" if same else f"rows united with others of the same {what}"
-        detail = "" if self.layout.class_field is None else f" class {row.class_text[:60]}"
-        self.problems.note(kind, f"{row.name}{detail} (row {row.line})")
+    def _may_repeat(self, row: Row, first: int, same: bool) -> bool:
+        """Note a row of which there has been one already, or make it a fault, as the layout says."""
+        what, detail = "image", ""
+        if self.layout.class_field is not None:
+            what, detail = "image and class", f" class {row.class_text[:60]}"
+        if self.layout.repeated == "union":
+            kind = f"rows repeating another row of the same {what}" if same else f"rows united with others of the same {what}"
+            self.problems.note(kind, f"{row.name}{detail} (row {row.line})")
+            return True
+        kind = f"duplicate rows of an {what}" if same else f"further rows of an {what}, with another mask"
+        self.problems.add(kind, f"{row.name}{detail} (row {row.line}, the first in row {first})", row.name)
+        if not same:
+            self.problems.remedies[kind] = _SEVERAL[what]
+        return False
 
     def _mask(self, row: Row, size: Size) -> Rle | None:
         """The row's mask, or None where that is a fault."""

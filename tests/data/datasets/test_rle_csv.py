@@ -157,7 +157,7 @@ def test_faults_are_named_by_the_descriptions_own_columns(tmp_path: Path) -> Non
     with pytest.raises(UserError) as caught:
         dataset.load()
     for part in (
-        "1 duplicate row of an image and class: a.png class cat (row 3)",
+        "1 further row of an image and class, with another mask: a.png class cat (row 3, the first in row 2)",
         "2 rows whose where is no mask of the image's height x width: image a.png, row 4: 'x' in where is not an integer",
         "image b.png, row 8: run 1 of where ('99 1') reaches beyond the 24 pixels",
         "1 row of an unknown class (known: cat, dog): b.png class 'cow' (row 5)",
@@ -184,6 +184,14 @@ def test_several_rows_of_a_class_are_united_with_a_warning(tmp_path: Path, caplo
             assert part in caplog.text
 
 
+def test_rows_for_each_instance_in_severstals_columns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the remedy for several rows of a class leads to: touching instances stay apart, a blank mask is none."""
+    folder = str(written(tmp_path, "ImageId,ClassId,EncodedPixels\na.png,1,1 2\na.png,1,3 1\nb.png,1,\n"))
+    records = RleCsvDataSet(folder, preset="severstal", rows="instance", height=4, width=6).records
+    assert [[mask.to_kaggle() for mask in record.masks] for record in records] == [["1 2", "3 1"], []]
+    assert "1 row with a class but no mask, taken for none of that class: b.png class 1 (row 4)" in caplog.text
+
+
 def test_several_rows_of_an_image_are_united_but_severstals_are_a_fault(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,10 +200,12 @@ def test_several_rows_of_an_image_are_united_but_severstals_are_a_fault(
     records = RleCsvDataSet(folder, preset="tgs", **size).records
     assert [[mask.to_kaggle() for mask in record.masks] for record in records] == [["1 3"], []]
     assert "1 row united with others of the same image: a (row 3)" in caplog.text
-    with pytest.raises(UserError, match=r"1 duplicate row of an image: a \(row 3\)"):
+    with pytest.raises(UserError, match=r"1 further row of an image, with another mask: a \(row 3, the first in row 2\)"):
         RleCsvDataSet(folder, preset="tgs", repeated="error", **size).load()
     (tmp_path / "train.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 2\na.png,1,3 1\n")
-    with pytest.raises(UserError, match=r"class 1 \(row 3\)\n.*rows: instance, and repeated: union unites them"):
+    with pytest.raises(
+        UserError, match=r"class 1 \(row 3, the first in row 2\)\n.*rows: instance, and repeated: union unites them"
+    ):
         RleCsvDataSet(folder, preset="severstal", **size).load()
     united = RleCsvDataSet(folder, preset="severstal", repeated="union", **size).records[0]
     assert [mask.to_kaggle() for mask in united.masks] == ["1 3"]

@@ -171,7 +171,8 @@ def test_all_faults_are_counted_and_named_at_once(steel):
     with pytest.raises(UserError) as caught:
         opened(steel)
     text = str(caught.value)
-    assert "1 duplicate row of an image and class: a.jpg class 1 (row 3)" in text
+    assert "1 further row of an image and class, with another mask: a.jpg class 1 (row 3, the first in row 2)" in text
+    assert "for data with a row for each instance there is !RleCsvDataSet with rows: instance" in text
     assert "2 rows of an unknown class (known: 1 to 4): a.jpg class '7' (row 4); b.jpg class 'x' (row 5)" in text
     assert "12 images named by the annotations but missing on disk: gone00.jpg" in text
     assert "gone09.jpg (row 15), and 2 more" in text
@@ -179,6 +180,15 @@ def test_all_faults_are_counted_and_named_at_once(steel):
     assert "c.jpg is 33x64, annotated 32x64 (height x width)" in text
     assert "d.jpg" in text
     assert "on_error: skip" in text
+
+
+def test_a_row_that_says_the_same_again_is_a_duplicate(steel):
+    write_csv(steel, [("a.jpg", 1, "1 3"), ("b.jpg", 2, ""), ("a.jpg", 1, "1 2 3 1"), ("b.jpg", 2, "")])
+    with pytest.raises(UserError) as caught:
+        opened(steel)
+    text = str(caught.value)
+    assert "2 duplicate rows of an image and class: a.jpg class 1 (row 4, the first in row 2); b.jpg class 2" in text
+    assert "RleCsvDataSet" not in text
 
 
 def test_skipping_leaves_the_faulty_out_and_says_so(steel, caplog):
@@ -218,7 +228,7 @@ def test_a_split_does_not_hide_that_names_have_no_file(steel, caplog):
 
 def test_rows_for_each_instance_are_told_where_they_belong(steel):
     write_csv(steel, [("a.jpg", 1, "1 3"), ("a.jpg", 1, "9 3")])
-    with pytest.raises(UserError, match=r"1 duplicate row .*\n.*!RleCsvDataSet with rows: instance"):
+    with pytest.raises(UserError, match=r"1 further row .*\n.*!RleCsvDataSet with rows: instance"):
         opened(steel)
 
 
