@@ -107,10 +107,13 @@ def _several(found: dict[str, list[str]], formats: Formats) -> str:
 
 
 def folder_of(paths: Sequence[str]) -> tuple[str, bool]:
-    """(folder in which to look for pictures when the user names none, whether also in its sub-folders)."""
+    """(folder in which to look for pictures when the user names none, whether in all of its sub-folders)."""
     folders = [os.path.abspath(path) if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)) for path in paths]
+    folder = os.path.commonpath(folders)
+    if os.path.basename(folder) in ("annotations", "labels"):
+        return os.path.dirname(folder), False
     # The folder of a single file may be somebody's whole disk.
-    return os.path.commonpath(folders), len(paths) > 1 or os.path.isdir(paths[0])
+    return folder, len(paths) > 1 or os.path.isdir(paths[0])
 
 
 def _listing(folder: str) -> list[str]:

@@ -12,6 +12,8 @@ from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError, closest
 
+# Folders of exports that hold pictures, or labels with pictures among them.
+_OF_PICTURES = ("images", "img", "imgs", "jpegimages", "annotations", "labels")
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", ".ds_store")
 
 
@@ -20,7 +22,7 @@ class Pictures:
 
     Args:
         folder: where they are; None for labels without pictures.
-        below: whether sub-folders count.
+        below: whether all sub-folders count, or only those called "images", "img" and the like.
 
     Raises: UserError where there is no such folder.
     """
@@ -36,8 +38,9 @@ class Pictures:
     def _index(self) -> _Index:
         names: list[str] = []
         for place, folders, files in os.walk(self.folder) if self.folder is not None else ():
-            folders[:] = sorted(name for name in folders if self.below and not name.startswith(".") and name != "__MACOSX")
             here = os.path.relpath(place, self.folder).replace(os.sep, "/")
+            chosen = [name for name in folders if self.below or here != "." or name.lower() in _OF_PICTURES]
+            folders[:] = sorted(name for name in chosen if not name.startswith(".") and name != "__MACOSX")
             for name in files:
                 if name.startswith("._") or name.lower() in _SYSTEM_FILES:
                     self.sidecars["._*" if name.startswith("._") else name] += 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ppdet_ext.data.labels.formats import read_labels
 from ppdet_ext.data.labels.label_set import LabelSet
@@ -158,6 +159,16 @@ def test_one_picture_under_two_ids_has_all_objects(read: READ) -> None:
 def test_pictures_that_cannot_be_used_end_the_import(read: READ, images: list, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read([item(SQUARE)], images=images)
+
+
+def test_eisegs_file_has_no_crowds_and_sizes_that_may_be_swapped(read: READ, tmp_path: Path) -> None:
+    eiseg = {"info": "info", "licenses": "licenses", "images": [{"id": 1, "file_name": "a.png", "width": 10, "height": 20}]}
+    annotation = {"id": 1, "image_id": 1, "category_id": 7, "segmentation": SQUARE, "area": 0, "bbox": [0, 0, 0, 0]}
+    assert [(one.height, one.width) for one in read([annotation], **eiseg).images] == [(20, 10)]
+    Image.new("L", (20, 10)).save(tmp_path / "a.png")
+    labels = read([annotation], **eiseg)
+    assert [(one.height, one.width, one.objects[0].mask.size) for one in labels.images] == [(10, 20, (10, 20))]
+    assert any("height and width of pictures are swapped (EISeg)" in note for note in labels.notes)
 
 
 def test_label_studios_export_without_brushes_says_what_to_do() -> None:

@@ -133,6 +133,25 @@ def test_other_files_of_a_folder_are_told(tmp_path: Path) -> None:
     assert f"1 file of another kind left out: {tmp_path / 'package.json'}" in labels.notes
 
 
+@pytest.mark.parametrize(
+    ("labels", "named", "found"),
+    [
+        ("a.json", "a.json", True),
+        ("annotations/a.json", "annotations/a.json", True),
+        ("annotations/a.json", "annotations", True),
+        ("x/a.json", "x/a.json", False),
+        ("x/a.json", ".", True),
+    ],
+)
+def test_pictures_are_looked_for_beside_the_labels(labels: str, named: str, found: bool, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "2011_000003.jpg").write_bytes(b"")
+    (tmp_path / labels).parent.mkdir(exist_ok=True)
+    (tmp_path / labels).write_bytes((FIXTURES / "labelme_coco" / "annotations.json").read_bytes())
+    file = read_labels([str(tmp_path / named)]).images[0].file
+    assert (file is not None) == found
+
+
 def test_a_damaged_file_among_others_is_no_other_kind(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_bytes((FIXTURES / "labelme_coco" / "annotations.json").read_bytes())
     (tmp_path / "more.json").write_text('{"images": [')

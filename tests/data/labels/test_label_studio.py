@@ -1,5 +1,7 @@
 """Label Studio's JSON: brushes, polygons in percent, whose annotation counts, and which picture a task is about."""
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +98,7 @@ def test_what_has_no_mask_is_counted(read: READ) -> None:
         region(POLYGON),
         region(box, "rectanglelabels"),
         region({**box, "rotation": 3}, ""),
-        region({"x": 1, "y": 1, "radiusX": 3, "radiusY": 2, "ellipselabels": ["hole"]}, "ellipselabels"),
+        region({"x": 1, "y": 1, "radiusX": 3, "radiusY": None, "ellipselabels": ["hole"]}, "ellipselabels"),
         region({"x": 1, "y": 1, "width": 0.3, "keypointlabels": ["hole"]}, "keypointlabels"),
         region({"points": POLYGON["points"]}, "polygon", id="other"),
         region({**POLYGON, "closed": False}),
@@ -113,7 +115,7 @@ def test_what_has_no_mask_is_counted(read: READ) -> None:
     ]
     assert read(task(*results)).skipped == {
         "boxes without a mask": 2,
-        "ellipses": 1,
+        "ellipses without centre and radius": 1,
         "points": 1,
         "regions without a label": 1,
         "open polygons": 1,
@@ -123,7 +125,7 @@ def test_what_has_no_mask_is_counted(read: READ) -> None:
         "regions whose original_width and original_height are not those of the picture's others": 1,
         "brush masks of another size than their picture": 2,
         "brush masks of another format than rle": 1,
-        "bitmasks": 1,
+        "bitmasks that are no PNG of their picture's size": 1,
     }
 
 
@@ -133,6 +135,25 @@ def test_a_brush_and_its_labels_are_two_results_of_one_region(read: READ) -> Non
     labels = region({"format": "rle", "rle": rle, "labels": ["hole", "rust"]}, "labels", id="x")
     found = read(task(brush, labels)).images[0].objects
     assert [(one.class_name, one.mask.area) for one in found] == [("hole", 800), ("rust", 800)]
+
+
+def test_bitmasks_are_the_opaque_pixels_of_a_png(read: READ) -> None:
+    pixels = np.zeros((20, 40, 4), np.uint8)
+    pixels[3:5, 2:8, 3] = 255  # black on nothing
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+    (one,) = read(task(region({"imageDataURL": url, "bitmasklabels": ["hole"]}, "bitmasklabels"))).images[0].objects
+    assert (one.mask.area, one.mask.box) == (12, (2, 3, 8, 5))
+
+
+def test_ellipses_are_in_percent_and_turned_clockwise(read: READ) -> None:
+    value = {"x": 50, "y": 50, "radiusX": 20, "radiusY": 10, "rotation": 0, "ellipselabels": ["hole"]}
+    level, upright = (read(task(region({**value, "rotation": turn}, "ellipselabels"))) for turn in (0, 90))
+    assert abs(level.images[0].objects[0].mask.area - np.pi * 8 * 2) < 4
+    assert level.images[0].objects[0].mask.box == (12, 8, 28, 12)
+    assert upright.images[0].objects[0].mask.box == (18, 2, 22, 18)
+    assert "ellipses are read as masks, drawn as polygons of many corners" in level.notes
 
 
 def test_the_annotation_that_counts(read: READ) -> None:

@@ -56,8 +56,8 @@ def test_what_systems_leave_beside_pictures_is_counted(folder: Path) -> None:
     assert pictures.sidecars == {"._*": 2, "Thumbs.db": 1}
 
 
-def test_without_sub_folders(folder: Path) -> None:
-    assert Pictures(str(folder), below=False).all() == ["a.jpg", "Übung 1.PNG"]
+def test_without_other_sub_folders_than_those_of_pictures(folder: Path) -> None:
+    assert Pictures(str(folder), below=False).all() == ["a.jpg", "images/test/c.tif", "images/test/deep/d.bmp", "Übung 1.PNG"]
 
 
 def test_sizes_come_from_headers(folder: Path) -> None:

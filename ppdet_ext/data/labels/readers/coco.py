@@ -8,6 +8,7 @@ from typing import Any
 
 from ppdet_ext.data.formats.coco_annotations import checked_categories, number_of
 from ppdet_ext.data.formats.coco_segmentation import has_segmentation, polygons_of, segmentation_mask
+from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
@@ -130,9 +131,20 @@ class _File:
             height, width = entry.get("height"), entry.get("width")
             if not height or not width:
                 height, width = self.collector.pictures.size(name, subset)
+            elif self.content.get("info") == "info":
+                height, width = self._not_swapped(name, subset, height, width)
             group = name.partition(_COPY)[0] if _COPY in name else None
             found[number] = self.collector.image(name, height, width, where, subset, group)
         return found
+
+    def _not_swapped(self, name: str, subset: str | None, height: Any, width: Any) -> tuple[Any, Any]:
+        """(height, width): a version of EISeg, which is known by its info, has written one as the other."""
+        file = self.collector.pictures.find(name, subset)
+        sizes = {image_size(file), image_size(file, exif=False)} if file is not None else {(height, width)}
+        if (height, width) in sizes or (width, height) not in sizes:
+            return height, width
+        self.collector.note(f"{self.path}: height and width of pictures are swapped (EISeg): read as the pictures have them")
+        return width, height
 
     def _mask(self, item: dict, height: int, width: int) -> tuple[Rle, list[list[float]] | None]:
         """(mask, polygons as drawn where it has such). Raises: Unusable."""

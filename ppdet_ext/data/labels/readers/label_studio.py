@@ -1,4 +1,4 @@
-"""Label Studio's JSON export (full, or JSON-MIN): brushes as bit-packed run lengths, polygons in percent of the picture.
+"""Label Studio's JSON export (full, or JSON-MIN): brushes as bit-packed run lengths, bitmasks, polygons and ellipses.
 
 Source: https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks.
 """
@@ -9,6 +9,7 @@ import os
 import re
 import urllib.parse
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
@@ -17,17 +18,17 @@ from ppdet_ext.structures import Rle
 
 from ..brush_rle import decode_brush
 from ..collector import Collector, Unusable, tracked
-from ..drawn import polygon_mask
+from ..drawn import ellipse_polygon, polygon_mask
+from ..index_maps import set_pixels
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..parts import left_out
 from ..pictures import Pictures
-from ..safety import read_json
+from ..safety import MOST_PACKED, decode_base64, open_png, read_json
 
 # Results that are no objects, as they are counted; without a word of what has no pixels at all (choices, ratings, texts).
 _NO_MASK = {
     "rectangle": "boxes without a mask",
-    "ellipse": "ellipses",
     "keypoint": "points",
     "vector": "polylines",
     "cuboid": "cuboids",
@@ -60,9 +61,10 @@ def _short_results(value: Any) -> list[dict]:
 
 
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
-    """Brushes and polygons of each task's annotation: the one marked as ground truth, or else the newest that is not cancelled.
+    """Brushes, bitmasks, polygons and ellipses of each task's annotation.
 
-    Predictions are no labels. A task without an annotation is not labelled yet, and no picture of the set.
+    Of several it is the one marked as ground truth, or else the newest that is not cancelled. Predictions are no labels. A task
+    without an annotation is not labelled yet, and no picture of the set.
 
     Raises: UserError naming the file and task for what is no export.
     """
@@ -97,6 +99,8 @@ def _read_task(task: dict, where: str, collector: Collector) -> None:
         place = f"{image.name}, region {result.get('id', position)}"
         try:
             found = _object_of(result, labels, image)
+            if found is not None and "radiusX" in result["value"]:
+                collector.note("ellipses are read as masks, drawn as polygons of many corners")
         except Unusable as reason:
             collector.skip(reason, place, image)
             continue
@@ -163,8 +167,8 @@ def _object_of(result: dict, labels: dict[Any, list[str]], image: LabelledImage)
     value = result.get("value")
     if not isinstance(value, dict):
         return None
-    is_brush = "rle" in value
-    if not is_brush and "points" not in value:
+    read = next((read for key, read in _MASKS.items() if key in value), None)
+    if read is None:
         _refuse(str(result.get("type") or next((key for key in value if key.endswith("labels")), "")), value)
         return None
     if (result.get("original_height"), result.get("original_width")) != (image.height, image.width):
@@ -174,7 +178,7 @@ def _object_of(result: dict, labels: dict[Any, list[str]], image: LabelledImage)
     names = labels.get(str(result.get("id"))) or _own_labels(value)
     if not names:
         raise Unusable("regions without a label")
-    return _Found(names, *(_brush(value, image) if is_brush else _polygon(value, image)))
+    return _Found(names, *read(value, image))
 
 
 def _own_labels(value: dict) -> list[str]:
@@ -184,8 +188,6 @@ def _own_labels(value: dict) -> list[str]:
 
 def _refuse(kind: str, value: dict) -> None:
     """Raises: Unusable for a region without a mask; nothing for a result that is no region, as choices and relations."""
-    if "imageDataURL" in value:
-        raise Unusable("bitmasks")
     for start, reason in _NO_MASK.items():
         if kind.lower().startswith(start):
             raise Unusable(reason)
@@ -213,6 +215,38 @@ def _polygon(value: dict, image: LabelledImage) -> tuple[Rle, list[list[float]]]
         raise Unusable("polygons with coordinates that are no numbers") from None
     polygon = [coordinate for point in points for coordinate in point]
     return polygon_mask([polygon], image.height, image.width), [polygon]
+
+
+def _bitmask(value: dict, image: LabelledImage) -> tuple[Rle, None]:
+    """Of a data URL: a PNG of the picture's size, whose opaque pixels are the mask."""
+    text = str(value["imageDataURL"]).partition("base64,")[2]
+    try:
+        pixels = open_png(decode_base64(text, MOST_PACKED, image.name), image.name, image.height * image.width)
+    except UserError:
+        raise Unusable("bitmasks that are no PNG of their picture's size") from None
+    if pixels.shape[:2] != (image.height, image.width):
+        raise Unusable("bitmasks that are no PNG of their picture's size")
+    return Rle.from_bitmap(pixels[..., -1] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else set_pixels(pixels)), None
+
+
+def _ellipse(value: dict, image: LabelledImage) -> tuple[Rle, list[list[float]]]:
+    """Of centre and radii in percent, turned clockwise by degrees."""
+    try:
+        x, radius_x = (float(value[key]) * image.width / 100 for key in ("x", "radiusX"))
+        y, radius_y = (float(value[key]) * image.height / 100 for key in ("y", "radiusY"))
+        polygon = ellipse_polygon(x, y, radius_x, radius_y, float(value.get("rotation") or 0))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise Unusable("ellipses without centre and radius") from None
+    return polygon_mask([polygon], image.height, image.width), [polygon]
+
+
+# What a region's value has that is a mask, by its key.
+_MASKS: dict[str, Callable[[dict, LabelledImage], tuple[Rle, list[list[float]] | None]]] = {
+    "rle": _brush,
+    "imageDataURL": _bitmask,
+    "points": _polygon,
+    "radiusX": _ellipse,
+}
 
 
 def _picture_name(task: dict, where: str) -> str:
