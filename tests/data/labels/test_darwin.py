@@ -82,3 +82,13 @@ def test_darwin_version_1_and_videos(tmp_path: Path) -> None:
     assert areas(read(first)) == {"a.jpg": [("pit", 12)]}
     with pytest.raises(UserError, match="only pictures are read"):
         read(darwin(tmp_path, polygon, kind="video"))
+
+
+@pytest.mark.parametrize(
+    ("angle", "box"),
+    [(math.pi / 2, {"x": 1, "y": 0, "w": 4, "h": 8}), (90, {"x": 1, "y": 0, "w": 4, "h": 8}), (math.pi / 2, None), (90, None)],
+)
+def test_darwin_angles_of_ellipses(angle: float, box: dict | None, tmp_path: Path) -> None:
+    ellipse = {"center": {"x": 5, "y": 4}, "radius": {"x": 4, "y": 2}, "angle": angle}
+    item = {"name": "pit", "ellipse": ellipse, **({"bounding_box": box} if box else {})}
+    assert read(darwin(tmp_path, item)).images[0].objects[0].mask.box == pytest.approx((3, 0, 7, 8), abs=1)

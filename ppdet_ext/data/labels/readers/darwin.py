@@ -7,6 +7,7 @@ even–odd.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,7 +104,7 @@ def _part(collector: Collector, item: dict, layers: dict[str, Rle], height: int,
         return Part(name, mask, where)
     if "ellipse" in item:
         collector.note("ellipses are read as masks, drawn as polygons of many corners")
-        polygons = [_ellipse(item["ellipse"])]
+        polygons = [_ellipse(item["ellipse"], item.get("bounding_box"))]
     else:
         polygons = _paths(item)
     mask = even_odd_mask(polygons, height, width)
@@ -126,14 +127,22 @@ def _paths(item: dict) -> list[list[float]]:
     return [flat_points(path) for path in paths]
 
 
-def _ellipse(item: Any) -> list[float]:
+def _ellipse(item: Any, box: Any) -> list[float]:
+    """An ellipse's outline. Whether its angle is in radians is nowhere written: the annotation's box tells, which holds it."""
     try:
         centre, radius = item["center"], item["radius"]
-        numbers = [float(value) for value in (centre["x"], centre["y"], radius["x"], radius["y"])]
-        degrees = float(np.degrees(float(item.get("angle") or 0)))
+        x, y, radius_x, radius_y = (float(value) for value in (centre["x"], centre["y"], radius["x"], radius["y"]))
+        angle = float(item.get("angle") or 0)
+        width = float(box["w"]) if isinstance(box, dict) else None
     except (KeyError, TypeError, ValueError):
         raise Unusable("ellipses without centre and radius") from None
-    return ellipse_polygon(numbers[0], numbers[1], numbers[2], numbers[3], degrees)
+
+    def miss(degrees: float) -> float:
+        turn = math.radians(degrees)
+        own = 2 * math.hypot(radius_x * math.cos(turn), radius_y * math.sin(turn))
+        return abs(own - width) if width is not None else float(abs(angle) > 2 * math.pi and degrees != angle)
+
+    return ellipse_polygon(x, y, radius_x, radius_y, min((math.degrees(angle), angle), key=miss))
 
 
 def _layer(layer: dict, height: int, width: int) -> dict[str, Rle]:
