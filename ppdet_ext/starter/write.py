@@ -150,6 +150,12 @@ def _model(found: Statistics, chosen: Choices, model: Model) -> Iterator[str]:
         yield "# HTCResNet: {freeze_at: -1, norm_eval: false}."
     yield from model.lines or (f"# The model is that of {model.bases[0]}; sections of its parts may be written here.",)
     if chosen.anchors is None:
+        yield ""
+        yield "# An object of each connected part of a class, unless it has less than half the pixels that 99 % of the objects"
+        yield "# have."
+        yield "# A tuned.yml of tools/tune.py has steps of its own, which take the place of these."
+        yield "PostProcess:"
+        yield f"  - Components: {{min_area: {int(found.smallest / 2)}}}"
         return
     own = chosen.anchors
     usual = f"The usual anchors (ratios {', '.join(map(_number, USUAL_RATIOS))}, scale {_number(USUAL_SCALE)})"

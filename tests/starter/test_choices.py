@@ -164,6 +164,8 @@ def test_the_configuration_is_accepted_from_any_folder(name: str, tmp_path: Path
     cfg = load_config("mine.yml")
     assert cfg.num_classes == 5
     assert cfg.TrainDataset.dataset_dir == 'my "data"'
+    # Half of the 4 x 4 px that the smallest have.
+    assert cfg.get("PostProcess") == ([{"Components": {"min_area": 8}}] if name == "unet" else None)
     if chosen.anchors is not None:
         assert tuple(cfg.resolved["HTCRPNHead"]["ratios"]) == chosen.anchors.ratios
 
