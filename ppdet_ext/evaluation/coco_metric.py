@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomically
 from ppdet_ext.host.registry import METRICS
 from ppdet_ext.inference.results import BOX_FILE, MASK_FILE, coco_results
@@ -39,6 +39,10 @@ class ClassRow(NamedTuple):
     instances: int
 
 
+# Detections of a class in an image that count, the last of pycocotools' maxDets.
+COUNTED = 100
+
+
 class CocoMetric(Metric):
     """Collects the detections of a data set's images, then computes COCO's 12 numbers for boxes and masks.
 
@@ -48,7 +52,7 @@ class CocoMetric(Metric):
         numbers = metric.compute()          # {"bbox": [AP, AP50, AP75, …], "segm": […]}
         print(metric.summary)
 
-    At most 100 detections an image count. Crowd annotations are regions to ignore: what is found there is neither
+    At most 100 detections of a class in an image count. Crowd annotations are regions to ignore: what is found there is neither
     right nor wrong. As in pycocotools, numbers are -1 where nothing is annotated (also per size range) and 0 where
     something is but nothing was found. Images without an update count as images in which nothing was found.
     """
@@ -88,6 +92,7 @@ class CocoMetric(Metric):
         """The 12 numbers of each kind, and their table as text in `summary`. Missing images are logged."""
         self.warn_of_missing()
         records = list(self.records.values())
+        self._warn_of_limit(records)
         truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
         if not self._asked and self.iou_types == ("bbox",):
             logger.info("The model gives boxes without masks: box AP only, no mask AP")
@@ -103,6 +108,21 @@ class CocoMetric(Metric):
             self._evaluated[iou_type] = evaluator
         self.summary = "\n".join(texts)
         return {iou_type: self._evaluated[iou_type].stats.tolist() for iou_type in self.iou_types}
+
+    def _warn_of_limit(self, records: Sequence[Record]) -> None:
+        """Say that COCO's AP does not count all detections where there are more objects than that."""
+        most = {one.name: int(np.bincount(one.labels[~one.crowd], minlength=1).max()) for one in records}
+        over = sorted((name for name, count in most.items() if count > COUNTED), key=lambda name: -most[name])
+        if over:
+            logger.warning(
+                "%s with more than %d objects of a class (%s with %d): COCO's AP counts the best %d detections of one in an "
+                "image, so that even perfect ones cannot score 1",
+                counted(len(over), "images"),
+                COUNTED,
+                over[0],
+                most[over[0]],
+                COUNTED,
+            )
 
     def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         return {iou_type: dict(zip(NUMBER_NAMES, numbers[iou_type])) for iou_type in FILE_NAMES if iou_type in numbers}

@@ -12,7 +12,7 @@ from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.data.loading.build import make_loader, reader_of
 from ppdet_ext.data.loading.view_loader import ViewLoader
 from ppdet_ext.distributed import world
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.host import Config
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Detections, Record, TestSettings
@@ -139,6 +139,23 @@ def _demand_presence(model: Detector, steps: PostProcess) -> None:
 def reading_of(cfg: Config, mode: str) -> Reading:
     """How the reader of `mode` reads pictures. UserError when there is no such reader, or for a range that is none."""
     return Reading.of_transforms(reader_of(cfg, mode).get("sample_transforms"))
+
+
+def warn_of_more_objects(dataset: Any, settings: TestSettings) -> None:
+    """Say that images have more objects than detections are kept."""
+    most = {record.name: int((~record.crowd).sum()) for record in dataset.records}
+    over = [name for name, count in most.items() if count > settings.max_detections]
+    if over:
+        first = max(over, key=most.__getitem__)
+        logger.warning(
+            "%s with more objects than detections are kept of one, max_detections: %d (%s has %d objects). Set it higher, and "
+            "the numbers of proposals too (`HTCRoIHead: {max_detections: %d}`, HTCRPNHead)",
+            counted(len(over), "images"),
+            settings.max_detections,
+            first,
+            most[first],
+            most[first],
+        )
 
 
 def warn_of_other_range(cfg: Config, mode: str) -> None:

@@ -14,7 +14,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 
-from .build import Inference, inference_loader, inference_of, reading_of
+from .build import Inference, inference_loader, inference_of, reading_of, warn_of_more_objects
 from .classes import class_list
 from .predict import in_order, predict
 
@@ -28,6 +28,7 @@ def prepare(cfg: Config, key: str, settings: TestSettings | None = None) -> tupl
     dataset = load_dataset(cfg, key)
     inference = inference_of(cfg, dataset.class_names, dataset.category_ids, settings=settings)
     inference.check_names(dataset)
+    warn_of_more_objects(dataset, inference.settings)
     return inference, dataset
 
 

@@ -264,3 +264,15 @@ def test_classwise_text_lines_up() -> None:
     assert lines[0].split() == ["class", "AP", "AP50", "instances"]
     assert lines[2].split()[:3] == ["scratch", "1.000", "1.000"]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_more_objects_than_count_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    masks = [Rle.full(2, 2).place(3 * (n // 60), 3 * (n % 60), *SIZE) for n in range(150)]
+    for labels, warned in ((np.zeros(150, int), True), (np.arange(150) % 2, False)):
+        record = Record(1, "", "many.jpg", *SIZE, boxes_of(masks), labels, masks, np.zeros(150, bool))
+        metric = CocoMetric([record], NAMES, IDS)
+        metric.update(1, Detections(*SIZE, record.boxes, np.linspace(1, 0.5, 150), labels, masks))
+        caplog.clear()
+        value = metric.compute()["segm"][0]
+        said = "1 image with more than 100 objects of a class (many.jpg with 150)" in caplog.text
+        assert (said, value < 0.99) == (warned, warned)
