@@ -5,15 +5,20 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 
 from ppdet_ext import Prediction, Predictor, infer, load_config
 from ppdet_ext.data.images.decode import read_image
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.host.registry import STEPS
+from ppdet_ext.postprocess import Step
+from ppdet_ext.postprocess.base import ImageContext
 
 VIEWS = {
     "TestTimeAugmentation": {"flips": ["none", "horizontal"]},
@@ -164,6 +169,44 @@ def test_other_steps_need_no_new_prediction(predictor: Predictor, run_folder: Pa
         predictor.postprocess(candidates, [{"TopL": {"k": 1}}])
     with pytest.raises(UserError, match="there is no such file; tune writes one"):
         predictor.postprocess(candidates, "no.yml")
+
+
+class KeepBright(Step):
+    """Keeps objects whose box is brighter than the picture."""
+
+    needs_image = True
+
+    def apply(self, detections: Any, image: ImageContext) -> Any:
+        grey = image.picture.mean(axis=2)
+        corners = detections.boxes.round().astype(int)
+        bright = [grey[y1 : y2 + 1, x1 : x2 + 1].mean() > grey.mean() for x1, y1, x2, y2 in corners.tolist()]
+        return detections.select(np.array(bright, bool))
+
+
+@pytest.mark.parametrize("overrides", [{}, {"TestTimeAugmentation": {"flips": ["none"]}}], ids=["a batch", "views"])
+def test_steps_see_the_picture(run_folder: Path, sheets: list[str], monkeypatch: pytest.MonkeyPatch, overrides: dict) -> None:
+    monkeypatch.setitem(STEPS, "KeepBright", KeepBright)
+    own = Predictor(run_folder, device="cpu", overrides=overrides, postprocess=[{"KeepBright": {}}])
+    everything = Predictor(run_folder, device="cpu", overrides=overrides)
+    found = own.predict(sheets[0])
+    assert 0 < len(found) < len(everything.predict(sheets[0]))
+    pixels = read_image(sheets[0])
+    assert same(own.predict(pixels), found)
+    candidates = everything.candidates(pixels)
+    for image in (pixels, sheets[0], Path(sheets[0])):
+        assert same(everything.postprocess(candidates, [{"KeepBright": {}}], image=image), found)
+    with pytest.raises(UserError, match=r"the picture of a\.jpg is not at hand"):
+        everything.postprocess(candidates, [{"KeepBright": {}}], name="a.jpg")
+
+
+def test_numbers_that_are_not_finite_name_the_images(run_folder: Path, sheets: list[str], tmp_path: Path) -> None:
+    values = paddle.load(str(run_folder / "best_model.pdparams"))
+    name = next(name for name in values if name.endswith("box_heads.0.classify.bias"))
+    values[name] = values[name] * float("nan")
+    paddle.save(values, str(tmp_path / "broken.pdparams"))
+    broken = Predictor(run_folder, weights=tmp_path / "broken", device="cpu")
+    with pytest.raises(DivergenceError, match=r"\(images: sheet_00000\.jpg, number 2\)"):
+        broken.predict([sheets[0], read_image(sheets[1])])
 
 
 def test_several_weights_are_an_ensemble(run_folder: Path, sheets: list[str], predictor: Predictor) -> None:
