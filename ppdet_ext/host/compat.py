@@ -12,6 +12,8 @@ from ppdet_ext.environment import muted
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+from .deferred import defer
+
 # What pip cannot install by itself on every Python: paddledet's own pins have no release of numpy on 3.12.
 REMEDIES = {"paddle": "pip install paddlepaddle==3.3.1", "ppdet": "pip install --no-deps paddledet==2.6.0"}
 
@@ -35,6 +37,7 @@ def import_host() -> None:
     # Said by every batch norm at every step; with stored statistics it is not even true.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
     with muted():
+        defer()
         import paddle
         import ppdet  # noqa: F401  brings all its parts and their warnings
         from ppdet.modeling.proposal_generator import target

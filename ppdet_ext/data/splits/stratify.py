@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 from ppdet_ext.errors import UserError
 
@@ -64,6 +63,8 @@ def stratified_folds(names: Sequence[str], present: np.ndarray, groups: np.ndarr
             "folds, and an image for each."
         )
     # The splitter asks for 0 and 1; how many images of a unit show a class is put right by the exchange below.
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # it imports scikit-learn, 60 MB
+
     splitter = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=seed)
     side = np.empty(len(units.weight), np.int64)
     for fold, (_, chosen) in enumerate(splitter.split(units.counts, units.counts > 0)):
@@ -87,6 +88,8 @@ def stratified_holdout(names: Sequence[str], present: np.ndarray, groups: np.nda
         )
     # The splitter deals out units, of which duplicates make some heavier: a first guess, made exact by `_meet`.
     number = min(max(round(count / len(names) * len(units.weight)), 1), len(units.weight) - 1)
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=number, random_state=seed)
     _, chosen = next(splitter.split(units.counts, units.counts > 0))
     side = np.zeros(len(units.weight), np.int64)
