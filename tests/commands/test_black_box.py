@@ -45,6 +45,8 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--force"),
     ("pseudo_label", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output --score --min_area "
      "--reject_from --keep_empty --postprocess"),
+    ("export_labels", "-h --help -c --config -o --opt --traceback --dataset --results --labels --format --images --to --out "
+     "--min_score --copy_images --overwrite --image_prefix --model_version"),
     ("average", "-h --help -c --config -o --opt --traceback --output --update_bn"),
     ("convert", "-h --help -c --config -o --opt --traceback --num-classes-from-config"),
     ("convert_mmdet", "-h --help -c --config -o --opt --traceback --num-classes-from-config --to-mmdet"),
