@@ -152,10 +152,11 @@ def _decode_odd_jpeg(data: bytes, path: str) -> np.ndarray:
     try:
         return simplejpeg.decode_jpeg(data, strict=False)
     except ValueError as fault:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise unreadable(path, f"the JPEG data is damaged: {fault}") from fault
-        return image
+        # OpenCV before 4.11, which pip installs beside paddledet, cannot be asked for RGB.
+        return image[:, :, ::-1]
 
 
 def read_label_map(path: str) -> np.ndarray:
