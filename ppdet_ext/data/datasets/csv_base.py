@@ -94,8 +94,8 @@ class CsvDataSet(SelectedDataSet):
         listed += self._used_below(below, set(instances.names.tolist()))
         universe = sorted({*instances.names.tolist(), *listed})
         names = self._chosen(universe, instances.classes() if self.fold is not None else {})
-        if self.check_images != "none":
-            account_for_absent(instances, {*listed, *names}, problems, self.image_folder)
+        if self.check_images != "none" or len(instances.unsized):
+            account_for_absent(instances.masked(), {*listed, *names}, problems, self.image_folder)
         size = None if self.height is None or self.width is None else (self.height, self.width)
         sizes = usable(names, set(listed), instances, problems, self.image_folder, size, self.check_images, self.on_error)
         problems.settle(self.on_error)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,14 +36,15 @@ def renamed(instances: Instances, pictures: PictureNames, problems: Problems) ->
     return dataclasses.replace(instances, names=np.array(list(files.values()), dtype=str))
 
 
-def account_for_absent(instances: Instances, known: set[str], problems: Problems, folder: str) -> None:
+def account_for_absent(masked: Iterable[str], known: set[str], problems: Problems, folder: str) -> None:
     """Images that the CSV has masks of, but neither the folder nor the choice: their sheets would count as clean.
 
     Where the folder has a file of nearly the name, that is a fault; others are warned of, for a folder may hold a part.
     """
-    names = instances.names.tolist()
     absent = []
-    for name in (names[i] for i in np.unique(instances.image).tolist() if names[i] not in known):
+    for name in masked:
+        if name in known:
+            continue
         near = near_file(folder, name)
         if near is None:
             absent.append(name)

@@ -41,7 +41,7 @@ def read_instances(
     nor pixels only says that there is such an image. Faulty rows are put into `problems` and left out. A row that repeats an
     instance is a fault, but its image stays complete without it.
 
-    size_of: (height, width) of an image where no column tells it; the pixels of one without a size are passed over.
+    size_of: (height, width) of an image where no column tells it; one without a size is among those `unsized`.
 
     Raises: UserError where the masks contradict the numbering of the layout, see `Evidence`.
     """
@@ -67,6 +67,7 @@ class _Collector:
         self.size: dict[str, tuple[int, int, int]] = {}
         self.kinds: dict[tuple[int, ...], int] = {}
         self.seen: dict[bytes | tuple[int, int], int] = {}
+        self.unsized: set[int] = set()
         self.packer = Packer()
         # Of (image, label): number of the attributes' set, and the mask so far.
         self.held: dict[tuple[int, int], tuple[int, Rle]] = {}
@@ -79,6 +80,8 @@ class _Collector:
         if nothing and not (row.height or row.width):
             return
         size = self._size(row)
+        if size is None and not blank:
+            self.unsized.add(self.place[row.name])
         meaning = None if nothing else self._meaning(row)
         if meaning is None:
             return
@@ -197,4 +200,4 @@ class _Collector:
                 self.packer.add(image, label, kind, part)
         sizes = {name: self.size.get(name, (0, 0, 0))[:2] for name in self.place}
         rows = [self.size.get(name, (0, 0, line))[2] for name, line in zip(self.place, self.named_in)]
-        return self.packer.instances(sizes, rows, self.kinds)
+        return self.packer.instances(sizes, rows, self.kinds, self.unsized)

@@ -13,7 +13,7 @@ from pycocotools import mask as mask_utils
 from ppdet_ext.structures import Rle
 
 # Part of the cache key: raise it when the arrays below, or what counts as a fault, change.
-VERSION = 6
+VERSION = 7
 # Masks measured at a time: pycocotools spends most of a call on its arguments, and its area() fails beyond 255 with numpy 2.
 _BATCH = 255
 
@@ -80,6 +80,7 @@ class Instances:
     image, label: (n,) int64. area: (n,) int64 pixels. box: (n, 4) float32 x1 y1 x2 y2.
     kind: (n,) int64, which of the k different sets of attributes; set j is attributes[kind_end[j - 1] : kind_end[j]].
     counts: the masks' compressed strings end to end, (b,) uint8; string i is counts[end[i - 1] : end[i]].
+    unsized: (u,) int64 images of which there are masks that nobody could read, since nothing tells the image's size.
     """
 
     names: np.ndarray
@@ -94,6 +95,7 @@ class Instances:
     kind_end: np.ndarray
     counts: np.ndarray
     end: np.ndarray
+    unsized: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -102,6 +104,11 @@ class Instances:
         """The masks of the instances at positions `chosen` (c,), all of one image of that size."""
         start = np.where(chosen > 0, self.end[chosen - 1], 0) if len(chosen) else chosen
         return StoredMasks(height, width, self.counts, start.tolist(), self.end[chosen].tolist())
+
+    def masked(self) -> list[str]:
+        """Names of the images that the file has masks of."""
+        names = self.names.tolist()
+        return [names[i] for i in np.union1d(self.image, self.unsized).tolist()]
 
     def attribute_sets(self) -> list[tuple[int, ...]]:
         """The k different sets of attributes."""
@@ -148,11 +155,17 @@ class Packer:
             self.measures.append((mask_utils.area(self.waiting).astype(np.int64), box.astype(np.float32)))
             self.waiting = []
 
-    def instances(self, sizes: Mapping[str, Size], rows: Sequence[int], kinds: Iterable[tuple[int, ...]]) -> Instances:
+    def instances(
+        self,
+        sizes: Mapping[str, Size],
+        rows: Sequence[int],
+        kinds: Iterable[tuple[int, ...]],
+        unsized: Iterable[int] = (),
+    ) -> Instances:
         """All that was added.
 
         sizes: of the images by name, in their order; (0, 0) where no row tells. rows: as `Instances.row`. kinds: the different
-        sets of attributes, in order.
+        sets of attributes, in order. unsized: as `Instances.unsized`.
         """
         self._measure()
         areas, boxes = zip(*self.measures) if self.measures else ((), ())
@@ -170,4 +183,5 @@ class Packer:
             kind_end=np.cumsum([len(kind) for kind in sets], dtype=np.int64),
             counts=np.frombuffer(self.counts, np.uint8),
             end=np.array(self.end, np.int64),
+            unsized=np.array(sorted(unsized), np.int64),
         )

@@ -215,8 +215,9 @@ def test_pictures_in_sub_folders_are_those_that_rows_name_by_their_path(steel, c
 def test_a_split_does_not_hide_that_names_have_no_file(steel, caplog):
     write_csv(steel, [("a", 1, "1 3"), ("sheets/b.jpg", 1, "1 3"), ("c.jpg", 2, "1 3")])
     (steel / "val.txt").write_text("a.jpg\nb.jpg\nc.jpg\n")
-    with pytest.raises(UserError, match=r"a \(there is a\.jpg\); sheets/b\.jpg \(there is b\.jpg\)"):
-        opened(steel, split="val.txt")
+    for change in ({}, {"height": None, "width": None}, {"height": None, "width": None, "check_images": "none"}):
+        with pytest.raises(UserError, match=r"a \(there is a\.jpg\); sheets/b\.jpg \(there is b\.jpg\)"):
+            opened(steel, split="val.txt", **change)
     write_csv(steel, [("gone", 1, "1 3"), ("lost/x.jpg", 1, "1 3"), ("c.jpg", 2, "1 3")])
     assert len(opened(steel, split="val.txt")) == 3
     assert "of 2 images with masks there is no picture in" in caplog.text
