@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
     from .api.prediction import Prediction
     from .api.predictor import Predictor
+    from .commands.import_labels import import_labels
+    from .commands.new_config import new_config
     from .structures import Candidates, Detections, Rle
 
 __version__ = "0.1.0"
@@ -27,9 +29,11 @@ _LAZY = {
     "Prediction": "api.prediction",
     "load_config": "api.configuration",
     **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
+    "import_labels": "commands.import_labels",
+    "new_config": "commands.new_config",
     **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
 }
-_HEAVY = ("api.predictor", "api.configuration", "api.functions")
+_HEAVY = ("api.predictor", "api.configuration", "api.functions", "commands.import_labels", "commands.new_config")
 __all__ = [
     "Candidates",
     "Detections",
@@ -39,8 +43,10 @@ __all__ = [
     "TrainingRun",
     "TuningRun",
     "evaluate",
+    "import_labels",
     "infer",
     "load_config",
+    "new_config",
     "submit",
     "train",
     "tune",

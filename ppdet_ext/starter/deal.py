@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -97,21 +98,19 @@ def _warn_of_leaks(images: Sequence[LabelledImage], sides: Sequence[str], groups
 def table(images: Sequence[LabelledImage], class_names: Sequence[str], sides: Sequence[str], skipped: Mapping[str, int]) -> str:
     """Images and objects of each class by side, and what was left out."""
     titles = [side for side in SIDES if side in sides]
+    found: Counter[tuple[str, str]] = Counter()
+    for image, side in zip(images, sides):
+        found["images", side] += 1
+        found["images without objects", side] += not image.objects
+        for one in image.objects:
+            found["crowds" if one.crowd else f"objects: {one.class_name}", side] += 1
 
-    def row(title: str, count: Callable[[LabelledImage], int]) -> list[str]:
-        found = [sum(count(image) for image, own in zip(images, sides) if own == side) for side in titles]
-        return [title, *map(str, found), str(sum(found))]
+    def row(title: str) -> list[str]:
+        numbers = [found[title, side] for side in titles]
+        return [title, *map(str, numbers), str(sum(numbers))]
 
-    def of_class(name: str) -> Callable[[LabelledImage], int]:
-        return lambda image: sum(one.class_name == name and not one.crowd for one in image.objects)
-
-    cells = [
-        ["", *titles, "all"],
-        row("images", lambda image: 1),
-        row("images without objects", lambda image: not image.objects),
-    ]
-    cells += [row(f"objects: {name}", of_class(name)) for name in class_names]
-    if any(one.crowd for image in images for one in image.objects):
-        cells.append(row("crowds", lambda image: sum(one.crowd for one in image.objects)))
+    crowds = ["crowds"] if any(found["crowds", side] for side in titles) else []
+    rows = ["images", "images without objects", *(f"objects: {name}" for name in class_names), *crowds]
+    cells = [["", *titles, "all"], *map(row, rows)]
     cells += [[f"left out: {reason}", *([""] * len(titles)), str(number)] for reason, number in skipped.items() if number]
     return "\n".join(line.rstrip() for line in aligned(cells))

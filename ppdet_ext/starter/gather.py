@@ -97,7 +97,7 @@ def _fault_of(image: LabelledImage, file: str) -> str | None:
     except UserError as error:
         return str(error)
     wanted = image.height, image.width
-    if wanted in (size, image_size(file, exif=False)):
+    if wanted == size or wanted == image_size(file, exif=False):
         return None
     return f"{image.name} is {size[1]}x{size[0]} px, its labels are for {wanted[1]}x{wanted[0]} px"
 

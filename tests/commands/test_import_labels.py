@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ppdet_ext import import_labels, new_config
 from ppdet_ext.commands.data_flags import MODEL_NAMES, import_labels_parser, new_config_parser
-from ppdet_ext.commands.import_labels import import_labels, renamed
+from ppdet_ext.commands.import_labels import renamed
 from ppdet_ext.commands.main import main
-from ppdet_ext.commands.new_config import arguments_of, new_config
+from ppdet_ext.commands.new_config import arguments_of
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.labels.convert import labels_of_records
