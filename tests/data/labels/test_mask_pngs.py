@@ -130,9 +130,39 @@ def test_names_of_classes(tmp_path: Path) -> None:
     assert areas(read(voc(tmp_path / "3", names=None)))["a.jpg"][0] == ("aeroplane", 4)
 
 
-def test_masks_of_0_and_255_get_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="255 means: ignored"):
-        read(voc(tmp_path, (CLASSES > 0) * 255, None))
+def test_masks_of_0_and_255(tmp_path: Path) -> None:
+    black_and_white = (CLASSES == 1) * 255
+    labels = read(voc(tmp_path, black_and_white, None))
+    assert areas(labels) == {"a.jpg": [("pit", 4), ("pit", 2)]}
+    assert any("0 and 255" in note for note in labels.notes)
+    # Resized with interpolation.
+    write_png(tmp_path / "SegmentationClass" / "b.png", black_and_white)
+    for number in range(60):
+        write_png(tmp_path / "SegmentationClass" / f"c{number}.png", np.minimum(black_and_white, 250 if number == 59 else 255))
+    with pytest.raises(UserError, match=r"c59\.png: has other values than 0 and 255"):
+        read(tmp_path)
+
+
+def test_plain_masks_beside_pictures(tmp_path: Path) -> None:
+    for name in "ab":
+        write_png(tmp_path / "pictures" / f"{name}.jpg", np.zeros((3, 5)))
+        write_png(tmp_path / "masks" / f"{name}.png", np.dstack([(CLASSES == 1) * 255] * 3))
+    labels = read(tmp_path)
+    assert areas(labels) == {f"{name}.jpg": [("class_1", 4), ("class_1", 2)] for name in "ab"}
+    assert labels.images[0].file == str(tmp_path / "pictures" / "a.jpg")
+    # Masks alone, in a folder of any name; classes are named beside or in it.
+    write_text((tmp_path / "masks").rename(tmp_path / "painted") / "class_names.txt", NAMES)
+    assert areas(read(tmp_path / "painted", images=tmp_path / "pictures"))["b.jpg"] == [("pit", 4), ("pit", 2)]
+    # A mask is not its own picture; one called a_mask is that of a.
+    assert [image.file for image in read(tmp_path / "painted").images] == [None, None]
+    (tmp_path / "painted" / "a.png").rename(tmp_path / "painted" / "a_mask.png")
+    assert list(areas(read(tmp_path / "painted", images=tmp_path / "pictures"))) == ["a.jpg", "b.jpg"]
+
+
+def test_photographs_are_no_masks(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.arange(256).reshape(16, 16))
+    with pytest.raises(UserError, match="no labels of a tool that is known"):
+        read(tmp_path)
 
 
 def city(place: Path, values: np.ndarray, name: str = "gtFine/train/aachen/aachen_0_1_gtFine_instanceIds.png") -> Path:

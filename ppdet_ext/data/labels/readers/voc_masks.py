@@ -7,72 +7,64 @@ own writer of masks with a palette, or of 16 bits, and labelmap.txt.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
 from ..collector import Collector, subset_name, tracked
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
-from ..listing import files_below
+from ..mask_folders import (
+    FOLDERS,
+    PLAIN,
+    Photographs,
+    are_two_valued,
+    class_folders,
+    grey,
+    has_plain_masks,
+    last_part_of,
+    masks_of,
+)
 from ..mask_names import VOID, VOID_COLOUR, MaskNames
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png
 
-# Folder of classes -> that of objects, in small letters.
-_FOLDERS = {"segmentationclass": "segmentationobject", "segmentationclasspng": "segmentationobjectpng"}
-
 
 def looks_like(head: Head) -> bool:
-    """A folder with a folder SegmentationClass in it, or such a folder itself."""
-    if not head.names:
-        return False
-    folders = {part.lower() for name in head.names for part in name.split("/")[:-1]} | {_last(head.path)}
-    return bool(folders & set(_FOLDERS))
+    """A folder with a folder SegmentationClass in it, or such a folder itself; else one of plain mask PNGs."""
+    folders = {part.lower() for name in head.names for part in name.split("/")[:-1]} | {last_part_of(head.path)}
+    return bool(head.names) and (bool(folders & set(FOLDERS)) or has_plain_masks(head))
 
 
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
-    """Read all folders SegmentationClass; without SegmentationObject each connected region of a class is an object.
+    """Read all folders SegmentationClass, or of plain masks; without SegmentationObject each connected region is an object.
 
     Raises: UserError where masks are no PNG: lossy files have false numbers.
     """
     collector = Collector("voc_masks", pictures)
-    folders = [place for path in paths for place, _, _ in sorted(os.walk(path)) if _last(place) in _FOLDERS]
+    folders = class_folders(paths)
     if not folders:
-        raise UserError(f"{', '.join(paths)}: no folder named SegmentationClass. Name the folder that holds it.")
-    two_valued = False
+        raise UserError(f"{', '.join(paths)}: name the folder of the masks, or the one that holds SegmentationClass.")
     for folder in folders:
-        root = os.path.dirname(os.path.abspath(folder))
-        wanted = _FOLDERS[_last(folder)]
+        root = os.path.dirname(os.path.abspath(folder)) if last_part_of(folder) in (*FOLDERS, *PLAIN) else folder
+        wanted = FOLDERS.get(last_part_of(folder))
         objects = next((os.path.join(root, name) for name in sorted(os.listdir(root)) if name.lower() == wanted), None)
         if objects is None:
             collector.note("no folder SegmentationObject: each connected region of a class is read as an object")
-        reader = _Folder(collector, objects, MaskNames(root, collector), dict(_subsets(root)))
-        for path, name in tracked(_masks_of(folder), "Mask PNGs"):
+        masks = masks_of(folder)
+        two_valued = are_two_valued(masks)
+        if two_valued:
+            collector.note("the masks have no values but 0 and 255: 255 is read as the first class")
+        photographs = Photographs(pictures, [folder, *filter(None, [objects])])
+        reader = _Folder(collector, objects, MaskNames(root, collector), dict(_subsets(root)), photographs, two_valued)
+        for path, name in tracked(masks, "Mask PNGs"):
             reader.add(path, name)
-        two_valued = two_valued or reader.only_void
-    hint = (
-        "The masks have no values but 0 and 255, and 255 means: ignored. Save the objects' pixels as 1." if two_valued else ""
-    )
-    return collector.result(", ".join(paths), hint)
-
-
-def _last(path: str) -> str:
-    return os.path.basename(os.path.abspath(path)).lower()
-
-
-def _masks_of(folder: str) -> list[tuple[str, str]]:
-    """(path, name in the folder) of the PNGs."""
-    lossy = [path for ending in (".jpg", ".jpeg", ".webp") for path, _ in files_below([folder], ending)]
-    if lossy:
-        raise UserError(f"{lossy[0]}: JPEG changes the numbers of a mask ({counted(len(lossy), 'files')}). Export PNG.")
-    return files_below([folder], ".png")
+    return collector.result(", ".join(paths))
 
 
 def _subsets(root: str) -> Iterator[tuple[str, str]]:
@@ -88,18 +80,18 @@ def _subsets(root: str) -> Iterator[tuple[str, str]]:
 class _Folder:
     """The PNGs of one SegmentationClass; `objects` is the folder SegmentationObject beside it, or None."""
 
-    def __init__(self, collector: Collector, objects: str | None, names: MaskNames, subsets: dict[str, str]) -> None:
+    def __init__(
+        self, collector: Collector, objects: str | None, names: MaskNames, subsets: dict[str, str],
+        photographs: Photographs, two_valued: bool,
+    ) -> None:  # fmt: skip
         self.collector, self.objects, self.names, self.subsets = collector, objects, names, subsets
-        # Whether no value but the background's and "ignored" was seen.
-        self.only_void = True
-        self.pictures = _Photographs(collector.pictures)
+        self.photographs, self.two_valued = photographs, two_valued
 
     def add(self, path: str, name: str) -> None:
         """Read the PNG of classes at `path`, and that of objects of the same name."""
-        stem = name[: -len(".png")]
-        subset = self.subsets.get(stem)
-        picture = self.pictures.find(stem, subset)
-        classes = open_png(path)
+        subset = self.subsets.get(name[: -len(".png")])
+        stem, picture = self.photographs.find(name[: -len(".png")], subset)
+        classes = self._classes(path)
         if not fits_picture(classes.shape[:2], picture):
             self.collector.skip("masks of another size than their picture", path)
             return
@@ -107,7 +99,6 @@ class _Folder:
         if self.objects is not None and numbers is None:
             return
         ids, class_of = self._without_void(classes, path), self.names.of(classes)
-        self.only_void = self.only_void and not ids.any()
         height, width = ids.shape
         image = self.collector.image(stem + (os.path.splitext(picture)[1] if picture else ".jpg"), height, width, path, subset)
         image.file = picture
@@ -116,6 +107,16 @@ class _Folder:
         else:
             parts = self._objects(image, ids, numbers, class_of, path)
         add_parts(self.collector, image, parts)
+
+    def _classes(self, path: str) -> np.ndarray:
+        pixels = open_png(path)
+        # Masks that are black and white may have been saved in colours.
+        pixels = pixels if self.names.colours else grey(pixels)
+        if not self.two_valued:
+            return pixels
+        if pixels.ndim != 2 or not np.isin(pixels, (0, VOID)).all():
+            raise UserError(f"{path}: has other values than 0 and 255, unlike the masks before. Resized, or of another kind?")
+        return (pixels == VOID).astype(np.uint8)
 
     def _numbers(self, path: str, name: str, size: tuple[int, ...]) -> np.ndarray | None:
         """The PNG of objects; None where there is none, which is counted if there should be one."""
@@ -164,26 +165,6 @@ class _Folder:
             else:
                 reason = "regions of a class without a name" if value else "objects without a class"
                 self.collector.skip(reason, f"{where}, object {_shown(number)}", image)
-
-
-class _Photographs:
-    """The pictures by their names without suffix; not the masks, which have the same."""
-
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
-        self.by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in pictures.all():
-            folders = {part.lower() for part in name.split("/")[:-1]}
-            if not folders & {*_FOLDERS, *_FOLDERS.values()}:
-                self.by_stem[os.path.splitext(os.path.basename(name))[0]].append(name)
-
-    def find(self, stem: str, subset: str | None) -> str | None:
-        """Path of the only picture of that name; of several, that of the same folders or of the subset's."""
-        found = self.by_stem.get(stem.rpartition("/")[2], [])
-        for part in (f"/{stem}.", f"/{subset}/"):
-            chosen = [name for name in found if part in f"/{name}"]
-            found = chosen if len(found) > 1 and chosen else found
-        return os.path.join(self.pictures.folder or "", *found[0].split("/")) if len(found) == 1 else None
 
 
 def _majority(ids: np.ndarray, mask: Rle) -> int:
