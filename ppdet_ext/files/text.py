@@ -21,6 +21,13 @@ _OTHER_FILES = {
     b"\xfd7zXZ\0": "is packed by xz. Unpack it",
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself. Fetch that: git lfs pull",
     b"<!DOCTYPE html": "is a web page, such as a login or an error. Fetch the file again, logged in",
+    b"Rar!": "is a RAR archive. Unpack it",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd. Unpack it",
+    b"<?xml": "is XML, another format. If it is a label tool's, tools/import_labels.py reads it",
+    b"\x80\x02": "is a pickle of Python, which is not read. Save it as text",
+    b"\x80\x03": "is a pickle of Python, which is not read. Save it as text",
+    b"\x80\x04": "is a pickle of Python, which is not read. Save it as text",
+    b"\x80\x05": "is a pickle of Python, which is not read. Save it as text",
     b"<html": "is a web page, such as a login or an error. Fetch the file again, logged in",
 }
 SAVE_AS_UTF8 = "Save it as UTF-8: iconv -f GBK -t UTF-8 (or what your system writes) does it."
@@ -29,7 +36,7 @@ SAVE_AS_UTF8 = "Save it as UTF-8: iconv -f GBK -t UTF-8 (or what your system wri
 def refuse_other_files(path: str, start: bytes) -> None:
     """Raises: UserError where a file's first bytes are those of an archive, a pointer or a web page."""
     for beginning, told in _OTHER_FILES.items():
-        if start.lower().startswith(beginning.lower()):
+        if start.lstrip().lower().startswith(beginning.lower()):
             raise UserError(f"{path}: {told}.")
 
 
@@ -54,7 +61,10 @@ def read_text(path: str) -> str:
     try:
         encoding = check_text(path)
         with open(path, encoding=encoding) as file:
-            return file.read()
+            text = file.read()
+        if "\0" in text[:64]:
+            raise UserError(f"{path}: holds zero bytes, as binary files and UTF-16 without a mark do. {SAVE_AS_UTF8}")
+        return text
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({os.strerror(fault.errno or 0)}).") from None
     except UnicodeError:

@@ -215,12 +215,16 @@ def read_json(path: str) -> dict:
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as fault:
-        raise UserError(f"{path}: not a JSON file ({fault}). Fetch it again.") from None
+        whole = fault.doc.rstrip()[-1:] in ("}", "]")
+        remedy = "Correct it, or export it anew." if whole else "Its end is missing: fetch it again."
+        raise UserError(f"{path}: not a JSON file ({fault}). {remedy}") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deeply for an instances file of COCO.") from None
     missing = [key for key in ("images", "categories") if not isinstance(content, dict) or content.get(key) is None]
     if missing:
-        raise UserError(f"{path}: the section {', '.join(missing)} is missing; an instances file of COCO is expected.")
+        found = ", ".join(list(content)[:5]) if isinstance(content, dict) else f"it holds a {type(content).__name__}"
+        told = f"the section {missing[0]} is" if len(missing) == 1 else f"the sections {' and '.join(missing)} are"
+        raise UserError(f"{path}: {told} missing ({found}); an instances file of COCO is expected.")
     for key in ("images", "categories", "annotations"):
         value = content.get(key, [])
         if not isinstance(value, list) and value is not None:

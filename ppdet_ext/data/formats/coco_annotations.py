@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ppdet_ext.data.images.raster import MOST_PIXELS
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
@@ -19,6 +21,7 @@ from .coco_segmentation import has_segmentation, rectangle, segmentation_mask
 
 # A box thinner than this has no pixel to learn from (ppdet leaves out such boxes too).
 _MIN_SIDE = 1e-3
+_MOST_ID = 1 << 63
 _NUMBER = re.compile("-?[0-9]{1,19}")
 # What `iscrowd` may say; an entry without it is no crowd.
 _CROWD = {0: False, 1: True, None: False, "": False, "0": False, "1": True, "false": False, "true": True, "none": False}
@@ -30,16 +33,18 @@ _Targets = tuple[np.ndarray, np.ndarray, list[Rle], np.ndarray, np.ndarray]
 
 
 def number_of(value: Any) -> Any:
-    """An id that is written as text, as some tools do, as the number it stands for; anything else as it is."""
-    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    """An id that is written as text or with a point, as some tools do, as the number it stands for; anything else as it is."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_ID else value
 
 
 def checked_images(images: list[dict], problems: Problems) -> list[dict]:
     """The entries by id, without those that lack a key, have no size, or repeat an id; these become problems."""
     checked: dict[int, dict] = {}
     for position, image in enumerate(images):
-        if isinstance(image, dict) and isinstance(image.get("id"), str):
-            image = {**image, "id": number_of(image["id"])}
+        if isinstance(image, dict):
+            image = {**image, **{key: number_of(image.get(key)) for key in ("id", "height", "width")}}
         fault = _image_fault(image)
         if fault is not None:
             problems.add("images of the file that cannot be used", f"entry {position} ({_short(image)}): {fault}")
@@ -54,7 +59,7 @@ def checked_images(images: list[dict], problems: Problems) -> list[dict]:
 def _warn_of_several_ids(images: Mapping[int, dict], source: str) -> None:
     ids: dict[str, list[int]] = defaultdict(list)
     for number, image in images.items():
-        ids[image["file_name"]].append(number)
+        ids[posixpath.normpath(image["file_name"])].append(number)
     several = [f"{name} ({', '.join(map(str, found))})" for name, found in ids.items() if len(found) > 1]
     if several:
         logger.warning(
@@ -70,13 +75,20 @@ def checked_categories(path: str, categories: list[dict]) -> list[tuple[int, str
     """(id, name) of the categories by id. Raises: UserError for one without either, or an id used twice."""
     found: dict[int, str] = {}
     for position, category in enumerate(categories):
-        try:
-            number, name = int(category["id"]), str(category["name"])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: entry {position} of categories ({_short(category)}) needs an id and a name.") from None
+        told = category if isinstance(category, dict) else {}
+        number, name = number_of(told.get("id")), told.get("name")
+        if not isinstance(number, int) or isinstance(number, bool) or name is None or abs(number) >= _MOST_ID:
+            raise UserError(
+                f"{path}: entry {position} of categories ({_short(category)}) needs a whole number below 2^63 as its id, and a "
+                f"name. {_CATEGORIES}"
+            )
+        name = str(name)
         if number in found:
             raise UserError(f"{path}: the category id {number} is used twice ({found[number]}, {name}).")
         found[number] = name
+    twice = sorted({name for name in found.values() if list(found.values()).count(name) > 1})
+    if twice:
+        logger.warning("%s: several categories are called %s; by name they cannot be told apart", path, ", ".join(twice[:10]))
     return sorted(found.items())
 
 
@@ -88,11 +100,12 @@ def _image_fault(image: object) -> str | None:
         return f"{', '.join(missing)} is missing"
     if not isinstance(image["id"], int) or not isinstance(image["file_name"], str):
         return "id must be a whole number and file_name a text"
-    if abs(image["id"]) >= 1 << 63:
+    if abs(image["id"]) >= _MOST_ID:
         return "id must be below 2^63"
-    if not all(isinstance(image[key], int | float) and image[key] >= 1 for key in ("height", "width")):
-        return f"height {image['height']!r} and width {image['width']!r} must be positive numbers"
-    return None
+    sides = image["height"], image["width"]
+    if not all(isinstance(side, int) and side >= 1 for side in sides):
+        return f"height {sides[0]!r} and width {sides[1]!r} must be positive whole numbers"
+    return f"height {sides[0]} and width {sides[1]} are no picture's" if sides[0] * sides[1] > MOST_PIXELS else None
 
 
 def _short(entry: object) -> str:
@@ -201,7 +214,8 @@ def _entries(items: list[Any], problems: Problems) -> list[dict]:
 
 def _area(item: dict, mask: Rle) -> float:
     area = item.get("area")
-    if area is None:
+    # 0 is what EISeg writes of every object.
+    if area is None or area == 0:
         return float(mask.area)
     if isinstance(area, str):
         with contextlib.suppress(ValueError):
@@ -231,7 +245,7 @@ def _bbox(item: dict, needed: bool) -> Box | None:
     Raises: UserError for what is no bbox.
     """
     value = item.get("bbox")
-    if not value and not needed:
+    if not needed and (not value or value == [None] * 4):
         return None
     try:
         x, y, w, h = (float(number) for number in value)  # type: ignore[union-attr]

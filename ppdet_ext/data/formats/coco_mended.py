@@ -91,7 +91,8 @@ def _mend_boxes(boxed: Sequence[Annotation], source: str) -> None:
     others = [boxed[place] for place in wrong]
     taken, most = len(others) > _TOLERATED * len(boxed), len(others) > len(boxed) / 2
     logger.warning(
-        "%s: %s of %d that %s not fit the mask (median IoU %.2f%s): %s. %s",
+        "%s: %s of %d that %s not fit the mask (median IoU %.2f%s): %s. %s; look at a picture, for the masks may be "
+        "what is wrong",
         source,
         counted(len(others), "bboxes"),
         len(boxed),

@@ -29,6 +29,8 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> Rle:
     """
     if not segmentation:
         return Rle.empty(height, width)
+    if isinstance(segmentation, list) and all(isinstance(part, dict) and "counts" in part for part in segmentation):
+        return Rle.merge([segmentation_mask(part, height, width) for part in segmentation])
     if isinstance(segmentation, list):
         polygons = [part for part in polygons_of(segmentation) if len(part) >= 2 * _POINTS or len(part) % 2]
         if polygons and max(height, width) > 2 and all(0 <= value <= 1 for part in polygons for value in part):

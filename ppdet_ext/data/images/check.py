@@ -84,15 +84,16 @@ def near_file(folder: str, name: str) -> str | None:
     return found
 
 
-def _hint_of(missing: str) -> str:
-    """Say which file has nearly the name of a missing one; "" if none has."""
+def _with_hint(missing: str) -> str:
+    """A missing file's name in the folder that there is, and which file there has nearly this name, if one has."""
     folder, name = os.path.split(missing)
     while not os.path.isdir(folder) and folder not in ("", "/"):
         folder, part = os.path.split(folder)
         name = f"{part}/{name}"
     found = near_file(folder, name)
     other_form = found is not None and unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", name)
-    return f" (there is {found}{', the same name in another Unicode form' if other_form else ''})" if found else ""
+    hint = f" (there is {found}{', the same name in another Unicode form' if other_form else ''})"
+    return f"{name}{hint if found else ''}"
 
 
 @functools.lru_cache(4)
@@ -143,7 +144,7 @@ def image_is_usable(
     if not present:
         problems.add(
             "images named by the annotations but missing on disk",
-            f"{name}{where}{_hint_of(path)}",
+            f"{_with_hint(path)}{where}",
             remedy=f"Put them into {os.path.dirname(path)}, or take them out of the annotations.",
         )
         return False

@@ -534,6 +534,13 @@ def test_json_in_other_unicode_encodings(coco, encoding):
     [
         (gzip.compress(b"{}"), r"is packed by gzip\. Unpack it"),
         (b"PK\x03\x04abc", "is a ZIP archive"),
+        (b"Rar!\x1a\x07", "is a RAR archive"),
+        (b"\x80\x04\x95", "is a pickle of Python"),
+        (b"<?xml version='1.0'?><annotations/>", "is XML, another format"),
+        ('{"images": []}'.encode("utf-16-le"), "holds zero bytes, as binary files and UTF-16 without a mark do"),
+        (b'{"images": [], "categories": [', "not a JSON file .*Its end is missing: fetch it again"),
+        (b'{"images": [], "categories": [],}', "not a JSON file .*Correct it, or export it anew"),
+        (b"[]", r"the sections images and categories are missing \(it holds a list\)"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer.*git lfs pull"),
         (b"<!doctype HTML><html>", "is a web page"),
         ('{"images": "\u4f60\u597d"}'.encode("gbk"), "is not in UTF-8"),
@@ -542,4 +549,62 @@ def test_json_in_other_unicode_encodings(coco, encoding):
 def test_files_that_are_no_json_are_called_what_they_are(coco, data, message):
     (coco / "instances.json").write_bytes(data)
     with pytest.raises(UserError, match=rf"instances\.json: {message}"):
+        opened(coco)
+
+
+@pytest.mark.parametrize("write", [str, float])
+def test_sizes_and_ids_written_otherwise_are_numbers(coco, write):
+    content = coco_content()
+    for image in content["images"]:
+        image.update({key: write(image[key]) for key in ("id", "height", "width")})
+    write_coco(coco, content)
+    assert [(one.im_id, one.height, one.width) for one in opened(coco).records] == [(7, HEIGHT, WIDTH), (9, HEIGHT, WIDTH)]
+
+
+@pytest.mark.parametrize("height", [31.5, 1e300, float("nan"), 1 << 31, -32])
+def test_sizes_that_no_picture_has_are_named(coco, height):
+    content = coco_content()
+    content["images"][0]["height"] = height
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=r"1 image of the file that cannot be used: entry 0 .*height"):
+        opened(coco)
+
+
+@pytest.mark.parametrize("number", [1.5, True, None, "early", 1 << 63, [3]])
+def test_category_ids_are_whole_numbers(coco, number):
+    content = coco_content()
+    content["categories"][0]["id"] = number
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=r"entry 0 of categories .* needs a whole number below 2\^63 as its id, and a name"):
+        opened(coco)
+
+
+def test_categories_of_one_name_are_warned_of(coco, caplog):
+    content = coco_content()
+    for category in content["categories"]:
+        category["name"] = "same"
+    write_coco(coco, content)
+    opened(coco)
+    assert "several categories are called same" in caplog.text
+
+
+def test_an_area_of_zero_beside_a_mask_is_that_of_the_mask(coco):
+    content = coco_content()
+    content["annotations"][0]["area"] = 0
+    write_coco(coco, content)
+    assert opened(coco).records[0].areas[0] == 100
+
+
+def test_parts_as_run_lengths_are_one_mask(coco):
+    content = coco_content()
+    content["annotations"][0]["segmentation"] = [block(5, 5, 10, 5).to_coco(text=True), block(5, 10, 10, 5).to_coco(text=True)]
+    write_coco(coco, content)
+    assert opened(coco).records[0].masks[0] == block(5, 5, 10, 10)
+
+
+def test_a_missing_picture_is_named_as_the_file_names_it(coco):
+    content = coco_content()
+    content["images"][0]["file_name"] = "images/a.jpg"
+    write_coco(coco, content)
+    with pytest.raises(UserError, match=r"missing on disk: images/a\.jpg \(there is a\.jpg\)"):
         opened(coco)
