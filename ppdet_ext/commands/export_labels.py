@@ -6,10 +6,12 @@ For files of label tools paddle is not imported.
 from __future__ import annotations
 
 import argparse
+import filecmp
 import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from ppdet_ext.data.labels.label_set import LabelSet
 from ppdet_ext.data.labels.pictures import Pictures
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions, Written
 from ppdet_ext.errors import UserError, counted, nearest
-from ppdet_ext.files.atomic import demand_writable, replacing
+from ppdet_ext.files.atomic import demand_writable
 
 if TYPE_CHECKING:
     from ppdet_ext.host import Config
@@ -127,13 +129,9 @@ def _copy_images(labels: LabelSet, out: Path, done: Written, pictures: Pictures 
         if file is None:
             raise UserError((pictures or Pictures(None)).why_missing(image.name))
         target = done.pictures.get(image.name, out / "images" / image.name)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists() or not target.samefile(file):
-                with replacing(target, durable=False) as aside:
-                    shutil.copyfile(file, aside)
-        except OSError as error:
-            raise UserError(f"Cannot copy {file} to {target}: {error.strerror}. Choose another --out.") from error
+        # Beside the pictures themselves, or where an earlier export has put them, there is nothing to do.
+        if not (target.exists() and filecmp.cmp(file, target, shallow=False)):
+            done.write(target, partial(shutil.copyfile, file))
     logger.info("Copied %s to %s", counted(len(labels.images), "pictures"), out)
 
 

@@ -49,6 +49,22 @@ def test_a_data_set_goes_to_cvat_and_on_to_others_without_losing_a_pixel(config:
         before = out
 
 
+def test_pictures_of_others_are_not_written_over(exported: Path, tmp_path: Path, capfd) -> None:
+    pictures = tmp_path / "images"
+    pictures.mkdir()
+    name = min(path.name for path in (exported / "images").iterdir())
+    (pictures / name).write_bytes(b"somebody's")
+    flags = ["--labels", str(exported), "--to", "coco", "--out", str(tmp_path), "--copy_images"]
+    assert run("export_labels", flags) == 1
+    assert f"{pictures / name} is there already" in capfd.readouterr().err
+    assert (pictures / name).read_bytes() == b"somebody's"
+    # Where the files and pictures are the same, again does nothing but write the labels.
+    assert run("export_labels", [*flags, "--overwrite"]) == 0
+    before = (pictures / name).stat().st_mtime_ns
+    assert run("export_labels", [*flags, "--overwrite"]) == 0
+    assert (pictures / name).stat().st_mtime_ns == before
+
+
 def test_kaggles_table_has_the_data_sets_own_ids(config: str, tmp_path: Path) -> None:
     flags = ["-c", config, "--dataset", "TrainDataset", "--to", "kaggle", "--out", str(tmp_path)]
     assert run("export_labels", [*flags, "-o", "worker_num=0"]) == 0
