@@ -1,6 +1,7 @@
 """A configuration as a value, and ppdet's global workspace, which is filled from one only while something is built."""
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -9,6 +10,8 @@ from ppdet.core.workspace import SchemaDict, global_config
 
 # ppdet has modules of these names; in a configuration they are data sets, or absent.
 DATASETS = ("TrainDataset", "EvalDataset", "TestDataset")
+# There is one workspace for all threads.
+_FILLING = threading.RLock()
 _PLAIN = (dict, list, str, int, float, type(None))
 
 
@@ -71,20 +74,25 @@ def _section(schema: SchemaDict, values: Any) -> SchemaDict:
 
 @contextlib.contextmanager
 def workspace(config: Config) -> Iterator[None]:
-    """Within the block ppdet's `create` builds from this configuration; afterwards its workspace is what it was."""
-    before = dict(global_config)
-    filled = {key: value for key, value in before.items() if isinstance(value, SchemaDict)}
-    filled.update({key: config[key] for key in filled if key not in DATASETS})
-    filled.update({key: value for key, value in config.items() if key not in filled})
-    try:
-        _replace(filled)
-        yield
-    finally:
-        registered = {key: value for key, value in global_config.items() if key not in filled}
-        _replace({**registered, **before})
+    """Within the block ppdet's `create` builds from this configuration; afterwards its workspace is what it was.
+
+    Other threads' blocks wait for its end.
+    """
+    with _FILLING:
+        before = dict(global_config)
+        filled = {key: value for key, value in before.items() if isinstance(value, SchemaDict)}
+        filled.update({key: config[key] for key in filled if key not in DATASETS})
+        filled.update({key: value for key, value in config.items() if key not in filled})
+        try:
+            _replace(filled)
+            yield
+        finally:
+            registered = {key: value for key, value in global_config.items() if key not in filled}
+            _replace({**registered, **before})
 
 
 def _replace(content: Mapping[str, Any]) -> None:
-    # Modules hold on to the dict itself.
-    global_config.clear()
+    # Modules hold on to the dict itself, and other threads look schemas up in it, so it is never empty.
+    for key in set(global_config) - set(content):
+        del global_config[key]
     global_config.update(content)

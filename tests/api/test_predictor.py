@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import paddle
 import pytest
 from PIL import Image
 
-from ppdet_ext import Prediction, Predictor, infer, load_config
+from ppdet_ext import Prediction, Predictor, TrainingRun, infer, load_config
 from ppdet_ext.data.images.decode import read_image
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.host.registry import STEPS
@@ -154,6 +155,22 @@ def test_threads_share_one(predictor: Predictor, sheets: list[str]) -> None:
     assert all(same(found[number], one) for number, one in enumerate(expected))
 
 
+def test_threads_build_and_predict_at_once(run_folder: Path, sheets: list[str], predictor: Predictor) -> None:
+    """Each fills ppdet's workspace, of which there is one, with another configuration."""
+    tops = [3, 5, 7, 9]
+    found: dict[int, int] = {}
+
+    def build(most: int) -> None:
+        found[most] = len(Predictor(run_folder, device="cpu", overrides={"HTCRoIHead.max_detections": most}).predict(sheets[0]))
+
+    threads = [threading.Thread(target=build, args=(most,)) for most in tops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == dict(zip(tops, tops))
+
+
 def test_other_steps_need_no_new_prediction(predictor: Predictor, run_folder: Path, sheets: list[str], tmp_path: Path) -> None:
     candidates = predictor.candidates(sheets[0])
     assert same(predictor.postprocess(candidates), predictor.predict(sheets[0]))
@@ -233,6 +250,14 @@ def test_what_it_is_made_of_is_checked(config: str, run_folder: Path, tmp_path: 
     for arguments, said in cases:
         with pytest.raises(UserError, match=said):
             Predictor(**arguments)
+
+
+def test_a_run_predicts_without_its_data(trained: TrainingRun, sheets: list[str], tmp_path: Path) -> None:
+    shutil.copytree(trained.folder, tmp_path / "moved")
+    nowhere = {f"{name}.dataset_dir": tmp_path / "none" for name in ("TrainDataset", "EvalDataset")}
+    own = Predictor(tmp_path / "moved", device="cpu", overrides=nowhere)
+    assert own.classes == ("defect_1", "defect_2", "defect_3", "defect_4")
+    assert same(own.predict(sheets[0]), Predictor(trained.folder, device="cpu").predict(sheets[0]))
 
 
 def test_classes_and_repr(predictor: Predictor, run_folder: Path) -> None:
