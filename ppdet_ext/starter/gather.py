@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -16,6 +16,7 @@ from ppdet_ext.errors import UserError, counted, nearest
 
 _NAMED = 5
 _MANY = 1000
+_UNLABELLED = "pictures without a label file"
 Item = TypeVar("Item")
 
 
@@ -123,15 +124,16 @@ def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere
         labels = replace(labels, notes=[*labels.notes, f"{counted(sidecars, 'files')} of the system passed over: {named}"])
     if not others:
         return labels
+    # Readers of formats that have a file of labels for each picture count them, too.
+    skipped = Counter({reason: number for reason, number in labels.skipped.items() if not reason.startswith(_UNLABELLED)})
     if not keep:
-        skipped = labels.skipped.copy()
         skipped["pictures without labels"] += len(others)
         note = f"{counted(len(others), 'pictures')} without labels left out: {_some([name for name, _ in others])}. "
         note += "If they show no object, take them as clean ones: --unlabelled keep"
         return replace(labels, skipped=skipped, notes=[*labels.notes, note])
     clean = [LabelledImage(name, *image_size(file), [], None, file) for name, file in tracked(others, "Clean pictures")]
     note = f"{counted(len(clean), 'pictures')} without labels taken as clean ones"
-    return replace(labels, images=[*labels.images, *clean], notes=[*labels.notes, note])
+    return replace(labels, images=[*labels.images, *clean], skipped=skipped, notes=[*labels.notes, note])
 
 
 def named_by_file(labels: LabelSet, folder: str | None) -> tuple[LabelSet, str]:
