@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ppdet_ext.data.formats.coco_annotations import Annotations, checked_categories, checked_images, group_by_image, targets_of
 from ppdet_ext.data.formats.coco_mended import Annotation, mend
+from ppdet_ext.data.formats.coco_segmentation import demand_columns
 from ppdet_ext.data.images.check import image_is_usable
 from ppdet_ext.data.problems import Problems
 from ppdet_ext.errors import UserError, counted
@@ -105,6 +106,7 @@ class CocoJsonDataSet(SelectedDataSet):
         problems = Problems(path)
         images = checked_images(content["images"], problems)
         grouped = group_by_image(content, self._category_ids, problems, self.crowds == "objects")
+        demand_columns((item for one in grouped.values() for item in one.items), path)
         usable = self._usable(self._select(images, grouped), problems)
         found = {image["id"]: grouped[image["id"]].read(image["file_name"], *_size(image)) for image in usable}
         problems.settle(self.on_error)

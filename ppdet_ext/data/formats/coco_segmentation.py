@@ -1,11 +1,16 @@
 """The `segmentation` of a COCO annotation: in all the shapes that exporters give it, as a mask."""
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
+
+from .numbering import Evidence, is_asked
+from .rle_csv import RleCsv
 
 # What the key `encoding` of a mask may say; the last looks like COCO's run lengths, but goes along the rows.
 _COCOS_OWN, _ROW_MAJOR = ("rle", "coco", "coco_rle", "rle-column-major-zero-first"), "rle-row-major-zero-first"
@@ -102,6 +107,31 @@ def _run_lengths(segmentation: dict) -> Rle:
     except (KeyError, TypeError, ValueError):
         raise UserError(f"size {segmentation.get('size')!r} is not [height, width]") from None
     return Rle.from_coco({**segmentation, "size": [width, height]}).transpose()
+
+
+def demand_columns(items: Iterable[dict], source: str) -> None:
+    """Ask the run lengths of annotations for their order, unless `encoding` tells it: encoded along the rows they make stripes.
+
+    Raises: UserError where they look row-major.
+    """
+    evidence, number = Evidence(RleCsv({"name": "{name}", "counts": "{rle}"})), 0
+    for item in items:
+        found = item.get("segmentation")
+        if not isinstance(found, dict) or found.get("encoding") is not None:
+            continue
+        number += 1
+        if is_asked(number):
+            # What is malformed is named where it is read.
+            with contextlib.suppress(UserError):
+                evidence.add_mask(Rle.from_coco(found))
+    if evidence.told_order == "rows":
+        votes, (height, width) = evidence.votes, evidence.size
+        raise UserError(
+            f"{source}: the run lengths look row-major, where COCO's go down the columns: read so, {votes['rows']} of "
+            f"{counted(sum(votes.values()), 'masks')} that can tell fall into stripes (for example one of {height}x{width}, "
+            'height x width). Encode np.asfortranarray(mask), or write "encoding": "rle-row-major-zero-first" into each '
+            'segmentation; if they are COCO\'s all the same, "encoding": "coco".'
+        )
 
 
 def rectangle(box: tuple[float, float, float, float], height: int, width: int) -> Rle:

@@ -52,7 +52,7 @@ class Evidence:
         if self.layout.mask_field != "rle":
             return
         self.masks += 1
-        if self.masks > _FIRST and self.masks % _ONE_OF:
+        if not is_asked(self.masks):
             return
         start, end = _runs(text, self.layout)
         lines = dict(zip(ORDERS, size))
@@ -64,6 +64,12 @@ class Evidence:
         # Runs of two pixels at the border, half beyond it, hang over either way.
         hanging = before & ~after, after & ~before
         self.border += [one.sum() for one in (first == 0, last == 0, *hanging, first == 1, last == line - 1)]
+
+    def add_mask(self, mask: Rle) -> None:
+        """Note a mask that was read down the columns, for its order alone."""
+        self.masks += 1
+        start, length = mask.runs()
+        self._vote(start, start + length, dict(zip(ORDERS, mask.size)), mask.size)
 
     def _vote(self, start: np.ndarray, end: np.ndarray, lines: dict[str, int], size: tuple[int, int]) -> None:
         # Where lines are nearly of one length, what goes on in one order nearly does in the other.
@@ -181,6 +187,11 @@ class Evidence:
         stated = self.layout
         parts = [f"base: {base}"] if base != stated.base else []
         return ", ".join(parts + ([f"relative: {str(relative).lower()}"] if relative != stated.relative else []))
+
+
+def is_asked(number: int) -> bool:
+    """Whether the mask of that number, counted from 1, is one of those that are looked at."""
+    return number <= _FIRST or number % _ONE_OF == 0
 
 
 def _remedy(keys: str) -> str:

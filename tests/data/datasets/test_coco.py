@@ -255,6 +255,33 @@ def test_run_lengths_along_the_rows_are_never_taken_for_cocos():
             segmentation_mask(along | change, 2, 4)
 
 
+@pytest.mark.parametrize("text", [True, False])
+def test_row_major_run_lengths_are_told_without_a_word_of_the_file(coco, text):
+    """The commonest slip: counts of mask.ravel(), or encode() of a transposed mask under the size of the right one."""
+    content = coco_content()
+    mask = Rle.full(12, 20).place(5, 8, HEIGHT, WIDTH)
+    wrong = Rle(HEIGHT, WIDTH, mask.transpose().counts)
+    coded = wrong.to_coco(text=True) if text else {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *edges_of(wrong)]).tolist()}
+    x1, y1, x2, y2 = map(float, wrong.box)
+    content["annotations"] = content["annotations"][:1]
+    content["annotations"][0] |= {"segmentation": coded, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+    write_coco(coco, content)
+    message = r"look row-major, where COCO's go down the columns: read so, 1 of 1 mask .*32x64.*\"rle-row-major-zero-first\""
+    with pytest.raises(UserError, match=message):
+        opened(coco, on_error="skip")
+    content["annotations"][0]["segmentation"] = coded | {"encoding": "coco"}
+    write_coco(coco, content)
+    assert opened(coco).records[0].masks[0] == wrong
+    content["annotations"][0] |= {"segmentation": coded | {"encoding": "rle-row-major-zero-first"}, "bbox": [8, 5, 20, 12]}
+    write_coco(coco, content)
+    assert opened(coco).records[0].masks[0] == mask
+
+
+def edges_of(mask: Rle) -> list[int]:
+    starts, lengths = mask.runs()
+    return [*np.stack([starts, starts + lengths], 1).ravel().tolist(), mask.height * mask.width]
+
+
 def test_real_annotations_equal_pycocotools(shared):
     folder = shared / "data/coco_mini"
     path = folder / "annotations/instances_train2017.json"

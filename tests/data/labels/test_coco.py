@@ -10,6 +10,7 @@ from PIL import Image
 from ppdet_ext.data.labels.formats import read_labels
 from ppdet_ext.data.labels.label_set import LabelSet
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
 
 READ = Callable[..., LabelSet]
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
@@ -185,3 +186,16 @@ def test_categories_of_several_files_are_joined_by_name(read: READ, tmp_path: Pa
     assert [(one.name, one.subset, one.objects[0].class_name) for one in labels.images] == [
         ("train/a.jpg", "train", "dog"), ("val/a.jpg", "val", "cat"),
     ]  # fmt: skip
+
+
+def test_run_lengths_along_the_rows_are_refused(tmp_path: Path) -> None:
+    mask = Rle.full(12, 20).place(5, 8, 40, 90)
+    coded = {"size": [40, 90], "counts": mask.transpose().to_coco(text=True)["counts"]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 40, "width": 90}],
+        "categories": [{"id": 1, "name": "dent"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": coded, "bbox": [0, 0, 1, 1]}],
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"mine\.json: the run lengths look row-major"):
+        read_labels([str(tmp_path / "mine.json")])

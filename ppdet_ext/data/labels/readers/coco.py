@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppdet_ext.data.formats.coco_annotations import checked_categories, number_of
-from ppdet_ext.data.formats.coco_segmentation import has_segmentation, polygons_of, segmentation_mask
+from ppdet_ext.data.formats.coco_segmentation import demand_columns, has_segmentation, polygons_of, segmentation_mask
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
@@ -80,6 +80,7 @@ class _File:
     def read(self) -> None:
         names = self._categories()
         images = self._images()
+        demand_columns(self.annotations, self.path)
         crowds = _crowds_of(self.annotations)
         if crowds.number:
             self.collector.note(_note_of(crowds))
