@@ -85,8 +85,8 @@ class _File:
         if crowds.number:
             self.collector.note(_note_of(crowds))
         for position, item in enumerate(tracked(self.annotations, "Labels", "object")):
-            image = images.get(_key(item.get("image_id")))
-            name = names.get(_key(item.get("category_id")))
+            image = images.get(id_of(item.get("image_id")))
+            name = names.get(id_of(item.get("category_id")))
             where = f"annotation {item.get('id', position)}" + (f" of {image.name}" if image else "")
             try:
                 if image is None:
@@ -105,8 +105,8 @@ class _File:
         """Names by id, without a category that is only the name of a Roboflow project."""
         entries = self.content["categories"]
         names = dict(checked_categories(self.path, entries))
-        used = {_key(item.get("category_id")) for item in self.annotations}
-        above = {entry.get("supercategory") for entry in entries}
+        used = {id_of(item.get("category_id")) for item in self.annotations}
+        above = [entry.get("supercategory") for entry in entries]
         for entry in entries:
             number, name = int(entry["id"]), str(entry["name"])
             project = name in above and entry.get("supercategory") in ("none", "", None)
@@ -126,7 +126,7 @@ class _File:
             where = f"{self.path}: image {position}"
             if not isinstance(entry, dict) or entry.get("id") is None or not isinstance(entry.get("file_name"), str):
                 raise UserError(f"{where}: needs an id and a file_name, not {str(entry)[:80]}.")
-            number, name = _key(entry["id"]), entry["file_name"]
+            number, name = id_of(entry["id"]), entry["file_name"]
             if number in found:
                 raise UserError(f"{where}: the id {number} is used twice ({found[number].name}, {name}).")
             height, width = entry.get("height"), entry.get("width")
@@ -167,7 +167,7 @@ class _File:
         return polygon_mask(parts or polygons, height, width), parts
 
 
-def _key(value: Any) -> Any:
+def id_of(value: Any) -> Any:
     """An id that can be looked up: a number also where it is written as text."""
     value = number_of(value)
     return value if isinstance(value, int | str) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ppdet_ext.data.formats.coco_annotations import checked_categories, number_of
+from ppdet_ext.data.formats.coco_annotations import checked_categories
 from ppdet_ext.errors import UserError
 
 from ..collector import Collector, Unusable, subset_of_path, tracked
@@ -16,6 +16,7 @@ from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
 from ..pictures import Pictures
 from ..safety import open_png, read_json, safe_name
+from .coco import id_of
 
 _SECTIONS = ("images", "annotations", "categories")
 
@@ -56,7 +57,7 @@ class _File:
         images = self._images()
         for position, item in enumerate(tracked(self.content["annotations"], "Labels")):
             where = f"{self.path}: annotation {position}"
-            image = images.get(number_of(item.get("image_id")))
+            image = images.get(id_of(item.get("image_id")))
             if image is None:
                 raise UserError(f"{where}: image_id {item.get('image_id')!r} is not listed in images.")
             if not _objects(item.get("segments_info")):
@@ -70,9 +71,9 @@ class _File:
         subset, found = subset_of_path(self.path), {}
         for position, entry in enumerate(self.content["images"]):
             where = f"{self.path}: image {position}"
-            if number_of(entry.get("id")) in found:
+            if id_of(entry.get("id")) in found:
                 raise UserError(f"{where}: the id {entry['id']} is used twice.")
-            found[number_of(entry.get("id"))] = self.collector.image(
+            found[id_of(entry.get("id"))] = self.collector.image(
                 entry.get("file_name"), entry.get("height"), entry.get("width"), where, subset
             )
         return found
@@ -82,13 +83,13 @@ class _File:
         ids = self._ids(file, image)
         masks = dict(regions_of(ids))
         for segment in item["segments_info"]:
-            number, name = number_of(segment.get("id")), self.names.get(number_of(segment.get("category_id")))
+            number, name = id_of(segment.get("id")), self.names.get(id_of(segment.get("category_id")))
             try:
                 if name is None:
                     raise Unusable("segments of an unknown category")
                 if number not in masks:
                     raise Unusable("segments whose id is not in the PNG")
-                self.collector.add(image, name, masks.pop(number), crowd=number_of(segment.get("iscrowd")) == 1)
+                self.collector.add(image, name, masks.pop(number), crowd=id_of(segment.get("iscrowd")) == 1)
             except Unusable as reason:
                 self.collector.skip(reason, f"{image.name}, segment {number}", image)
         for number in masks:

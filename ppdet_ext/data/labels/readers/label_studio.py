@@ -22,7 +22,7 @@ from ..drawn import ellipse_polygon, polygon_mask
 from ..index_maps import set_pixels
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
-from ..parts import left_out
+from ..parts import left_out, list_of
 from ..pictures import Pictures
 from ..safety import MOST_PACKED, decode_base64, open_png, read_json
 
@@ -113,11 +113,11 @@ def _read_task(task: dict, where: str, collector: Collector) -> None:
 
 def _results_of(task: dict, where: str, collector: Collector) -> list[dict] | None:
     """The results of the annotation that counts; None where the task is not labelled."""
-    for _ in task.get("predictions") or ():
+    for _ in list_of(task.get("predictions")):
         collector.skip("predictions, which are no labels", where)
     if not isinstance(task.get("data"), dict):
         return [_long_form(item) for key, value in task.items() if key != "predictions" for item in _short_results(value)]
-    annotations = [item for item in task.get("annotations") or () if isinstance(item, dict)]
+    annotations = [item for item in list_of(task.get("annotations")) if isinstance(item, dict)]
     for item in annotations:
         if item.get("was_cancelled"):
             collector.skip("cancelled annotations", where)

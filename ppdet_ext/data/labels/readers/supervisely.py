@@ -73,7 +73,7 @@ def _add_classes(collector: Collector, path: str) -> None:
     content = read_json(path)
     classes = content.get("classes") if isinstance(content, dict) else None
     for item in classes if isinstance(classes, list) else ():
-        if isinstance(item, dict) and item.get("shape") not in _OTHERS:
+        if isinstance(item, dict) and kind_of(item.get("shape")) not in _OTHERS:
             collector.add_class(item.get("title"), path)
 
 
