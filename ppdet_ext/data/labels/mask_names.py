@@ -10,6 +10,7 @@ from ppdet_ext.errors import UserError
 
 from .collector import Collector
 from .parts import NO_CLASS
+from .safety import read_text
 
 _NAME_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt")
 # "Do not care": index 255, whose colour in VOC's palette is this one.
@@ -60,8 +61,7 @@ class MaskNames:
 
 def _named(path: str) -> tuple[list[str], dict[int, str]]:
     """Class names by index, and by colour where the file tells it."""
-    with open(path, encoding="utf-8-sig") as file:
-        lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
     if not path.endswith("labelmap.txt"):
         return lines, {}
     return [line.split(":")[0].strip() for line in lines], dict(_coloured(line, path) for line in lines)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import csv
 import io
 import json
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -30,6 +32,7 @@ _LARGEST_FILE = 4 << 30
 # The deepest of all formats (Label Studio's exports) has eight levels.
 _DEEPEST_XML = 64
 _LONGEST_NAME = 1024
+_LONGEST_CELL = 1 << 26
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH, _COLOUR = 24, 25  # positions in a PNG, whose first chunk is IHDR
 _DRIVE = re.compile("[A-Za-z]:")
@@ -53,6 +56,27 @@ def read_json(path: str) -> Any:
         raise UserError(f"{path}: nested too deeply for a file of labels.") from None
     except ValueError as fault:
         raise UserError(f"{path}: not JSON, or not all of it ({fault}). {_hint(data)}") from None
+
+
+def read_text(path: str) -> str:
+    """The content of a text file, in UTF-8 or -16. Raises: UserError naming the file when it cannot be read, or is neither."""
+    data = _bytes_of(path)
+    coding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return data.decode(coding)
+    except UnicodeDecodeError as fault:
+        raise UserError(f"{path}: byte {fault.start} is no text in UTF-8. Save it again in that coding.") from None
+
+
+def read_csv(path: str) -> Iterator[list[str]]:
+    """The rows of a CSV, the first of them the header. Raises: UserError naming the file and line for what is none."""
+    # A cell may hold a polygon of many points.
+    csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
+    rows = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    try:
+        yield from rows
+    except csv.Error as fault:
+        raise UserError(f"{path}: line {rows.line_num} is none of a CSV ({fault}).") from None
 
 
 def read_xml(path: str) -> ElementTree.Element:

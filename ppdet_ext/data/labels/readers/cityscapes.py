@@ -22,7 +22,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import files_below
 from ..parts import Part, add_parts
 from ..pictures import Pictures
-from ..safety import open_png
+from ..safety import open_png, read_text
 
 _SUFFIX = "_instanceids.png"
 _STEM = re.compile(r"(?:_gtFine|_gtCoarse)?_instanceIds\.png$", re.I)
@@ -98,8 +98,7 @@ def _names(paths: list[str]) -> tuple[dict[int, str], int]:
 
 
 def _own_classes(path: str) -> list[str]:
-    with open(path, encoding="utf-8-sig") as file:
-        lines = [line.split(None, 3) for line in file if line.strip() and not line.startswith("#")]
+    lines = [line.split(None, 3) for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
     if any(len(line) < 4 for line in lines):
         raise UserError(f"{path}: a line is not 'red green blue name'.")
     names = [line[3].strip() for line in lines]

@@ -6,7 +6,6 @@ it is resized to it. Names of the classes stand in a second CSV, `*class-descrip
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root, files_below
 from ..parts import Part, add_parts, left_out
 from ..pictures import Pictures
-from ..safety import open_png, safe_name
+from ..safety import open_png, read_csv, safe_name
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName")
 _DESCRIPTIONS = "class-descriptions"
@@ -70,12 +69,13 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
 def _rows(table: str) -> Rows:
     """(place, PNG, label) of each row by picture."""
     found: Rows = defaultdict(list)
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), 2):
-            mask, image, label = (row.get(column) for column in _COLUMNS)
-            if not mask or not image or not label:
-                raise UserError(f"{table}: row {number} lacks one of {', '.join(_COLUMNS)}.")
-            found[image.strip()].append((f"{table}: row {number}", mask.strip(), label.strip()))
+    header, *rows = read_csv(table)
+    for number, cells in enumerate(filter(None, rows), 2):
+        row = dict(zip(header, cells))
+        mask, image, label = (row.get(column) for column in _COLUMNS)
+        if not mask or not image or not label:
+            raise UserError(f"{table}: row {number} lacks one of {', '.join(_COLUMNS)}.")
+        found[image.strip()].append((f"{table}: row {number}", mask.strip(), label.strip()))
     return found
 
 
@@ -84,8 +84,7 @@ def _class_names(folders: list[str]) -> dict[str, str]:
     found = {}
     for path, name in files_below(folders, ".csv"):
         if _DESCRIPTIONS in name:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                found.update({row[0].strip(): row[1].strip() for row in csv.reader(file) if len(row) >= 2})
+            found.update({row[0].strip(): row[1].strip() for row in read_csv(path) if len(row) >= 2})
     found.pop("LabelName", None)
     return found
 

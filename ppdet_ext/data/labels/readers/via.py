@@ -6,7 +6,6 @@ an attribute of a name that the user has chosen.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import Counter
@@ -22,7 +21,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import common_root
 from ..parts import Part, add_parts, kind_of, left_out
 from ..pictures import Pictures
-from ..safety import last_part, read_json, safe_name
+from ..safety import last_part, read_csv, read_json, safe_name
 
 _PROJECT = "_via_img_metadata"
 # What people call the attribute of the class, the likeliest first.
@@ -75,20 +74,18 @@ def _is_table(start: bytes) -> bool:
 def _table(path: str) -> dict[str, dict]:
     """Pictures of a CSV, in which each region is a row with two cells of JSON."""
     entries: dict[str, dict] = {}
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        header = [column.strip().lstrip("#") for column in next(csv.reader([file.readline()]))]
-        for number, cells in enumerate(csv.reader(file, skipinitialspace=True), 2):
-            row = dict(zip(header, cells))
-            try:
-                region = {key: json.loads(row[f"region_{key}"]) for key in ("shape_attributes", "attributes")}
-            except (KeyError, ValueError):
-                raise UserError(f"{path}: row {number} has no JSON in its region's cells.") from None
-            entry = entries.setdefault(row["filename"], {"filename": row["filename"], "regions": []})
-            # Of a picture without a region these are empty.
-            if region["shape_attributes"]:
-                entry["regions"].append(
-                    {"shape_attributes": region["shape_attributes"], "region_attributes": region["attributes"]}
-                )
+    header, *rows = read_csv(path)
+    header = [column.strip().lstrip("#") for column in header]
+    for number, cells in enumerate(rows, 2):
+        row = dict(zip(header, cells))
+        try:
+            region = {key: json.loads(row[f"region_{key}"]) for key in ("shape_attributes", "attributes")}
+        except (KeyError, ValueError, RecursionError):
+            raise UserError(f"{path}: row {number} has no JSON in its region's cells.") from None
+        entry = entries.setdefault(row["filename"], {"filename": row["filename"], "regions": []})
+        # Of a picture without a region these are empty.
+        if region["shape_attributes"]:
+            entry["regions"].append({"shape_attributes": region["shape_attributes"], "region_attributes": region["attributes"]})
     return entries
 
 

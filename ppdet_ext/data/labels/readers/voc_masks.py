@@ -32,7 +32,7 @@ from ..mask_folders import (
 from ..mask_names import VOID, VOID_COLOUR, MaskNames
 from ..parts import Part, add_parts
 from ..pictures import Pictures
-from ..safety import open_png
+from ..safety import open_png, read_text
 
 
 def looks_like(head: Head) -> bool:
@@ -73,8 +73,8 @@ def _subsets(root: str) -> Iterator[tuple[str, str]]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         subset = subset_name(name.removesuffix(".txt"))
         if name.endswith(".txt") and name != "trainval.txt" and subset:
-            with open(os.path.join(folder, name), encoding="utf-8-sig") as file:
-                yield from ((line.strip(), subset) for line in file if line.strip())
+            lines = read_text(os.path.join(folder, name)).splitlines()
+            yield from ((line.strip(), subset) for line in lines if line.strip())
 
 
 class _Folder:

@@ -23,7 +23,7 @@ from ..label_set import LabelledImage, LabelSet
 from ..listing import files_below
 from ..parts import NO_CLASS, NoObject, Part, add_parts, left_out
 from ..pictures import Pictures
-from ..safety import check_start
+from ..safety import check_start, read_text
 
 _SUBSETS = ("train", "val", "valid", "validation", "test")
 # Lists and descriptions that lie beside label files.
@@ -31,6 +31,7 @@ _OTHER_IN_LABELS = re.compile(r"(classes|readme.*)\.txt$", re.I)
 _OTHER_TEXTS = re.compile(r"(classes|train|val|valid|test|labels|notes|requirements|_darknet\.labels|readme.*)\.txt$", re.I)
 _LINE = re.compile(rb"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}", re.I)
 _MOST_YAML = 1 << 20
+_NUMBER = re.compile("[0-9]{1,5}", re.ASCII)
 # Tools write points up to a pixel outside; beyond that, numbers are pixels and not parts of the picture.
 _OUTSIDE = 0.5
 
@@ -174,16 +175,16 @@ def _yaml_names(path: str) -> list[str] | None:
     if os.path.getsize(path) > _MOST_YAML:
         return None
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            # All values as text: a class may be called no, off, or 1.
-            content: Any = yaml.load(file, yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
+        # All values as text: a class may be called no, off, or 1.
+        content: Any = yaml.load(read_text(path), yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as fault:
         raise UserError(f"{path}: not YAML ({str(fault).splitlines()[0]}).") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
-        numbers = {int(key): value for key, value in names.items() if str(key).isdigit()}
+        numbers = {int(key): value for key, value in names.items() if _NUMBER.fullmatch(str(key))}
         names = [numbers.get(number, f"class_{number}") for number in range(max(numbers, default=-1) + 1)]
-    return [str(name) for name in names] if isinstance(names, list) and names else None
+    # An alias of an alias of … as a name would be text without end.
+    return names if isinstance(names, list) and names and all(isinstance(name, str) for name in names) else None
 
 
 def _names(folders: list[str], collector: Collector) -> list[str] | None:
@@ -192,8 +193,7 @@ def _names(folders: list[str], collector: Collector) -> list[str] | None:
     for path, _ in [*files_below(folders, ".yaml"), *files_below(folders, ".yml")]:
         names = names or _yaml_names(path)
     for path, _ in [*files_below(folders, "classes.txt"), *files_below(folders, "obj.names")] if names is None else ():
-        with open(path, encoding="utf-8-sig") as file:
-            names = names or [line.strip() for line in file if line.strip()]
+        names = names or [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if names is None:
         collector.note("no data.yaml or classes.txt names the classes: they are called class_0, class_1 … after their numbers")
         return None
