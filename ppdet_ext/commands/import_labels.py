@@ -1,11 +1,13 @@
 """The command behind tools/import_labels.py: what a label tool exported becomes a data set and a configuration."""
 
 import argparse
+import filecmp
 import json
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ def import_labels(
     folder = Path(out)
     path = config or Path("configs") / f"{folder.resolve().name}.yml"
     model_named(model, gpu=False)
-    _demand_room(folder, path, overwrite)
+    _demand_room(folder, path, files, overwrite)
     labels = with_classes_renamed(read_labels(files, images, format), rename or {})
     pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
     labels = with_pictures(labels, pictures, on_error == "skip")
@@ -82,7 +84,7 @@ def import_labels(
     sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
     _tell(labels, sides)
     if place != "stay":
-        _place(labels.images, folder / IMAGES, place)
+        _place(labels.images, folder / IMAGES, place, overwrite)
     made_of = _made_of(files, labels.format)
     _write(labels, sides, folder / ANNOTATIONS, made_of)
     # It imports paddle, and whoever has a fault in the labels hears of it before.
@@ -93,10 +95,13 @@ def import_labels(
     return write_config(path, sections, model=model, made_of=made_of, overwrite=overwrite)
 
 
-def _demand_room(folder: Path, config: Path, overwrite: bool) -> None:
+def _demand_room(folder: Path, config: Path, files: Sequence[str], overwrite: bool) -> None:
     """UserError where what is to be written is there, or cannot be written; before any label is read."""
     targets = [*(folder / ANNOTATIONS / f"{side}.json" for side in (ALL, *SIDES)), config]
     there = [str(path) for path in targets if path.exists()]
+    sources = [Path(file).resolve() for file in files]
+    if own := [path for path in there if any(Path(path).resolve().is_relative_to(source) for source in sources)]:
+        raise UserError(f"{own[0]} is among the labels to import, and would be written over. Give another --out.")
     if there and not overwrite:
         raise UserError(
             f"{', '.join(there)}: there already. Give another --out and --config, or --overwrite to replace what an earlier "
@@ -136,19 +141,25 @@ def _made_of(files: Sequence[str], format: str) -> str:
     return f"{shown} ({FORMATS[format].title if format in FORMATS else format})"
 
 
-def _place(images: Sequence[LabelledImage], folder: Path, how: str) -> None:
-    """Copy the pictures below `folder`, or link to them; one that is there with the same content stays."""
+def _place(images: Sequence[LabelledImage], folder: Path, how: str, overwrite: bool) -> None:
+    """Copy the pictures below `folder`, or link to them; a file that is there with the same content stays.
+
+    Raises: UserError for one with another content, unless `overwrite`, and where nothing can be written.
+    """
     for image in tracked(images, "Copying" if how == "copy" else "Linking"):
         source, target = Path(image.file or "").resolve(), folder / image.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_symlink() or (target.exists() and how == "link"):
+            if target.is_symlink():
                 target.unlink()
-            if how == "link":
-                target.symlink_to(source)
-            elif not (target.exists() and target.stat().st_size == source.stat().st_size):
-                with replacing(target, durable=False) as aside:
-                    shutil.copyfile(source, aside)
+            elif target.exists():
+                # Also the picture itself, if it lies there already.
+                if filecmp.cmp(source, target, shallow=False):
+                    continue
+                if not overwrite:
+                    raise UserError(f"{target} is another picture than {source}. Give another --out, or --overwrite.")
+            with replacing(target, durable=False) as aside:
+                aside.symlink_to(source) if how == "link" else shutil.copyfile(source, aside)
         except OSError as fault:
             raise UserError(f"{target}: the picture cannot be put there ({fault.strerror}). Choose another --out.") from None
 
@@ -162,8 +173,12 @@ def _write(labels: LabelSet, sides: Sequence[str], folder: Path, made_of: str) -
         if not chosen:
             path.unlink(missing_ok=True)
             continue
-        text = json.dumps(coco_tree(chosen, labels.class_names, ids, f"made by import_labels of {made_of}"), ensure_ascii=False)
-        write_atomic(path, lambda aside: aside.write_text(text, encoding="utf-8", errors="surrogateescape"), "--out")  # noqa: B023
+        tree = coco_tree(chosen, labels.class_names, ids, f"made by import_labels of {made_of}")
+        text = json.dumps(tree, ensure_ascii=False)
+        if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            # Names of files that are no text.
+            text = json.dumps(tree)
+        write_atomic(path, partial(Path.write_text, data=text, encoding="utf-8"), "--out")
     logger.info("Wrote %s", folder)
 
 

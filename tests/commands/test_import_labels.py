@@ -104,7 +104,35 @@ def test_what_is_there_is_not_overwritten_unless_asked(export: Path, here: Path)
     assert link.is_symlink()
     assert main(["import_labels", *arguments, "--overwrite", "--copy"]) == 0
     assert not link.is_symlink()
+    # The pictures of the data set itself, which stay.
+    again = [word.replace(str(export / "sheets"), "mine/images") for word in arguments]
+    assert main(["import_labels", *again, "--overwrite", "--link"]) == 0
+    assert not link.is_symlink()
     assert link.read_bytes() == (export / "sheets" / link.name).read_bytes()
+
+
+def test_another_picture_in_the_place_is_not_replaced(export: Path, here: Path, capsys) -> None:
+    taken = here / "mine" / "images" / "sheet_00000.jpg"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"somebody's")
+    arguments = ["import_labels", str(export / "cvat"), "--images", str(export / "sheets"), "--out", "mine", "--no-duplicates"]
+    assert main([*arguments, "--copy"]) == 1
+    assert "is another picture than" in capsys.readouterr().err
+    assert taken.read_bytes() == b"somebody's"
+    assert main([*arguments, "--link", "--overwrite"]) == 0
+    assert taken.resolve() == export / "sheets" / "sheet_00000.jpg"
+
+
+def test_labels_are_not_written_over_themselves(export: Path, here: Path, capsys) -> None:
+    arguments = ["--images", str(export / "sheets"), "--out", "mine", "--no-duplicates", "--config", "c.yml"]
+    assert main(["import_labels", str(export / "cvat"), *arguments]) == 0
+    for labels in ("mine/annotations/all.json", "mine/annotations", "mine"):
+        assert main(["import_labels", labels, *arguments, "--overwrite"]) == 1
+        assert "is among the labels to import, and would be written over" in capsys.readouterr().err
+    other = ["--out", "other", "--config", "o.yml", "--images", str(export / "sheets"), "--val", "0"]
+    assert main(["import_labels", "mine/annotations/all.json", *other]) == 0
+    before, after = (json.loads((here / name / "annotations" / "all.json").read_text()) for name in ("mine", "other"))
+    assert before["annotations"] == after["annotations"]
 
 
 def test_faults_are_said_before_anything_is_written(export: Path, here: Path, capsys) -> None:
