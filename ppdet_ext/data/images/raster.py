@@ -20,6 +20,7 @@ SIDEWAYS = (5, 6, 7, 8)
 _HEAD = 4096
 PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24
+_PNG_TEXTS, _PNG_PROFILES, _KEYWORD = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type", b"XML:com.adobe.xmp"), 32
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _KIND_OF_PAGE = 0x0112, 0x0100, 0x0101, 0x0102, 0x0106, 0x00FE
 # Which orientation undoes one: only the quarter turns are not their own inverse.
@@ -121,9 +122,30 @@ def _tags(picture: Image.Image) -> dict[int, Any]:
 
 def orientation(picture: Image.Image) -> int:
     """EXIF's, 1 to 8; 1 where there is none or one that means nothing."""
+    if picture.format == "PNG" and not _png_may_tell(picture):
+        return 1
     tags = _tags(picture) if picture.format == "TIFF" else picture.getexif()
     found = tags.get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
+
+
+def _png_may_tell(picture: Image.Image) -> bool:
+    """Whether a PNG has a chunk that can hold an orientation. Pillow decodes all pixels to look for one behind them."""
+    file = getattr(picture, "fp", None)
+    if file is None:
+        return True
+    place = file.tell()
+    try:
+        file.seek(len(PNG))
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            size, kind = int.from_bytes(head[:4], "big"), head[4:]
+            keyword = file.read(min(size, _KEYWORD)) if kind in _PNG_TEXTS else b""
+            if kind == b"eXIf" or keyword.startswith(_PNG_PROFILES):
+                return True
+            file.seek(size - len(keyword) + 4, os.SEEK_CUR)
+        return False
+    finally:
+        file.seek(place)
 
 
 @contextlib.contextmanager

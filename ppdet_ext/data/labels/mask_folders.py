@@ -11,6 +11,7 @@ import numpy as np
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.errors import UserError, counted
 
+from .index_maps import values_of
 from .label_format import Head
 from .listing import files_below
 from .mask_names import VOID
@@ -44,7 +45,7 @@ def _is_mask(path: str) -> bool:
         pixels = grey(open_png(path))
     except UserError:
         return False
-    return pixels.ndim == 2 and np.unique(pixels).size <= _MOST_CLASSES
+    return pixels.ndim == 2 and len(values_of(pixels)) <= _MOST_CLASSES
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -77,7 +78,7 @@ def are_two_valued(masks: list[tuple[str, str]]) -> bool:
     seen: set[int] = set()
     for path, _ in masks[:_LOOKED_AT]:
         pixels = grey(open_png(path))
-        seen.update(np.unique(pixels).tolist() if pixels.ndim == 2 and pixels.dtype == np.uint8 else [1])
+        seen.update(values_of(pixels) if pixels.ndim == 2 and pixels.dtype == np.uint8 else [1])
         if not seen <= {0, VOID}:
             return False
     return VOID in seen

@@ -55,7 +55,7 @@ class MaskNames:
                 f"no file in {self.root} names the classes: they are called class_1, class_2 … after their index. "
                 "Write their names into class_names.txt, one a line, the background first."
             )
-            return {int(value): f"class_{value}" for value in np.unique(pixels) if value not in (0, VOID)}
+            return {value: f"class_{value}" for value in range(1, int(pixels.max(initial=0)) + 1) if value != VOID}
         return {value: name for value, name in enumerate(self.names) if value and name.lower() not in NO_CLASS}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from tiny_data import write_jpeg
 
 from ppdet_ext.data.images import jpeg
@@ -243,6 +243,24 @@ def test_pixels_are_opencvs_whatever_the_chroma_sampling(tmp_path, factor):
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(data)
     np.testing.assert_array_equal(read_image(str(tmp_path / "a.jpg")), opencv(data))
+
+
+def test_size_of_a_png_is_told_without_decoding_wherever_its_orientation_stands(tmp_path, monkeypatch):
+    plain, early, late, xmp = (tmp_path / f"{name}.png" for name in ("plain", "early", "late", "xmp"))
+    picture = Image.fromarray(np.zeros((16, 32), np.uint8))
+    picture.save(plain)
+    picture.save(early, exif=exif_with(6))
+    data = early.read_bytes()
+    start = data.index(b"eXIf") - 4
+    chunk = data[start : start + 12 + int.from_bytes(data[start : start + 4], "big")]
+    late.write_bytes(data.replace(chunk, b"")[:-12] + chunk + data[-12:])
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    picture.save(xmp, pnginfo=text)
+    assert [image_size(str(path)) for path in (early, late, xmp)] == [(32, 16)] * 3
+    assert [read_image(str(path)).shape[:2] for path in (early, late, xmp, plain)] == [(32, 16)] * 3 + [(16, 32)]
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert image_size(str(plain)) == (16, 32)
 
 
 def test_exif_is_read_in_either_byte_order_and_from_the_first_segment_only(tmp_path):
