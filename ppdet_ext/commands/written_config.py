@@ -15,7 +15,7 @@ import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.images.depth import value_range
 from ppdet_ext.environment import PACKAGE, ROOT
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host.registry import DATASETS
 from ppdet_ext.starter.choose import WANTED_SIZE, Choices, Machine, choose
@@ -138,8 +138,8 @@ def _tell(path: Path, chosen: Choices) -> None:
             "pictures into parts, with their labels, or raise the sizes in %s",
             chosen.small, width, height, path,
         )  # fmt: skip
-    text = "Images of %dx%d px, %d a step, %d epochs of %d steps; %s says why"
-    logger.info(text, width, height, chosen.batch, chosen.epochs, chosen.steps, path)
+    text = "Images of %dx%d px, %d a step, %d epochs of %s; %s says why"
+    logger.info(text, width, height, chosen.batch, chosen.epochs, counted(chosen.steps, "steps"), path)
     logger.info("Now:\n  %s", "\n  ".join(_commands(path)))
 
 

@@ -151,8 +151,8 @@ def _down(edge: int) -> int:
 
 
 def _batch(pixels: int, images: int, model: Model, machine: Machine, limits: Limits) -> int:
-    """Images of a step: by time, by half of the free memory, and by what there is."""
-    by_memory = (machine.memory / 2 - model.fixed_bytes) / (model.bytes_per_pixel * pixels)
+    """Images of a step: by time, by free memory, of which others want some on a CPU, and by what there is."""
+    by_memory = (machine.memory * (0.8 if machine.gpu else 0.5) - model.fixed_bytes) / (model.bytes_per_pixel * pixels)
     return int(np.clip(min(limits.step / pixels, by_memory, limits.batch, images), 1, None))
 
 

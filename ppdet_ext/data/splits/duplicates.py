@@ -140,10 +140,10 @@ def duplicate_groups(names: Sequence[str], files: Sequence[str], fate: str = "wh
     largest = several[np.argsort(-sizes[several], kind="stable")][:_NAMED]
     examples = "; ".join(_some([names[i] for i in np.flatnonzero(groups == group)]) for group in largest)
     logger.info(
-        "%d of %d images are duplicates of others: %d groups of up to %d images, %s (%s%s)",
+        "%d of %d images are duplicates of others: %s of up to %d images, %s (%s%s)",
         int((sizes[several] - 1).sum()),
         len(names),
-        len(several),
+        counted(len(several), "groups"),
         int(sizes.max()),
         fate,
         examples,
