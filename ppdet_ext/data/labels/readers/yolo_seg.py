@@ -96,7 +96,7 @@ def _folders(paths: list[str]) -> list[str]:
 def _label_files(folders: list[str]) -> list[tuple[str, str]]:
     """(path, relative name) of the label files: those in folders named labels, where there is one, otherwise all."""
     files = [(path, name) for path, name in files_below(folders, ".txt") if _is_label_file(name)]
-    return [file for file in files if _in_labels(file[0])] or files
+    return [file for file in files if _in_labels(file[1])] or files
 
 
 def _is_label_file(name: str) -> bool:
