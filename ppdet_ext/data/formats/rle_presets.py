@@ -16,6 +16,7 @@ from typing import Any
 
 from ppdet_ext.errors import UserError, nearest
 
+from .column_guess import class_columns, suggestion
 from .csv_rows import first_rows
 from .rle_csv import IMATERIALIST, SEVERSTAL, RleCsv
 
@@ -173,13 +174,16 @@ def described_by(
 def guess_preset(path: str) -> str:
     """The name of the preset that a CSV is of: by its columns; where several have these, by names and masks of its first rows.
 
-    Raises: UserError where none or several fit; OSError when the file cannot be read.
+    A further column that says a class makes it none of a preset that does not read it.
+
+    Raises: UserError where none or several fit, with what the columns may be; OSError when the file cannot be read.
     """
     header, rows = first_rows(path, _PEEK)
+    classes = set(class_columns(header))
     fitting = {
         name: max(len(layout.header) for layout in preset.layouts if set(layout.header) <= set(header))
         for name, preset in PRESETS.items()
-        if any(set(layout.header) <= set(header) for layout in preset.layouts)
+        if any(classes <= set(layout.header) <= set(header) for layout in preset.layouts)
     }
     best = [name for name, columns in fitting.items() if columns == max(fitting.values())]
     if len(best) > 1:
@@ -189,9 +193,9 @@ def guess_preset(path: str) -> str:
     found = f"{path}: the columns {','.join(header)[:200]} are"
     if best:
         raise UserError(f"{found} those of several competitions: {', '.join(best)}. Set preset to one, or columns.")
-    raise UserError(
-        f"{found} those of no competition that is known. Set columns (dataset/README.md has examples), or mend them."
-    )
+    told = suggestion(header, rows)
+    examples = f"by their names perhaps {told}" if told else "dataset/README.md has examples"
+    raise UserError(f"{found} those of no competition that is known. Set columns ({examples}), or mend them.")
 
 
 def _fits(preset: Preset, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -118,6 +118,28 @@ def test_what_cannot_be_told_is_said(tmp_path: Path, text: str, message: str) ->
         RleCsvDataSet(str(tmp_path), anno_path="x.csv").load()
 
 
+@pytest.mark.parametrize(("text", "told"), [
+    ("image_id,label,rle,h,w\na.png,dent,1 3,4,6\nb.png,scratch,,4,6\n",
+     "columns: {image_id: '{name}', label: '{class_name}', h: '{height}', w: '{width}', rle: '{rle}'}, "
+     "class_names: [dent, scratch]"),
+    ("ImageId,EncodedPixels,label\na.jpg,1 3,2\n", "columns: {ImageId: '{name}', label: '{class_id}', EncodedPixels: '{rle}'}"),
+    ("file name,Pixels,score\na.jpg,1 3 7 2,0.5\n", "columns: {file name: '{name}', score: '{score}', Pixels: '{rle}'}"),
+    ("a,b\nx,1 3\n", "dataset/README.md has examples"),
+    ("image,b\nx,y\n", "dataset/README.md has examples"),
+    ("id,x\n1 3,y\n", "dataset/README.md has examples"),
+])  # fmt: skip
+def test_what_an_unknown_csvs_columns_may_be_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(UserError, match=r"no competition that is known\. Set columns") as caught:
+        RleCsvDataSet(str(tmp_path)).load()
+    assert told in str(caught.value)
+    if "columns" in told:
+        options = {"class_names": ["one", "two"] if "class_id" in told else ["one"]} | yaml.safe_load(f"{{{told}}}")
+        size = {} if "height" in told else {"height": 4, "width": 6}
+        records = RleCsvDataSet(str(tmp_path), check_images="none", cache=False, **size, **options).records
+        assert records[0].masks
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"preset": "airbuss"}, "preset: there is no 'airbuss'. Did you mean 'airbus'?"),
     ({"preset": "imaterialist_2019"}, "class_names: the names of the classes are needed"),
