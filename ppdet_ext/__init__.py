@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
     from .api.prediction import Prediction
     from .api.predictor import Predictor
+    from .commands.export_labels import export_labels
     from .commands.import_labels import import_labels
     from .commands.new_config import new_config
+    from .data.labels.formats import read_labels
     from .structures import Candidates, Detections, Rle
 
 __version__ = "0.1.0"
@@ -32,6 +34,8 @@ _LAZY = {
     "import_labels": "commands.import_labels",
     "new_config": "commands.new_config",
     **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
+    "read_labels": "data.labels.formats",
+    **{name: f"commands.{name}" for name in ("import_labels", "export_labels", "new_config")},
 }
 _HEAVY = ("api.predictor", "api.configuration", "api.functions", "commands.import_labels", "commands.new_config")
 __all__ = [
@@ -43,10 +47,12 @@ __all__ = [
     "TrainingRun",
     "TuningRun",
     "evaluate",
+    "export_labels",
     "import_labels",
     "infer",
     "load_config",
     "new_config",
+    "read_labels",
     "submit",
     "train",
     "tune",

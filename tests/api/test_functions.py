@@ -49,6 +49,7 @@ def test_a_training_tells_what_it_made(trained: TrainingRun, config: str) -> Non
     assert 0 <= trained.metrics["segm"]["AP50"] <= 1
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_all_functions(trained: TrainingRun, sheets: list[str], tmp_path: Path) -> None:
     before = state()
     outcome = evaluate(trained.folder)
@@ -105,6 +106,7 @@ def test_overrides_say_what_yaml_says(config: str, tmp_path: Path) -> None:
     assert load_config(config, ["epoch=3"]).epoch == 3
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_light_and_its_names_are_there(root: Path) -> None:
     code = (
         "import sys, ppdet_ext\n"

@@ -1,6 +1,7 @@
 """docs/python.md and the README: every example runs, and prints what it says."""
 
 import doctest
+import json
 import re
 import shutil
 from pathlib import Path
@@ -16,10 +17,17 @@ def folder(run_folder: Path, config: str, sheets: list[str], tmp_path: Path, mon
     shutil.copytree(Path(sheets[0]).parent, tmp_path / "sheets")
     shutil.copy(sheets[0], tmp_path / "sheet.jpg")
     (tmp_path / "mine.yml").write_text(f"_BASE_: [{config}]\nsave_dir: {tmp_path}/output\n")
+    (tmp_path / "marks").mkdir()
+    for sheet in sheets:
+        corners = [[10, 10], [60, 10], [60, 30], [10, 30]]
+        shapes = [{"label": "scratch", "points": corners, "shape_type": "polygon", "group_id": None}]
+        content = {"version": "5.5.0", "imagePath": Path(sheet).name, "imageHeight": 64, "imageWidth": 128, "shapes": shapes}
+        (tmp_path / "marks" / f"{Path(sheet).stem}.json").write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_examples_print_what_they_say(folder: Path, root: Path) -> None:
     # A fence is no part of what is printed.
     text = (root / "docs" / "python.md").read_text().replace("```", "")
