@@ -40,8 +40,8 @@ def refuse_other_files(path: str, start: bytes) -> None:
             raise UserError(f"{path}: {told}.")
 
 
-def encoding_of(path: str, start: bytes) -> str:
-    """Python's name of a text file's encoding, by the mark at its beginning; UTF-8 without one."""
+def encoding_of(start: bytes) -> str:
+    """Python's name of a text file's encoding, by the mark in its first four bytes; UTF-8 without one."""
     return next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), "utf-8")
 
 
@@ -50,7 +50,7 @@ def check_text(path: str) -> str:
     with open(path, "rb") as file:
         start = file.read(64)
     refuse_other_files(path, start)
-    return encoding_of(path, start)
+    return encoding_of(start)
 
 
 def read_text(path: str) -> str:

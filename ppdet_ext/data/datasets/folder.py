@@ -47,7 +47,8 @@ class ImageFolder(InstanceDataSet):
         """Raises: UserError when a file is missing or no picture, or when there is none at all."""
         files = self._files()
         if not files:
-            found = describe_below(images_below(os.fspath(self.images))) if isinstance(self.images, str | os.PathLike) else ""
+            below = images_below(os.fspath(self.images)) if isinstance(self.images, str | os.PathLike) else []
+            found = describe_below(below) if below else ""
             raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).{f' {found}' if found else ''}")
         return [Record(i, file, os.path.basename(file), *image_size(file, self.exif)) for i, file in enumerate(files)]
 

@@ -55,7 +55,9 @@ def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
         raise UserError(f"{path}: the file is empty. Expected the columns {expected}.")
     fitting = [layout for layout in layouts if set(layout.header) <= set(header)]
     if not fitting:
-        raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.")
+        other = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
+        hint = f" Its columns are separated by {other!r}; save it with commas." if other else ""
+        raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.{hint}")
     return max(fitting, key=lambda layout: len(layout.header))
 
 

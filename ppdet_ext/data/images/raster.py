@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,26 @@ _HEAD = 4096
 PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24
 _PNG_TEXTS, _PNG_PROFILES, _KEYWORD = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type", b"XML:com.adobe.xmp"), 32
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UNKNOWN_TIFF = "this kind of TIFF is not known here. Save it as grey or RGB of 8 or 16 bits."
+# (place, lower-case bytes there, what to say) of what is found under the names of pictures.
+_NO_PICTURES = (
+    *((0, mark, _UNKNOWN_TIFF) for mark in (b"ii*\0", b"mm\0*", b"ii+\0", b"mm\0+")),
+    (4, b"ftyphei", "it is HEIC, as of phones. Convert it to JPEG or PNG."),
+    (4, b"ftypavif", "it is AVIF. Convert it to JPEG or PNG."),
+    (128, b"dicm", "it is DICOM. Convert it to a PNG of 16 bits."),
+    (0, b"version https://git-lfs", "it is a Git LFS pointer. Fetch the picture itself: git lfs pull"),
+    (0, b"<!doctype html", "it is a web page, such as a login or an error. Fetch the picture again, logged in."),
+    (0, b"<html", "it is a web page, such as a login or an error. Fetch the picture again, logged in."),
+    (0, b"<svg", "it is SVG. Convert it to PNG."),
+    (0, b"%pdf", "it is PDF. Convert each page to PNG."),
+    (0, b"pk\x03\x04", "it is a ZIP archive. Unpack it."),
+    (0, b"\x1f\x8b", "it is packed by gzip. Unpack it."),
+    (0, b"v/1\x01", "it is OpenEXR. Convert it to a TIFF of 32-bit float, or a PNG of 16 bits."),
+)
+# Width, height and the largest value of a colour PPM, where comments may stand between them.
+_PPM = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)\s")
+# JPEG 2000's marker of sizes; its first component's depth, less one, stands so far behind.
+_JP2_SIZES, _JP2_DEPTH = b"\xff\x4f\xff\x51", 42
 _ORIENTATION, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _KIND_OF_PAGE = 0x0112, 0x0100, 0x0101, 0x0102, 0x0106, 0x00FE
 # Which orientation undoes one: only the quarter turns are not their own inverse.
 _UNDONE = {6: 8, 8: 6}
@@ -74,6 +94,10 @@ def _is_deep(picture: Image.Image, data: bytes) -> bool:
     # Pillow makes 8 bits of deeper colours, and of deeper grey with transparency, without a word.
     if data[:8] == PNG:
         return data[_PNG_DEPTH] > 8
+    if found := _PPM.match(data[:_HEAD]):
+        return int(found[1]) > 0xFF
+    if picture.format == "JPEG2000" and (at := data[:_HEAD].find(_JP2_SIZES)) >= 0:
+        return data[at + _JP2_DEPTH] & 0x7F > 7
     return picture.format == "TIFF" and max(_tags(picture).get(_BITS, (1,))) > 8
 
 
@@ -225,11 +249,21 @@ def bytes_of(path: str) -> bytes:
     return data
 
 
+def _what_is(head: bytes, name: str) -> str:
+    """What a file is that Pillow does not know, and what to do about it."""
+    if name.startswith("._"):
+        return "it is what macOS puts beside one. Leave it out."
+    for at, beginning, told in _NO_PICTURES:
+        if head[at:].lstrip(b"\r\n ").lower().startswith(beginning):
+            return told
+    return "it is of no kind that is known here. Fetch it again, or leave it out of the data set."
+
+
 def unreadable(path: str, fault: object) -> UserError:
     """The error for a file that is missing, or no picture."""
     if not os.path.exists(path):
         return UserError(f"{path}: no such picture. Check the folder and the name in the annotations.")
-    if isinstance(fault, UnidentifiedImageError) and _head(path)[:4] in _TIFF:
-        return UserError(f"{path}: this kind of TIFF is not known here. Save it as grey or RGB of 8 or 16 bits.")
+    if isinstance(fault, UnidentifiedImageError):
+        return UserError(f"{path}: cannot be read as a picture; {_what_is(_head(path), os.path.basename(path))}")
     reason = getattr(fault, "strerror", None) or str(fault).replace(path, "file")
     return UserError(f"{path}: cannot be read as a picture ({reason}). Fetch it again, or leave it out of the data set.")

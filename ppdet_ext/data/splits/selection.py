@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.files.text import encoding_of
 from ppdet_ext.structures import Record
 
 PARTS = ("train", "val", "all")
@@ -99,6 +100,13 @@ def _say_unused(split: str, fold: int) -> None:
     logger.info("split file %s has no folds but parts: its column `part` is used, and fold: %d is not", split, fold)
 
 
+def _alike(name: str, known: Iterable[str]) -> str:
+    """The hint with an image whose name differs in capitals, folder or suffix only: others are numbered, thus all alike."""
+    stem = Path(name.replace("\\", "/")).stem.casefold()
+    found = sorted(other for other in known if Path(other).stem.casefold() == stem)
+    return f" Did you mean {found[0]!r}?" if len(found) == 1 else ""
+
+
 def _known_split(split: str, known: set[str]) -> SplitFile:
     """The split file. Raises: UserError where it names an image that is not known."""
     file = read_split_file(split, known)
@@ -106,7 +114,8 @@ def _known_split(split: str, known: set[str]) -> SplitFile:
     if unknown:
         raise UserError(
             f"split file {split}, row {file.rows[unknown[0]]}: the data set has no image {unknown[0]}"
-            f"{f' (nor {len(unknown) - 1} others that the file names)' if len(unknown) > 1 else ''}. "
+            f"{f' (nor {len(unknown) - 1} others that the file names)' if len(unknown) > 1 else ''}."
+            f"{_alike(unknown[0], known)} "
             "Make the file anew for this data set, or take the rows out."
         )
     return file
@@ -193,13 +202,18 @@ def read_split_file(path: str, known: Container[str] = ()) -> SplitFile:
     )
 
 
+def _encoding(path: str) -> str:
+    with open(path, "rb") as file:
+        return encoding_of(file.read(4))
+
+
 def _rows(path: str, known: Container[str]) -> list[tuple[int, list[str]]]:
     """(line number, cells) of the lines that are not blank; cells are stripped, unless the blanks are a known name's own."""
     # A pseudo-label file serves as well, whose masks can be longer than the 128 KiB that csv takes for a field.
     csv.field_size_limit(2**31 - 1)
     try:
         # Names of files need not be UTF-8; they come as the operating system's functions give them.
-        reader = csv.reader(Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
+        reader = csv.reader(Path(path).read_text(encoding=_encoding(path), errors="surrogateescape").splitlines())
         return [(reader.line_num, [cell if cell in known else cell.strip() for cell in row]) for row in reader if row]
     except (OSError, csv.Error) as fault:
         raise UserError(f"split file {path} cannot be read ({fault}). It holds one image name a line.") from None

@@ -212,3 +212,11 @@ def test_blanks_that_are_part_of_a_known_name_stay(select):
     text = "ImageId,fold\n first.jpg,0\n  b.jpg ,1\n"
     assert select(text, known=[" first.jpg", "b.jpg"], fold=0, part="val") == [" first.jpg"]
     assert select(text, known=[" first.jpg", "b.jpg"], fold=1, part="val") == ["b.jpg"]
+
+
+def test_split_files_in_utf_16_and_names_nearly_right(tmp_path):
+    (tmp_path / "split.txt").write_text("a.jpg\nb.jpg\n", encoding="utf-16")
+    assert list(read_split_file(str(tmp_path / "split.txt"), {"a.jpg", "b.jpg"}).rows) == ["a.jpg", "b.jpg"]
+    (tmp_path / "split.txt").write_text("a.JPG\n")
+    with pytest.raises(UserError, match=r"the data set has no image a\.JPG\. Did you mean 'a\.jpg'\?"):
+        select_images(["a.jpg", "b.jpg"], {}, split=str(tmp_path / "split.txt"), fold=None, num_folds=5, part="all", seed=0)
