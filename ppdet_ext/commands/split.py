@@ -73,6 +73,7 @@ def make_split(
     logger.info("Balance of the classes:\n%s", balance)
     _write(path, deal.column, [(record.name, deal.sides[side]) for record, side in zip(records, deal.side)], force)
     chosen = _choice(dataset.dataset_dir, path, deal.column, len(deal.sides), isinstance(cfg.TrainDataset, MixedDataSet))
+    chosen["EvalDataset"] |= _same_images(cfg.get("EvalDataset"), dataset)
     logger.info("To train with it: -o %s", _options(chosen))
     if config is not None:
         _write_config(Path(config), path, chosen, force)
@@ -199,6 +200,14 @@ def _choice(folder: str, path: Path, column: str, sides: int, mixed: bool = Fals
     common = {"split": name, **({"num_folds": sides, "fold": 0} if column == "fold" else {})}
     train = "TrainDataset.labelled" if mixed else "TrainDataset"
     return {train: {**common, "part": "train"}, "EvalDataset": {**common, "part": "val"}}
+
+
+def _same_images(held: Any, trained: Any) -> dict[str, Any]:
+    """Keys with which EvalDataset is of the images that were dealt out, where it has a file of its own."""
+    if type(held) is not type(trained):
+        return {}
+    keys = ("dataset_dir", "anno_path", "image_dir")
+    return {key: getattr(trained, key) for key in keys if getattr(held, key, None) != getattr(trained, key, None)}
 
 
 def _options(chosen: Mapping[str, Mapping[str, Any]]) -> str:

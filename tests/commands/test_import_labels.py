@@ -18,6 +18,7 @@ from ppdet_ext.commands.data_flags import MODEL_NAMES, import_labels_parser, new
 from ppdet_ext.commands.import_labels import renamed
 from ppdet_ext.commands.main import main
 from ppdet_ext.commands.new_config import arguments_of
+from ppdet_ext.commands.split import make_split
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.labels.convert import labels_of_records
@@ -192,6 +193,11 @@ def test_a_configuration_for_coco_json(here: Path) -> None:
         new_config("elsewhere.json")
     cfg = load_config(new_config(str(annotations), val_annotations="elsewhere.json", config=Path("two.yml")))
     assert len(cfg.EvalDataset) == len(cfg.TrainDataset) == 10
+    # Dealt out anew, evaluation is on the same file's images.
+    make_split(cfg, holdout=3, config="two.yml", output="parts.csv")
+    cfg = load_config("two_parts.yml")
+    assert (len(cfg.TrainDataset), len(cfg.EvalDataset)) == (7, 3)
+    assert cfg.EvalDataset.anno_path == cfg.TrainDataset.anno_path
 
 
 def test_a_configuration_for_a_csv_names_its_competition(export: Path, here: Path) -> None:
