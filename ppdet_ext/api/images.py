@@ -1,5 +1,6 @@
 """Images as callers hand them in: pixels of several layouts, Pillow's, files, folders, and many of them."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ Picture = np.ndarray | Path
 
 def is_one(images: Any) -> bool:
     """Whether it is a single image: pixels (h, w) or (h, w, c), a picture of Pillow's, or a path that is no folder."""
-    if isinstance(images, (str, Path)):
+    if isinstance(images, (str, os.PathLike)):
         return not Path(images).is_dir()
     return (isinstance(images, np.ndarray) and images.ndim < 4) or hasattr(images, "getbands")
 
@@ -36,7 +37,7 @@ def pictures_of(images: Any, channels: str, reading: Reading = AS_SHOWN) -> Iter
     Raises: UserError at once for a folder without pictures, and what is no image; the rest when its turn comes.
     """
     one_of(channels, CHANNELS, "channels")
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
+    if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         images = [record.file for record in ImageFolder(str(images)).load().records]
     elif is_one(images):
         images = [images]
@@ -53,11 +54,14 @@ def picture_of(image: Any, channels: str, reading: Reading = AS_SHOWN) -> Pictur
 
     reading: whose range says how pixels of other types than uint8 become that, as in files.
     """
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, os.PathLike)):
         return Path(image)
     if hasattr(image, "getbands"):
-        # Pillow's own order is RGB, whatever that of other images is.
-        return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+        if image.mode[0] not in "IF":
+            # Pillow's own order is RGB, whatever that of other images is.
+            return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+        # Of deeper ones `convert` would cut off what is above 255.
+        image = np.asarray(image)
     if not isinstance(image, np.ndarray):
         raise UserError(f"{type(image).__name__} is no image: {_EXPECTED}.")
     if image.ndim == 3 and image.shape[2] == 1:

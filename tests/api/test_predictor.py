@@ -117,6 +117,7 @@ def test_deep_pixels_become_eight_bits_as_the_reader_says(run_folder: Path, pred
     wide = (grey.astype(np.float64) * 4095 / 255).round().astype(np.uint16)
     assert same(deep.predict(wide), predictor.predict(grey))
     assert same(deep.predict(grey), predictor.predict(grey))
+    assert same(deep.predict(Image.fromarray(wide)), predictor.predict(grey))
     found = deep.predict(wide)
     assert np.array_equal(found.draw(wide, range="12bit"), found.draw(grey))
 
@@ -124,6 +125,7 @@ def test_deep_pixels_become_eight_bits_as_the_reader_says(run_folder: Path, pred
 @pytest.mark.parametrize(("image", "said"), [
     (np.zeros((4, 4, 3), np.float32), "pixels are float32; expected uint8"),
     (np.zeros((4, 4, 3), np.uint16), "pixels are uint16; expected uint8"),
+    (Image.fromarray(np.full((4, 4), 300, np.uint16)), "pixels are uint16; expected uint8"),
     (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\).*Leave the alpha channel out"),
     (np.zeros((3, 40, 40), np.uint8), r"Put the channels last"),
     (np.zeros((0, 40, 3), np.uint8), r"shape is \(0, 40, 3\)"),
