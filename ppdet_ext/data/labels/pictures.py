@@ -87,7 +87,10 @@ class Pictures:
             return [name]
         last = plain.rpartition("/")[2]
         found = index.by_last.get(last) or ([] if last.endswith(IMAGE_SUFFIXES) else index.by_stem.get(last, []))
-        for part in (plain, f"{_plain(subset)}/{plain}" if subset else None):
+        # Frames of a thousand videos have one name: whole paths are looked up, not searched for.
+        if len(found) > 1 and (same := index.by_path.get(plain)):
+            found = same
+        for part in (plain, f"{_plain(subset)}/{plain}" if subset else None) if len(found) > 1 else ():
             ending = [file for file in found if part and _ends_with(_plain(file), part)]
             found = ending if ending else found
         if len(found) > 1 and subset:
@@ -102,7 +105,9 @@ class _Index:
         self.names, self.exact = names, set(names)
         self.by_last: dict[str, list[str]] = defaultdict(list)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
+        self.by_path: dict[str, list[str]] = defaultdict(list)
         for name in names:
+            self.by_path[_plain(name)].append(name)
             last = _plain(name).rpartition("/")[2]
             self.by_last[last].append(name)
             self.by_stem[os.path.splitext(last)[0]].append(name)

@@ -240,6 +240,12 @@ def test_the_short_export(read: READ) -> None:
     assert [(image.name, image.objects[0].mask.area) for image in labels.images] == [("0123abcd-a.jpg", 128)]
 
 
+def test_the_export_of_versions_before_1(read: READ) -> None:
+    old = task(region(POLYGON))
+    old["completions"] = old.pop("annotations")
+    assert read(old).class_names == ["hole"]
+
+
 def test_a_result_of_another_shape_is_an_error(read: READ) -> None:
     with pytest.raises(UserError, match="task 4: result is no list of regions"):
         read({**task(region(POLYGON)), "annotations": [{"result": "none"}]})

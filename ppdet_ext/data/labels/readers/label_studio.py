@@ -49,7 +49,9 @@ def looks_like(head: Head) -> bool:
 def _is_task(task: Any) -> bool:
     if not isinstance(task, dict):
         return False
-    if isinstance(task.get("data"), dict) and any(isinstance(task.get(key), list) for key in ("annotations", "predictions")):
+    if isinstance(task.get("data"), dict) and any(
+        isinstance(task.get(key), list) for key in ("annotations", "completions", "predictions")
+    ):
         return True
     return any(_short_results(value) for value in task.values())
 
@@ -117,7 +119,8 @@ def _results_of(task: dict, where: str, collector: Collector) -> list[dict] | No
         collector.skip("predictions, which are no labels", where)
     if not isinstance(task.get("data"), dict):
         return [_long_form(item) for key, value in task.items() if key != "predictions" for item in _short_results(value)]
-    annotations = [item for item in list_of(task.get("annotations")) if isinstance(item, dict)]
+    # Versions before 1.0 have called them completions.
+    annotations = [item for item in list_of(task.get("annotations", task.get("completions"))) if isinstance(item, dict)]
     for item in annotations:
         if item.get("was_cancelled"):
             collector.skip("cancelled annotations", where)
