@@ -61,21 +61,26 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     names = _class_names([root])
     for table in tables:
         subset = next((own for start, own in _SUBSETS.items() if os.path.basename(table).startswith(start)), None)
-        for image_id, rows in tracked(list(_rows(table).items()), "Open Images"):
-            _add(collector, image_id, rows, files, names, subset)
+        for image_id, rows in tracked(list(_rows(table, files, collector).items()), "Open Images"):
+            _add(collector, image_id, rows, names, subset)
     return collector.result(root, "The PNGs are in sixteen archives: unpack them beside the table.")
 
 
-def _rows(table: str) -> Rows:
-    """(place, PNG, label) of each row by picture."""
+def _rows(table: str, files: dict[str, str], collector: Collector) -> Rows:
+    """(place, PNG's file, label) of each row by picture; of the millions of rows only those whose PNG is there are kept."""
     found: Rows = defaultdict(list)
-    header, *rows = read_csv(table)
+    rows = read_csv(table)
+    header = [column.strip() for column in next(rows)]
+    chosen = [header.index(column) for column in _COLUMNS]
     for number, cells in enumerate(filter(None, rows), 2):
-        row = dict(zip(header, cells))
-        mask, image, label = (row.get(column) for column in _COLUMNS)
+        mask, image, label = (cells[place].strip() if place < len(cells) else "" for place in chosen)
         if not mask or not image or not label:
             raise UserError(f"{table}: row {number} lacks one of {', '.join(_COLUMNS)}.")
-        found[image.strip()].append((f"{table}: row {number}", mask.strip(), label.strip()))
+        file = files.get(os.path.basename(mask))
+        if file is None:
+            collector.skip("masks whose PNG is missing", f"{table}: row {number} ({mask})")
+        else:
+            found[image].append((f"{table}: row {number}", file, label))
     return found
 
 
@@ -90,27 +95,17 @@ def _class_names(folders: list[str]) -> dict[str, str]:
 
 
 def _add(
-    collector: Collector, image_id: str, rows: list[tuple[str, str, str]], files: dict[str, str], names: dict[str, str],
-    subset: str | None,
-) -> None:  # fmt: skip
-    present = []
-    for place, mask, label in rows:
-        file = files.get(os.path.basename(mask))
-        if file is None:
-            collector.skip("masks whose PNG is missing", f"{place} ({mask})")
-        else:
-            present.append((place, file, label))
-    if not present:
-        return
+    collector: Collector, image_id: str, rows: list[tuple[str, str, str]], names: dict[str, str], subset: str | None
+) -> None:
     safe_name(image_id, rows[0][0])
     picture = collector.pictures.find(f"{image_id}.jpg", subset)
     if picture is not None:
         height, width = collector.pictures.size(f"{image_id}.jpg", subset)
     else:
         collector.note("pictures that are not there get the size of their masks' PNGs, which may be smaller: give --images DIR")
-        height, width = open_png(present[0][1]).shape[:2]
+        height, width = open_png(rows[0][1]).shape[:2]
     image = collector.image(f"{image_id}.jpg", height, width, rows[0][0], subset)
-    add_parts(collector, image, _parts(collector, present, names, image, picture is not None))
+    add_parts(collector, image, _parts(collector, rows, names, image, picture is not None))
 
 
 def _parts(
