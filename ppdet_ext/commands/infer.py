@@ -28,6 +28,7 @@ from .cli import config_of
 
 PROBABILITIES = "--save_probabilities"
 MAPS = ".maps.png"  # behind the name of an image
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures as they are drawn
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -90,7 +91,7 @@ class _Painter:
 
     def __init__(self, predictor: ImagePredictor, folder: Path, threshold: float, with_maps: bool) -> None:
         self.folder, self.threshold, self.with_maps = folder, threshold, with_maps
-        self.reading, self.architecture, self.places = predictor.reading, predictor.cfg.architecture, _places(predictor)
+        self.reading, self.architecture, self.places = predictor.reading, predictor.cfg.architecture, _places(predictor, folder)
         self.names = drawable_names(predictor.class_names, predictor.category_ids)
 
     def paint(self, file: Path, candidates: Candidates, detections: Detections) -> int:
@@ -105,7 +106,8 @@ class _Painter:
         _write_picture(target, draw_detections(image, detections, self.names, self.threshold))
         if self.with_maps:
             panels = draw_map_panels(image, candidates, detections, self.names)
-            _write_picture(target.with_name(target.name + MAPS), panels)
+            name = target.name if file.suffix.lower() in SUFFIXES else target.stem
+            _write_picture(target.with_name(name + MAPS), panels)
         return int((detections.scores >= self.threshold).sum())
 
 
@@ -148,25 +150,35 @@ def _check_folder(folder: Path, predictor: ImagePredictor) -> None:
         )
 
 
-def _places(predictor: ImagePredictor) -> dict[Path, Path]:
-    """File of an image -> place of its picture below --output_dir: in sub-folders, where the data set names the image so."""
+def _places(predictor: ImagePredictor, folder: Path) -> dict[Path, Path]:
+    """File of an image -> file of its picture below --output_dir: in sub-folders, where the data set names the image so.
+
+    Raises: UserError where pictures would be written over each other, or over the images.
+    """
     places = {}
     for record in predictor.dataset.records:
         name = Path(record.name)
         outside = name.is_absolute() or ".." in name.parts
-        places[Path(record.file)] = Path(name.name) if outside else name
+        name = Path(name.name) if outside else name
+        # What is no JPEG or PNG is drawn as a PNG, beside which there may be an image of just this name.
+        places[Path(record.file)] = name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.png")
     if len({*places.values()}) < len(places):
         raise UserError("Two images have the same file name; their pictures would be written over each other.")
+    images = {file.resolve() for file in places}
+    for file, place in places.items():
+        if (folder / place).resolve() in images:
+            raise UserError(
+                f"--output_dir {folder}: the picture of {file} would be written over an image, {place}. "
+                "Choose another --output_dir."
+            )
     return places
 
 
 def _write_picture(path: Path, picture: Any) -> None:
-    suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
-    done, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    done, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
-        raise UserError(f"The picture of {path.name} cannot be encoded as {suffix}.")
-    target = path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
-    write_atomic(target, lambda aside: aside.write_bytes(data.tobytes()), "--output_dir")
+        raise UserError(f"The picture of {path.name} cannot be encoded as {path.suffix}.")
+    write_atomic(path, lambda aside: aside.write_bytes(data.tobytes()), "--output_dir")
 
 
 def run(args: argparse.Namespace) -> int:

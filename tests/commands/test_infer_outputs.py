@@ -81,6 +81,34 @@ def test_pictures_of_one_name_in_two_folders_stay_apart(config, weights, tools, 
     assert found == ["batch_1/a.jpg", "batch_2/a.jpg"]
 
 
+def images_named(folder: Path, names: list[str]) -> str:
+    images = []
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(folder / name)
+        images.append({"id": number, "file_name": name, "height": 64, "width": 128})
+    content = {"images": images, "categories": [{"id": n, "name": f"class {n}"} for n in range(1, 5)]}
+    (folder / "val.json").write_text(json.dumps(content))
+    return f"TestDataset=!CocoJsonDataSet {{dataset_dir: {folder}, anno_path: val.json, image_dir: .}}"
+
+
+def test_pictures_are_never_written_over_each_other_or_over_the_images(config, weights, tools, tmp_path, capfd) -> None:
+    dataset = images_named(tmp_path / "one", ["a.bmp", "b/a.bmp", "a.tif"])
+    command = ["-c", config, "--output_dir", str(tmp_path / "out"), "-o", weights]
+    assert tools["infer"]([*command, dataset]) == 0, capfd.readouterr().err
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
+    assert found == ["a.bmp.png", "a.tif.png", "b/a.bmp.png"]
+    dataset = images_named(tmp_path / "two", ["a.bmp", "a.bmp.png"])
+    assert tools["infer"]([*command, dataset]) == 1
+    assert "their pictures would be written over each other" in capfd.readouterr().err
+    # None of the images lies in the output's folder itself.
+    dataset = images_named(tmp_path / "three", ["val/a.jpg"])
+    before = (tmp_path / "three" / "val" / "a.jpg").read_bytes()
+    assert tools["infer"](["-c", config, "--output_dir", str(tmp_path / "three"), "-o", weights, dataset]) == 1
+    assert "would be written over an image, val/a.jpg. Choose another --output_dir." in capfd.readouterr().err
+    assert (tmp_path / "three" / "val" / "a.jpg").read_bytes() == before
+
+
 def test_results_of_several_kinds_are_of_the_same_objects(config, weights, tools, tmp_path, capfd) -> None:
     kinds = ["coco", "csv", "cvat", "label_studio", "labelme", "yolo_seg", "masks"]
     given = ["-c", config, "--output_dir", str(tmp_path), "--draw_threshold", "0", "--num_images", "2", "-o", weights]
