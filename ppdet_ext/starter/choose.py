@@ -51,8 +51,8 @@ class Limits:
 
 # A step of the small HTC on the drawn sheets: 4 windows of 128 x 384 px. A GPU's images: 800 x 1333 px, and twice as many
 # in a training step. Where objects are small, images without a step may be larger: that costs time, but finds them.
-CPU = Limits(1 << 16, 1 << 21, 1 << 18, 3 << 16, 4, 1500, (8, 60), 4, 60)
-GPU = Limits(800 * 1333, 4 * 800 * 1333, 64 * BIG_STEP, 2 * 800 * 1333, 16, 30_000, (12, 100), 16, 500)
+CPU = Limits(1 << 16, 1 << 21, 1 << 18, 3 << 16, 4, 1500, (8, 200), 4, 60)
+GPU = Limits(800 * 1333, 4 * 800 * 1333, 64 * BIG_STEP, 2 * 800 * 1333, 16, 30_000, (12, 300), 16, 500)
 
 
 @dataclass(frozen=True)
