@@ -135,12 +135,12 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         """
         height, width = images.shape[2:]
         padded = self._padded(images)
-        features = self.encoder({"image": padded})
-        logits = self.segmentation_head(self.decoder([padded, *features]))
+        features = [padded, *self.encoder({"image": padded})]
+        head, deepest = self.classification_head, features[-1]
+        logits = self.segmentation_head(self.decoder(features))
         if padded is not images:
             logits = logits[:, :, :height, :width]
-        head = self.classification_head
-        return logits, None if head is None else head(features[-1])
+        return logits, None if head is None else head(deepest)
 
     def logits(self, images: paddle.Tensor) -> paddle.Tensor:
         """Logits of the pixels; see `outputs`."""

@@ -45,7 +45,10 @@ class Decoder(nn.Layer):
         return {"depth": cls.depth}
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
-        """The image and its features [x, f1 … f_depth], (B, C_i, H_i, W_i), -> (B, out_channels, h, w)."""
+        """The image and its features [x, f1 … f_depth], (B, C_i, H_i, W_i), -> (B, out_channels, h, w).
+
+        The list may be emptied: where there is no gradient, features that are not needed any more need no memory.
+        """
         raise NotImplementedError
 
 

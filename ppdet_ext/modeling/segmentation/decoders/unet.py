@@ -50,7 +50,10 @@ class UNetBlock(nn.Layer):
         x = resize(x, size, self.interpolation)
         if skip is not None:
             x = self.attention1(paddle.concat([x, skip], axis=1))
-        return self.attention2(self.conv2(self.conv1(x)))
+        # Layer by layer: called as one, they would hold the largest map until the last of them is done.
+        for layer in self.conv1.children():
+            x = layer(x)
+        return self.attention2(self.conv2(x))
 
 
 @register_module
@@ -91,7 +94,7 @@ class UNetDecoder(Decoder):
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
         sizes = [one.shape[2:] for one in features]
-        *finer, x = features[1:]
-        for block, size, skip in zip(self.blocks, sizes[-2::-1], [*finer[::-1], None]):
-            x = block(x, size, skip)
+        x = features.pop()
+        for block, size in zip(self.blocks, sizes[-2::-1]):
+            x = block(x, size, features.pop() if len(features) > 1 else None)
         return x
