@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import paddle
 
+from .seam import takes_ours
 from .threads import array_of
 
 Job = TypeVar("Job")
@@ -14,7 +15,7 @@ Job = TypeVar("Job")
 
 def applies(x: paddle.Tensor, weight: paddle.Tensor) -> bool:
     """Whether operators like these run for x and a layer with this weight: at once, on a CPU, in float32."""
-    return x.place.is_cpu_place() and paddle.in_dynamic_mode() and x.dtype == weight.dtype == paddle.float32
+    return takes_ours(x) and x.dtype == weight.dtype == paddle.float32
 
 
 def asks_for_gradient(*tensors: paddle.Tensor) -> bool:

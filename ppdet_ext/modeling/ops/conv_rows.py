@@ -14,6 +14,7 @@ import paddle
 from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 
+from .seam import takes_ours
 from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
 
 MIN_WIDTH = 96  # narrower rows make products that are too small
@@ -39,8 +40,7 @@ def conv3x3(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor | None 
 def applies(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
     """Whether `layer` is such a convolution and x (n, C, H, W) a map so wide that it pays."""
     return (
-        x.place.is_cpu_place()
-        and paddle.in_dynamic_mode()
+        takes_ours(x)
         and x.dtype == paddle.float32
         and x.shape[3] >= MIN_WIDTH
         and list(layer._kernel_size) == [3, 3]

@@ -17,6 +17,8 @@ from scipy.sparse import csr_matrix
 
 from ppdet_ext.errors import DivergenceError
 
+from .seam import takes_ours
+
 
 class DeformConv2D(nn.Layer):
     """A convolution whose samples are moved by offsets that a second convolution predicts from the same input.
@@ -76,7 +78,7 @@ def deform_conv2d(
     Raises:
         DivergenceError: an offset is NaN or infinite (on the CPU, where it would pass for a sample outside).
     """
-    if not x.place.is_cpu_place():
+    if not takes_ours(x):
         return paddle.vision.ops.deform_conv2d(x, offset, weight, None, stride, padding, 1, 1, groups, mask)
     if not bool(paddle.isfinite(offset).all()):
         raise DivergenceError("the offsets of a deformable convolution are not finite")

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from ppdet_ext.errors import DivergenceError
 
 from .bilinear import bin_weights
+from .seam import takes_ours
 
 # Regions are pooled together whose bins reach over up to so many cells: few groups, little padding.
 _SPANS = np.array([2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024])
@@ -63,7 +64,7 @@ class Pyramid:
             raise DivergenceError("a region of interest is not finite")
         if len(rois) == 0:
             return paddle.zeros([0, self.maps[0].shape[1], size, size])
-        if self.maps[0].place.is_cpu_place():
+        if takes_ours(self.maps[0]):
             return self._pool_sparse(rois, size, merge)
         return self._pool_native(rois, size, merge)
 

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 from paddle.utils.dlpack import from_dlpack
 
+from .seam import takes_ours
 from .threads import array_of, pool, summed, without_threads_of_the_library
 from .winograd_canvas import STEP, Canvas, canvases
 
@@ -63,8 +64,7 @@ def applies(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
     """
     n, channels, height, width = x.shape
     return (
-        x.place.is_cpu_place()
-        and paddle.in_dynamic_mode()
+        takes_ours(x)
         and x.dtype == paddle.float32
         and list(layer._kernel_size) == [3, 3]
         and list(layer._stride) == list(layer._dilation) == [1, 1]

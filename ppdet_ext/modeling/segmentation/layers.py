@@ -13,6 +13,7 @@ from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.seam import takes_ours
 
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
 Start = Literal["kaiming", "xavier", "torch"]
@@ -143,7 +144,7 @@ class _Doubled(PyLayer):
 def resize(x: paddle.Tensor, size: Sequence[int], mode: str = "nearest") -> paddle.Tensor:
     """(B, C, H, W) -> (B, C, *size), by the nearest pixel or bilinear between pixels' centres."""
     height, width = x.shape[2:]
-    if mode == "nearest" and list(size) == [2 * height, 2 * width] and x.place.is_cpu_place() and paddle.in_dynamic_mode():
+    if mode == "nearest" and list(size) == [2 * height, 2 * width] and takes_ours(x):
         return _Doubled.apply(x)
     return x if list(size) == [height, width] else F.interpolate(x, size=list(size), mode=mode)
 

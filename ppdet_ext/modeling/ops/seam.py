@@ -1,0 +1,24 @@
+"""Which side of an operator runs: ours, written for CPUs, or Paddle's own, which every device has and a traced graph can hold."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import paddle
+
+_plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
+
+
+def takes_ours(x: paddle.Tensor) -> bool:
+    """Whether our operators for CPUs run for x: at once, not traced, on a CPU, and not within `plain_operators`."""
+    return paddle.in_dynamic_mode() and not _plain.get() and x.place.is_cpu_place()
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Run Paddle's operators on a CPU, too: what a GPU runs, and a traced graph. For tests, and for comparisons."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
