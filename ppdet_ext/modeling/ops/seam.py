@@ -1,4 +1,4 @@
-"""Which side of an operator runs: ours, written for CPUs, or Paddle's own, which every device has and a traced graph can hold."""
+"""Which side of an operator runs: ours for CPUs, or Paddle's own, which every device has and a traced graph can hold."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
