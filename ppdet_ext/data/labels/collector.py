@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ppdet_ext.errors import UserError, counted
@@ -52,6 +52,7 @@ class Collector:
         self._images: dict[tuple[str | None, str], LabelledImage] = {}
         self._seen: dict[int, set[tuple[str, bytes, bool]]] = {}
         self._lost: set[int] = set()
+        self._masks: list[str] = []
         self._merged = 0
 
     def add_class(self, name: Any, where: str) -> str:
@@ -112,6 +113,11 @@ class Collector:
         if len(named := self._first.setdefault(text, [])) < _NAMED:
             named.append(where)
 
+    def pass_over(self, is_mask: Callable[[str], bool]) -> None:
+        """Note files among the pictures that are masks, by their relative names: no pictures that wait for labels."""
+        folder = self.pictures.folder or ""
+        self._masks += [os.path.join(folder, *name.split("/")) for name in self.pictures.all() if is_mask(name)]
+
     def note(self, text: str) -> None:
         """Tell the user of a decision, once."""
         self.notes.setdefault(text)
@@ -138,7 +144,7 @@ class Collector:
                 f"{counted(self._merged, 'records')} of pictures that others have named before: their objects were joined"
             )
         self._tell_subsets_apart(images)
-        files = [image.file for image in lost if image.file is not None]
+        files = [*(image.file for image in lost if image.file is not None), *self._masks]
         return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files)
 
     def _tell_subsets_apart(self, images: list[LabelledImage]) -> None:

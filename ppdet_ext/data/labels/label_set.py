@@ -58,7 +58,7 @@ class LabelSet:
     class_names: in the order of the file, also those without an object.
     skipped: how many objects were left out, by reason: "boxes without a mask", "polylines".
     notes: what was decided for the user, and where the first of the skipped objects are.
-    lost: paths of pictures that were left out because their objects were; they are not clean.
+    lost: paths of pictures that were left out because their objects were, and of masks among the pictures; none is clean.
     """
 
     format: str

@@ -150,6 +150,7 @@ def test_plain_masks_beside_pictures(tmp_path: Path) -> None:
     labels = read(tmp_path)
     assert areas(labels) == {f"{name}.jpg": [("class_1", 4), ("class_1", 2)] for name in "ab"}
     assert labels.images[0].file == str(tmp_path / "pictures" / "a.jpg")
+    assert sorted(labels.lost) == [str(tmp_path / "masks" / f"{name}.png") for name in "ab"]
     # Masks alone, in a folder of any name; classes are named beside or in it.
     write_text((tmp_path / "masks").rename(tmp_path / "painted") / "class_names.txt", NAMES)
     assert areas(read(tmp_path / "painted", images=tmp_path / "pictures"))["b.jpg"] == [("pit", 4), ("pit", 2)]
@@ -182,6 +183,7 @@ def test_cityscapes_things_groups_stuff_and_void(tmp_path: Path) -> None:
     assert labels.skipped == {"regions of no class (void)": 3, "regions of an unknown class": 1}
     assert image.name == "leftImg8bit/train/aachen/aachen_0_1_leftImg8bit.png"
     assert (image.subset, image.file) == ("train", str(tmp_path / image.name))
+    assert labels.lost == [str(tmp_path / "gtFine" / "train" / "aachen" / "aachen_0_1_gtFine_instanceIds.png")]
     assert labels.class_names == ["road", "person", "car"]
 
 

@@ -65,6 +65,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
             add_parts(collector, image, _parts(collector, image, ids, names, first_thing, path))
         else:
             collector.skip("masks of another size than their picture", path)
+    collector.pass_over(lambda name: re.search("_gt(Fine|Coarse)_", name, re.I) is not None)
     # In the order of the ids, whatever the pictures begin with.
     collector.class_names = {name: None for name in names.values() if name in collector.class_names}
     return collector.result(", ".join(paths))

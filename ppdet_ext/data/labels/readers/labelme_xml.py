@@ -50,6 +50,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         rows, columns = (height.strip(), width.strip()) if height and width else pictures.size(name)
         image = collector.image(name, rows, columns, path)
         add_parts(collector, image, _parts(collector, root, image, path))
+    collector.pass_over(lambda name: bool({"Masks", "Scribbles"} & set(name.split("/")[:-1])))
     return collector.result(common_root(paths))
 
 

@@ -59,6 +59,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     root = common_root(paths)
     files = {os.path.basename(path): path for path, _ in files_below([root], ".png")}
     names = _class_names([root])
+    collector.pass_over(lambda name: name.rpartition("/")[2] in files)
     for table in tables:
         subset = next((own for start, own in _SUBSETS.items() if os.path.basename(table).startswith(start)), None)
         for image_id, rows in tracked(list(_rows(table, files, collector).items()), "Open Images"):

@@ -65,6 +65,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
             height, width = pictures.size(name)
         image = collector.image(name, height, width, path)
         add_parts(collector, image, _parts(collector, instances, regions, classes, image, path))
+    collector.pass_over(lambda name: name.endswith(("___save.png", "___fuse.png")))
     return collector.result(common_root(paths), "Masks of pixel projects lie in ___save.png: export them, too.")
 
 

@@ -7,7 +7,9 @@ own writer of masks with a palette, or of 16 bits, and labelmap.txt.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -57,6 +59,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         if objects is None:
             collector.note("no folder SegmentationObject: each connected region of a class is read as an object")
         masks = masks_of(folder)
+        collector.pass_over(partial(_is_below, os.path.relpath(folder, pictures.folder or folder)))
         two_valued = are_two_valued(masks)
         if two_valued:
             collector.note("the masks have no values but 0 and 255: 255 is read as the first class")
@@ -65,6 +68,11 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         for path, name in tracked(masks, "Mask PNGs"):
             reader.add(path, name)
     return collector.result(", ".join(paths))
+
+
+def _is_below(folder: str, name: str) -> bool:
+    """Whether a file is in the folder of masks, or in one of VOC's (SegmentationObject, …Visualization)."""
+    return name.startswith(f"{folder.replace(os.sep, '/')}/") or "segmentation" in posixpath.dirname(name).lower()
 
 
 def _subsets(root: str) -> Iterator[tuple[str, str]]:
