@@ -33,7 +33,7 @@ def write(labels: LabelSet, out: Path, options: WriteOptions = DEFAULTS) -> Writ
         done.text(inside(out, f"labels/{place}.txt"), _lines(image, numbers, done))
         # The labels of images/a/b.jpg are looked for in labels/a/b.txt.
         done.pictures[image.name] = inside(out, f"images/{place}{PurePosixPath(image.name).suffix}")
-    subsets = sorted({image.subset or SUBSET for image in labels.images})
+    subsets = sorted({image.subset or SUBSET for image in labels.images}) or [SUBSET]
     # Ultralytics demands a `val`.
     splits = {subset: f"images/{subset}" for subset in subsets} | ({} if "val" in subsets else {"val": f"images/{subsets[0]}"})
     content = {"path": ".", **splits, "names": dict(enumerate(labels.class_names))}
