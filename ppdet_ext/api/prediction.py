@@ -13,7 +13,8 @@ from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.structures import Detections
 from ppdet_ext.structures.measurements import measurement_columns, measurement_rows
 
-IMAGE = "image"  # the data frame's column of file names
+# Columns before those of `measurement_rows`, as in the table of tools/infer.py.
+IMAGE, OBJECT = "image", "object"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,13 +126,15 @@ class Prediction(Detections):
         return [result | {"segmentation": mask.to_coco(text=True)} for result, mask in zip(results, self.masks)]
 
     def to_dataframe(self, mm_per_pixel: float | None = None) -> Any:
-        """A pandas.DataFrame, a row an object: image, class, score, box, and what is measured of the mask.
+        """A pandas.DataFrame, a row an object: image, object (from 1), class, score, box, and what is measured of the mask.
 
-        mm_per_pixel: the side of a pixel, for columns in millimetres too. Columns: see `structures.measurements`.
+        mm_per_pixel: the side of a pixel, for columns in millimetres too. They are those of tools/infer.py --save_results csv,
+        not rounded.
         """
         pandas = importlib.import_module("pandas")
-        rows = [{IMAGE: self.name, **row} for row in measurement_rows(self, self.classes, mm_per_pixel)]
-        return pandas.DataFrame(rows, columns=[IMAGE, *measurement_columns(mm_per_pixel)])
+        rows = enumerate(measurement_rows(self, self.classes, mm_per_pixel), 1)
+        table = [{IMAGE: self.name, OBJECT: number, **row} for number, row in rows]
+        return pandas.DataFrame(table, columns=[IMAGE, OBJECT, *measurement_columns(mm_per_pixel)])
 
     def to_supervision(self) -> Any:
         """`supervision.Detections`, with class names as `data["class_name"]`. Raises: UserError without that package."""

@@ -37,7 +37,7 @@ def test_names_and_repr(found: Prediction) -> None:
     nothing = Prediction.of(Detections.empty(2, 3), "", ("pit",), (1,))
     assert (repr(nothing), len(nothing), nothing.class_names) == ("<Prediction 2x3: nothing>", 0, [])
     assert nothing.to_bitmaps().shape == (0, 2, 3)
-    assert list(nothing.to_dataframe().columns) == ["image", *measurement_columns()]
+    assert list(nothing.to_dataframe().columns) == ["image", "object", *measurement_columns()]
 
 
 def test_selection_keeps_the_names(found: Prediction) -> None:
@@ -80,6 +80,7 @@ def test_table_of_measurements(found: Prediction) -> None:
     table = found.to_dataframe(mm_per_pixel=0.5)
     assert table["class"].tolist() == found.class_names
     assert table["image"].tolist() == ["a.jpg"] * 3
+    assert table["object"].tolist() == [1, 2, 3]
     assert table["area_px"].tolist() == [40, 4, 30]
     assert table["area_mm2"].tolist() == [10, 1, 7.5]
     assert table["length_mm"].tolist() == [5, 1, 15]

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import paddle
+import pandas
 import pytest
 from PIL import Image
 
@@ -40,7 +41,16 @@ def same(one: Prediction, other: Prediction) -> bool:
 @pytest.mark.parametrize("overrides", [{}, VIEWS], ids=["plain", "views and steps"])
 def test_it_finds_what_the_tool_finds(run_folder: Path, sheets: list[str], tmp_path: Path, overrides: dict) -> None:
     folder = Path(sheets[0]).parent
-    infer(run_folder, folder, None, overrides, output_dir=tmp_path, save_results=True)
+    infer(
+        run_folder,
+        folder,
+        None,
+        overrides,
+        output_dir=tmp_path,
+        draw_threshold=0,
+        save_results=["coco", "csv"],
+        mm_per_pixel=0.5,
+    )
     names = {one["id"]: one["file_name"] for one in json.loads((tmp_path / "images.json").read_text())}
     boxes, masks = (json.loads((tmp_path / name).read_text()) for name in ("bbox.json", "mask.json"))
     predictor = Predictor(run_folder, device="cpu", overrides=overrides)
@@ -50,6 +60,11 @@ def test_it_finds_what_the_tool_finds(run_folder: Path, sheets: list[str], tmp_p
     assert len(own) > 20
     assert [{key: one[key] for key in box} for one, box in zip(own, boxes, strict=True)] == boxes
     assert [{key: one[key] for key in mask} for one, mask in zip(own, masks, strict=True)] == masks
+    table = pandas.concat([found[name].to_dataframe(mm_per_pixel=0.5) for name in names.values()], ignore_index=True)
+    written = pandas.read_csv(tmp_path / "measurements.csv")
+    assert list(table.columns) == list(written.columns)
+    assert (table[["image", "object", "class", "area_px"]] == written[["image", "object", "class", "area_px"]]).all(axis=None)
+    np.testing.assert_allclose(table["length_mm"], written["length_mm"], rtol=1e-5)
 
 
 def test_what_goes_in_decides_what_comes_out(predictor: Predictor, sheets: list[str]) -> None:
