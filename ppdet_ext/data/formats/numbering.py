@@ -73,7 +73,7 @@ class Evidence:
 
     def _vote(self, start: np.ndarray, end: np.ndarray, lines: dict[str, int], size: tuple[int, int]) -> None:
         # Where lines are nearly of one length, what goes on in one order nearly does in the other; in short ones all does.
-        if min(size) < 2 * _MOVE or abs(size[0] - size[1]) < 4 * _MOVE:
+        if min(size) < 4 * _MOVE or abs(size[0] - size[1]) < 4 * _MOVE:
             return
         for measure in (lambda line: _going_on(start, line) + _going_on(end, line), _beside_next(start, end)):
             found = {order: measure(line) for order, line in lines.items()}

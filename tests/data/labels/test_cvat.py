@@ -54,6 +54,20 @@ def test_masks_are_row_by_row_in_their_box(height: int, width: int, top: int, le
     assert np.array_equal(mask.to_bitmap(), whole)
 
 
+def test_masks_written_column_by_column_are_refused(read: READ) -> None:
+    y, x = np.mgrid[:30, :60]
+    bitmaps = [((x - 30) / 30) ** 2 + ((y - 15) / height) ** 2 < 1 for height in (8, 11, 14, 15)]
+
+    def masks(turned: bool) -> list[str]:
+        texts = [row_major(bitmap.T if turned else bitmap) for bitmap in bitmaps]
+        return [f'<mask label="car" rle="{text}" left="0" top="0" width="60" height="30"/>' for text in texts]
+
+    large = image(name="b.jpg").replace('width="20" height="10"', 'width="60" height="30"')
+    assert len(read(large.replace("</image>", "".join(masks(False)) + "</image>")).images[0].objects) == 4
+    with pytest.raises(UserError, match=r"annotations\.xml: the masks' run lengths look column-major, .* 4 of 4 masks"):
+        read(large.replace("</image>", "".join(masks(True)) + "</image>"))
+
+
 def test_a_box_that_leaves_the_picture_is_cut() -> None:
     mask = box_mask({"rle": "0, 6", "left": "-1", "top": "3", "width": "3", "height": "2"}, 4, 4)
     assert mask.area == 2

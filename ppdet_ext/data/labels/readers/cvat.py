@@ -11,6 +11,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from ppdet_ext.data.formats.numbering import Evidence, is_asked
+from ppdet_ext.data.formats.rle_csv import RleCsv
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
@@ -71,7 +73,8 @@ class _File:
         self.names = [label.findtext("name") or "" for label in root.iterfind("meta//labels/label")]
         for name in filter(None, self.names):
             collector.add_class(name, f"{path}: meta")
-        self.layered = self.grouped = 0
+        self.layered = self.grouped = self.masks = 0
+        self.evidence = Evidence(RleCsv({"name": "{name}", "rle": "{rle}"}))
 
     def read(self) -> None:
         entries = self.root.findall("image")
@@ -83,6 +86,7 @@ class _File:
                 raise UserError(f"{where}: two tasks have a picture {name}. Export the tasks one by one, and import each.")
             image = self.collector.image(name, entry.get("height"), entry.get("width"), where, subset)
             self._objects(entry, image)
+        self._demand_rows()
         if self.layered:
             self.collector.note(
                 f"z_order: {counted(self.layered, 'pictures')} with several layers; objects keep the pixels that others cover"
@@ -120,9 +124,30 @@ class _File:
         if self.names and label not in self.names:
             raise Unusable(f"{shape.tag}s of a label that the file does not define")
         if shape.tag == "mask":
-            return box_mask(shape.attrib, image.height, image.width), None
+            mask = box_mask(shape.attrib, image.height, image.width)
+            self._ask(shape.attrib)
+            return mask, None
         polygon = _points(shape.get("points") or "")
         return polygon_mask([polygon], image.height, image.width), [polygon]
+
+    def _ask(self, attributes: Mapping[str, str]) -> None:
+        """Note what a mask's runs say of their order: row by row is column by column of the box on its side."""
+        self.masks += 1
+        if is_asked(self.masks):
+            size = [int(float(attributes[key])) for key in ("width", "height")]
+            counts = [int(run) for run in attributes["rle"].split(",")]
+            self.evidence.add_mask(Rle.from_coco({"size": size, "counts": counts}))
+
+    def _demand_rows(self) -> None:
+        """Raises: UserError where the masks were encoded column by column, as COCO's: read by rows they fall into stripes."""
+        if self.evidence.told_order == "rows":
+            votes = self.evidence.votes
+            told = counted(sum(votes.values()), "masks")
+            raise UserError(
+                f"{self.path}: the masks' run lengths look column-major, as COCO's, where CVAT's go along the rows of each "
+                f"mask's box: {votes['rows']} of {told} that can tell fall into stripes. What wrote the file must encode the "
+                "box's pixels row by row (numpy: mask.ravel())."
+            )
 
 
 def box_mask(attributes: Mapping[str, str], height: int, width: int) -> Rle:
