@@ -226,7 +226,7 @@ def read_json(path: str) -> dict:
     if missing:
         found = ", ".join(list(content)[:5]) if isinstance(content, dict) else f"it holds a {type(content).__name__}"
         told = f"the section {missing[0]} is" if len(missing) == 1 else f"the sections {' and '.join(missing)} are"
-        raise UserError(f"{path}: {told} missing ({found}); an instances file of COCO is expected.")
+        raise UserError(f"{path}: {told} missing or null ({found}); an instances file of COCO is expected.")
     for key in ("images", "categories", "annotations"):
         value = content.get(key, [])
         if not isinstance(value, list) and value is not None:

@@ -208,7 +208,7 @@ def _entries(items: list[Any], problems: Problems) -> list[dict]:
     for place, item in enumerate(items):
         if not isinstance(item, dict):
             told = "null" if item is None else _short(item)
-            problems.add("annotations that are no objects", f"entry {place} ({told})")
+            problems.add("annotations given as null or a plain value", f"entry {place} ({told})")
     return [item for item in items if isinstance(item, dict)]
 
 

@@ -539,7 +539,7 @@ def test_annotations_listed_twice_count_once(coco, caplog):
         ({"categories": None}, "the section categories is missing"),
         ({"categories": "a, b"}, "categories is a str, a list is expected"),
         ({"categories": []}, "categories is empty, so nothing tells what the annotations are"),
-        ({"annotations": [None, 3]}, r"2 annotations that are no objects: entry 0 \(null\); entry 1 \(3\)"),
+        ({"annotations": [None, 3]}, r"2 annotations given as null or a plain value: entry 0 \(null\); entry 1 \(3\)"),
     ],
 )
 def test_sections_of_another_shape_are_named(coco, change, message):
@@ -567,7 +567,7 @@ def test_json_in_other_unicode_encodings(coco, encoding):
         ('{"images": []}'.encode("utf-16-le"), "holds zero bytes, as binary files and UTF-16 without a mark do"),
         (b'{"images": [], "categories": [', "not a JSON file .*Its end is missing: fetch it again"),
         (b'{"images": [], "categories": [],}', "not a JSON file .*Correct it, or export it anew"),
-        (b"[]", r"the sections images and categories are missing \(it holds a list\)"),
+        (b"[]", r"the sections images and categories are missing or null \(it holds a list\)"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer.*git lfs pull"),
         (b"<!doctype HTML><html>", "is a web page"),
         ('{"images": "\u4f60\u597d"}'.encode("gbk"), "is not in UTF-8"),
