@@ -38,16 +38,13 @@ SMP_NAMES = {"unet": "Unet", "fpn": "FPN", "pspnet": "PSPNet", "linknet": "Linkn
 def our_task(model: str, mode: str, batch: int, size: list[int]) -> Callable[[], Any]:
     """A pass through our network, ready to be timed."""
     sys.path.insert(0, str(ROOT))
+    import ppdet_ext.register  # noqa: F401, I001  it sets threads up, as every command does, before paddle is imported
     import paddle
     import paddle.nn.functional as F
-
-    import ppdet_ext.register  # noqa: F401
-    from ppdet_ext.environment import keep_freed_memory
     from ppdet_ext.modeling.backbones import build_encoder
     from ppdet_ext.modeling.segmentation import decoders
     from ppdet_ext.modeling.segmentation.segmentor import SemanticSegmentor
 
-    keep_freed_memory()  # as every command does
     paddle.seed(0)
     arch, encoder_name = model.split("-", 1)
     names = {"unet": "UNet", "unetplusplus": "UNetPlusPlus", "pspnet": "PSP"}
