@@ -106,11 +106,10 @@ class _Depthwise(PyLayer):
         def run(part: slice) -> None:
             turned = np.ascontiguousarray(filters[part, ::-1, ::-1])
             filtered = _filter_of(data.shape[2:], turned, dilation, reach - before)
-            gradient = _Gradient(data.shape[2:], filters[part].shape, dilation, before)
-            for i in range(len(data)):
-                own = _spread(upstream[i, part], data.shape[2:], stride)
+            gradient = _Gradient(data.shape[2:], filters[part].shape, ctx.geometry)
+            for i, own in enumerate(upstream[:, part]):
                 if dx is not None:
-                    filtered(own, dx[i, part])
+                    filtered(_spread(own, data.shape[2:], stride), dx[i, part])
                 if dw is not None:
                     dw[part] += gradient(data[i, part], own)
 
@@ -170,19 +169,22 @@ class _Padded:
         channels: their number.
         kernel, dilation, before: of the filter.
         rows: rows of a segment.
+        step: rows from one segment to the next; None for the next row.
     """
 
-    def __init__(self, size: tuple[int, ...], channels: int, kernel: int, dilation: int, before: int, rows: int):
+    def __init__(
+        self, size: tuple[int, ...], channels: int, kernel: int, dilation: int, before: int, rows: int, step: int | None = None
+    ):
         height, width = size
-        reach = _reach(kernel, dilation)
-        self.pitch, segments = width + reach, -(-height // rows)
+        reach, step = _reach(kernel, dilation), step or rows
+        self.pitch, segments = width + reach, -(-height // step)
         # one row more than is looked at: the last row's right neighbours
-        maps = np.zeros((channels, segments * rows + reach + 1, self.pitch), np.float32)
+        maps = np.zeros((channels, segments * step + reach + 1, self.pitch), np.float32)
         self.inside = maps[:, before : before + height, before : before + width]
         channel, row, pixel = maps.strides
         # (C, segments, k, k, pixels of a segment)
         shape = channels, segments, kernel, kernel, rows * self.pitch
-        self.shifted = as_strided(maps, shape, (channel, rows * row, dilation * row, dilation * pixel, pixel))
+        self.shifted = as_strided(maps, shape, (channel, step * row, dilation * row, dilation * pixel, pixel))
 
     def fill(self, maps: np.ndarray) -> np.ndarray:
         """Maps (C, H, W) as `shifted`: (C, segments, k, k, pixels)."""
@@ -193,15 +195,17 @@ class _Padded:
 class _Gradient:
     """Gradient of the filters (C, k, k) for one image after the other."""
 
-    def __init__(self, size: tuple[int, ...], filters: tuple[int, ...], dilation: int, before: int):
-        (channels, kernel, _), (self.height, self.width) = filters, size
-        rows = max(1, min(self.height, _SEGMENT // self.width))
-        self.padded = _Padded(size, channels, kernel, dilation, before, rows)
+    def __init__(self, size: tuple[int, ...], filters: tuple[int, ...], geometry: Geometry):
+        (channels, kernel, _), (height, width), (self.stride, dilation, before) = filters, size, geometry
+        # With a stride a segment is a row that has a gradient; those between are left out.
+        rows = max(1, min(height, _SEGMENT // width)) if self.stride == 1 else 1
+        self.padded = _Padded(size, channels, kernel, dilation, before, rows, rows * self.stride)
         segments = self.padded.shifted.shape[1]
         self.upstream = np.zeros((channels, segments * rows, self.padded.pitch), np.float32)
 
-    def __call__(self, maps: np.ndarray, upstream: np.ndarray) -> np.ndarray:
-        """Maps and the gradient of what they are filtered to with stride 1, (C, H, W) both -> (C, k, k)."""
+    def __call__(self, maps: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Maps (C, H, W) and the gradient (C, H', W') of what they are filtered to -> (C, k, k)."""
         shifted = self.padded.fill(maps)
-        self.upstream[:, : self.height, : self.width] = upstream
+        _, rows, columns = grad.shape
+        self.upstream[:, :rows, : columns * self.stride : self.stride] = grad
         return np.einsum("csijn,csn->csij", shifted, self.upstream.reshape(*shifted.shape[:2], -1)).sum(axis=1)
