@@ -15,6 +15,7 @@ import yaml
 
 from ppdet_ext.environment import ROOT
 from ppdet_ext.errors import UserError, closest, nearest
+from ppdet_ext.files.text import SAVE_AS_UTF8, refuse_other_files
 
 from .nodes import NodeCheck
 from .parse import Tagged, parse
@@ -103,8 +104,11 @@ def _text_of(path: Path) -> str:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise UserError(f"{path}: is longer than {MAX_BYTES >> 10} KiB; that is no configuration.")
+        refuse_other_files(str(path), content[:64])
         return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read, for it is not in UTF-8. {SAVE_AS_UTF8}") from error
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 

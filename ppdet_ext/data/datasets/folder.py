@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from ppdet_ext.data.images.check import IMAGE_SUFFIXES, describe_below, images_below, list_images
+from ppdet_ext.data.images.check import IMAGE_SUFFIXES, describe_below, images_below, list_images, near_file
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_dataset
@@ -63,4 +63,5 @@ class ImageFolder(InstanceDataSet):
             return files
         if os.path.isfile(path):
             return [path]
-        raise UserError(f"{path}: no such picture or folder.")
+        near = near_file(os.path.dirname(path) or ".", os.path.basename(path))
+        raise UserError(f"{path}: no such picture or folder.{f' There is {near}.' if near else ''}")

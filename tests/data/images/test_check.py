@@ -51,6 +51,13 @@ def test_what_is_no_picture_is_called_what_it_is(tmp_path, name, data, told):
             read(str(tmp_path / name))
 
 
+def test_a_picture_of_nearly_the_name_is_offered(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg")
+    for name in ("a.JPG", "a.png", "a"):
+        with pytest.raises(UserError, match=rf"{name}: no such picture or folder\. There is a\.jpg\."):
+            ImageFolder(str(tmp_path / name)).load()
+
+
 def test_a_folder_without_pictures_counts_none_below(tmp_path):
     (tmp_path / "._a.jpg").write_bytes(b"x")
     with pytest.raises(UserError) as caught:
