@@ -8,7 +8,7 @@ from gradients import results, tensors
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.backbones.efficientnet import PaddedConv
+from ppdet_ext.modeling.backbones.efficientnet import MBConvBlock, PaddedConv
 from ppdet_ext.modeling.ops import depthwise, threads
 
 
@@ -81,3 +81,15 @@ def test_a_layer_chooses_by_its_kind_and_the_results_agree():
         assert not depthwise.applies(x.astype("float64"), layer)
         plain = F.conv2d(x, layer.weight, None, 2, list(padding) * 2, 1, groups)
         np.testing.assert_allclose(layer(x).numpy(), plain.numpy(), atol=1e-6)
+
+
+def test_a_block_repeats_bit_for_bit_wherever_its_working_memory_begins():
+    paddle.seed(0)
+    block = MBConvBlock(4, 4, 3, 1, (1, 1), 6, None)
+    (x,) = tensors((2, 4, 19, 37))
+    parts = [x, *(weight for weight in block.parameters() if not weight.stop_gradient)]
+    found, held = set(), []
+    for size in range(12):
+        held.append(bytearray(16 * size + 1))
+        found.add(b"".join(one.tobytes() for one in results(lambda x, *_: block(x), parts)))
+    assert len(found) == 1
