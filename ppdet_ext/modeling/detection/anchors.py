@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+import paddle
 
 
 class AnchorGrid:
@@ -41,6 +42,14 @@ class AnchorGrid:
     def level(self, level: int, height: int, width: int) -> np.ndarray:
         """Anchors of one level of `height` × `width` cells, (height·width·A, 4) float32. Do not write into it."""
         return _tile(self, level, height, width)
+
+    def of_map(self, level: int, feature: paddle.Tensor) -> paddle.Tensor:
+        """`level` of a map (B, …, height, width) whose size may be unknown, as in a traced graph: (height·width·A, 4)."""
+        stride = self.strides[level]
+        ones = paddle.ones_like(feature[:1, :1])
+        y, x = ((paddle.cumsum(ones, axis=axis) - 1.0) * stride for axis in (2, 3))
+        shift = paddle.concat([x, y, x, y]).transpose([1, 2, 3, 0]).reshape([-1, 1, 4])
+        return (shift + paddle.to_tensor(self.base(level))).reshape([-1, 4])
 
 
 @lru_cache(maxsize=64)

@@ -54,7 +54,7 @@ class BoxHead(nn.Layer):
 
     def forward(self, regions: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         """(n, channels, size, size) -> logits (n, num_classes + 1), deltas (n, 4), or (n, 4·num_classes)."""
-        x = regions.flatten(1)
+        x = regions.reshape([-1, self.fcs[0].weight.shape[0]])  # regions may be none, of which `flatten` makes no graph
         for fc in self.fcs:
             x = F.relu(fc(x))
         return self.classify(x), self.regress(x)

@@ -14,6 +14,7 @@ from ppdet_ext.host.dataset import host_outputs, our_batch
 from ppdet_ext.modeling.ops.layers import speed_up
 from ppdet_ext.structures import Candidates, Detections, ProposalSettings, TestSettings
 
+from . import traced
 from .features import ImageFeatures
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
@@ -176,6 +177,27 @@ class HybridTaskCascade(BaseArch):
             Candidates(int(h), int(w), boxes / scale[[1, 0, 1, 0]], scores, labels, probs)
             for (boxes, scores, labels, probs), scale, (h, w) in zip(found, scales, sizes)
         ]
+
+    @paddle.jit.not_to_static
+    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """The graph that is exported: what `candidates` finds with the model's own settings, before it is scaled back.
+
+        Args:
+            images: (B, 3, H, W) float32, normalised and padded to multiples of the pyramid's largest stride; B is a number.
+            im_shape: (B, 2) float32, h and w px of the images without padding.
+
+        Returns:
+            boxes (N, 4) float32 px of the network's input, scores (N,), labels (N,) int64, image (N,) int64, the index in the
+            batch; with mask heads probs (N, 2s, 2s). Image after image, best first.
+        """
+        settings, count = self.settings, images.shape[0]
+        maps = traced.pyramid_of(self.neck, self.backbone({"image": images}))
+        found = []
+        for b in range(count):
+            own, size = ([m[b : b + 1] for m in maps], im_shape[b : b + 1]) if count > 1 else (maps, im_shape)
+            boxes = traced.proposals(self.rpn_head, own, size, settings.proposals)
+            found.append(traced.detect(self.roi_head, own, boxes, size, settings))
+        return traced.joined(found)
 
     def pyramid(self, batch: Mapping[str, Any]) -> ImageFeatures:
         """Compute the features of a batch's images."""

@@ -51,22 +51,22 @@ class HTCMaskHead(nn.Layer):
         """Mask logits (n, num_classes, 2s, 2s) of regions (n, channels, s, s)."""
         return self.predict(self.features(regions, previous))
 
-    def predict_own(self, features: paddle.Tensor, labels: np.ndarray) -> paddle.Tensor:
+    def predict_own(self, features: paddle.Tensor, labels: np.ndarray | paddle.Tensor) -> paddle.Tensor:
         """Mask logits (n, 2s, 2s) of each region's own class, `labels` (n,): the same numbers as `predict`'s of that class.
 
         The deconvolution's squares do not overlap, so that it is one matrix product, and a product with the class's own weights
         saves the other classes' masks.
         """
-        n, channels, height, width = features.shape
+        _, channels, height, width = features.shape
         outputs = self.logits.weight.shape[1]
-        index = paddle.to_tensor(labels)
+        index = labels if isinstance(labels, paddle.Tensor) else paddle.to_tensor(labels)
         # Flattened first: DataParallel garbles a gradient that is a transposed view, and this way it is none.
         squares = self.upsample.weight.flatten(2).transpose([0, 2, 1]).reshape([channels, 4 * outputs])
         squares = paddle.concat([squares, self.upsample.bias.tile([4]).unsqueeze(0)])
-        cells = features.transpose([0, 2, 3, 1]).reshape([n * height * width, channels])
+        cells = features.transpose([0, 2, 3, 1]).reshape([-1, channels])
         # The bias is a row that ones multiply: adding it to so long a matrix takes as long as the product, backwards thrice.
-        cells = F.relu(paddle.concat([cells, paddle.ones([len(cells), 1])], axis=1) @ squares)
+        cells = F.relu(paddle.concat([cells, paddle.ones_like(cells[:, :1])], axis=1) @ squares)
         weight = paddle.gather(self.logits.weight.flatten(1), index).unsqueeze(2)
-        logits = paddle.bmm(cells.reshape([n, -1, outputs]), weight).reshape([n, height, width, 2, 2])
-        logits = logits + paddle.gather(self.logits.bias, index).reshape([n, 1, 1, 1, 1])
-        return logits.transpose([0, 1, 3, 2, 4]).reshape([n, 2 * height, 2 * width])
+        logits = paddle.bmm(cells.reshape([-1, height * width * 4, outputs]), weight).reshape([-1, height, width, 2, 2])
+        logits = logits + paddle.gather(self.logits.bias, index).reshape([-1, 1, 1, 1, 1])
+        return logits.transpose([0, 1, 3, 2, 4]).reshape([-1, 2 * height, 2 * width])

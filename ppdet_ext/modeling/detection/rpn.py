@@ -178,8 +178,8 @@ class HTCRPNHead(nn.Layer):
         labels = np.concatenate([np.repeat([1.0, 0.0], [len(p), len(n)]) for p, n, _ in parts]).astype(np.float32)
         # Indices run over all levels of all images, as the flattened outputs do.
         positive = np.concatenate([p + b * total for b, (p, _, _) in enumerate(parts)])
-        flat = paddle.concat([_flatten(x, 1) for x in logits], axis=1).reshape([-1])
-        moves = paddle.concat([_flatten(x, 4) for x in deltas], axis=1).reshape([-1, 4])
+        flat = paddle.concat([flatten(x, 1) for x in logits], axis=1).reshape([-1])
+        moves = paddle.concat([flatten(x, 4) for x in deltas], axis=1).reshape([-1, 4])
         count = max(len(sampled), 1)
         if len(sampled):
             cls = F.binary_cross_entropy_with_logits(
@@ -198,10 +198,10 @@ class HTCRPNHead(nn.Layer):
         return losses
 
 
-def _flatten(x: paddle.Tensor, width: int) -> paddle.Tensor:
+def flatten(x: paddle.Tensor, width: int) -> paddle.Tensor:
     """(B, A·width, H, W) -> (B, H·W·A, width)."""
-    return x.transpose([0, 2, 3, 1]).reshape([x.shape[0], -1, width])
+    return x.transpose([0, 2, 3, 1]).reshape([0, -1, width])
 
 
 def _rows(x: paddle.Tensor, width: int) -> np.ndarray:
-    return _flatten(x, width).numpy()
+    return flatten(x, width).numpy()

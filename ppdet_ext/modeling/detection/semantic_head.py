@@ -7,6 +7,7 @@ from ppdet.core.workspace import register
 
 from ppdet_ext.modeling.ops.layers import conv
 from ppdet_ext.modeling.ops.loss_functions import cross_entropy
+from ppdet_ext.modeling.ops.seam import size_of
 
 IGNORE = 255
 
@@ -61,7 +62,7 @@ class FusedSemanticHead(nn.Layer):
     def forward(self, feats: list[paddle.Tensor], with_logits: bool = True) -> tuple[paddle.Tensor | None, paddle.Tensor]:
         """Pyramid (B, in_channels, H_l, W_l) -> logits (B, num_labels, h, w), or None, and the feature (B, channels, h, w)."""
         x = F.relu(self.laterals[self.fusion_level](feats[self.fusion_level]))
-        size = x.shape[2:]
+        size = size_of(x)
         for level, lateral in enumerate(self.laterals):
             if level != self.fusion_level:
                 resized = F.interpolate(feats[level], size, mode="bilinear", align_corners=True)

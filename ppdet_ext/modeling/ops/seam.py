@@ -14,6 +14,11 @@ def takes_ours(x: paddle.Tensor) -> bool:
     return paddle.in_dynamic_mode() and not _plain.get() and x.place.is_cpu_place()
 
 
+def size_of(x: paddle.Tensor) -> list[int] | paddle.Tensor:
+    """Height and width of (B, C, H, W): numbers, or in a traced graph, where they may be unknown, a tensor (2,) int32."""
+    return x.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(x)[2:].astype("int32")
+
+
 @contextmanager
 def plain_operators() -> Iterator[None]:
     """Run Paddle's operators on a CPU, too: what a GPU runs, and a traced graph. For tests, and for comparisons."""

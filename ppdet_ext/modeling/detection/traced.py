@@ -1,0 +1,144 @@
+"""The detector's forward pass as a graph: tensors alone, of images whose size is not known when it is traced."""
+
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from ppdet.modeling.necks.fpn import FPN
+
+from ppdet_ext.modeling.ops.roi_levels import pool_levels
+from ppdet_ext.modeling.ops.seam import size_of
+from ppdet_ext.modeling.ops.tensor_boxes import decode, has_extent
+from ppdet_ext.modeling.ops.traced_nms import ANY_SCORE, NO_SCORE, multiclass_nms
+from ppdet_ext.structures import ProposalSettings, TestSettings
+
+from .box_head import BoxHead
+from .cascade import RegionCascade
+from .rpn import HTCRPNHead, flatten
+
+UNIT = (1.0, 1.0, 1.0, 1.0)
+_LEAST = 1e-30  # a probability that underflowed is a score all the same
+
+
+def pyramid_of(neck: nn.Layer, feats: list[paddle.Tensor]) -> list[paddle.Tensor]:
+    """What the neck gives. ppdet's FPN doubles its maps by a factor, which converters to ONNX refuse: here by their size."""
+    if type(neck) is not FPN or neck.has_extra_convs:
+        return neck(feats)
+    laterals = [layer(x) for layer, x in zip(neck.lateral_convs, feats)]
+    for k in range(len(laterals) - 1, 0, -1):
+        laterals[k - 1] = laterals[k - 1] + F.interpolate(laterals[k], size_of(laterals[k - 1]), mode="nearest")
+    out = [layer(x) for layer, x in zip(neck.fpn_convs, laterals)]
+    return [*out, F.max_pool2d(out[-1], 1, stride=2)] if neck.extra_stage else out
+
+
+def proposals(head: HTCRPNHead, maps: list[paddle.Tensor], image: paddle.Tensor, settings: ProposalSettings) -> paddle.Tensor:
+    """`HTCRPNHead.proposals` of one image.
+
+    Args:
+        head: its layers and anchors.
+        maps: pyramid, per level (1, channels, H, W).
+        image: (1, 2) float32 h, w px.
+        settings: how many.
+
+    Returns:
+        (n, 4) float32 px, best first.
+    """
+    boxes, scores = [], []
+    for level, (logits, deltas) in enumerate(zip(*head(maps))):
+        score, anchors = flatten(F.sigmoid(logits), 1).reshape([-1]).clip(min=_LEAST), head.grid.of_map(level, logits)
+        # As many anchors as are asked for, whatever the map's size: `topk` wants no more than there are.
+        score = paddle.concat([score, paddle.full([settings.pre_nms], NO_SCORE)])
+        best, index = paddle.topk(score, settings.pre_nms)
+        index = paddle.where(best > ANY_SCORE, index, paddle.zeros_like(index))
+        moves = paddle.gather(flatten(deltas, 4).reshape([-1, 4]), index)
+        box = decode(paddle.gather(anchors, index), moves, UNIT, image)
+        # Clipped to the image, boxes outside have no extent left.
+        scores.append(paddle.where(has_extent(box), best, paddle.full_like(best, NO_SCORE)))
+        boxes.append(box)
+    limits = settings.count, settings.pre_nms * len(boxes)
+    found, _, _ = multiclass_nms(paddle.concat(boxes), _each_alone(scores), ANY_SCORE, settings.nms_iou, *limits)
+    return found
+
+
+def _each_alone(scores: list[paddle.Tensor]) -> paddle.Tensor:
+    """Scores of each level (k,) -> (levels·k, levels): levels are like classes, which know nothing of each other."""
+    columns = [
+        paddle.concat([own if i == level else paddle.full_like(own, NO_SCORE) for i, own in enumerate(scores)])
+        for level in range(len(scores))
+    ]
+    return paddle.stack(columns, axis=1)
+
+
+class TracedRegions:
+    """What the heads pool from, of one image; see `Features`.
+
+    Args:
+        cascade: whose features they are.
+        maps: pyramid, per level (1, channels, H, W).
+        semantic: feature (1, channels, h, w) of the semantic branch, or None.
+    """
+
+    def __init__(self, cascade: RegionCascade, maps: list[paddle.Tensor], semantic: paddle.Tensor | None):
+        self.maps, self.strides, self.semantic = maps[: len(cascade.strides)], cascade.strides, semantic
+        self.semantic_stride = 0 if semantic is None else cascade.semantic_head.stride
+
+    def pool(self, boxes: paddle.Tensor, size: int, semantic_merge: int) -> paddle.Tensor:
+        """Both features of boxes (n, 4) at size × size, added (HTC §3.3)."""
+        pooled = pool_levels(self.maps, self.strides, 56, boxes, size)
+        if self.semantic is None:
+            return pooled
+        return pooled + pool_levels([self.semantic], [self.semantic_stride], 56, boxes, size, semantic_merge)
+
+
+def detect(
+    cascade: RegionCascade, maps: list[paddle.Tensor], boxes: paddle.Tensor, image: paddle.Tensor, settings: TestSettings
+) -> dict[str, paddle.Tensor]:
+    """`RegionCascade.detect` of one image.
+
+    Args:
+        cascade: its heads.
+        maps: pyramid, per level (1, channels, H, W).
+        boxes: proposals (n, 4) px.
+        image: (1, 2) float32 h, w px.
+        settings: thresholds.
+
+    Returns:
+        boxes (m, 4) px, scores (m,), labels (m,) int64, best first; with mask heads probs (m, 2s, 2s).
+    """
+    semantic = None if cascade.semantic_head is None else cascade.semantic_head(maps, False)[1]
+    regions, total = TracedRegions(cascade, maps, semantic), None
+    for head in cascade.box_heads:
+        logits, deltas = head(regions.pool(boxes, cascade.box_size, 2))
+        total = logits if total is None else total + logits
+        boxes = refine(head, boxes, deltas, image)
+    scores = F.softmax(total / float(len(cascade.box_heads)), axis=1)[:, :-1]
+    found, best, labels = multiclass_nms(
+        boxes, scores, settings.score_threshold, settings.nms_iou, settings.max_detections, settings.proposals.count
+    )
+    out = {"boxes": found, "scores": best, "labels": labels}
+    return {**out, "probs": _probabilities(cascade, regions, found, labels)} if cascade.with_mask else out
+
+
+def refine(head: BoxHead, boxes: paddle.Tensor, deltas: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:
+    """Boxes (n, 4) moved by the deltas, clipped to images (1 or n, 2): (n, 4), or of each class (n, classes, 4)."""
+    if head.class_agnostic:
+        return decode(boxes, deltas, head.stds, image)
+    return decode(boxes.unsqueeze(1), deltas.reshape([-1, head.num_classes, 4]), head.stds, image.unsqueeze(1))
+
+
+def _probabilities(
+    cascade: RegionCascade, regions: TracedRegions, boxes: paddle.Tensor, labels: paddle.Tensor
+) -> paddle.Tensor:
+    cells, previous, probs = regions.pool(boxes, cascade.mask_size, 1), None, []
+    for head in cascade.mask_heads:
+        state = head.features(cells, previous)
+        previous = state if cascade.mask_info_flow else None
+        probs.append(F.sigmoid(head.predict_own(state, labels)))
+    return probs[-1] if cascade.mask_ensemble == "last" else sum(probs[1:], probs[0]) / float(len(probs))
+
+
+def joined(images: Sequence[dict[str, paddle.Tensor]]) -> dict[str, paddle.Tensor]:
+    """What was found in each image, one after the other; "image" (N,) int64 says in which."""
+    found = [{**one, "image": paddle.full_like(one["labels"], b)} for b, one in enumerate(images)]
+    return {key: paddle.concat([one[key] for one in found]) if len(found) > 1 else found[0][key] for key in found[0]}
