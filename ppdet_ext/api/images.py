@@ -12,7 +12,7 @@ from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.data.images.depth import AS_SHOWN, Reading, to_8_bits
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import one_of
+from ppdet_ext.registry import one_of
 
 CHANNELS = ("rgb", "bgr")
 # One image, as the rest of the library takes it: (h, w, 3) uint8 RGB, or a file.

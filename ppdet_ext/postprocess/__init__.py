@@ -1,6 +1,6 @@
 """Steps after the model, in the order of the configuration's `PostProcess`."""
 
-from ppdet_ext.host.registry import STEPS, register_step
+from ppdet_ext.registry import STEPS, register_step
 
 from .base import ImageContext, PerClass, PostProcess, Step, class_keys, label_of, per_class
 from .classes import ClassifierGate, DropClasses, SoftGate

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext.errors import UserError, nearest
-from ppdet_ext.host.registry import build_entries
+from ppdet_ext.registry import build_entries
 from ppdet_ext.structures import Candidates, Detections, Rle
 
 # In a mapping of values by class, this is the value of the classes that it does not name.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import number_in, register_step
+from ppdet_ext.registry import number_in, register_step
 from ppdet_ext.structures import Candidates, Detections
 
 from .base import ImageContext, PerClass, Step, label_of, per_class

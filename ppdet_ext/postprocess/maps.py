@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_step
+from ppdet_ext.registry import register_step
 from ppdet_ext.structures import Candidates, Detections, Rle
 from ppdet_ext.structures.probability_map import ProbabilityMap
 

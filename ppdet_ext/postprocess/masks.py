@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.host.registry import register_step
+from ppdet_ext.registry import register_step
 from ppdet_ext.structures import Detections, Rle
 
 from .base import PerClass, Step, per_class

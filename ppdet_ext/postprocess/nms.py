@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppdet_ext.host.registry import register_step
-from ppdet_ext.modeling.ops.boxes import nms
+from ppdet_ext.registry import register_step
 from ppdet_ext.structures import Candidates, Detections, Rle
+from ppdet_ext.structures.nms import nms
 
 from .base import PerClass, Step, per_class
 
@@ -15,7 +15,7 @@ from .base import PerClass, Step, per_class
 class BoxNMS(Step):
     """Of boxes of one class whose IoU is greater than `iou`, only the one with the best score is kept.
 
-    Greedy, as `box_ops.nms`; ties in score keep the earlier one. A class that a mapping does not name keeps all its boxes.
+    Greedy, as `structures.nms`; ties in score keep the earlier one. A class that a mapping does not name keeps all its boxes.
     """
 
     def __init__(self, iou: PerClass = 0.5) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_step
+from ppdet_ext.registry import register_step
 from ppdet_ext.structures import Candidates, Detections
 
 from .base import PerClass, Step, per_class

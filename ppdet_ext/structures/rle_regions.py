@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 _STRIP = 1 << 24  # pixels
 
@@ -68,8 +66,41 @@ def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]
     indptr = np.zeros(n + 1, np.int32)
     np.cumsum(links, out=indptr[1:])
     neighbour = (np.repeat(low, links) + _ramp(links)).astype(np.int32)
+    return _connected(indptr, neighbour)
+
+
+def _connected(indptr: np.ndarray, neighbour: np.ndarray) -> tuple[int, np.ndarray]:
+    """Components of a graph of n nodes: (how many, label (n,) of each).
+
+    Those next to node i are neighbour[indptr[i] : indptr[i + 1]].
+    """
+    try:
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import connected_components
+    except ImportError:
+        # The runtime for exported models does without those 110 MB.
+        return connected_by_roots(indptr, neighbour)
+    n = len(indptr) - 1
     graph = csr_matrix((np.ones(neighbour.size), neighbour, indptr), shape=(n, n))
     return connected_components(graph, directed=False)
+
+
+def connected_by_roots(indptr: np.ndarray, neighbour: np.ndarray) -> tuple[int, np.ndarray]:
+    """As scipy's `connected_components`, undirected: each node's root is the first node that can be reached from it."""
+    n = len(indptr) - 1
+    node = np.repeat(np.arange(n), np.diff(indptr))
+    root = np.arange(n)
+    while True:
+        a, b = root[node], root[neighbour]
+        apart = a != b
+        if not apart.any():
+            break
+        np.minimum.at(root, np.maximum(a[apart], b[apart]), np.minimum(a[apart], b[apart]))
+        # Until every root is its own: the chains that came together are as short as can be.
+        while (shorter := root[root]).tobytes() != root.tobytes():
+            root = shorter
+    _, labels = np.unique(root, return_inverse=True)
+    return int(labels.max()) + 1, labels.astype(np.int32)
 
 
 def outside(pieces: Pieces, height: int, width: int) -> tuple[np.ndarray, int]:

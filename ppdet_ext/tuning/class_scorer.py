@@ -7,9 +7,9 @@ import numpy as np
 
 from ppdet_ext.evaluation.metric import PartialMetric
 from ppdet_ext.inference.candidate_file import restored
-from ppdet_ext.modeling.ops.boxes import nms
 from ppdet_ext.postprocess.maps import around
 from ppdet_ext.structures import Candidates, Record
+from ppdet_ext.structures.nms import nms
 
 from .setting import Cut, Thresholds
 

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as mask_utils
 from scipy import ndimage
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ppdet_ext.structures import Rle, rle_codec
+from ppdet_ext.structures.rle_regions import connected_by_roots
 
 PROPERTY = settings(max_examples=120, deadline=None)
 
@@ -161,6 +164,17 @@ def test_components(bitmap: np.ndarray, min_area: int, connectivity: int) -> Non
     parts = [(labels == i + 1).T.astype(np.uint8) for i in range(count)]
     expected = [Rle.from_bitmap(part) for part in parts if part.sum() >= min_area]
     assert Rle.from_bitmap(bitmap).components(min_area, connectivity) == expected
+
+
+@PROPERTY
+@given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=60))
+def test_components_of_a_graph_without_scipy(nodes: int, pairs: list[tuple[int, int]]) -> None:
+    inside = [(a % nodes, b % nodes) for a, b in pairs]
+    graph = csr_matrix((np.ones(len(inside)), tuple(np.array(inside, np.int64).reshape(-1, 2).T)), shape=(nodes, nodes))
+    graph = graph + graph.T
+    count, labels = connected_by_roots(graph.indptr, graph.indices)
+    expected_count, expected = connected_components(graph, directed=False)
+    assert (count, labels.tolist()) == (expected_count, expected.tolist())
 
 
 @PROPERTY

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.host.registry import number_in, one_of, register_transform
+from ppdet_ext.registry import number_in, one_of, register_transform
 from ppdet_ext.structures import Rle
 from ppdet_ext.structures.paste import IGNORED
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from ppdet_ext.errors import UserError, counted
-from ppdet_ext.host.registry import one_of, register_transform, whole_number_in
+from ppdet_ext.registry import one_of, register_transform, whole_number_in
 from ppdet_ext.structures.paste import rasterise, rasterise_classes
 
 from .sample import Sample

@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ppdet_ext.host.registry import number_in, register_transform
+from ppdet_ext.registry import number_in, register_transform
 
 from .sample import Sample
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ppdet_ext.errors import UserError, nearest
-from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
+from ppdet_ext.registry import number_in, register_transform, whole_number_in
 
 from .crop import crop_sample
 from .resize import resize_sample

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
+from ppdet_ext.registry import number_in, register_transform, whole_number_in
 
 from .sample import Sample
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import number_in, register_transform, whole_number_in
+from ppdet_ext.registry import number_in, register_transform, whole_number_in
 
 from .sample import Sample
 

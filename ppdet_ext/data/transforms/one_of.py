@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import build_entries, number_in, register_transform
+from ppdet_ext.registry import build_entries, number_in, register_transform
 
 from .sample import Sample
 

@@ -8,7 +8,7 @@ import numpy as np
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.registry import register_transform
 
 from .sample import Sample
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import one_of, register_transform, whole_number_in
+from ppdet_ext.registry import one_of, register_transform, whole_number_in
 
 from .sample import Sample
 

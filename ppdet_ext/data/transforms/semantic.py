@@ -6,7 +6,7 @@ import numpy as np
 
 from ppdet_ext.data.images.decode import read_label_map
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_transform
+from ppdet_ext.registry import register_transform
 from ppdet_ext.structures.paste import IGNORED, rasterise
 
 from .sample import Sample

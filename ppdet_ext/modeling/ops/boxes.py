@@ -1,8 +1,9 @@
-"""Boxes in numpy: overlap, delta coding, clipping and greedy NMS. Boxes are (n, 4) float32 x1, y1, x2, y2 in px, no +1."""
+"""Boxes in numpy: overlap, delta coding, clipping and NMS of classes. Boxes are (n, 4) float32 x1, y1, x2, y2 in px, no +1."""
 
 import numpy as np
 
 from ppdet_ext.structures import TestSettings
+from ppdet_ext.structures.nms import nms
 
 MAX_LOG_RATIO = np.float32(np.log(1000 / 16))  # both sides, as the reference clamps dw and dh
 
@@ -44,41 +45,6 @@ def clip(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
     """Boxes cut to [0, width] × [0, height]."""
     limit = np.array([width, height, width, height], np.float32)
     return np.clip(boxes, np.float32(0), limit)
-
-
-def nms(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    threshold: float,
-    max_keep: int | None = None,
-    source: np.ndarray | None = None,
-) -> np.ndarray:
-    """Indices kept by greedy non-maximum suppression, best score first.
-
-    A box goes when its IoU with a kept better one is greater than `threshold`. Ties in score keep input order.
-    Stops after `max_keep` boxes, which saves nearly all work when few of many boxes are wanted. With `source` (n,), boxes of
-    the same source let each other be.
-    """
-    # Stable, so that equal scores keep the caller's order and a run is the same everywhere.
-    order = np.argsort(-scores, kind="stable")
-    # Columns that lie together: the loop below reads one coordinate of all boxes at a time.
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
-    areas = (x2 - x1) * (y2 - y1)
-    alive: np.ndarray = np.arange(len(order))
-    keep: list[int] = []
-    limit = len(order) if max_keep is None else max_keep
-    while alive.size and len(keep) < limit:
-        best, alive = alive[0], alive[1:]
-        keep.append(best)
-        w = np.minimum(x2[alive], x2[best]) - np.maximum(x1[alive], x1[best])
-        h = np.minimum(y2[alive], y2[best]) - np.maximum(y1[alive], y1[best])
-        inter = np.maximum(w, 0) * np.maximum(h, 0)
-        # Multiplied out: no division by the union of two empty boxes.
-        stays = inter <= threshold * (areas[alive] + areas[best] - inter)
-        if source is not None:
-            stays |= source[order[alive]] == source[order[best]]
-        alive = alive[stays]
-    return order[keep]
 
 
 def multiclass_nms(
