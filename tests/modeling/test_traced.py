@@ -4,28 +4,14 @@ import numpy as np
 import paddle
 import pytest
 from paddle.static import InputSpec
-from view_cases import model, picture
+from view_cases import model, network_batch, network_inputs
 
 KEYS = ("boxes", "scores", "labels", "image", "probs")
 
 
-def inputs(sizes: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures as a reader would make a batch of them: (B, 3, H, W), padded to 32, and im_shape (B, 2)."""
-    height, width = (-(-max(side) // 32) * 32 for side in zip(*sizes))
-    images = np.zeros((len(sizes), 3, height, width), np.float32)
-    for b, (h, w) in enumerate(sizes):
-        images[b, :, :h, :w] = (picture(h, w, b).astype(np.float32).transpose(2, 0, 1) - 120) / 58
-    return images, np.array(sizes, np.float32)
-
-
-def batch(images: np.ndarray, shapes: np.ndarray) -> dict:
-    scale, original = np.ones_like(shapes), shapes.astype(int)
-    return {"image": paddle.to_tensor(images), "im_shape": shapes, "scale_factor": scale, "origin_shape": original}
-
-
 def assert_found(found: dict[str, np.ndarray], detector: paddle.nn.Layer, images: np.ndarray, shapes: np.ndarray) -> int:
     """`found` is what the eager model finds; their number."""
-    wanted = detector.candidates(batch(images, shapes), detector.settings)
+    wanted = detector.candidates(network_batch(images, shapes), detector.settings)
     assert np.array_equal(found["image"], np.repeat(np.arange(len(wanted)), [len(one) for one in wanted]))
     for b, one in enumerate(wanted):
         rows = found["image"] == b
@@ -40,7 +26,7 @@ def assert_found(found: dict[str, np.ndarray], detector: paddle.nn.Layer, images
 @pytest.mark.parametrize("name", ["tiny_a", "tiny_b", "tiny_c", "tiny_mask"])
 def test_finds_what_candidates_does(name):
     detector = model(name)
-    images, shapes = inputs([(150, 220), (128, 180)])
+    images, shapes = network_inputs([(150, 220), (128, 180)])
     found = {key: value.numpy() for key, value in detector.traced(*map(paddle.to_tensor, (images, shapes))).items()}
     assert found["labels"].dtype == found["image"].dtype == np.int64
     assert assert_found(found, detector, images, shapes) > 2
@@ -49,7 +35,7 @@ def test_finds_what_candidates_does(name):
 def test_boxes_only():
     detector = model("tiny_b")
     detector.roi_head.with_mask = False
-    images, shapes = inputs([(96, 128)])
+    images, shapes = network_inputs([(96, 128)])
     found = {key: value.numpy() for key, value in detector.traced(*map(paddle.to_tensor, (images, shapes))).items()}
     assert set(found) == {"boxes", "scores", "labels", "image"}
     assert assert_found(found, detector, images, shapes) > 2
@@ -73,7 +59,7 @@ def test_a_saved_graph_takes_other_sizes_and_images_without_objects(tmp_path):
     paddle.jit.save(paddle.jit.to_static(graph, input_spec=spec, full_graph=True), path)
     loaded = paddle.jit.load(path)
     for size in ((150, 220), (96, 300)):
-        images, shapes = inputs([size])
+        images, shapes = network_inputs([size])
         out = loaded(paddle.to_tensor(images), paddle.to_tensor(shapes))
         assert assert_found(dict(zip(KEYS, (x.numpy() for x in out))), detector, images, shapes) > 2
     nothing = loaded(paddle.zeros([1, 3, 64, 96]), paddle.to_tensor([[64.0, 96.0]]))

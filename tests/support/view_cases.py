@@ -77,3 +77,17 @@ def assert_same(found: Candidates, expected: Candidates, atol: float = 0.0) -> N
             assert ours.dtype == theirs.dtype
             assert ours.shape == theirs.shape
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (10 if key == "boxes" else 1))
+
+
+def network_inputs(sizes: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures as a reader would make a batch of them: (B, 3, H, W), padded to 32, and im_shape (B, 2)."""
+    height, width = (-(-max(side) // 32) * 32 for side in zip(*sizes))
+    images = np.zeros((len(sizes), 3, height, width), np.float32)
+    for b, (h, w) in enumerate(sizes):
+        images[b, :, :h, :w] = (picture(h, w, b).astype(np.float32).transpose(2, 0, 1) - 120) / 58
+    return images, np.array(sizes, np.float32)
+
+
+def network_batch(images: np.ndarray, shapes: np.ndarray) -> dict:
+    scale, original = np.ones_like(shapes), shapes.astype(int)
+    return {"image": paddle.to_tensor(images), "im_shape": shapes, "scale_factor": scale, "origin_shape": original}

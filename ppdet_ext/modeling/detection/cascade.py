@@ -211,9 +211,20 @@ class RegionCascade(nn.Layer):
         """Probability of each roi's own class, (n, 2s, 2s) float32: the mean of the stages, or the last one's."""
         if len(rois) == 0:
             return np.zeros((0, 2 * self.mask_size, 2 * self.mask_size), np.float32)
-        regions, previous, probs = features.pool(rois, self.mask_size, 1), None, []
+        probs = self.stage_probabilities(features.pool(rois, self.mask_size, 1), labels)
+        every = [own.numpy() for own in probs]
+        return finite(every[-1] if self.mask_ensemble == "last" else np.mean(every, axis=0), "mask probabilities")
+
+    def stage_probabilities(self, regions: paddle.Tensor, labels: np.ndarray | paddle.Tensor) -> list[paddle.Tensor]:
+        """Probabilities (n, 2s, 2s) by each stage of pooled regions (n, C, s, s), of their own classes (n,)."""
+        previous, probs = None, []
         for head in self.mask_heads:
             state = head.features(regions, previous)
             previous = state if self.mask_info_flow else None
-            probs.append(F.sigmoid(head.predict_own(state, labels)).numpy())
-        return finite(probs[-1] if self.mask_ensemble == "last" else np.mean(probs, axis=0), "mask probabilities")
+            probs.append(F.sigmoid(head.predict_own(state, labels)))
+        return probs
+
+    def probabilities(self, regions: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        """The mean of `stage_probabilities`, or the last one's, as a tensor."""
+        probs = self.stage_probabilities(regions, labels)
+        return probs[-1] if self.mask_ensemble == "last" else paddle.add_n(probs) / float(len(probs))

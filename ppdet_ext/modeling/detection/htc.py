@@ -12,9 +12,10 @@ from ppdet.modeling.architectures.meta_arch import BaseArch
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.host.dataset import host_outputs, our_batch
 from ppdet_ext.modeling.ops.layers import speed_up
+from ppdet_ext.modeling.ops.seam import takes_ours
 from ppdet_ext.structures import Candidates, Detections, ProposalSettings, TestSettings
 
-from . import traced
+from . import on_device, traced
 from .features import ImageFeatures
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
@@ -169,14 +170,22 @@ class HybridTaskCascade(BaseArch):
             DivergenceError: an output is NaN or infinite.
         """
         features = self.pyramid(batch)
-        logits, deltas = self.rpn_head(features.maps)
-        proposals = self.rpn_head.proposals(logits, deltas, features.im_shape, settings.proposals)
-        found = self.roi_head.detect(features.regions, proposals, features.im_shape, settings)
+        found = None if takes_ours(features.maps[0]) else self._found_on_device(features, settings)
+        if found is None:
+            logits, deltas = self.rpn_head(features.maps)
+            proposals = self.rpn_head.proposals(logits, deltas, features.im_shape, settings.proposals)
+            found = self.roi_head.detect(features.regions, proposals, features.im_shape, settings)
         scales, sizes = np.asarray(batch["scale_factor"], np.float32), np.asarray(batch["origin_shape"])
         return [
             Candidates(int(h), int(w), boxes / scale[[1, 0, 1, 0]], scores, labels, probs)
             for (boxes, scores, labels, probs), scale, (h, w) in zip(found, scales, sizes)
         ]
+
+    def _found_on_device(self, features: ImageFeatures, settings: TestSettings) -> list[tuple] | None:
+        shapes = paddle.to_tensor(features.im_shape)
+        logits, deltas = self.rpn_head(features.maps)
+        found = on_device.propose(self.rpn_head, logits, deltas, shapes, settings.proposals)
+        return on_device.detect(self.roi_head, features.regions, found, shapes, settings)
 
     @paddle.jit.not_to_static
     def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:

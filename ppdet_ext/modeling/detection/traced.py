@@ -81,7 +81,7 @@ class TracedRegions:
 
     def __init__(self, cascade: RegionCascade, maps: list[paddle.Tensor], semantic: paddle.Tensor | None):
         self.maps, self.strides, self.semantic = maps[: len(cascade.strides)], cascade.strides, semantic
-        self.semantic_stride = 0 if semantic is None else cascade.semantic_head.stride
+        self.semantic_stride = cascade.semantic_head.stride if cascade.semantic_head is not None else 0
 
     def pool(self, boxes: paddle.Tensor, size: int, semantic_merge: int) -> paddle.Tensor:
         """Both features of boxes (n, 4) at size × size, added (HTC §3.3)."""
@@ -107,35 +107,26 @@ def detect(
         boxes (m, 4) px, scores (m,), labels (m,) int64, best first; with mask heads probs (m, 2s, 2s).
     """
     semantic = None if cascade.semantic_head is None else cascade.semantic_head(maps, False)[1]
-    regions, total = TracedRegions(cascade, maps, semantic), None
+    regions, stages = TracedRegions(cascade, maps, semantic), []
     for head in cascade.box_heads:
         logits, deltas = head(regions.pool(boxes, cascade.box_size, 2))
-        total = logits if total is None else total + logits
+        stages.append(logits)
         boxes = refine(head, boxes, deltas, image)
-    scores = F.softmax(total / float(len(cascade.box_heads)), axis=1)[:, :-1]
+    scores = F.softmax(paddle.add_n(stages) / float(len(stages)), axis=1)[:, :-1]
     found, best, labels = multiclass_nms(
         boxes, scores, settings.score_threshold, settings.nms_iou, settings.max_detections, settings.proposals.count
     )
     out = {"boxes": found, "scores": best, "labels": labels}
-    return {**out, "probs": _probabilities(cascade, regions, found, labels)} if cascade.with_mask else out
+    return (
+        {**out, "probs": cascade.probabilities(regions.pool(found, cascade.mask_size, 1), labels)} if cascade.with_mask else out
+    )
 
 
 def refine(head: BoxHead, boxes: paddle.Tensor, deltas: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:
     """Boxes (n, 4) moved by the deltas, clipped to images (1 or n, 2): (n, 4), or of each class (n, classes, 4)."""
     if head.class_agnostic:
-        return decode(boxes, deltas, head.stds, image)
-    return decode(boxes.unsqueeze(1), deltas.reshape([-1, head.num_classes, 4]), head.stds, image.unsqueeze(1))
-
-
-def _probabilities(
-    cascade: RegionCascade, regions: TracedRegions, boxes: paddle.Tensor, labels: paddle.Tensor
-) -> paddle.Tensor:
-    cells, previous, probs = regions.pool(boxes, cascade.mask_size, 1), None, []
-    for head in cascade.mask_heads:
-        state = head.features(cells, previous)
-        previous = state if cascade.mask_info_flow else None
-        probs.append(F.sigmoid(head.predict_own(state, labels)))
-    return probs[-1] if cascade.mask_ensemble == "last" else sum(probs[1:], probs[0]) / float(len(probs))
+        return decode(boxes, deltas, head.stds.tolist(), image)
+    return decode(boxes.unsqueeze(1), deltas.reshape([-1, head.num_classes, 4]), head.stds.tolist(), image.unsqueeze(1))
 
 
 def joined(images: Sequence[dict[str, paddle.Tensor]]) -> dict[str, paddle.Tensor]:

@@ -52,3 +52,40 @@ def pool_levels(
     pooled.append(paddle.gather(blank, paddle.zeros_like(empty)))
     rows.append(empty)
     return paddle.gather(paddle.concat(pooled), paddle.argsort(paddle.concat(rows)))
+
+
+def pool_fixed(
+    maps: Sequence[paddle.Tensor],
+    strides: Sequence[int],
+    finest_size: float,
+    boxes: paddle.Tensor,
+    size: int,
+    merge: int = 1,
+) -> paddle.Tensor:
+    """As `Pyramid.pool`, of as many regions in every image; it asks the host nothing.
+
+    Each level pools all regions; those of other levels are small there, and what they give is not used.
+
+    Args:
+        maps: per level (B, C, H, W).
+        strides, finest_size: of the pyramid.
+        boxes: (B, k, 4) float32 px.
+        size, merge: as there.
+
+    Returns:
+        (B·k, C, size, size) float32; 0 of a region without extent, and of one that is not finite.
+    """
+    count = paddle.full([boxes.shape[0]], boxes.shape[1], "int32")
+    boxes = boxes.reshape([-1, 4])
+    finite = paddle.isfinite(boxes).all(axis=1, keepdim=True)  # Paddle's operator would abort the process
+    boxes = paddle.where(finite, boxes, paddle.zeros_like(boxes))
+    level, total = level_of(boxes, len(maps), finest_size), None
+    for k, (feature, stride) in enumerate(zip(maps, strides)):
+        own = (level == k).unsqueeze(1)
+        small = paddle.to_tensor([[0.0, 0.0, float(stride), float(stride)]])
+        part = paddle.where(own, boxes, small.expand_as(boxes))
+        cells = paddle.vision.ops.roi_align(feature, part, count, size * merge, 1.0 / stride, sampling_ratio=0, aligned=True)
+        cells = F.avg_pool2d(cells, merge) if merge > 1 else cells
+        cells = cells * own.astype(cells.dtype).reshape([-1, 1, 1, 1])
+        total = cells if total is None else total + cells
+    return total
