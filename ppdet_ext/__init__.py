@@ -16,19 +16,19 @@ from . import environment
 if TYPE_CHECKING:
     from .api.configuration import load_config
     from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
-    from .api.prediction import Prediction
     from .api.predictor import Predictor
     from .commands.export_labels import export_labels
     from .commands.import_labels import import_labels
     from .commands.new_config import new_config
     from .data.labels.formats import read_labels
+    from .runtime.prediction import Prediction
     from .structures import Candidates, Detections, Rle
 
 __version__ = "0.1.0"
 # Name -> module that has it.
 _LAZY = {
     "Predictor": "api.predictor",
-    "Prediction": "api.prediction",
+    "Prediction": "runtime.prediction",
     "load_config": "api.configuration",
     **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
     "import_labels": "commands.import_labels",

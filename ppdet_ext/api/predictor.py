@@ -17,11 +17,11 @@ from ppdet_ext.inference.feed import Feed
 from ppdet_ext.inference.members import settings_of
 from ppdet_ext.inference.protocol import Batch
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.runtime.images import as_rgb, is_list, is_one, pictures_of
+from ppdet_ext.runtime.prediction import Prediction
 from ppdet_ext.structures import Candidates
 
 from .configuration import BUILDING, Overrides, Source, Steps, Weights, load_config, steps_in
-from .images import as_rgb, is_list, is_one, pictures_of
-from .prediction import Prediction
 
 Result = TypeVar("Result")
 DEVICES = ("auto", "cpu", "gpu")

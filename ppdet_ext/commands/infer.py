@@ -11,12 +11,12 @@ import numpy as np
 
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
+from ppdet_ext.drawing.detections import draw_detections
+from ppdet_ext.drawing.fonts import drawable_names
+from ppdet_ext.drawing.maps import draw_map_panels
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.host import Config
-from ppdet_ext.inference.draw import draw_detections
-from ppdet_ext.inference.draw_maps import draw_map_panels
-from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.outputs import COCO, ResultFiles
 from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
 from ppdet_ext.inference.presence import is_classifier, told
@@ -55,7 +55,7 @@ def infer(
             (id, file_name), and `origin.json`: which weights they are of. Or which kinds of results, see `ResultFiles`.
         mm_per_pixel: side of a pixel in millimetres, for the table of measurements.
         save_probabilities: CSV file for what the model says of whole images, as `ClassifierGate.file` reads it.
-        draw_maps: write `<image>.maps.png` too, see `inference.draw_maps`.
+        draw_maps: write `<image>.maps.png` too, see `drawing.maps`.
         num_images: only the first so many images; None: all.
 
     Raises:

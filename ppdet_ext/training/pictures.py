@@ -12,9 +12,9 @@ from ppdet_ext.data.images.decode import read_record
 from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.loading.loader import build_loader
 from ppdet_ext.data.splits.selection import spread
+from ppdet_ext.drawing.detections import draw_detections, draw_ground_truth
+from ppdet_ext.drawing.fonts import drawable_names
 from ppdet_ext.inference.build import Inference
-from ppdet_ext.inference.draw import draw_detections, draw_ground_truth
-from ppdet_ext.inference.fonts import drawable_names
 from ppdet_ext.inference.predict import predict
 from ppdet_ext.postprocess import PostProcess
 

@@ -8,7 +8,7 @@ import paddle
 from ppdet_ext.data.datasets import SteelDataSet
 from ppdet_ext.data.images.decode import read_image
 from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
-from ppdet_ext.inference.draw import draw_ground_truth
+from ppdet_ext.drawing.detections import draw_ground_truth
 from ppdet_ext.structures import Candidates, TestSettings
 from ppdet_ext.training.pictures import GAP, validation_pictures
 

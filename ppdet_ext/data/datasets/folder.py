@@ -1,18 +1,15 @@
 """`ImageFolder`: pictures without annotations, for inference."""
 
-import logging
 import os
 from collections.abc import Sequence
 
-from ppdet_ext.data.images.check import IMAGE_SUFFIXES, describe_below, images_below, list_images, near_file
+from ppdet_ext.data.images.check import IMAGE_SUFFIXES, near_file, pictures_in
 from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_dataset
 from ppdet_ext.structures import Record
 
 from .base import InstanceDataSet
-
-logger = logging.getLogger("ppdet_ext")
 
 
 @register_dataset
@@ -47,9 +44,7 @@ class ImageFolder(InstanceDataSet):
         """Raises: UserError when a file is missing or no picture, or when there is none at all."""
         files = self._files()
         if not files:
-            below = images_below(os.fspath(self.images)) if isinstance(self.images, str | os.PathLike) else []
-            found = describe_below(below) if below else ""
-            raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).{f' {found}' if found else ''}")
+            raise UserError(f"{self.images}: no picture there ({', '.join(IMAGE_SUFFIXES)}).")
         return [Record(i, file, os.path.basename(file), *image_size(file, self.exif)) for i, file in enumerate(files)]
 
     def _files(self) -> list[str]:
@@ -57,10 +52,7 @@ class ImageFolder(InstanceDataSet):
             return [os.fspath(file) for file in self.images]
         path = os.fspath(self.images)
         if os.path.isdir(path):
-            files = [os.path.join(path, name) for name in list_images(path)]
-            if files and (others := images_below(path)):
-                logger.warning("%s: %s", path, describe_below(others))
-            return files
+            return pictures_in(path)
         if os.path.isfile(path):
             return [path]
         near = near_file(os.path.dirname(path) or ".", os.path.basename(path))

@@ -69,6 +69,21 @@ def describe_below(names: Sequence[str]) -> str:
     return f"{counted(len(names), 'pictures')} in {counted(len(folders), 'sub-folders')} {verb} not used ({shown})."
 
 
+def pictures_in(folder: str) -> list[str]:
+    """Files of the pictures directly in `folder`, sorted; a warning counts those in sub-folders.
+
+    Raises: UserError where there are none.
+    """
+    files = [os.path.join(folder, name) for name in list_images(folder)]
+    below = images_below(folder)
+    found = f" {describe_below(below)}" if below else ""
+    if not files:
+        raise UserError(f"{folder}: no picture there ({', '.join(IMAGE_SUFFIXES)}).{found}")
+    if below:
+        logger.warning("%s:%s", folder, found)
+    return files
+
+
 def near_file(folder: str, name: str) -> str | None:
     """The file of `folder` that `name`, which is none, may be meant for; None if there is none like it.
 

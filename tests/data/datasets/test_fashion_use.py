@@ -8,8 +8,8 @@ import pytest
 from fashion_data import opened, write_fashion
 from loader_data import plain, reader
 
+from ppdet_ext.drawing.detections import draw_ground_truth
 from ppdet_ext.evaluation import CocoMetric
-from ppdet_ext.inference.draw import draw_ground_truth
 from ppdet_ext.structures import Detections
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.data.images.decode import read_image_of
+from ppdet_ext.data.images.check import pictures_in
+from ppdet_ext.data.images.decode import image_size, read_image_of
 from ppdet_ext.data.images.depth import AS_SHOWN, Reading, to_8_bits
 from ppdet_ext.errors import UserError
 from ppdet_ext.registry import one_of
@@ -38,7 +38,10 @@ def pictures_of(images: Any, channels: str, reading: Reading = AS_SHOWN) -> Iter
     """
     one_of(channels, CHANNELS, "channels")
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
-        images = [record.file for record in ImageFolder(str(images)).load().records]
+        images = pictures_in(os.fspath(images))
+        for file in images:
+            # What is no picture is said at once.
+            image_size(file)
     elif is_one(images):
         images = [images]
     elif not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.inference import draw
-from ppdet_ext.inference.draw import as_rgb, colour_of, draw_detections, draw_ground_truth
+from ppdet_ext.drawing import detections as draw
+from ppdet_ext.drawing.detections import as_rgb, colour_of, draw_detections, draw_ground_truth
 from ppdet_ext.structures import Detections, Record, Rle
 
 NAMES = ["pits", "scratch", "blotch", "patch"]

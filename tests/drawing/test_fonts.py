@@ -7,8 +7,8 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from ppdet_ext.inference import fonts
-from ppdet_ext.inference.draw import draw_detections
+from ppdet_ext.drawing import fonts
+from ppdet_ext.drawing.detections import draw_detections
 from ppdet_ext.structures import Detections
 
 SCRATCH = "划痕"

@@ -106,8 +106,8 @@ class Prediction(Detections):
             UserError: no picture, or one of another size.
         """
         from ppdet_ext.data.images.depth import Reading
-        from ppdet_ext.inference.draw import draw_detections
-        from ppdet_ext.inference.fonts import drawable_names
+        from ppdet_ext.drawing.detections import draw_detections
+        from ppdet_ext.drawing.fonts import drawable_names
 
         from .images import as_rgb, in_channels
 

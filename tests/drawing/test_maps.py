@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ppdet_ext.inference.draw_maps import GAP, draw_map_panels
+from ppdet_ext.drawing.maps import GAP, draw_map_panels
 from ppdet_ext.structures import Candidates, Detections
 
 NAMES = ["pits", "scratches", "blotches"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_ext.structures import Candidates, Detections, Rle
 
-from .draw import as_rgb, write_labels
+from .detections import as_rgb, write_labels
 
 HEAT = cv2.COLORMAP_INFERNO
 GAP = 4  # pixels between panels

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
+
+try:
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+except ImportError:
+    # The runtime for exported models does without: Pillow's own font is all there is, and has Latin letters.
+    matplotlib = None  # type: ignore[assignment]
 
 # Parts of file names of fonts that have Chinese, Japanese and Korean; they are looked at first.
 LIKELY = ("cjk", "notosanssc", "wqy", "wenquanyi", "sourcehan", "simhei", "msyh", "pingfang", "droidsansfallback", "unifont")
@@ -17,13 +22,17 @@ logger = logging.getLogger("ppdet_ext")
 
 
 def own_font() -> str:
-    """DejaVu Sans, which matplotlib brings: Latin, Greek and Cyrillic."""
+    """DejaVu Sans, which matplotlib brings: Latin, Greek and Cyrillic; "" without it, for Pillow's own font."""
+    if matplotlib is None:
+        return ""
     return str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf")
 
 
 @lru_cache(maxsize=1)
 def system_fonts() -> tuple[str, ...]:
     """Files of the fonts that are installed, likely ones for many scripts first."""
+    if matplotlib is None:
+        return ()
     paths = sorted(font_manager.findSystemFonts())
     return tuple(sorted(paths, key=lambda path: not any(part in os.path.basename(path).lower() for part in LIKELY)))
 
@@ -31,10 +40,23 @@ def system_fonts() -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _characters(path: str) -> frozenset[int]:
     """Code points that a font has glyphs for; none of a file that cannot be read."""
+    if not path:
+        return _characters_of_pillow()
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError, ValueError):
         return frozenset()
+
+
+def _characters_of_pillow() -> frozenset[int]:
+    """Those of Latin scripts for which its font draws something else than for a code point that has no character."""
+    font = ImageFont.load_default(24)
+
+    def drawn(code: int) -> bytes:
+        return bytes(font.getmask(chr(code)))
+
+    nothing = drawn(0xFFFF)
+    return frozenset(code for code in (*range(0x21, 0x7F), *range(0xA1, 0x250)) if drawn(code) not in (nothing, b""))
 
 
 @lru_cache(maxsize=1024)
@@ -53,7 +75,9 @@ def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=16)
 def _loaded(path: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size)
+    font = ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow without FreeType has no truetype either
+    return font
 
 
 def drawable(text: str) -> str:

@@ -1,0 +1,50 @@
+"""Running a model in ONNX Runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+
+from .engine import import_engine
+
+PROVIDERS = {"cpu": ["CPUExecutionProvider"], "gpu": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+
+
+class OnnxEngine:
+    """An ONNX file in ONNX Runtime.
+
+    Args:
+        file: `.onnx`.
+        device: "cpu" or "gpu" (the package onnxruntime-gpu).
+        threads: of one prediction.
+
+    Raises:
+        UserError: the package is missing or lacks the device, or the file is no model that it reads.
+    """
+
+    def __init__(self, file: Path, device: str = "cpu", threads: int = 1) -> None:
+        runtime = import_engine("onnxruntime", "runtime")
+        wanted = PROVIDERS[device]
+        if wanted[0] not in runtime.get_available_providers():
+            raise UserError(f"This onnxruntime has no {wanted[0]}; install onnxruntime-gpu in its place, or take device='cpu'.")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # Warnings of single nodes are for those who write converters.
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(str(file), options, providers=wanted)
+        except Exception as error:  # its errors have no base class of their own
+            raise UserError(f"{file}: ONNX Runtime {runtime.__version__} cannot load it: {error}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Name of each input -> its shape, None where a side is not fixed."""
+        inputs = self._session.get_inputs()
+        return {one.name: tuple(side if isinstance(side, int) else None for side in one.shape) for one in inputs}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays by input -> arrays by output."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs))))

@@ -1,0 +1,61 @@
+"""Running a model in OpenVINO."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+
+from .engine import import_engine
+
+# What it computes with. Without a hint it chooses by the processor, and an fp32 model gives other numbers on each.
+HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+class OpenVinoEngine:
+    """A model in OpenVINO, on the CPU.
+
+    Args:
+        file: `.xml`, or `.onnx`.
+        threads: of one prediction.
+        precision: a key of `HINTS`. Of fp16 the weights are stored so, and computed with in fp32.
+
+    Raises:
+        UserError: the package is missing, or the file is no model that it reads.
+    """
+
+    def __init__(self, file: Path, threads: int = 1, precision: str = "fp32") -> None:
+        openvino = import_engine("openvino", "openvino")
+        hints = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
+        }
+        try:
+            self._model = openvino.Core().compile_model(str(file), "CPU", hints)
+        except RuntimeError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise UserError(f"{file}: OpenVINO {openvino.__version__} cannot load it: {last}") from error
+        self._outputs = [(output.get_any_name(), output) for output in self._model.outputs]
+        # A request serves one thread at a time.
+        self._local = threading.local()
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Name of each input -> its shape, None where a side is not fixed."""
+        shapes = {one.get_any_name(): one.get_partial_shape() for one in self._model.inputs}
+        return {name: tuple(side.get_length() if side.is_static else None for side in shape) for name, shape in shapes.items()}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays by input -> arrays by output."""
+        found = self._request().infer(dict(inputs))
+        # Copies: the request writes into the same memory the next time.
+        return {name: np.array(found[output]) for name, output in self._outputs}
+
+    def _request(self) -> Any:
+        if not hasattr(self._local, "request"):
+            self._local.request = self._model.create_infer_request()
+        return self._local.request
