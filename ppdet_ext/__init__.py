@@ -5,10 +5,12 @@
     found = Predictor("output/steel_sample").predict("sheet.jpg")
 
 Importing this package sets threads and malloc up, and nothing else. The library's names (`Predictor`, `train`, …) import paddle
-when they are first asked for; `import ppdet_ext.register` makes the package's parts known to ppdet.
+when they are first asked for, but where there is no paddle `Predictor` is that of exported models. `import ppdet_ext.register`
+makes the package's parts known to ppdet.
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from . import environment
@@ -69,6 +71,9 @@ _give = environment.names_on_demand(__name__, _LAZY)
 
 def __getattr__(name: str) -> Any:
     """What the library offers, imported when it is asked for."""
+    if name == "Predictor" and importlib.util.find_spec("paddle") is None:
+        # Installed as the runtime for exported models.
+        return importlib.import_module(f"{__name__}.runtime.predictor").Predictor
     if _LAZY.get(name) in _HEAVY:
         # Imports paddle and ppdet without their noise.
         importlib.import_module(f"{__name__}.register")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up: a room imports only from those before it.
 ROOMS = (
-    *("errors", "environment", "registry", "files", "structures", "drawing", "distributed", "host"),
+    *("errors", "environment", "registry", "progress", "files", "structures", "drawing", "distributed", "host"),
     *("modeling.ops", "modeling.backbones", "modeling.detection", "modeling.segmentation", "config"),
     *("data.problems", "data.images", "data.formats", "data.labels", "data.transforms", "data.splits", "data.datasets"),
     *("data.synthetic", "data.loading", "postprocess", "runtime", "weights", "checkpoint", "inference"),

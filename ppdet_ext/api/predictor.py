@@ -1,8 +1,10 @@
 """`Predictor`: a trained model as an object that finds things in images."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import paddle
@@ -17,8 +19,10 @@ from ppdet_ext.inference.feed import Feed
 from ppdet_ext.inference.members import settings_of
 from ppdet_ext.inference.protocol import Batch
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.runtime.folder import DESCRIPTION
 from ppdet_ext.runtime.images import as_rgb, is_list, is_one, pictures_of
 from ppdet_ext.runtime.prediction import Prediction
+from ppdet_ext.runtime.predictor import Predictor as Exported
 from ppdet_ext.structures import Candidates
 
 from .configuration import BUILDING, Overrides, Source, Steps, Weights, load_config, steps_in
@@ -41,6 +45,8 @@ class Predictor:
 
     Threads may share one: they take turns. Processes forked from this one may not use it.
 
+    Of the folder of an exported model it is a `ppdet_ext.runtime.predictor.Predictor`, which takes other options.
+
     Args:
         config: the folder of a run; a YAML file; or what `load_config` has returned.
         weights: see `load_config`. None takes the run's best, or the configuration's.
@@ -54,6 +60,12 @@ class Predictor:
     Raises:
         UserError: for what the caller can mend.
     """
+
+    def __new__(cls, config: Source, *args: Any, **options: Any) -> Any:
+        """Raises: as `ppdet_ext.runtime.predictor.Predictor`, for an exported model."""
+        if isinstance(config, (str, os.PathLike)) and (Path(config) / DESCRIPTION).is_file():
+            return Exported(config, *args, **options)
+        return super().__new__(cls)
 
     def __init__(
         self,

@@ -89,8 +89,8 @@ def labels_of_dataset(cfg: Config, key: str) -> tuple[LabelSet, list[int]]:
 def labels_of_results(cfg: Config, folder: str | Path) -> tuple[LabelSet, list[int]]:
     """What `infer --save_results` has saved in a folder, and the category ids. Raises: UserError where it is not whole."""
     from ppdet_ext.data.formats.coco_results import images_of_results
+    from ppdet_ext.data.formats.result_files import MASK_FILE
     from ppdet_ext.inference.classes import class_list
-    from ppdet_ext.inference.results import MASK_FILE
     from ppdet_ext.submission.saved import saved_names
 
     class_names, class_ids, _ = class_list(cfg)

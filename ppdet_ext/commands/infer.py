@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.drawing.detections import draw_detections
+from ppdet_ext.drawing.files import SUFFIXES, drawn_name, write_picture
 from ppdet_ext.drawing.fonts import drawable_names
 from ppdet_ext.drawing.maps import draw_map_panels
 from ppdet_ext.errors import UserError, counted
-from ppdet_ext.files.atomic import demand_writable, write_atomic
+from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.inference.outputs import COCO, ResultFiles
 from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
@@ -28,7 +28,6 @@ from .cli import config_of
 
 PROBABILITIES = "--save_probabilities"
 MAPS = ".maps.png"  # behind the name of an image
-SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures as they are drawn
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -103,11 +102,11 @@ class _Painter:
             )
         image = read_image_of(str(file), (detections.height, detections.width), self.reading)
         target = self.folder / self.places[file]
-        _write_picture(target, draw_detections(image, detections, self.names, self.threshold))
+        write_picture(target, draw_detections(image, detections, self.names, self.threshold))
         if self.with_maps:
             panels = draw_map_panels(image, candidates, detections, self.names)
             name = target.name if file.suffix.lower() in SUFFIXES else target.stem
-            _write_picture(target.with_name(name + MAPS), panels)
+            write_picture(target.with_name(name + MAPS), panels)
         return int((detections.scores >= self.threshold).sum())
 
 
@@ -160,8 +159,7 @@ def _places(predictor: ImagePredictor, folder: Path) -> dict[Path, Path]:
         name = Path(record.name)
         outside = name.is_absolute() or ".." in name.parts
         name = Path(name.name) if outside else name
-        # What is no JPEG or PNG is drawn as a PNG, beside which there may be an image of just this name.
-        places[Path(record.file)] = name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.png")
+        places[Path(record.file)] = drawn_name(name)
     if len({*places.values()}) < len(places):
         raise UserError("Two images have the same file name; their pictures would be written over each other.")
     images = {file.resolve() for file in places}
@@ -172,13 +170,6 @@ def _places(predictor: ImagePredictor, folder: Path) -> dict[Path, Path]:
                 "Choose another --output_dir."
             )
     return places
-
-
-def _write_picture(path: Path, picture: Any) -> None:
-    done, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise UserError(f"The picture of {path.name} cannot be encoded as {path.suffix}.")
-    write_atomic(path, lambda aside: aside.write_bytes(data.tobytes()), "--output_dir")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.data.datasets import FashionDataSet, RleCsvDataSet
+from ppdet_ext.data.formats.result_files import ORIGIN_FILE
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, nearest
@@ -22,7 +23,6 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.predictor import ImagePredictor, lowest_score
 from ppdet_ext.inference.presence import is_classifier
-from ppdet_ext.inference.results import ORIGIN_FILE
 from ppdet_ext.submission import Format
 from ppdet_ext.submission.header import header_of, origin_of
 from ppdet_ext.submission.predict import submit_predictions

@@ -13,11 +13,12 @@ try:
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 except ImportError:
-    # The runtime for exported models does without: Pillow's own font is all there is, and has Latin letters.
+    # The runtime for exported models does without: Pillow's own font is all there is, and has ASCII.
     matplotlib = None  # type: ignore[assignment]
 
 # Parts of file names of fonts that have Chinese, Japanese and Korean; they are looked at first.
 LIKELY = ("cjk", "notosanssc", "wqy", "wenquanyi", "sourcehan", "simhei", "msyh", "pingfang", "droidsansfallback", "unifont")
+_NO_MATPLOTLIB = "Install matplotlib, which brings a font of more scripts, and finds those that are installed"
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -41,22 +42,11 @@ def system_fonts() -> tuple[str, ...]:
 def _characters(path: str) -> frozenset[int]:
     """Code points that a font has glyphs for; none of a file that cannot be read."""
     if not path:
-        return _characters_of_pillow()
+        return frozenset(range(0x21, 0x7F))
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError, ValueError):
         return frozenset()
-
-
-def _characters_of_pillow() -> frozenset[int]:
-    """Those of Latin scripts for which its font draws something else than for a code point that has no character."""
-    font = ImageFont.load_default(24)
-
-    def drawn(code: int) -> bytes:
-        return bytes(font.getmask(chr(code)))
-
-    nothing = drawn(0xFFFF)
-    return frozenset(code for code in (*range(0x21, 0x7F), *range(0xA1, 0x250)) if drawn(code) not in (nothing, b""))
 
 
 @lru_cache(maxsize=1024)
@@ -95,10 +85,10 @@ def drawable_names(class_names: Sequence[str], category_ids: Sequence[int]) -> l
     lost = [name for name in class_names if font_file(f"{name} 0123456789.") is None]
     if lost:
         logger.warning(
-            "No installed font has the characters of %s (%d of %d classes); pictures show their ids. Install a font that has "
-            "them, such as Noto Sans CJK (fonts-noto-cjk)",
+            "No installed font has the characters of %s (%d of %d classes); pictures show their ids. %s",
             ", ".join(lost[:3]),
             len(lost),
             len(class_names),
+            "Install a font that has them, such as Noto Sans CJK (fonts-noto-cjk)" if matplotlib else _NO_MATPLOTLIB,
         )
     return [f"class {category_id}" if name in lost else name for name, category_id in zip(class_names, category_ids)]

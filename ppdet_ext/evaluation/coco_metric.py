@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
+from ppdet_ext.data.formats.result_files import BOX_FILE, MASK_FILE, coco_results
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import write_atomically
 from ppdet_ext.host.registry import METRICS
-from ppdet_ext.inference.results import BOX_FILE, MASK_FILE, coco_results
 from ppdet_ext.structures import Detections, Record
 
 from .coco_data import ground_truth, predicted

@@ -1,6 +1,5 @@
 """Files of results beside the drawn pictures: COCO's, a table of measurements, index PNGs, and those of label tools."""
 
-import csv
 import json
 import logging
 import tempfile
@@ -9,28 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.config.keys import ENSEMBLE
+from ppdet_ext.data.formats.result_files import (
+    BOX_FILE,
+    IMAGES_FILE,
+    MASK_FILE,
+    ORIGIN_FILE,
+    TABLE,
+    coco_results,
+    write_measurements,
+)
 from ppdet_ext.data.labels.convert import labels_of_detections
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions
 from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.structures import Detections
-from ppdet_ext.structures.measurements import check_scale, measurement_columns, measurement_rows
+from ppdet_ext.structures.measurements import check_scale
 
 from .predictor import ImagePredictor
 from .presence import is_classifier
-from .results import BOX_FILE, IMAGES_FILE, MASK_FILE, ORIGIN_FILE, coco_results
 
 COCO, CSV = "coco", "csv"
 # A submission is written by its own command.
 KINDS = (COCO, CSV, *(name for name in WRITERS if name not in ("coco", "kaggle")))
-TABLE = "measurements.csv"
 COCO_FILES = (BOX_FILE, MASK_FILE, IMAGES_FILE, ORIGIN_FILE)
 # What tells that results of a kind are there.
 _MARKS = {COCO: COCO_FILES[:3], CSV: (TABLE,), "cvat": ("cvat/annotations.xml",), "masks": ("masks/labelmap.txt",)}
 _MARKS |= {"label_studio": ("label_studio/tasks.json",), "yolo_seg": ("yolo_seg/data.yaml",)}
 _FLAG = "--output_dir"
-# A spreadsheet takes a text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -129,37 +133,6 @@ class ResultFiles:
                 ", ".join(old),
                 self.folder,
             )
-
-
-def write_measurements(
-    path: Path, images: Iterable[tuple[str, Detections]], class_names: Sequence[str], mm_per_pixel: float | None = None
-) -> None:
-    """Write a table for spreadsheets: a row for each object, of columns image, object and those of `measurement_rows`.
-
-    As RFC 4180 says: commas, CRLF, points for decimals. In UTF-8 with a byte order mark, without which Excel takes ä for Ã¤.
-    object: its number in the image, from 1, as in the PNGs of instances. Texts that a spreadsheet would take for a formula get
-    an apostrophe before them.
-
-    Raises: OSError where it cannot be written.
-    """
-    with path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["image", "object", *measurement_columns(mm_per_pixel)])
-        for name, detections in images:
-            for number, row in enumerate(measurement_rows(detections, class_names, mm_per_pixel), 1):
-                writer.writerow([_cell("image", name), number, *(_cell(key, value) for key, value in row.items())])
-
-
-def _cell(column: str, value: str | float | None) -> str:
-    if value is None or value != value:  # NaN, of a mask without a pixel
-        return ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    if isinstance(value, int):
-        return str(value)
-    if column.endswith(("_mm", "_mm2")):
-        return f"{value:.6g}" if value < 1e6 else f"{value:.0f}"
-    return f"{value:.4f}" if column == "score" else f"{value:.2f}"
 
 
 def _write_coco(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import yaml
 
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
@@ -90,6 +91,16 @@ class Predictor:
         """The data set's own ids of the classes, by label."""
         return self._model.category_ids
 
+    @property
+    def reading(self) -> Reading:
+        """How files become pixels."""
+        return self._model.read.reading
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps decide what is found; without any, the model's thresholds do."""
+        return bool(self._entries)
+
     def __repr__(self) -> str:
         return f"<Predictor {self._model.architecture} {self._model.folder}: {', '.join(self.classes)}>"
 
@@ -145,7 +156,7 @@ class Predictor:
             UserError: unknown step or argument.
         """
         chosen = self._steps if steps is None else self._post_process(steps_in(steps))
-        size, reading = (candidates.height, candidates.width), self._model.read.reading
+        size, reading = (candidates.height, candidates.width), self.reading
         read = None if image is None else lambda: as_rgb(image, channels, size, reading)
         return self._prediction(chosen(candidates, name, read), name)
 
@@ -172,7 +183,7 @@ class Predictor:
         self, images: Any, channels: str, apply: Callable[[Sequence[Sample], list[Candidates]], Sequence[Result]]
     ) -> Any:
         """One result, a list or a generator, as `images` is one, a list or anything else."""
-        pictures = pictures_of(images, channels, self._model.read.reading)
+        pictures = pictures_of(images, channels, self.reading)
         results = chain.from_iterable(
             apply([decoded for decoded, _ in batch], self._found(batch)) for batch in self._batches(pictures)
         )

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ppdet_ext.data.datasets import ImageFolder
+from ppdet_ext.data.formats.result_files import IMAGES_FILE, MASK_FILE
 from ppdet_ext.errors import UserError
-from ppdet_ext.inference.results import IMAGES_FILE, MASK_FILE
 from ppdet_ext.structures import Record
 
 from . import Format, images_of_results

@@ -10,8 +10,9 @@ import pandas
 import pytest
 
 from ppdet_ext.commands.flags import RESULT_KINDS, infer_parser
+from ppdet_ext.data.formats.result_files import write_measurements
 from ppdet_ext.errors import UserError
-from ppdet_ext.inference.outputs import KINDS, ResultFiles, write_measurements
+from ppdet_ext.inference.outputs import KINDS, ResultFiles
 from ppdet_ext.structures import Detections, Rle
 
 FOUND = Detections.of_masks(4, 50, [Rle.full(4, 50), Rle.from_bitmap(np.eye(4, 50))], [1, 0], [0.9, 0.25])

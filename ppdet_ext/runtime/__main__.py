@@ -1,0 +1,122 @@
+"""`python -m ppdet_ext.runtime predict FOLDER --images … --output …`: pictures, COCO results and a table of measurements."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE, TABLE, coco_results, write_measurements
+from ppdet_ext.data.images.check import pictures_in
+from ppdet_ext.data.images.decode import read_image_of
+from ppdet_ext.drawing.detections import draw_detections
+from ppdet_ext.drawing.files import drawn_name, write_picture
+from ppdet_ext.drawing.fonts import drawable_names
+from ppdet_ext.errors import DivergenceError, UserError, counted
+from ppdet_ext.files.atomic import demand_writable, write_atomic
+from ppdet_ext.progress import shown
+from ppdet_ext.structures.measurements import check_scale
+
+from .open import FILES
+from .prediction import Prediction
+from .predictor import Predictor
+
+PICTURES, JSON, CSV = KINDS = ("pictures", "json", "csv")
+EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 3, 130  # as of the tools
+_FLAG = "--output"
+logger = logging.getLogger("ppdet_ext")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags."""
+    parser = argparse.ArgumentParser(prog="python -m ppdet_ext.runtime", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="find objects in pictures", allow_abbrev=False)
+    predict.add_argument("folder", metavar="FOLDER", help="exported model: what tools/export.py has written")
+    predict.add_argument("--images", required=True, metavar="PATH", help="a picture, or all pictures of a folder")
+    predict.add_argument(_FLAG, required=True, metavar="DIR", help="folder of what is written")
+    predict.add_argument("--save", nargs="+", choices=KINDS, default=KINDS, help="what is written (default: all)")
+    text = "lowest score in pictures and table (default: 0.5, or all where steps decide)"
+    predict.add_argument("--draw_threshold", type=float, metavar="SCORE", help=text)
+    predict.add_argument("--mm_per_pixel", type=float, metavar="MM", help="side of a pixel, for the table of measurements")
+    predict.add_argument("--postprocess", metavar="FILE", help="YAML with PostProcess, such as tools/tune.py writes")
+    predict.add_argument("--engine", choices=("auto", *FILES), default="auto", help="default: that of the export")
+    predict.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: by ONNX Runtime (onnxruntime-gpu)")
+    predict.add_argument("--threads", type=int, metavar="N", help="of one prediction (default: all processors)")
+    predict.add_argument("--batch_size", type=int, metavar="N", help="images of one size at a time")
+    predict.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
+    return parser
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Write what the flags ask for; returns the number of images. Raises: UserError for what the user can mend."""
+    check_scale(args.mm_per_pixel, "--mm_per_pixel")
+    if args.draw_threshold is not None and not 0 <= args.draw_threshold <= 1:
+        raise UserError(f"--draw_threshold is {args.draw_threshold:g}; scores lie between 0 and 1.")
+    output, images = Path(args.output), _images(args.images)
+    _check_output(output, images)
+    options = {key: getattr(args, key) for key in ("engine", "device", "threads", "postprocess", "batch_size")}
+    predictor = Predictor(args.folder, **options)
+    usual = 0.0 if predictor.has_steps else 0.5
+    lowest = usual if args.draw_threshold is None else args.draw_threshold
+    names = drawable_names(predictor.classes, predictor.category_ids) if PICTURES in args.save else []
+    found: list[Prediction] = []
+    for file, own in zip(images, shown(predictor.predict(iter(images)), len(images), "Predict")):
+        if PICTURES in args.save:
+            picture = read_image_of(str(file), (own.height, own.width), predictor.reading)
+            write_picture(output / drawn_name(Path(file.name)), draw_detections(picture, own, names, lowest), _FLAG)
+        found.append(own)
+    if JSON in args.save:
+        _write_json(output, found)
+    if CSV in args.save:
+        chosen = [(one.name, one.filter(score=lowest)) for one in found]
+        write = lambda aside: write_measurements(aside, chosen, predictor.classes, args.mm_per_pixel)  # noqa: E731
+        write_atomic(output / TABLE, write, _FLAG)
+    count = sum(len(one.filter(score=lowest)) for one in found)
+    objects = counted(count, f"objects of score {lowest:g} or more")
+    logger.info("%s, %s, in %s", counted(len(found), "images"), objects, output)
+    return len(found)
+
+
+def _images(path: str) -> list[Path]:
+    if not Path(path).exists():
+        raise UserError(f"--images {path}: no such picture or folder.")
+    return [Path(file) for file in pictures_in(path)] if Path(path).is_dir() else [Path(path)]
+
+
+def _check_output(output: Path, images: Sequence[Path]) -> None:
+    """UserError, before anything is predicted, for a folder that cannot be written, or that holds the images."""
+    if output.resolve() in {file.resolve().parent for file in images}:
+        raise UserError(f"{_FLAG} {output} holds the images themselves; pictures would be written over them. Choose another.")
+    for name in (BOX_FILE, MASK_FILE, IMAGES_FILE, TABLE):
+        demand_writable(output / name, _FLAG)
+
+
+def _write_json(output: Path, found: Sequence[Prediction]) -> None:
+    boxes, masks = coco_results(enumerate(found), found[0].category_ids)
+    listed = [{"id": number, "file_name": one.name} for number, one in enumerate(found)]
+    for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
+        text = json.dumps(content)
+        write_atomic(output / name, lambda aside, text=text: aside.write_text(text), _FLAG)  # type: ignore[misc]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, 1 after one line about what to mend, 3 for numbers that are none, 130."""
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        predict(args)
+    except (UserError, DivergenceError) as error:
+        if args.traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; nothing but pictures has been written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
