@@ -56,6 +56,7 @@ COMMANDS = {
     ),
     "convert": Command("convert checkpoints of other frameworks, or back", flags.convert_parser, "commands.convert"),
     "convert_mmdet": Command("convert weights of mmdetection, or back", flags.convert_mmdet_parser, "commands.convert"),
+    "export": Command("export a model for ONNX Runtime, OpenVINO or Paddle Inference", flags.export_parser, "commands.export"),
     "make_sample": Command("draw a set of sample pictures", flags.make_sample_parser, "data.synthetic.__main__"),
     "demo": Command("from nothing to a submission: train, evaluate, draw, submit", flags.demo_parser, "commands.demo"),
 }

@@ -104,3 +104,24 @@ class BatchNorm2D(nn.BatchNorm2D):
         """The running variance (C,) after a batch, computed from its values."""
         variance = x.astype("float32").var(axis=[0, 2, 3], unbiased=True)
         return self._momentum * self._variance + (1 - self._momentum) * variance
+
+
+class GroupNorm(nn.GroupNorm):
+    """paddle.nn.GroupNorm; a traced graph has it as means and products, as paddle2onnx gets the operator wrong."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return super().forward(x) if paddle.in_dynamic_mode() else self.by_means(x)
+
+    def by_means(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The same from means over maps, whose size may be unknown: groups' statistics are means of channels'."""
+        apart = x - self._of_groups(x)
+        scale = paddle.rsqrt(self._of_groups(apart * apart) + self._epsilon) * self.weight.reshape([1, -1, 1, 1])
+        return apart * scale + self.bias.reshape([1, -1, 1, 1])
+
+    def _of_groups(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Mean of each channel's group, (B, C, 1, 1)."""
+        batch, channels = x.shape[:2]
+        size = channels // self._num_groups
+        means = x.mean(axis=[2, 3]).reshape([batch, self._num_groups, size]).mean(axis=2, keepdim=True)
+        return means.tile([1, 1, size]).reshape([batch, channels, 1, 1])

@@ -16,7 +16,7 @@ def takes_ours(x: paddle.Tensor) -> bool:
 
 def size_of(x: paddle.Tensor) -> list[int] | paddle.Tensor:
     """Height and width of (B, C, H, W): numbers, or in a traced graph, where they may be unknown, a tensor (2,) int32."""
-    return x.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(x)[2:].astype("int32")
+    return x.shape[2:] if min(x.shape[2:]) >= 0 else paddle.shape(x)[2:].astype("int32")
 
 
 @contextmanager

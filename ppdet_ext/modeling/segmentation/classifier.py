@@ -73,6 +73,11 @@ class ImageClassifier(ThresholdSection, nn.Layer):
         """Images (B, channels, H, W) float32 -> logits (B, num_classes)."""
         return self.classification_head(self.encoder({"image": images})[-1])
 
+    @paddle.jit.not_to_static
+    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """The graph that is exported: images (B, channels, H, W) float32 -> presence (B, num_classes) float32."""
+        return {"presence": F.sigmoid(self.logits(images).astype("float32"))}
+
     def forward(self, batch: Mapping[str, Any]) -> dict[str, paddle.Tensor] | list[Detections]:
         """Scalar losses, "loss" being their sum; in evaluation one `Detections` an image. All ranks call it together.
 

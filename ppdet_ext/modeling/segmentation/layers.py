@@ -13,10 +13,12 @@ from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
-from ppdet_ext.modeling.ops.seam import takes_ours
+from ppdet_ext.modeling.ops.seam import size_of, takes_ours
 
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
 Start = Literal["kaiming", "xavier", "torch"]
+# Height and width, as `size_of` gives them.
+Size = Sequence[int] | paddle.Tensor
 
 
 def conv(
@@ -141,8 +143,10 @@ class _Doubled(PyLayer):
         return gradient.reshape([b * c * (h // 2), 2, w // 2, 2]).sum([1, 3]).reshape([b, c, h // 2, w // 2])
 
 
-def resize(x: paddle.Tensor, size: Sequence[int], mode: str = "nearest") -> paddle.Tensor:
-    """(B, C, H, W) -> (B, C, *size), by the nearest pixel or bilinear between pixels' centres."""
+def resize(x: paddle.Tensor, size: Size, mode: str = "nearest") -> paddle.Tensor:
+    """(B, C, H, W) -> (B, C, *size), by the nearest pixel or bilinear between pixels' centres; `size` as of `size_of`."""
+    if not isinstance(size, list | tuple):
+        return F.interpolate(x, size=size, mode=mode)
     height, width = x.shape[2:]
     if mode == "nearest" and list(size) == [2 * height, 2 * width] and takes_ours(x):
         return _Doubled.apply(x)
@@ -162,9 +166,14 @@ class Upsample(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, factor·H, factor·W)."""
-        return enlarge(x, [side * self.factor for side in x.shape[2:]])
+        return enlarge(x, times(size_of(x), self.factor))
 
 
-def enlarge(x: paddle.Tensor, size: list[int]) -> paddle.Tensor:
+def times(size: Size, factor: int) -> Size:
+    """Height and width, as of `size_of`, times a factor."""
+    return [side * factor for side in size] if isinstance(size, list | tuple) else size * factor
+
+
+def enlarge(x: paddle.Tensor, size: Size) -> paddle.Tensor:
     """(B, C, H, W) -> (B, C, *size), bilinear, corners aligned."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

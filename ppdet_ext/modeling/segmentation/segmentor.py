@@ -12,6 +12,8 @@ from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host.registry import one_of, register_module
 from ppdet_ext.modeling.backbones.encoder import Encoder
 from ppdet_ext.modeling.detection.losses import Losses
+from ppdet_ext.modeling.ops.padding import crop, pad_to_multiple
+from ppdet_ext.modeling.ops.seam import size_of
 from ppdet_ext.structures import Candidates, Detections, TestSettings
 from ppdet_ext.structures.probability_map import resize_maps
 
@@ -133,14 +135,32 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         Returns:
             (B, num_classes, H, W), of a multiclass task with the background before the classes; (B, num_classes) or None.
         """
-        height, width = images.shape[2:]
         padded = self._padded(images)
         features = [padded, *self.encoder({"image": padded})]
         head, deepest = self.classification_head, features[-1]
         logits = self.segmentation_head(self.decoder(features))
         if padded is not images:
-            logits = logits[:, :, :height, :width]
+            logits = crop(logits, size_of(images))
         return logits, None if head is None else head(deepest)
+
+    @paddle.jit.not_to_static
+    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """The graph that is exported.
+
+        Args:
+            images: (B, channels, H, W) float32, normalised and padded.
+            im_shape: (B, 2) float32, h and w px of the images without padding, alike for all.
+
+        Returns:
+            maps (B, num_classes, h, w) float32, probabilities; with a head for it presence (B, num_classes).
+        """
+        logits, present = self.outputs(images)
+        maps = crop(self._probabilities(logits), im_shape[0].astype("int32"))
+        return {"maps": maps} if present is None else {"maps": maps, "presence": F.sigmoid(present)}
+
+    def _probabilities(self, logits: paddle.Tensor) -> paddle.Tensor:
+        logits = logits.astype("float32")
+        return F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
 
     def logits(self, images: paddle.Tensor) -> paddle.Tensor:
         """Logits of the pixels; see `outputs`."""
@@ -151,10 +171,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         height, width = images.shape[2:]
         stride = self.decoder.stride
         down, across = -height % stride, -width % stride
-        if not (down or across):
-            return images
-        if self.pad:
-            return F.pad(images, [0, across, 0, down])
+        if self.pad or not (down or across) or min(height, width) < 0:
+            return pad_to_multiple(images, stride)
         smaller, larger = (f"{height - height % stride}x{width - width % stride}", f"{height + down}x{width + across}")
         raise UserError(
             f"Images of {height}x{width} px: {type(self.decoder).__name__} takes sides that are multiples of {stride}. Resize "
@@ -185,9 +203,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
     def maps_and_presence(self, batch: Mapping[str, Any]) -> tuple[list[np.ndarray], np.ndarray | None]:
         """`class_maps`, and what `presence` gives where there is a head for it, of features computed once."""
         logits, present = self.outputs(batch["image"])
-        logits = logits.astype("float32")
-        probs = F.sigmoid(logits) if self.task == MULTILABEL else F.softmax(logits, axis=1)[:, 1:]
-        whole = finite(probs, "class probabilities")
+        whole = finite(self._probabilities(logits), "class probabilities")
         sizes = np.rint(np.asarray(batch["im_shape"])).astype(int).tolist()
         maps = [own[:, :height, :width] for own, (height, width) in zip(whole, sizes)]
         return maps, None if present is None else _likely(present)

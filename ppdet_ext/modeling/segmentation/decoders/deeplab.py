@@ -13,6 +13,7 @@ from paddle import nn
 from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import Upsample, conv, conv_norm_relu
 from ..layers import separable as _separable
@@ -32,7 +33,7 @@ class _ImagePooling(nn.Sequential):
         super().__init__(nn.AdaptiveAvgPool2D(1), conv(inputs, outputs, 1, start="torch"), *_norm_relu(outputs))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return F.interpolate(super().forward(x), size=x.shape[2:], mode="bilinear")
+        return F.interpolate(super().forward(x), size=size_of(x), mode="bilinear")
 
 
 class ASPP(nn.Layer):

@@ -7,8 +7,10 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.norms import GroupNorm
+from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import conv, enlarge, resize
+from ..layers import conv, enlarge, resize, times
 from .base import Decoder, check_widths
 
 GROUPS = 32
@@ -20,11 +22,11 @@ class _Convolution(nn.Layer):
     def __init__(self, inputs: int, outputs: int, upsample: bool) -> None:
         super().__init__()
         self.upsample = upsample
-        self.block = nn.Sequential(conv(inputs, outputs, 3), nn.GroupNorm(GROUPS, outputs), nn.ReLU())
+        self.block = nn.Sequential(conv(inputs, outputs, 3), GroupNorm(GROUPS, outputs), nn.ReLU())
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = self.block(x)
-        return enlarge(x, [2 * side for side in x.shape[2:]]) if self.upsample else x
+        return enlarge(x, times(size_of(x), 2)) if self.upsample else x
 
 
 class _Branch(nn.Layer):
@@ -47,7 +49,7 @@ class _Level(nn.Layer):
         self.skip_conv = conv(skip, channels, 1, bias=True)
 
     def forward(self, x: paddle.Tensor, skip: paddle.Tensor) -> paddle.Tensor:
-        return resize(x, skip.shape[2:]) + self.skip_conv(skip)
+        return resize(x, size_of(skip)) + self.skip_conv(skip)
 
 
 @register_module

@@ -3,15 +3,40 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
+from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import conv_norm_relu, enlarge
 from .base import Decoder, check_widths
 
 BINS = (1, 2, 3, 6)
+
+
+class _Means(nn.AdaptiveAvgPool2D):
+    """Means over bins × bins fields; a graph computes them as products, as paddle2onnx takes other fields than Paddle."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        bins = self._output_size
+        if paddle.in_dynamic_mode() or bins == 1:
+            return super().forward(x)
+        height, width = x.shape[2:]
+        if min(height, width) < 0:
+            raise UserError("PSPDecoder pools fields whose size a graph must know: export it with --size HEIGHT WIDTH.")
+        return paddle.matmul(_fields(height, bins), paddle.matmul(x, _fields(width, bins).transpose([1, 0])))
+
+
+def _fields(side: int, bins: int) -> paddle.Tensor:
+    """(bins, side) float32: row i times a vector is its mean over the i-th field, as adaptive pooling cuts them."""
+    rows = np.zeros((bins, side), np.float32)
+    for i, row in enumerate(rows):
+        first, end = i * side // bins, -(-(i + 1) * side // bins)
+        row[first:end] = 1 / (end - first)
+    return paddle.to_tensor(rows)
 
 
 class _Bin(nn.Layer):
@@ -20,10 +45,10 @@ class _Bin(nn.Layer):
     def __init__(self, inputs: int, outputs: int, bins: int) -> None:
         super().__init__()
         # One value of a channel leaves batch norm nothing to normalise, so SMP has none there.
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2D(bins), conv_norm_relu(inputs, outputs, 1, norm=bins > 1))
+        self.pool = nn.Sequential(_Means(bins), conv_norm_relu(inputs, outputs, 1, norm=bins > 1))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return enlarge(self.pool(x), x.shape[2:])
+        return enlarge(self.pool(x), size_of(x))
 
 
 class _PyramidPooling(nn.Layer):

@@ -7,8 +7,9 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import Attention, conv_norm_relu, resize
+from ..layers import Attention, Size, conv_norm_relu, resize
 from .base import Decoder, check_widths
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -45,7 +46,7 @@ class UNetBlock(nn.Layer):
         self.conv2 = conv_norm_relu(outputs, outputs, 3, norm)
         self.attention2 = Attention(attention, outputs)
 
-    def forward(self, x: paddle.Tensor, size: Sequence[int], skip: paddle.Tensor | None = None) -> paddle.Tensor:
+    def forward(self, x: paddle.Tensor, size: Size, skip: paddle.Tensor | None = None) -> paddle.Tensor:
         """(B, inputs, h, w) and (B, skip, *size) -> (B, outputs, *size)."""
         x = resize(x, size, self.interpolation)
         if skip is not None:
@@ -93,7 +94,7 @@ class UNetDecoder(Decoder):
         return {"depth": len(section["channels"])}
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
-        sizes = [one.shape[2:] for one in features]
+        sizes = [size_of(one) for one in features]
         x = features.pop()
         for block, size in zip(self.blocks, sizes[-2::-1]):
             x = block(x, size, features.pop() if len(features) > 1 else None)

@@ -7,6 +7,7 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.seam import size_of
 
 from .base import Decoder, check_widths
 from .unet import Interpolation, UNetBlock
@@ -66,5 +67,5 @@ class UNetPlusPlusDecoder(Decoder):
                 x = coarse[layer] if depth == layer else done[depth, layer - 1]
                 beside = [done[i, layer] for i in range(depth + 1, layer + 1)]
                 beside = paddle.concat([*beside, skip], axis=1) if beside else skip
-                done[depth, layer] = self.blocks[f"x_{depth}_{layer}"](x, skip.shape[2:], beside)
-        return self.blocks[f"x_0_{self.last}"](done[0, self.last - 1], features[0].shape[2:])
+                done[depth, layer] = self.blocks[f"x_{depth}_{layer}"](x, size_of(skip), beside)
+        return self.blocks[f"x_0_{self.last}"](done[0, self.last - 1], size_of(features[0]))

@@ -1,0 +1,61 @@
+"""Converters in a process of their own: they abort it on what they do not know, and one would install packages with pip."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from ppdet_ext.environment import PACKAGE
+from ppdet_ext.errors import UserError
+
+# Names to import, by what they serve; the extra `export` brings them all.
+PACKAGES = {"onnx": ("paddle2onnx", "onnx", "onnxruntime"), "openvino": ("paddle2onnx", "onnx", "openvino"), "paddle": ()}
+_QUIET = {
+    "POLYGRAPHY_AUTOINSTALL_DEPS": "0",
+    "PIP_NO_INDEX": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "GLOG_minloglevel": "3",
+}
+_EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
+_LINES = 6
+
+
+def demand_packages(format: str, *more: str) -> None:
+    """UserError, naming the extra, where a package that a format needs is not installed."""
+    missing = [name for name in (*PACKAGES[format], *more) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"Export to {format} needs {', '.join(missing)}: pip install 'ppdet-ext[export]'")
+
+
+def forbid_processes() -> None:
+    """From now on this process can start no other one: RuntimeError where something tries, as pip within a converter."""
+
+    def look(event: str, arguments: tuple) -> None:
+        if event in _EVENTS:
+            raise RuntimeError(f"a converter may start no process ({event} {arguments[:1]})")
+
+    sys.addaudithook(look)
+
+
+def convert_in_child(module: str, arguments: Sequence[str], what: str) -> None:
+    """Run `python -m module arguments` until it ends.
+
+    Args:
+        module: of this package; its `main` converts.
+        arguments: of it.
+        what: it does, for messages.
+
+    Raises:
+        UserError: it failed or was aborted; says the last it has printed.
+    """
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        words, env={**os.environ, **_QUIET, "PYTHONPATH": path}, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode == 0:
+        return
+    how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed with code {done.returncode}"
+    told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-_LINES:]
+    raise UserError("\n  ".join([f"{what}: the converter {how}. It said last:", *told]))

@@ -1,0 +1,122 @@
+"""The folder of an exported model: `inference.yml` says all that is needed to use it, README.md how."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.files.atomic import digest
+
+DESCRIPTION, README = "inference.yml", "README.md"
+VERSION = 1
+# Sides of pictures that a model of any size is meant for, px, after resizing.
+SMALLEST, LARGEST = 32, 4096
+
+_README = """# {architecture}, exported for {engine}
+
+Input `pixels`: ({batch}, height, width, 3) uint8, RGB, height {heights}, width {widths}; the pictures
+of a batch are of one size. They are resized as `transforms` of {description} says, with OpenCV; normalisation and padding are
+in the model.
+
+Outputs: {outputs}.
+
+Classes by label: {classes}.
+
+{description} also has the thresholds, the steps of post-processing and the SHA-256 of each file.
+"""
+_ENGINES = {"paddle": "Paddle Inference", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is said of an exported model.
+
+    Attributes:
+        format: "paddle", "onnx" or "openvino".
+        precision: "fp32", "fp16", "bf16" or "int8".
+        architecture: of the model.
+        input: its name, shape (None where a side may be any), dtype, channels.
+        sizes: {"height": [least, most], "width": …}, px, of the pixels that the graph takes.
+        outputs: names in their order.
+        classes, category_ids: by label.
+        transforms: of the reader in their order; the last, NormalizeToCHW, and the padding are in the graph.
+        stride: images are padded to multiples of it, in the graph.
+        settings: thresholds of the model.
+        postprocess: entries of `PostProcess`.
+        source: what it was made of: configuration, weights and their SHA-256.
+        versions: of the packages that made it.
+        differences: of outputs, from the eager model.
+    """
+
+    format: str
+    precision: str
+    architecture: str
+    input: dict[str, Any]
+    sizes: dict[str, list[int]]
+    outputs: list[str]
+    classes: list[str]
+    category_ids: list[int]
+    transforms: list[dict[str, Any]]
+    stride: int
+    settings: dict[str, Any]
+    postprocess: list[dict[str, Any]]
+    source: dict[str, Any]
+    versions: dict[str, str]
+    differences: list[dict[str, Any]]
+
+
+def write_description(folder: Path, exported: Exported) -> None:
+    """Write `inference.yml`, with the sizes and hashes of the files that are there, and README.md."""
+    (folder / README).write_text(_readme(exported), encoding="utf-8")
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": digest(path)}
+        for path in sorted(folder.iterdir())
+        if path.name not in (DESCRIPTION, README)
+    }
+    text = yaml.safe_dump(_plain({"version": VERSION, **asdict(exported), "files": files}), sort_keys=False, allow_unicode=True)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def demand_replaceable(folder: Path) -> None:
+    """UserError where a folder to be written holds something that is no exported model."""
+    if folder.is_file():
+        raise UserError(f"--output {folder} is a file; give a folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
+        raise UserError(f"--output {folder} holds other files, and would be replaced. Give a new folder.")
+
+
+def sizes_of(size: Sequence[int] | None) -> dict[str, list[int]]:
+    """The declared range of heights and widths, px, of a model of this size, or of any."""
+    if size is None:
+        return {"height": [SMALLEST, LARGEST], "width": [SMALLEST, LARGEST]}
+    return {"height": [size[0], size[0]], "width": [size[1], size[1]]}
+
+
+def _readme(exported: Exported) -> str:
+    heights, widths = (_range(exported.sizes[axis]) for axis in ("height", "width"))
+    return _README.format(
+        architecture=exported.architecture,
+        engine=_ENGINES[exported.format],
+        batch=exported.input["shape"][0],
+        heights=heights,
+        widths=widths,
+        outputs=", ".join(f"`{name}`" for name in exported.outputs),
+        classes=", ".join(f"{label} {name}" for label, name in enumerate(exported.classes)),
+        description=f"`{DESCRIPTION}`",
+    )
+
+
+def _range(sides: Sequence[int]) -> str:
+    return f"{sides[0]} px" if sides[0] == sides[1] else f"{sides[0]} to {sides[1]} px"
+
+
+def _plain(value: Any) -> Any:
+    """With dicts, lists and Python's own numbers alone, as YAML has them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if hasattr(value, "item") else value

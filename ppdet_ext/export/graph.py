@@ -1,0 +1,69 @@
+"""`ExportGraph`: what is traced: uint8 pixels in, what the model finds out; nothing between them is numpy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ppdet_ext.errors import UserError
+from ppdet_ext.modeling.ops.padding import pad_to_multiple
+from ppdet_ext.modeling.ops.seam import size_of
+
+INPUT = "pixels"
+# Of 2¹⁴, as OpenCV's conversion of RGB to grey adds them up.
+_GREY = (4899.0, 9617.0, 1868.0)
+
+
+class ExportGraph(nn.Layer):
+    """Normalises and pads pixels as the reader does, then runs the model's `traced`.
+
+    Args:
+        model: in evaluation mode; has `traced(images, im_shape) -> dict`.
+        mean, std: of `NormalizeToCHW`; one number each makes grey images of the pictures.
+        stride: images are padded with zeros, below and on the right, to multiples of it.
+
+    Raises:
+        UserError: the model cannot be traced, or is in training mode.
+    """
+
+    def __init__(self, model: nn.Layer, mean: Sequence[float], std: Sequence[float], stride: int) -> None:
+        super().__init__()
+        name = type(model).__name__
+        if not hasattr(model, "traced"):
+            raise UserError(
+                f"{name} cannot be exported; HybridTaskCascade, SemanticSegmentor and ImageClassifier can. Models of "
+                "PaddleDetection are exported by its own tools/export_model.py."
+            )
+        if model.training:
+            raise UserError(f"The {name} is in training mode; call its eval() before it is exported.")
+        self.model, self.stride, self.grey = model, stride, len(mean) == 1
+        scale = 1.0 / (255.0 * np.asarray(std, np.float64))
+        self.scale = [float(value) for value in scale]
+        self.shift = [float(value) for value in -np.asarray(mean, np.float64) / std]
+        self.names: tuple[str, ...] = ()
+        self.eval()
+
+    def normalized(self, pixels: paddle.Tensor) -> paddle.Tensor:
+        """(B, H, W, 3) uint8 -> (B, channels, H, W) float32."""
+        x = pixels.astype("float32")
+        if self.grey:
+            # Sums below 2²⁴ are exact in float32, so the grey is OpenCV's own.
+            x = paddle.floor(((x * paddle.to_tensor(_GREY)).sum(axis=-1, keepdim=True) + 8192.0) / 16384.0)
+        x = x * paddle.to_tensor(self.scale, "float32") + paddle.to_tensor(self.shift, "float32")
+        return x.transpose([0, 3, 1, 2])
+
+    @paddle.jit.not_to_static
+    def outputs(self, pixels: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """The model's findings by name."""
+        images = self.normalized(pixels)
+        sides = size_of(images)
+        shape = paddle.to_tensor(sides, "float32") if isinstance(sides, list) else sides.astype("float32")
+        shape = shape.reshape([1, 2]).expand([images.shape[0], 2])
+        return self.model.traced(pad_to_multiple(images, self.stride), shape)
+
+    def forward(self, pixels: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
+        """Pixels (B, H, W, 3) uint8 RGB -> the tensors of `outputs`, whose names are then in `names`."""
+        found = self.outputs(pixels)
+        self.names = tuple(found)
+        return tuple(found.values())

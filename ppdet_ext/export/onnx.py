@@ -1,0 +1,111 @@
+"""ONNX: paddle2onnx in a child process, its outputs given their names; and ONNX Runtime to run it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppdet_ext.errors import UserError
+
+from .child import convert_in_child, forbid_processes
+
+MODEL = "model.onnx"
+OPSET, OPSETS = 17, range(11, 20)
+
+
+def check_opset(opset: int) -> None:
+    """UserError for one that the converter lacks."""
+    if opset not in OPSETS:
+        raise UserError(f"--opset {opset}: paddle2onnx writes opsets {OPSETS[0]} to {OPSETS[-1]}; {OPSET} is the default.")
+
+
+def convert_to_onnx(source: Path, target: Path, names: Sequence[str], opset: int = OPSET) -> None:
+    """Make an ONNX file of Paddle's.
+
+    Args:
+        source: folder with `model.json` and `model.pdiparams`.
+        target: file to write.
+        names: of the outputs, in their order.
+        opset: of ONNX.
+
+    Raises:
+        UserError: no such opset, or the converter knows an operator of the model not.
+    """
+    check_opset(opset)
+    convert_in_child(__name__, [str(source), str(target), str(opset), *names], "Conversion to ONNX")
+    if not target.is_file():
+        raise UserError("Conversion to ONNX: the converter wrote no file.")
+
+
+def main(source: str, target: str, opset: str, *names: str) -> None:
+    """The child: convert, name the outputs, leave out what nothing uses."""
+    import onnx
+    import paddle2onnx
+
+    from ppdet_ext.export.paddle import FILES
+
+    forbid_processes()
+    model, parameters = (str(Path(source) / name) for name in FILES)
+    # No `optimize_tool`: its default is polygraphy, which installs packages.
+    paddle2onnx.export(model, parameters, target, opset_version=int(opset), auto_upgrade_opset=False, optimize_tool="")
+    graph = onnx.load(target)
+    _name_outputs(graph.graph, names)
+    _drop_unused(graph.graph)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, target)
+
+
+def _name_outputs(graph: Any, names: Sequence[str]) -> None:
+    if len(graph.output) != len(names):
+        raise ValueError(f"{len(graph.output)} outputs instead of {', '.join(names)}")
+    new = {value.name: name for value, name in zip(graph.output, names)}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for place, name in enumerate(values):
+                values[place] = new.get(name, name)
+    for value in graph.output:
+        value.name = new[value.name]
+
+
+def _drop_unused(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input}
+    used |= {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
+    kept = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _captured(attribute: Any) -> set[str]:
+    """Names that the sub-graphs of a node (loops, branches) take from outside."""
+    graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+    nodes = [node for graph in graphs for node in graph.node]
+    inner = {name for node in nodes for own in node.attribute for name in _captured(own)}
+    return {name for node in nodes for name in node.input} | {value.name for graph in graphs for value in graph.output} | inner
+
+
+class OnnxEngine:
+    """Runs an ONNX file by ONNX Runtime on a CPU.
+
+    Args:
+        file: .onnx.
+        threads: None: as many as there are cores.
+    """
+
+    def __init__(self, file: Path, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.names = tuple(output.name for output in self._session.get_outputs())
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays by input -> arrays by output."""
+        return dict(zip(self.names, self._session.run(None, inputs)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,200 @@
+"""From a configuration with weights to a folder with the exported model: trace, convert, compare, describe."""
+
+import importlib.metadata
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppdet_ext import __version__
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, POSTPROCESS, VIEWS
+from ppdet_ext.data.datasets import ImageFolder
+from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.files.atomic import digest, new_folder
+from ppdet_ext.host import Config
+from ppdet_ext.inference.classes import class_list
+from ppdet_ext.inference.members import settings_of, with_weights
+from ppdet_ext.weights.find import find_weights
+
+from . import folder as folders
+from . import onnx, openvino
+from .child import PACKAGES, demand_packages
+from .graph import INPUT, ExportGraph
+from .paddle import PaddleEngine, save_paddle
+from .reader import ReaderPlan
+from .verify import Difference, Engine, random_pixels, verify
+
+logger = logging.getLogger("ppdet_ext")
+FORMATS = ("paddle", "onnx", "openvino")
+PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32",), "openvino": ("fp32", "fp16", "bf16")}
+DYNAMIC = "dynamic"
+_PICTURES = 2  # of the configuration's own, to compare
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Attributes:
+        format: of `FORMATS`.
+        precision: of `PRECISIONS`.
+        size: (height, width) px of the pixels that the graph takes; "dynamic"; None takes the reader's, else "dynamic".
+        batch: images at a time.
+        opset: of ONNX.
+
+    Raises:
+        UserError: unknown names, or what does not go together.
+    """
+
+    format: str = "onnx"
+    precision: str = "fp32"
+    size: tuple[int, int] | str | None = None
+    batch: int = 1
+    opset: int = onnx.OPSET
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UserError(f"--format {self.format}: unknown.{nearest(self.format, FORMATS)} There are {', '.join(FORMATS)}.")
+        known = PRECISIONS[self.format]
+        if self.precision not in known:
+            others = [name for name in FORMATS if self.precision in PRECISIONS[name]]
+            where = f"; {self.precision} is for --format {' or '.join(others)}" if others else ""
+            raise UserError(f"--precision {self.precision}: {self.format} is exported with {', '.join(known)}{where}.")
+        if self.batch < 1:
+            raise UserError(f"--batch {self.batch}: give 1 or more.")
+        if isinstance(self.size, tuple) and not all(folders.SMALLEST <= side <= folders.LARGEST for side in self.size):
+            size = " ".join(map(str, self.size))
+            raise UserError(f"--size {size}: sides are from {folders.SMALLEST} to {folders.LARGEST} px, height before width.")
+        onnx.check_opset(self.opset)
+
+
+def export(cfg: Config, output: Path, options: ExportOptions) -> list[Difference]:
+    """Write the folder `output`; returns how the exported model differs from the eager one.
+
+    Args:
+        cfg: from `load_config`, with weights.
+        output: folder; an exported model that is there is replaced.
+        options: how.
+
+    Raises:
+        UserError: no weights, a model or reader that cannot be exported, a missing package, a converter that failed, or too
+            large a difference. What was there before is left as it was.
+    """
+    _check(cfg)
+    demand_packages(options.format)
+    folders.demand_replaceable(output)
+    names, ids, _ = class_list(cfg, weights_first=True)
+    plan = ReaderPlan.of(cfg, names, ids)
+    size = _size(plan, options.size)
+    model = with_weights(cfg, cfg.weights, names)
+    model.eval()
+    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride)
+    with new_folder(output) as aside:
+        shape = (options.batch, *(size or (None, None)), 3)
+        engine = _write(graph, shape, aside, options)
+        found = verify(model, plan, engine, _pictures(cfg, plan, size, options.batch), options.precision)
+        folders.write_description(aside, _described(cfg, plan, graph, (names, ids), size, options, found))
+    logger.info("Exported to %s: %s", output, ", ".join(sorted(path.name for path in output.iterdir())))
+    return found
+
+
+def _check(cfg: Config) -> None:
+    """UserError for a configuration that is not one model."""
+    if not cfg.weights and not cfg.get(ENSEMBLE):
+        raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
+    for key in (ENSEMBLE, VIEWS, CLASSIFIER):
+        if cfg.get(key):
+            raise UserError(
+                f"One model is exported at a time, without {key}; remove that from the configuration (-o {key}=null)."
+            )
+
+
+def _size(plan: ReaderPlan, wanted: tuple[int, int] | str | None) -> tuple[int, int] | None:
+    """Height and width, None for any. UserError for one that the reader's resizing contradicts."""
+    if wanted is None or plan.size is None:
+        return plan.size if wanted is None or wanted == DYNAMIC else tuple(wanted)  # type: ignore[arg-type]
+    if wanted != DYNAMIC and tuple(wanted) != plan.size:
+        height, width = plan.size
+        raise UserError(
+            f"--size {' '.join(map(str, wanted))}: TestReader resizes every picture to {height} {width}. Leave --size out, or "
+            "change ResizeFixed."
+        )
+    return None if wanted == DYNAMIC else plan.size
+
+
+def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) -> Engine:
+    """Write the model's files; gives what runs them."""
+    if options.format == "paddle":
+        save_paddle(graph, shape, aside)
+        return PaddleEngine(aside, graph.names)
+    with tempfile.TemporaryDirectory() as scratch:
+        save_paddle(graph, shape, Path(scratch))
+        whole = aside if options.format == "onnx" else Path(scratch)
+        onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
+        if options.format == "onnx":
+            return onnx.OnnxEngine(aside / onnx.MODEL)
+        openvino.convert_to_openvino(whole / onnx.MODEL, aside, options.precision != "fp32")
+    return openvino.OpenVinoEngine(aside / openvino.MODEL, options.precision)
+
+
+def _pictures(cfg: Config, plan: ReaderPlan, size: tuple[int, int] | None, batch: int) -> list[np.ndarray]:
+    """Batches to compare on: random ones, of two sizes where any may come, and pictures of TestDataset where there are some."""
+    sizes = [size] if size else [(5 * plan.stride - 7, 6 * plan.stride + 3), (4 * plan.stride, 7 * plan.stride)]
+    batches = [random_pixels(batch, *own) for own in sizes]
+    for picture in _own_pictures(cfg):
+        resized = plan.resized(picture)
+        if size is None or resized.shape[:2] == size:
+            batches.append(np.repeat(resized[None], batch, axis=0))
+    return batches
+
+
+def _own_pictures(cfg: Config) -> Sequence[str]:
+    for key in ("TestDataset", "EvalDataset"):
+        dataset: Any = cfg.get(key)
+        try:
+            if dataset is not None:
+                if not isinstance(dataset, ImageFolder) or not getattr(dataset, "records", None):
+                    dataset.load()
+                return [record.file for record in dataset.records[:_PICTURES]]
+        except (UserError, OSError):
+            continue
+    return []
+
+
+def _described(
+    cfg: Config,
+    plan: ReaderPlan,
+    graph: ExportGraph,
+    classes: tuple[list[str], list[int]],
+    size: tuple[int, int] | None,
+    options: ExportOptions,
+    differences: Sequence[Difference],
+) -> folders.Exported:
+    weights = find_weights(cfg.weights, theirs=True)
+    packages = ("paddlepaddle", "numpy", *PACKAGES[options.format])
+    return folders.Exported(
+        format=options.format,
+        precision=options.precision,
+        architecture=cfg.architecture,
+        input={
+            "name": INPUT,
+            "shape": [options.batch, *(size or (None, None)), 3],
+            "dtype": "uint8",
+            "channels": "rgb",
+        },
+        sizes=folders.sizes_of(size),
+        outputs=list(graph.names),
+        classes=classes[0],
+        category_ids=classes[1],
+        transforms=plan.entries(),
+        stride=plan.stride,
+        settings=asdict(settings_of(cfg)),
+        postprocess=[dict(entry) for entry in cfg.get(POSTPROCESS) or []],
+        source={"configuration": str(cfg.filename), "weights": weights.name, "sha256": digest(weights)},
+        versions={"ppdet-ext": __version__, **{name: importlib.metadata.version(name) for name in packages}},
+        differences=[asdict(one) for one in differences],
+    )

@@ -1,0 +1,28 @@
+"""Padding images to multiples of a network's stride, also in a traced graph, where their size may be unknown."""
+
+import paddle
+import paddle.nn.functional as F
+
+
+def pad_to_multiple(images: paddle.Tensor, stride: int) -> paddle.Tensor:
+    """Images with zeros below and on the right.
+
+    Args:
+        images: (B, C, H, W); in a graph H and W may be unknown (-1).
+        stride: whose multiples the sides become.
+
+    Returns:
+        (B, C, H', W'), the same tensor where nothing is to be done.
+    """
+    height, width = images.shape[2:]
+    if height >= 0 and width >= 0:
+        down, across = -height % stride, -width % stride
+        return F.pad(images, [0, across, 0, down]) if down or across else images
+    # A slice of more than is needed: pads that are tensors are not what converters to ONNX know.
+    sides = (paddle.shape(images)[2:].astype("int32") + (stride - 1)) // stride * stride
+    return crop(F.pad(images, [0, stride - 1, 0, stride - 1]), sides)
+
+
+def crop(maps: paddle.Tensor, sides: list[int] | paddle.Tensor) -> paddle.Tensor:
+    """(B, C, H, W) -> (B, C, *sides), the upper left of it; `sides` are numbers, or a tensor (2,) int32 in a graph."""
+    return maps[:, :, : sides[0], : sides[1]]
