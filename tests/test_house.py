@@ -14,7 +14,7 @@ ROOMS = (
     *("errors", "environment", "registry", "progress", "files", "structures", "drawing", "distributed", "host"),
     *("modeling.ops", "modeling.backbones", "modeling.detection", "modeling.segmentation", "config"),
     *("data.problems", "data.images", "data.formats", "data.labels", "data.transforms", "data.splits", "data.datasets"),
-    *("data.synthetic", "data.loading", "postprocess", "runtime", "weights", "checkpoint", "inference"),
+    *("data.synthetic", "data.loading", "postprocess", "runtime", "weights", "checkpoint", "inference", "export"),
     *("evaluation", "submission", "training", "tuning", "starter", "register", "commands", "api"),
 )
 HOST_ROOMS = ("host", "modeling")

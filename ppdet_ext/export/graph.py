@@ -11,8 +11,8 @@ from ppdet_ext.modeling.ops.padding import pad_to_multiple
 from ppdet_ext.modeling.ops.seam import size_of
 
 INPUT = "pixels"
-# Of 2¹⁴, as OpenCV's conversion of RGB to grey adds them up.
-_GREY = (4899.0, 9617.0, 1868.0)
+# Of 2¹⁵, as OpenCV's conversion of RGB to grey adds them up.
+_GREY = (9798.0, 19235.0, 3735.0)
 
 
 class ExportGraph(nn.Layer):
@@ -49,7 +49,7 @@ class ExportGraph(nn.Layer):
         x = pixels.astype("float32")
         if self.grey:
             # Sums below 2²⁴ are exact in float32, so the grey is OpenCV's own.
-            x = paddle.floor(((x * paddle.to_tensor(_GREY)).sum(axis=-1, keepdim=True) + 8192.0) / 16384.0)
+            x = paddle.floor(((x * paddle.to_tensor(_GREY)).sum(axis=-1, keepdim=True) + 16384.0) / 32768.0)
         x = x * paddle.to_tensor(self.scale, "float32") + paddle.to_tensor(self.shift, "float32")
         return x.transpose([0, 3, 1, 2])
 

@@ -14,7 +14,7 @@ from ppdet_ext.errors import UserError
 from .graph import INPUT, ExportGraph
 
 STEM = "model"
-_ERROR = re.compile(r"\s*\w*(Error|Exception): ")
+_ERROR = re.compile(r"\s*([\w.]*)(Error|Exception): (.*)")
 FILES = (f"{STEM}.json", f"{STEM}.pdiparams")
 
 
@@ -34,12 +34,11 @@ def save_paddle(graph: ExportGraph, shape: tuple[int, int | None, int | None, in
         with muted():
             traced = paddle.jit.to_static(graph, input_spec=[spec], full_graph=True)
             paddle.jit.save(traced, str(folder / STEM))
-    except UserError:
-        raise
     except Exception as error:
         size = "" if None not in shape else " With images of one size it may go: --size HEIGHT WIDTH."
-        told = [line.strip() for line in str(error).splitlines() if _ERROR.match(line)] or [type(error).__name__]
-        raise UserError(f"{type(graph.model).__name__} cannot be traced: {told[0]}{size}") from error
+        # What Paddle makes of an error has the code around it.
+        told = [found[3] for line in str(error).splitlines() if (found := _ERROR.match(line))] or [type(error).__name__]
+        raise UserError(f"{type(graph.model).__name__} cannot be traced: {told[0].rstrip('.')}.{size}") from error
 
 
 class PaddleEngine:

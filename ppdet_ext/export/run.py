@@ -115,15 +115,17 @@ def _check(cfg: Config) -> None:
 
 def _size(plan: ReaderPlan, wanted: tuple[int, int] | str | None) -> tuple[int, int] | None:
     """Height and width, None for any. UserError for one that the reader's resizing contradicts."""
-    if wanted is None or plan.size is None:
-        return plan.size if wanted is None or wanted == DYNAMIC else tuple(wanted)  # type: ignore[arg-type]
-    if wanted != DYNAMIC and tuple(wanted) != plan.size:
+    if wanted is None:
+        return plan.size
+    if isinstance(wanted, str):
+        return None
+    if plan.size not in (None, wanted):
         height, width = plan.size
         raise UserError(
             f"--size {' '.join(map(str, wanted))}: TestReader resizes every picture to {height} {width}. Leave --size out, or "
             "change ResizeFixed."
         )
-    return None if wanted == DYNAMIC else plan.size
+    return wanted
 
 
 def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) -> Engine:

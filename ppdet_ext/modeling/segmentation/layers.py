@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import paddle
 import paddle.nn.functional as F
@@ -18,7 +18,7 @@ from ppdet_ext.modeling.ops.seam import size_of, takes_ours
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
 Start = Literal["kaiming", "xavier", "torch"]
 # Height and width, as `size_of` gives them.
-Size = Sequence[int] | paddle.Tensor
+Size: TypeAlias = Sequence[int] | paddle.Tensor
 
 
 def conv(
@@ -145,7 +145,7 @@ class _Doubled(PyLayer):
 
 def resize(x: paddle.Tensor, size: Size, mode: str = "nearest") -> paddle.Tensor:
     """(B, C, H, W) -> (B, C, *size), by the nearest pixel or bilinear between pixels' centres; `size` as of `size_of`."""
-    if not isinstance(size, list | tuple):
+    if not isinstance(size, Sequence):
         return F.interpolate(x, size=size, mode=mode)
     height, width = x.shape[2:]
     if mode == "nearest" and list(size) == [2 * height, 2 * width] and takes_ours(x):
@@ -171,7 +171,7 @@ class Upsample(nn.Layer):
 
 def times(size: Size, factor: int) -> Size:
     """Height and width, as of `size_of`, times a factor."""
-    return [side * factor for side in size] if isinstance(size, list | tuple) else size * factor
+    return [side * factor for side in size] if isinstance(size, Sequence) else size * factor
 
 
 def enlarge(x: paddle.Tensor, size: Size) -> paddle.Tensor:

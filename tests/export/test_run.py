@@ -1,0 +1,159 @@
+"""A small network exported by the command; what is refused, and that nothing is left of it then."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from tiny_run import write_workspace
+
+from ppdet_ext.commands.main import run as tool
+from ppdet_ext.config.load import load_config
+from ppdet_ext.errors import UserError
+from ppdet_ext.export import child, onnx, openvino
+from ppdet_ext.export.paddle import PaddleEngine
+from ppdet_ext.export.verify import verify
+from ppdet_ext.files.atomic import digest
+from ppdet_ext.host.build import build_model
+
+CONFIG = """
+_BASE_: [{tiny}]
+architecture: SemanticSegmentor
+EvalDataset: {{class_names: [pits, scratches, blotches, patches]}}
+SemanticSegmentor: {{encoder: ResNetEncoder, decoder: UNetDecoder, classifier: true}}
+ResNetEncoder: {{name: resnet18}}
+UNetDecoder: {{channels: [32, 16, 16, 8, 8]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags of an untrained network with weights."""
+    folder = write_workspace(tmp_path_factory.mktemp("export"))
+    file = folder / "unet.yml"
+    file.write_text(CONFIG.format(tiny=folder / "tiny.yml"))
+    paddle.seed(0)
+    paddle.save(build_model(load_config(str(file))).state_dict(), str(folder / "w.pdparams"))
+    return ["-c", str(file), "-o", f"weights={folder / 'w.pdparams'}"]
+
+
+def read(folder: Path) -> dict:
+    return yaml.safe_load((folder / "inference.yml").read_text())
+
+
+def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
+    assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path / "out")]) == 0
+    assert "Eager against exported, 4 batch(es): maps " in capsys.readouterr().out
+    told = read(tmp_path / "out")
+    assert told["input"] == {"name": "pixels", "shape": [1, None, None, 3], "dtype": "uint8", "channels": "rgb"}
+    assert [next(iter(one)) for one in told["transforms"]] == ["ReadImage", "NormalizeToCHW"]
+    assert told["classes"] == ["pits", "scratches", "blotches", "patches"]
+    assert set(told["files"]) == {"model.json", "model.pdiparams"}
+    assert all(digest(tmp_path / "out" / name) == own["sha256"] for name, own in told["files"].items())
+    assert told["outputs"] == ["maps", "presence"]
+    engine = PaddleEngine(tmp_path / "out", tuple(told["outputs"]))
+    found = engine.run({"pixels": np.zeros((1, 50, 70, 3), np.uint8)})
+    assert {name: value.shape for name, value in found.items()} == {"maps": (1, 4, 50, 70), "presence": (1, 4)}
+
+
+@pytest.mark.parametrize(("format", "precision"), [("onnx", "fp32"), ("openvino", "bf16")])
+def test_converted(unet: list[str], tmp_path: Path, format, precision, capsys):
+    for package in child.PACKAGES[format]:
+        pytest.importorskip(package)
+    flags = ["--format", format, "--precision", precision, "--size", "64", "128", "--output", str(tmp_path / "out")]
+    assert tool("export", [*unet, *flags]) == 0, capsys.readouterr().err
+    told = read(tmp_path / "out")
+    assert (told["format"], told["precision"], told["sizes"]["width"]) == (format, precision, [128, 128])
+    file = tmp_path / "out" / (onnx.MODEL if format == "onnx" else openvino.MODEL)
+    engine = onnx.OnnxEngine(file) if format == "onnx" else openvino.OpenVinoEngine(file, precision)
+    assert engine.run({"pixels": np.zeros((1, 64, 128, 3), np.uint8)})["maps"].shape == (1, 4, 64, 128)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format", "onxx"], "--format onxx: unknown. Did you mean 'onnx'? There are paddle, onnx, openvino."),
+        (["--format", "paddle", "--precision", "bf16"], "bf16 is for --format openvino"),
+        (["--precision", "int4"], "--precision int4: onnx is exported with fp32"),
+        (["--opset", "40"], "--opset 40: paddle2onnx writes opsets 11 to 19"),
+        (["--size", "64"], "--size 64: give height and width in px"),
+        (["--size", "64", "9000"], "--size 64 9000: sides are from 32 to 4096 px"),
+        (["--batch", "0"], "--batch 0: give 1 or more"),
+        (["--format", "paddle", "-o", "TestTimeAugmentation={flips: [none, horizontal]}"], "without TestTimeAugmentation"),
+        (["--format", "paddle", "-o", "weights=null"], "No weights are configured"),
+        (["--format", "paddle", "-o", "weights=nowhere"], "nowhere"),
+        (
+            ["--format", "paddle", "--size", "64", "64", "-o"]
+            + ["TestReader.sample_transforms=[ReadImage: {}, ResizeFixed: {height: 64, width: 128}, NormalizeToCHW: {}]"],
+            "--size 64 64: TestReader resizes every picture to 64 128",
+        ),
+        (
+            ["--format", "paddle", "-o", "TestReader.sample_transforms=[ReadImage: {}, FlipImage: {}, NormalizeToCHW: {}]"],
+            "TestReader: FlipImage cannot be exported",
+        ),
+    ],
+)
+def test_refused(unet: list[str], tmp_path: Path, flags: list[str], message: str, capsys):
+    assert tool("export", [*unet, "--output", str(tmp_path / "out"), *flags]) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path)]) == 1
+    assert "holds other files, and would be replaced" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_missing_package_is_named_with_the_extra(monkeypatch):
+    monkeypatch.setitem(child.PACKAGES, "onnx", ("no_such_package_here",))
+    with pytest.raises(UserError, match=r"Export to onnx needs no_such_package_here: pip install 'ppdet-ext\[export\]'"):
+        child.demand_packages("onnx")
+
+
+def test_a_converter_starts_no_process():
+    code = (
+        "import subprocess, sys\nfrom ppdet_ext.export.child import forbid_processes\nforbid_processes()\n"
+        "subprocess.run([sys.executable, '-m', 'pip', 'list'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "RuntimeError: a converter may start no process (subprocess.Popen" in done.stderr
+    assert "pip" not in done.stdout
+
+
+def test_an_aborted_converter_is_one_error(tmp_path: Path):
+    (tmp_path / "dies.py").write_text("import os\nprint('unsupported: frobnicate', flush=True)\nos.abort()\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with pytest.raises(UserError, match=r"Conversion: the converter was ended by signal 6. It said last:\n  unsupported"):
+            child.convert_in_child("dies", [], "Conversion")
+
+
+class Told:
+    """An engine that says what it was told to."""
+
+    def __init__(self, maps: np.ndarray) -> None:
+        self.maps = maps
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"maps": self.maps}
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (np.full((1, 1, 4, 4), 0.01, np.float32), r"by more than 0.001 .* which fp32 may: maps 0.01"),
+        (np.full((1, 1, 4, 4), np.nan, np.float32), "output maps is not finite"),
+        (np.zeros((1, 1, 4, 5), np.float32), r"output maps is of shape \(1, 1, 4, 5\)"),
+    ],
+)
+def test_differences_are_refused(maps: np.ndarray, message: str, monkeypatch):
+    monkeypatch.setattr("ppdet_ext.export.verify.eager_outputs", lambda *_: {"maps": np.zeros((1, 1, 4, 4), np.float32)})
+    pixels = [np.zeros((1, 4, 4, 3), np.uint8)]
+    with pytest.raises(UserError, match=message):
+        verify(None, None, Told(maps), pixels)
+    assert verify(None, None, Told(np.full((1, 1, 4, 4), 1e-5, np.float32)), pixels)[0].largest == pytest.approx(1e-5)
