@@ -1,11 +1,9 @@
-"""ONNX: paddle2onnx in a child process, its outputs given their names; and ONNX Runtime to run it."""
+"""ONNX: paddle2onnx in a child process, and its outputs given their names."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ppdet_ext.errors import UserError
 
@@ -83,28 +81,6 @@ def _captured(attribute: Any) -> set[str]:
     nodes = [node for graph in graphs for node in graph.node]
     inner = {name for node in nodes for own in node.attribute for name in _captured(own)}
     return {name for node in nodes for name in node.input} | {value.name for graph in graphs for value in graph.output} | inner
-
-
-class OnnxEngine:
-    """Runs an ONNX file by ONNX Runtime on a CPU.
-
-    Args:
-        file: .onnx.
-        threads: None: as many as there are cores.
-    """
-
-    def __init__(self, file: Path, threads: int | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self.names = tuple(output.name for output in self._session.get_outputs())
-
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays by input -> arrays by output."""
-        return dict(zip(self.names, self._session.run(None, inputs)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ class PaddleEngine:
             self._predictor = inference.create_predictor(config)
         self.names = names
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays by input -> arrays by output."""
         for name, value in inputs.items():
             handle = self._predictor.get_input_handle(name)

@@ -18,6 +18,7 @@ from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.members import settings_of, with_weights
+from ppdet_ext.runtime.open import ONNX, OPENVINO, open_engine
 from ppdet_ext.weights.find import find_weights
 
 from . import folder as folders
@@ -138,9 +139,9 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) 
         whole = aside if options.format == "onnx" else Path(scratch)
         onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
         if options.format == "onnx":
-            return onnx.OnnxEngine(aside / onnx.MODEL)
+            return open_engine(aside, ONNX, device="cpu", threads=None, precision=options.precision)
         openvino.convert_to_openvino(whole / onnx.MODEL, aside, options.precision != "fp32")
-    return openvino.OpenVinoEngine(aside / openvino.MODEL, options.precision)
+    return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)
 
 
 def _pictures(cfg: Config, plan: ReaderPlan, size: tuple[int, int] | None, batch: int) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ LIMITS = {"fp32": (1e-3, 1e-4), "fp16": (0.1, 5e-3), "bf16": (0.3, 2e-2), "int8"
 class Engine(Protocol):
     """Runs an exported model: arrays by input -> arrays by output."""
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)

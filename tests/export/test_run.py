@@ -10,14 +10,16 @@ import pytest
 import yaml
 from tiny_run import write_workspace
 
+from ppdet_ext.api.predictor import Predictor as EagerPredictor
 from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
-from ppdet_ext.export import child, onnx, openvino
+from ppdet_ext.export import child
 from ppdet_ext.export.paddle import PaddleEngine
 from ppdet_ext.export.verify import verify
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host.build import build_model
+from ppdet_ext.runtime.predictor import Predictor
 
 CONFIG = """
 _BASE_: [{tiny}]
@@ -67,9 +69,11 @@ def test_converted(unet: list[str], tmp_path: Path, format, precision, capsys):
     assert tool("export", [*unet, *flags]) == 0, capsys.readouterr().err
     told = read(tmp_path / "out")
     assert (told["format"], told["precision"], told["sizes"]["width"]) == (format, precision, [128, 128])
-    file = tmp_path / "out" / (onnx.MODEL if format == "onnx" else openvino.MODEL)
-    engine = onnx.OnnxEngine(file) if format == "onnx" else openvino.OpenVinoEngine(file, precision)
-    assert engine.run({"pixels": np.zeros((1, 64, 128, 3), np.uint8)})["maps"].shape == (1, 4, 64, 128)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3)).astype(np.uint8)
+    exported, eager = Predictor(tmp_path / "out"), EagerPredictor(unet[1], weights=unet[3].removeprefix("weights="))
+    found, expected = exported.candidates(picture), eager.candidates(picture)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-5 if precision == "fp32" else 0.1)
 
 
 @pytest.mark.parametrize(
