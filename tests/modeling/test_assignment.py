@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.detection.assignment import IGNORED, NEGATIVE, IoUAssigner, RoISampler, choose, sample_balanced
+from ppdet_ext.modeling.detection.assignment import IGNORED, NEGATIVE, IoUAssigner, RoISampler, choose, keys_of, sample_balanced
 from ppdet_ext.modeling.ops.boxes import multiclass_nms, nms, pairwise_iou
 
 BOX = np.array([[0, 0, 10, 10]], np.float32)
@@ -93,7 +93,7 @@ def test_sample_of_no_proposals_is_the_objects():
 def test_sample_keeps_its_bounds(seed, count, fraction):
     rng = np.random.default_rng(seed)
     assigned = rng.integers(-2, 3, 60)
-    positive, negative = sample_balanced(assigned, count, fraction, rng)
+    positive, negative = sample_balanced(assigned, count, fraction, keys_of(rng, 60))
     assert len(positive) <= int(count * fraction)
     assert len(positive) + len(negative) <= count
     assert (assigned[positive] >= 0).all()
@@ -103,10 +103,10 @@ def test_sample_keeps_its_bounds(seed, count, fraction):
 
 def test_choice_depends_on_the_generator_only():
     index = np.arange(100)
-    a, b = (choose(index, 10, np.random.default_rng(3)) for _ in range(2))
+    a, b = (choose(index, 10, keys_of(np.random.default_rng(3), 100)) for _ in range(2))
     assert np.array_equal(a, b)
-    assert not np.array_equal(a, choose(index, 10, np.random.default_rng(4)))
-    assert np.array_equal(choose(index, 10, None), np.arange(10))
+    assert not np.array_equal(a, choose(index, 10, keys_of(np.random.default_rng(4), 100)))
+    assert np.array_equal(choose(index, 10, keys_of(None, 100)), np.arange(10))
 
 
 @settings(max_examples=50, deadline=None)

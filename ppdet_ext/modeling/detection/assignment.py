@@ -50,21 +50,29 @@ class IoUAssigner:
         return assigned
 
 
-def choose(index: np.ndarray, count: int, rng: np.random.Generator | None) -> np.ndarray:
-    """`count` of `index` at random, in ascending order; the first ones where no generator is given."""
+def keys_of(rng: np.random.Generator | None, count: int) -> np.ndarray:
+    """A random key for each of `count` boxes, float32; all 0 without a generator, from which one number is drawn.
+
+    More keys begin with the same ones: boxes behind the others that are none change nothing.
+    """
+    if rng is None:
+        return np.zeros(count, np.float32)
+    return np.random.default_rng(int(rng.integers(2**63))).random(count, np.float32)
+
+
+def choose(index: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
+    """The `count` of `index` with the largest keys (of all boxes), in ascending order; of equal keys the first ones."""
     if len(index) <= count:
         return index
-    if rng is None:
-        return index[:count]
-    return np.sort(rng.choice(index, count, replace=False))  # ascending, as without a generator
+    return np.sort(index[np.argsort(-keys[index], kind="stable")[:count]])
 
 
 def sample_balanced(
-    assigned: np.ndarray, count: int, positive_fraction: float, rng: np.random.Generator | None
+    assigned: np.ndarray, count: int, positive_fraction: float, keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of at most `count`·`positive_fraction` positives, and of negatives up to `count` in all."""
-    positive = choose(np.flatnonzero(assigned >= 0), int(count * positive_fraction), rng)
-    negative = choose(np.flatnonzero(assigned == NEGATIVE), count - len(positive), rng)
+    """Indices of at most `count`·`positive_fraction` positives, and of negatives up to `count` in all; see `choose`."""
+    positive = choose(np.flatnonzero(assigned >= 0), int(count * positive_fraction), keys)
+    negative = choose(np.flatnonzero(assigned == NEGATIVE), count - len(positive), keys)
     return positive, negative
 
 
@@ -97,9 +105,10 @@ class RoISampler:
     positive_fraction: float = 0.25
 
     def __call__(self, proposals: np.ndarray, objects: np.ndarray, rng: np.random.Generator | None = None) -> RoISample:
-        """Sample from {objects ∪ proposals}; see `choose` for `rng`."""
+        """Sample from {objects ∪ proposals}; see `keys_of` for `rng`."""
         boxes = np.concatenate([objects, proposals]).astype(np.float32)
         # Objects join after the assignment: among the proposals, low-quality matching still looks for their best one.
         assigned = np.concatenate([np.arange(len(objects)), self.assigner(proposals, objects)])
-        positive, negative = sample_balanced(assigned, self.count, self.positive_fraction, rng)
+        keys = keys_of(rng, len(boxes))
+        positive, negative = sample_balanced(assigned, self.count, self.positive_fraction, keys)
         return RoISample(boxes[np.concatenate([positive, negative])], assigned[positive], positive < len(objects))

@@ -104,7 +104,7 @@ class RegionCascade(nn.Layer):
         """
         rngs = rngs or [None] * len(truth)
         features, logits = self.features(feats, with_logits=semantic_target is not None)
-        losses = self._semantic_losses(logits, semantic_target)
+        losses = self.semantic_losses(logits, semantic_target)
         for s in range(len(self.box_heads)):
             samples = self._sample(s, proposals, truth, rngs)
             deltas = self._add_box_losses(losses, s, features, samples, truth)
@@ -113,11 +113,12 @@ class RegionCascade(nn.Layer):
             if self.with_mask:
                 if self.interleaved:
                     samples = self._sample(s, proposals, truth, rngs)
-                loss = self._mask_loss(s, features, samples, truth)
+                loss = self.mask_loss_of(s, features, samples, truth)
                 losses.add(f"loss_mask_stage{s}", loss, sum(x.num_positive for x in samples))
         return losses
 
-    def _semantic_losses(self, logits: paddle.Tensor | None, target: paddle.Tensor | None) -> Losses:
+    def semantic_losses(self, logits: paddle.Tensor | None, target: paddle.Tensor | None) -> Losses:
+        """The loss of the semantic branch, if there is one."""
         losses, head = Losses(), self.semantic_head
         if head is None:
             return losses
@@ -158,7 +159,8 @@ class RegionCascade(nn.Layer):
             refined.append(self.box_heads[stage].decode(sample.boxes, part, t.height, t.width)[proposal])
         return refined
 
-    def _mask_loss(self, stage: int, features: Features, samples: list[RoISample], truth: list[GroundTruth]) -> paddle.Tensor:
+    def mask_loss_of(self, stage: int, features: Features, samples: list[RoISample], truth: list[GroundTruth]) -> paddle.Tensor:
+        """Weighted loss of a stage's mask head over the samples' positives."""
         positive = [x.boxes[: x.num_positive] for x in samples]
         labels = np.concatenate([t.labels[x.object_index] for x, t in zip(samples, truth)])
         if len(labels) == 0:

@@ -15,7 +15,8 @@ from ppdet_ext.modeling.ops.layers import speed_up
 from ppdet_ext.modeling.ops.seam import takes_ours
 from ppdet_ext.structures import Candidates, Detections, ProposalSettings, TestSettings
 
-from . import on_device, traced
+from . import device_training, on_device, traced
+from .device_training import UnsettledError
 from .features import ImageFeatures
 from .ground_truth import GroundTruth
 from .htc_roi_head import HTCRoIHead
@@ -88,12 +89,28 @@ class HybridTaskCascade(BaseArch):
     def _losses(self, batch: Mapping[str, Any]) -> Losses:
         truth = GroundTruth.of_batch(batch)
         shapes = np.array([(t.height, t.width) for t in truth], np.float32)
-        rngs = self.sampling_rngs(batch)
         feats = self.feature_maps(batch)
         logits, deltas = self.rpn_head(feats)
+        if not takes_ours(feats[0]):
+            try:
+                return self._losses_on_device(batch, truth, feats, logits, deltas)
+            except UnsettledError:
+                pass  # in numpy, then, with fresh generators
+        rngs = self.sampling_rngs(batch)
         losses = self.rpn_head.losses(logits, deltas, [t.boxes for t in truth], shapes, rngs)
         proposals = self.rpn_head.proposals(logits, deltas, shapes)
         losses.update(self.roi_head.losses(feats, proposals, truth, batch.get("semantic"), rngs))
+        return losses
+
+    def _losses_on_device(
+        self, batch: Mapping[str, Any], truth: list[GroundTruth], feats: list, logits: list, deltas: list
+    ) -> Losses:
+        rngs = self.sampling_rngs(batch)
+        losses = device_training.rpn_losses(self.rpn_head, logits, deltas, truth, rngs)
+        settings = self.rpn_head.settings(self.training)
+        found = device_training.propose_for_training(self.rpn_head, logits, deltas, truth, settings)
+        cascade = device_training.DeviceCascade(self.roi_head, truth, rngs)
+        losses.update(cascade.losses(feats, found, batch.get("semantic")))
         return losses
 
     def feature_maps(self, batch: Mapping[str, Any]) -> list[paddle.Tensor]:

@@ -14,14 +14,14 @@ class Losses(dict[str, paddle.Tensor]):
     """Scalar losses by name; each is a mean over a number of samples (anchors, regions, cells) of this rank's images.
 
     Attributes:
-        counts: by name, the number of samples; 0 where the loss is 0 for want of any.
+        counts: by name, the number of samples, maybe on a device; 0 where the loss is 0 for want of any.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int | paddle.Tensor] = {}
 
-    def add(self, name: str, mean: paddle.Tensor, count: int) -> None:
+    def add(self, name: str, mean: paddle.Tensor, count: int | paddle.Tensor) -> None:
         """Put in a loss that is the mean over `count` samples."""
         self[name], self.counts[name] = mean, count
 
@@ -42,7 +42,7 @@ class Losses(dict[str, paddle.Tensor]):
         """
         if world()[1] == 1:
             return self
-        own = np.array(list(self.counts.values()), np.float64)
+        own = self._numbers()
         mean = _mean_over_ranks(own)
         if np.isnan(mean).any():
             raise DivergenceError("the output of a layer is not finite on another rank")
@@ -50,6 +50,12 @@ class Losses(dict[str, paddle.Tensor]):
         for (name, loss), count, average in zip(self.items(), own, mean):
             out.add(name, loss * float(count / average) if average else loss, int(count))
         return out
+
+    def _numbers(self) -> np.ndarray:
+        """The counts as float64; those on a device in one read."""
+        there = [count.astype("float32").reshape([]) for count in self.counts.values() if isinstance(count, paddle.Tensor)]
+        read = iter(paddle.stack(there).numpy().tolist() if there else [])
+        return np.array([next(read) if isinstance(c, paddle.Tensor) else c for c in self.counts.values()], np.float64)
 
 
 def withdraw() -> None:

@@ -15,7 +15,7 @@ from ppdet_ext.modeling.ops.loss_functions import smooth_l1
 from ppdet_ext.structures import ProposalSettings
 
 from .anchors import AnchorGrid
-from .assignment import IoUAssigner, sample_balanced
+from .assignment import IoUAssigner, keys_of, sample_balanced
 from .losses import Losses
 
 UNIT = np.ones(4, np.float32)
@@ -145,16 +145,23 @@ class HTCRPNHead(nn.Layer):
         self, sizes: list, objects: np.ndarray, height: float, width: float, rng: np.random.Generator | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices of the sampled positive and negative anchors among all of an image, and the positives' deltas."""
-        anchors = np.concatenate([self.grid.level(k, *size) for k, size in enumerate(sizes)])
-        if self.inside_only:
-            known = (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        else:
-            known = np.concatenate([self._of_image(k, rows, columns, height, width) for k, (rows, columns) in enumerate(sizes)])
-        known = np.flatnonzero(known)
+        anchors, known = self.anchors(sizes), np.flatnonzero(self.known(sizes, height, width))
         assigned = self.assigner(anchors[known], objects)
-        positive, negative = sample_balanced(assigned, self.num_samples, self.positive_fraction, rng)
+        keys = keys_of(rng, len(anchors))[known]
+        positive, negative = sample_balanced(assigned, self.num_samples, self.positive_fraction, keys)
         goal = objects[assigned[positive]] if len(positive) else np.zeros((0, 4), np.float32)
         return known[positive], known[negative], encode(anchors[known[positive]], goal, UNIT)
+
+    def anchors(self, sizes: list) -> np.ndarray:
+        """All anchors of maps of these sizes (rows, columns), (n, 4) float32 px."""
+        return np.concatenate([self.grid.level(k, *size) for k, size in enumerate(sizes)])
+
+    def known(self, sizes: list, height: float, width: float) -> np.ndarray:
+        """Which anchors take part in learning, (n,) bool."""
+        if self.inside_only:
+            anchors = self.anchors(sizes)
+            return (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
+        return np.concatenate([self._of_image(k, rows, columns, height, width) for k, (rows, columns) in enumerate(sizes)])
 
     def _of_image(self, level: int, rows: int, columns: int, height: float, width: float) -> np.ndarray:
         """Which anchors of a level are centred on the image padded to whole multiples of 32 px; a batch may be larger."""
