@@ -150,7 +150,7 @@ class Told:
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
-        (np.full((1, 1, 4, 4), 0.01, np.float32), r"by more than 0.001 .* which fp32 may: maps 0.01"),
+        (np.full((1, 1, 4, 4), 0.01, np.float32), r"by more than fp32 may: maps 0.01 .*, allowed \(0.001, 0.0001\)"),
         (np.full((1, 1, 4, 4), np.nan, np.float32), "output maps is not finite"),
         (np.zeros((1, 1, 4, 5), np.float32), r"output maps is of shape \(1, 1, 4, 5\)"),
     ],
