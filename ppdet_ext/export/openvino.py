@@ -1,6 +1,7 @@
 """OpenVINO's format: `model.xml` and `model.bin`, made of ONNX in a child process."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .child import convert_in_child, forbid_processes
@@ -8,26 +9,31 @@ from .child import convert_in_child, forbid_processes
 MODEL, WEIGHTS = "model.xml", "model.bin"
 
 
-def convert_to_openvino(source: Path, folder: Path, half: bool = False) -> None:
+def convert_to_openvino(source: Path, folder: Path, names: Sequence[str], half: bool = False) -> None:
     """Make OpenVINO's files of an ONNX file.
 
     Args:
         source: .onnx.
         folder: where they are written.
+        names: of the outputs.
         half: whether weights are stored with 16 bits.
 
     Raises:
         UserError: the converter failed.
     """
-    convert_in_child(__name__, [str(source), str(folder / MODEL), str(int(half))], "Conversion to OpenVINO")
+    convert_in_child(__name__, [str(source), str(folder / MODEL), str(int(half)), *names], "Conversion to OpenVINO")
 
 
-def main(source: str, target: str, half: str) -> None:
+def main(source: str, target: str, half: str, *names: str) -> None:
     """The child."""
     import openvino
 
     forbid_processes()
-    openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=half == "1")
+    model = openvino.convert_model(source)
+    for output in model.outputs:
+        # A tensor may have the names of others that came to nothing, and whoever asks gets any of them.
+        output.get_tensor().set_names({name for name in output.get_names() if name in names} or output.get_names())
+    openvino.save_model(model, target, compress_to_fp16=half == "1")
 
 
 if __name__ == "__main__":

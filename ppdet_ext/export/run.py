@@ -140,7 +140,7 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) 
         onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
         if options.format == "onnx":
             return open_engine(aside, ONNX, device="cpu", threads=None, precision=options.precision)
-        openvino.convert_to_openvino(whole / onnx.MODEL, aside, options.precision != "fp32")
+        openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, options.precision != "fp32")
     return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)
 
 

@@ -61,6 +61,21 @@ def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
     assert {name: value.shape for name, value in found.items()} == {"maps": (1, 4, 50, 70), "presence": (1, 4)}
 
 
+def test_a_cascade(unet: list[str], tmp_path: Path, capsys):
+    """Paddle's format; the others are made of it."""
+    config = str(Path(unet[1]).with_name("tiny.yml"))
+    paddle.seed(0)
+    paddle.save(build_model(load_config(config)).state_dict(), str(tmp_path / "w.pdparams"))
+    flags = ["-c", config, "--format", "paddle", "--output", str(tmp_path / "out"), "-o", f"weights={tmp_path / 'w.pdparams'}"]
+    assert tool("export", flags) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "The model found nothing" not in out
+    told = read(tmp_path / "out")
+    assert told["outputs"] == ["boxes", "scores", "labels", "probs", "image"]
+    (unmatched,) = (one for one in told["differences"] if one["output"] == "unmatched")
+    assert unmatched["largest"] <= 0.02
+
+
 @pytest.mark.parametrize(("format", "precision"), [("onnx", "fp32"), ("openvino", "bf16")])
 def test_converted(unet: list[str], tmp_path: Path, format, precision, capsys):
     for package in child.PACKAGES[format]:

@@ -1,0 +1,54 @@
+"""ONNX files with fewer bits: 16-bit floats, or 8-bit integers calibrated on pictures."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_ext.environment import muted
+
+from .graph import INPUT
+
+# Whose inputs and weights become integers; the rest, boxes above all, stays as it is.
+_OPERATORS = ["Conv", "Gemm", "MatMul"]
+
+
+class _Pictures:
+    """Gives ONNX Runtime's calibration a batch of pixels each time, until there are no more."""
+
+    def __init__(self, batches: Iterable[np.ndarray]) -> None:
+        self._rest: Iterator[np.ndarray] = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch by input, None behind the last."""
+        pixels = next(self._rest, None)
+        return None if pixels is None else {INPUT: pixels}
+
+
+def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], operators: list[str] | None = None) -> None:
+    """Write an ONNX file whose convolutions and products are of 8-bit integers (QDQ, weights by channel).
+
+    Args:
+        source: ONNX file, fp32.
+        target: file to write; OpenVINO reads it too.
+        batches: pixels (B, H, W, 3) uint8 as the graph takes them, whose ranges the activations get.
+        operators: whose; None: convolutions and matrix products.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as scratch, muted():
+        prepared = Path(scratch) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            _Pictures(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=operators or _OPERATORS,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
