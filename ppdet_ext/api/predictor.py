@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import paddle
 
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
+from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.distributed.group import use_device
 from ppdet_ext.errors import DivergenceError, UserError
@@ -19,8 +20,9 @@ from ppdet_ext.inference.feed import Feed
 from ppdet_ext.inference.members import settings_of
 from ppdet_ext.inference.protocol import Batch
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.runtime.base import BasePredictor
 from ppdet_ext.runtime.folder import DESCRIPTION
-from ppdet_ext.runtime.images import as_rgb, is_list, is_one, pictures_of
+from ppdet_ext.runtime.images import Picture
 from ppdet_ext.runtime.prediction import Prediction
 from ppdet_ext.runtime.predictor import Predictor as Exported
 from ppdet_ext.structures import Candidates
@@ -31,7 +33,7 @@ Result = TypeVar("Result")
 DEVICES = ("auto", "cpu", "gpu")
 
 
-class Predictor:
+class Predictor(BasePredictor):
     """Finds objects in images.
 
         from ppdet_ext import Predictor
@@ -107,75 +109,22 @@ class Predictor:
         weights = self.config.get(ENSEMBLE) or self.config.weights
         return f"<Predictor {self.config.architecture} {weights}: {', '.join(self._names)}>"
 
-    @overload
-    def predict(self, images: list[Any] | tuple[Any, ...], *, channels: str = "rgb") -> list[Prediction]: ...
+    @property
+    def reading(self) -> Reading:
+        """How files become pixels."""
+        return self._inference.reading
 
-    @overload
-    def predict(self, images: Iterator[Any], *, channels: str = "rgb") -> Iterator[Prediction]: ...
+    def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
+        return self._each(pictures, self._predicted)
 
-    @overload
-    def predict(self, images: Any, *, channels: str = "rgb") -> Any: ...
+    def _candidates(self, pictures: Iterator[Picture]) -> Iterator[Candidates]:
+        return self._each(pictures, lambda batch: self._inference.candidates(batch))
 
-    def predict(self, images: Any, *, channels: str = "rgb") -> Any:
-        """Find the objects in one image or many.
-
-        Args:
-            images: one image gives one `Prediction`, a list or (n, h, w, c) pixels a list of them. A folder, and any other
-                iterable, gives a generator, which takes the next batch of images when its first result is asked for.
-                An image is pixels (h, w, 3) or, of a grey one, (h, w) or (h, w, 1), uint8; a file's path; or Pillow's. Deeper
-                pixels become uint8 as TestReader's `ReadImage: {range: …}` says, in files and arrays alike.
-            channels: order of the pixels' channels, "rgb" or "bgr" (as OpenCV's `imread` gives them). Files are read rightly.
-
-        Raises:
-            UserError: what is no image, a file that cannot be read.
-            DivergenceError: the model gives NaN or infinite numbers.
-        """
-        return self._answer(images, channels, self._predicted)
-
-    def candidates(self, images: Any, *, channels: str = "rgb") -> Any:
-        """What the model finds before any step, as `structures.Candidates`; arguments as of `predict`.
-
-        `postprocess` makes predictions of them, as often as wanted, with other thresholds each time.
-        """
-        return self._answer(images, channels, lambda batch: self._inference.candidates(batch))
-
-    def postprocess(
-        self,
-        candidates: Candidates,
-        steps: Steps | None = None,
-        *,
-        image: Any = None,
-        name: str = "",
-        channels: str = "rgb",
-    ) -> Prediction:
-        """What other steps make of `candidates`, without predicting anew.
-
-        Args:
-            candidates: of one image.
-            steps: as of `PostProcess`, such as [{"ScoreThreshold": {"score": 0.3}}, {"MinArea": {"area": 50}}],
-                or those of a file that tune has written. [] cuts the masks and keeps all; None takes the configuration's.
-            image: the picture, for steps that look at it.
-            name: the image's file name, for steps that go by it.
-            channels: of `image`.
-
-        Raises:
-            UserError: unknown step or argument.
-        """
+    def _post_process(self, steps: Steps | None) -> PostProcess:
         entries = self.config.get(POSTPROCESS) or [] if steps is None else steps_in(steps)
-        threshold = float(settings_of(self.config).mask_threshold)
-        chosen = PostProcess(entries, self._names, self._ids, threshold)
-        size, reading = (candidates.height, candidates.width), self._inference.reading
-        read = None if image is None else lambda: as_rgb(image, channels, size, reading)
-        return Prediction.of(chosen(candidates, name, read), name, self._names, self._ids)
+        return PostProcess(entries, self._names, self._ids, float(settings_of(self.config).mask_threshold))
 
-    def _answer(self, images: Any, channels: str, apply: Callable[[Batch], Sequence[Result]]) -> Any:
-        """One result, a list or a generator, as `images` is one, a list or anything else."""
-        results = self._each(pictures_of(images, channels, self._inference.reading), apply)
-        if is_one(images):
-            return next(results)
-        return list(results) if is_list(images) else results
-
-    def _each(self, pictures: Iterator[Any], apply: Callable[[Batch], Sequence[Result]]) -> Iterator[Result]:
+    def _each(self, pictures: Iterator[Picture], apply: Callable[[Batch], Sequence[Result]]) -> Iterator[Result]:
         samples = (self._feed.decoded(picture, number) for number, picture in enumerate(pictures))
         for first in samples:
             rest = (self._batch_size or self._feed.batch_size(first)) - 1

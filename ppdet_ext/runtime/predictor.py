@@ -1,11 +1,10 @@
 """`Predictor`: an exported model as an object that finds things in images, without Paddle."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import numpy as np
 import yaml
@@ -16,21 +15,18 @@ from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Record
 
-from .camera import Camera
+from .base import BasePredictor, PathLike, Steps
 from .findings import candidates_of, check_outputs
 from .folder import ExportedModel
-from .images import as_rgb, is_list, is_one, pictures_of
+from .images import Picture
 from .open import open_engine
 from .prediction import Prediction
 
-Result = TypeVar("Result")
-PathLike = str | os.PathLike[str]
-Steps = PathLike | Sequence[Mapping[str, Any]]
 _KEY = "PostProcess"
 _NO_RANDOMNESS = np.random.default_rng(0)  # transforms of an exported model draw nothing
 
 
-class Predictor:
+class Predictor(BasePredictor):
     """Finds objects in images.
 
         from ppdet_ext.runtime.predictor import Predictor
@@ -39,8 +35,8 @@ class Predictor:
         found = predictor.predict("sheet.jpg")
         print(found.class_names, found.scores, found.boxes)
 
-    It has the interface of `ppdet_ext.api.predictor.Predictor`, and gives the same `Prediction`s. Threads may share one, and
-    predict at the same time.
+    It has the interface of the library's `Predictor`, see `BasePredictor`, and gives the same `Prediction`s. Threads may share
+    one, and predict at the same time.
 
     Args:
         folder: what tools/export.py has written.
@@ -104,94 +100,25 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<Predictor {self._model.architecture} {self._model.folder}: {', '.join(self.classes)}>"
 
-    @overload
-    def predict(self, images: list[Any] | tuple[Any, ...], *, channels: str = "rgb") -> list[Prediction]: ...
-
-    @overload
-    def predict(self, images: Iterator[Any], *, channels: str = "rgb") -> Iterator[Prediction]: ...
-
-    @overload
-    def predict(self, images: Any, *, channels: str = "rgb") -> Any: ...
-
-    def predict(self, images: Any, *, channels: str = "rgb") -> Any:
-        """Find the objects in one image or many.
-
-        Args:
-            images: one image gives one `Prediction`, a list or (n, h, w, c) pixels a list of them. A folder, and any other
-                iterable, gives a generator, which takes the next batch of images when its first result is asked for.
-                An image is pixels (h, w, 3) or, of a grey one, (h, w) or (h, w, 1), uint8; a file's path; or Pillow's. Deeper
-                pixels become uint8 as the exported `ReadImage: {range: …}` says, in files and arrays alike.
-            channels: order of the pixels' channels, "rgb" or "bgr" (as OpenCV's `imread` gives them). Files are read rightly.
-
-        Raises:
-            UserError: what is no image, a file that cannot be read, a size that the model was not exported for.
-            DivergenceError: the model gives NaN or infinite numbers.
-        """
-        return self._answer(images, channels, self._predicted)
-
-    def candidates(self, images: Any, *, channels: str = "rgb") -> Any:
-        """What the model finds before any step, as `structures.Candidates`; arguments as of `predict`."""
-        return self._answer(images, channels, lambda samples, found: found)
-
-    def postprocess(
-        self,
-        candidates: Candidates,
-        steps: Steps | None = None,
-        *,
-        image: Any = None,
-        name: str = "",
-        channels: str = "rgb",
-    ) -> Prediction:
-        """What other steps make of `candidates`, without predicting anew.
-
-        Args:
-            candidates: of one image.
-            steps: as of `PostProcess`, such as [{"ScoreThreshold": {"score": 0.3}}, {"MinArea": {"area": 50}}],
-                or those of a file that tune has written. [] cuts the masks and keeps all; None takes the exported ones.
-            image: the picture, for steps that look at it.
-            name: the image's file name, for steps that go by it.
-            channels: of `image`.
-
-        Raises:
-            UserError: unknown step or argument.
-        """
-        chosen = self._steps if steps is None else self._post_process(steps_in(steps))
-        size, reading = (candidates.height, candidates.width), self.reading
-        read = None if image is None else lambda: as_rgb(image, channels, size, reading)
-        return self._prediction(chosen(candidates, name, read), name)
-
     def warm_up(self, height: int | None = None, width: int | None = None) -> None:
-        """Predict a grey picture of that size, so that the first real one does not wait for memory and plans.
-
-        Both are px of the pictures that will come; None takes the smallest size that the model was exported for.
-        """
+        """Predict a grey picture of that size, px; None takes the smallest that the model was exported for."""
         (least_height, _), (least_width, _) = self._model.sizes
-        self.predict(np.full((height or least_height, width or least_width, 3), 128, np.uint8))
+        super().warm_up(height or least_height, width or least_width)
 
-    def on_frame(self, handle: Callable[[np.ndarray, Prediction], object], *, channels: str = "rgb") -> Camera:
-        """A loop of a camera's frames, each predicted and handed to `handle` in a thread of its own; see `Camera`.
+    def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
+        for batch in self._batches(pictures):
+            yield from self._predicted([decoded for decoded, _ in batch], self._found(batch))
 
-            with predictor.on_frame(show) as camera:
-                while running:
-                    camera(grab())
+    def _candidates(self, pictures: Iterator[Picture]) -> Iterator[Candidates]:
+        for batch in self._batches(pictures):
+            yield from self._found(batch)
 
-        Where frames come faster than they are predicted, all but the newest are dropped: what is handled is never late.
-        """
-        return Camera(lambda frame: self.predict(frame, channels=channels), handle)
+    def _post_process(self, steps: Steps | None) -> PostProcess:
+        if steps is None:
+            return self._steps
+        return PostProcess(steps_in(steps), self.classes, self.category_ids, self._model.mask_threshold)
 
-    def _answer(
-        self, images: Any, channels: str, apply: Callable[[Sequence[Sample], list[Candidates]], Sequence[Result]]
-    ) -> Any:
-        """One result, a list or a generator, as `images` is one, a list or anything else."""
-        pictures = pictures_of(images, channels, self.reading)
-        results = chain.from_iterable(
-            apply([decoded for decoded, _ in batch], self._found(batch)) for batch in self._batches(pictures)
-        )
-        if is_one(images):
-            return next(results)
-        return list(results) if is_list(images) else results
-
-    def _batches(self, pictures: Iterator[Any]) -> Iterator[list[tuple[Sample, Sample]]]:
+    def _batches(self, pictures: Iterator[Picture]) -> Iterator[list[tuple[Sample, Sample]]]:
         """Decoded and resized samples; those of a batch come one after the other and are of one size."""
         batch: list[tuple[Sample, Sample]] = []
         for number, picture in enumerate(pictures):
@@ -207,7 +134,7 @@ class Predictor:
         if batch:
             yield batch
 
-    def _decoded(self, picture: np.ndarray | Path, number: int) -> Sample:
+    def _decoded(self, picture: Picture, number: int) -> Sample:
         if isinstance(picture, np.ndarray):
             return replace(sample_of(Record(number, "", "", *picture.shape[:2]), targets=False), image=picture)
         return self._model.read(sample_of(Record(number, str(picture), picture.name, 0, 0), targets=False), _NO_RANDOMNESS)
@@ -228,17 +155,10 @@ class Predictor:
         except DivergenceError as error:
             raise DivergenceError(f"{error} (images: {', '.join(map(_name_of, resized))})") from error
 
-    def _predicted(self, samples: Sequence[Sample], found: list[Candidates]) -> list[Prediction]:
-        return [
-            self._prediction(self._steps(one, sample.name, lambda sample=sample: sample.image), sample.name)  # type: ignore[misc]
-            for sample, one in zip(samples, found)
-        ]
-
-    def _prediction(self, found: Any, name: str) -> Prediction:
-        return Prediction.of(found, name, self.classes, self.category_ids)
-
-    def _post_process(self, entries: Sequence[Mapping[str, Any]]) -> PostProcess:
-        return PostProcess(entries, self.classes, self.category_ids, self._model.mask_threshold)
+    def _predicted(self, samples: Sequence[Sample], found: list[Candidates]) -> Iterator[Prediction]:
+        for sample, one in zip(samples, found):
+            cut = self._steps(one, sample.name, lambda own=sample: own.image)  # type: ignore[misc]
+            yield Prediction.of(cut, sample.name, self.classes, self.category_ids)
 
 
 def _name_of(sample: Sample) -> str:
