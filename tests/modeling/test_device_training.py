@@ -13,6 +13,7 @@ from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.detection import device_training, on_device
 from ppdet_ext.modeling.detection.assignment import IoUAssigner, RoISampler, keys_of
 from ppdet_ext.modeling.detection.tensor_assignment import assign, sample
+from ppdet_ext.modeling.ops.roi_align import Pyramid
 from ppdet_ext.modeling.ops.seam import plain_operators
 
 
@@ -124,3 +125,26 @@ def test_divergence_is_our_error(part):
     model.train()
     with plain_operators(), pytest.raises(DivergenceError):
         model(batch_of_two(2, 1))
+
+
+def test_boxes_and_losses_are_float32_of_what_mixed_precision_gives():
+    # `auto_cast` has no effect on a CPU; the casts it would make are made by hand.
+    def fewer_bits(layer, _, outputs):
+        return tuple([y.astype("bfloat16") for y in x] if isinstance(x, list) else x.astype("bfloat16") for x in outputs)
+
+    model, batch = model_of("tiny_a"), batch_of_two(6, 3)
+    model.train()
+    losses, _ = step(model, batch)
+    hooks = [part.register_forward_post_hook(fewer_bits) for part in (model.rpn_head, *model.roi_head.box_heads)]
+    with plain_operators():
+        ours, gradients = step(model, batch)
+        assert all(np.isfinite(g).all() for g in gradients.values())
+        model.eval()
+        (one, two) = model.candidates(batch, model.settings)
+    for hook in hooks:
+        hook.remove()
+    assert ours.keys() == losses.keys()
+    assert ours["loss"] == pytest.approx(losses["loss"], rel=0.1)
+    assert one.boxes.dtype == two.scores.dtype == np.float32
+    maps = [paddle.ones([1, 2, 8, 8], dtype="bfloat16")]
+    assert Pyramid(maps, [4]).pool(np.array([[0, 4, 4, 20, 20]], np.float32), 2).dtype == paddle.float32

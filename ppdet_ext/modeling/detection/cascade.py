@@ -12,6 +12,7 @@ from ppdet_ext.distributed import world
 from ppdet_ext.modeling.ops.boxes import select_objects
 from ppdet_ext.modeling.ops.loss_functions import Loss, zero_loss
 from ppdet_ext.modeling.ops.roi_align import Pyramid
+from ppdet_ext.modeling.ops.seam import in_float32
 from ppdet_ext.structures import TestSettings
 
 from .assignment import RoISample, RoISampler
@@ -172,7 +173,7 @@ class RegionCascade(nn.Layer):
         head = self.mask_heads[stage]
         logits = head.predict_own(head.features(regions, self._mask_chain(stage, regions)), labels)
         measure = self.mask_loss or F.binary_cross_entropy_with_logits
-        loss = measure(logits, paddle.to_tensor(np.concatenate(targets)))
+        loss = measure(in_float32(logits), paddle.to_tensor(np.concatenate(targets)))
         return loss * self.loss_weights[stage]
 
     def _mask_chain(self, stage: int, regions: paddle.Tensor) -> paddle.Tensor | None:

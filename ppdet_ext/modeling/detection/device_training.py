@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.loss_functions import smooth_l1
+from ppdet_ext.modeling.ops.seam import in_float32
 from ppdet_ext.modeling.ops.tensor_boxes import encode
 from ppdet_ext.structures import ProposalSettings
 
@@ -32,6 +33,7 @@ def rpn_losses(
     head: HTCRPNHead, logits: list[paddle.Tensor], deltas: list[paddle.Tensor], truth: list[GroundTruth], rngs: Rngs
 ) -> Losses:
     """`HTCRPNHead.losses`."""
+    logits, deltas = ([in_float32(x) for x in maps] for maps in (logits, deltas))
     sizes = [tuple(x.shape[2:]) for x in logits]
     anchors = paddle.to_tensor(head.anchors(sizes))
     scores = paddle.concat([flatten(x, 1) for x in logits], axis=1).squeeze(2)
@@ -142,7 +144,8 @@ class DeviceCascade:
     ) -> list[paddle.Tensor]:
         """Put in the losses of a stage's box head; the deltas of each image that it predicts, detached."""
         cascade, weight, head = self.cascade, self.cascade.loss_weights[stage], self.cascade.box_heads[stage]
-        cls, reg = head(regions.pool(paddle.stack([x.boxes for x in samples]), cascade.box_size, 2))
+        pooled = regions.pool(paddle.stack([x.boxes for x in samples]), cascade.box_size, 2)
+        cls, reg = (in_float32(x) for x in head(pooled))
         loss_cls, loss_reg, count = self._box_losses(head, cls, reg, samples)
         losses.add(f"loss_bbox_cls_stage{stage}", loss_cls * weight, count)
         losses.add(f"loss_bbox_reg_stage{stage}", loss_reg * weight, count)

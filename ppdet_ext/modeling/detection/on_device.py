@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.roi_levels import pool_fixed
+from ppdet_ext.modeling.ops.seam import in_float32
 from ppdet_ext.modeling.ops.tensor_boxes import decode, has_extent
 from ppdet_ext.modeling.ops.tensor_nms import keep_best
 from ppdet_ext.structures import ProposalSettings, TestSettings
@@ -57,6 +58,7 @@ def propose(
         im_shape: (B, 2) float32 h, w px.
         settings: how many.
     """
+    logits, deltas = ([in_float32(x) for x in maps] for maps in (logits, deltas))
     boxes, scores, settled = [], [], []
     image = im_shape.unsqueeze(1)
     finite = all_finite([*logits, *deltas])
@@ -128,7 +130,8 @@ def detect(
     batch, count = boxes.shape[:2]
     image = im_shape.unsqueeze(1).expand([batch, count, 2]).reshape([-1, 2])
     for head in cascade.box_heads:
-        logits, deltas = head(regions.pool(boxes.reshape([batch, count, 4]), cascade.box_size, 2))
+        pooled = regions.pool(boxes.reshape([batch, count, 4]), cascade.box_size, 2)
+        logits, deltas = (in_float32(x) for x in head(pooled))
         finite.append(all_finite([logits, deltas]))
         stages.append(logits)
         boxes = refine(head, boxes.reshape([-1, 4]), deltas, image)
@@ -142,7 +145,7 @@ def detect(
     settled = paddle.stack([found.settled, *(one[3] for one in picked)]).all()
     parts = [objects, best, labels.astype("float32")]
     if cascade.with_mask:
-        probs = cascade.probabilities(regions.pool(objects, cascade.mask_size, 1), labels.flatten())
+        probs = in_float32(cascade.probabilities(regions.pool(objects, cascade.mask_size, 1), labels.flatten()))
         finite.append(all_finite([probs]))
         parts.append(probs)
     return _read(parts, paddle.stack(finite).all(), settled)

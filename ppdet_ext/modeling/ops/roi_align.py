@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from ppdet_ext.errors import DivergenceError
 
 from .bilinear import bin_weights
-from .seam import takes_ours
+from .seam import in_float32, takes_ours
 
 # Regions are pooled together whose bins reach over up to so many cells: few groups, little padding.
 _SPANS = np.array([2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024])
@@ -27,7 +27,7 @@ class Pyramid:
     """
 
     def __init__(self, maps: list[paddle.Tensor], strides: list[int], finest_size: int = 56):
-        self.maps = maps
+        self.maps = [in_float32(m) for m in maps]
         self.strides = strides
         self.finest_size = finest_size
         self._matrix: paddle.Tensor | None = None

@@ -19,6 +19,11 @@ def size_of(x: paddle.Tensor) -> list[int] | paddle.Tensor:
     return x.shape[2:] if min(x.shape[2:]) >= 0 else paddle.shape(x)[2:].astype("int32")
 
 
+def in_float32(x: paddle.Tensor) -> paddle.Tensor:
+    """x itself, or what `auto_cast` left in fewer bits as float32: boxes, losses and RoIAlign are computed in that."""
+    return x if x.dtype == paddle.float32 else x.astype("float32")
+
+
 @contextmanager
 def plain_operators() -> Iterator[None]:
     """Run Paddle's operators on a CPU, too: what a GPU runs, and a traced graph. For tests, and for comparisons."""
