@@ -14,7 +14,7 @@ from ppdet_ext.data.transforms import NormalizeToCHW
 from ppdet_ext.errors import UserError
 from ppdet_ext.export.graph import ExportGraph
 from ppdet_ext.modeling.ops.norms import GroupNorm
-from ppdet_ext.modeling.ops.padding import pad_to_multiple
+from ppdet_ext.modeling.ops.padding import extend, pad_to_multiple
 from ppdet_ext.modeling.segmentation.decoders.pspnet import _fields
 
 
@@ -54,6 +54,14 @@ def test_sides_become_multiples(height, width, stride):
     assert [side % stride for side in padded.shape[2:]] == [0, 0]
     assert max(padded.shape[2] - height, padded.shape[3] - width) < stride
     assert float(padded.sum()) == height * width
+
+
+def test_a_graph_pads_with_zeros_too(monkeypatch):
+    images = paddle.rand([2, 3, 5, 6])
+    expected = extend(images, 3, 2)
+    monkeypatch.setattr(paddle, "in_dynamic_mode", lambda: False)
+    np.testing.assert_array_equal(extend(images, 3, 2).numpy(), expected.numpy())
+    assert extend(images, 0, 2).shape == [2, 3, 5, 8]
 
 
 def test_group_norm_by_means_is_the_operator():
