@@ -132,3 +132,12 @@ def test_multiclass_nms_is_strict_about_the_score_and_separate_by_class():
     index, labels, best = multiclass_nms(boxes, scores, 0.05, 0.5, 10)
     assert list(zip(index, labels)) == [(0, 0), (0, 1)]
     assert best.tolist() == [np.float32(0.9), np.float32(0.5)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 9999), size=st.integers(0, 30), count=st.integers(0, 30))
+def test_choice_takes_the_largest_keys_and_of_equal_ones_the_first(seed, size, count):
+    rng = np.random.default_rng(seed)
+    index, keys = np.flatnonzero(rng.random(30) < size / 30), rng.integers(0, 4, 30).astype(np.float32)
+    wanted = np.sort(index[np.argsort(-keys[index], kind="stable")[:count]])
+    assert np.array_equal(choose(index, count, keys), wanted)

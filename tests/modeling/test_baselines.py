@@ -113,9 +113,9 @@ def test_masks_learn_from_the_box_heads_own_samples(model, monkeypatch):
     model.train()
     drawn, used = [], []
     head = model.roi_head
-    sample, mask_loss = head._sample, head._mask_loss
+    sample, mask_loss = head._sample, head.mask_loss_of
     monkeypatch.setattr(head, "_sample", lambda *a: drawn.append(sample(*a)) or drawn[-1])
-    monkeypatch.setattr(head, "_mask_loss", lambda stage, f, s, t: used.append(s) or mask_loss(stage, f, s, t))
+    monkeypatch.setattr(head, "mask_loss_of", lambda stage, f, s, t: used.append(s) or mask_loss(stage, f, s, t))
     model(random_batch(3))
     assert len(drawn) == len(head.box_heads)
     assert all(a is b for a, b in zip(used, drawn))

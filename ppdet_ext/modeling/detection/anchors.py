@@ -43,6 +43,10 @@ class AnchorGrid:
         """Anchors of one level of `height` × `width` cells, (height·width·A, 4) float32. Do not write into it."""
         return _tile(self, level, height, width)
 
+    def levels(self, sizes: tuple[tuple[int, int], ...]) -> np.ndarray:
+        """Anchors of maps of these sizes (height, width), finest first, (n, 4) float32. Do not write into it."""
+        return _joined(self, sizes)
+
     def of_map(self, level: int, feature: paddle.Tensor) -> paddle.Tensor:
         """`level` of a map (B, …, height, width) whose size may be unknown, as in a traced graph: (height·width·A, 4)."""
         stride = self.strides[level]
@@ -50,6 +54,13 @@ class AnchorGrid:
         y, x = ((paddle.cumsum(ones, axis=axis) - 1.0) * stride for axis in (2, 3))
         shift = paddle.concat([x, y, x, y]).transpose([1, 2, 3, 0]).reshape([-1, 1, 4])
         return (shift + paddle.to_tensor(self.base(level))).reshape([-1, 4])
+
+
+@lru_cache(maxsize=8)
+def _joined(grid: AnchorGrid, sizes: tuple[tuple[int, int], ...]) -> np.ndarray:
+    anchors = np.concatenate([grid.level(k, *size) for k, size in enumerate(sizes)])
+    anchors.flags.writeable = False
+    return anchors
 
 
 @lru_cache(maxsize=64)

@@ -64,7 +64,13 @@ def choose(index: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
     """The `count` of `index` with the largest keys (of all boxes), in ascending order; of equal keys the first ones."""
     if len(index) <= count:
         return index
-    return np.sort(index[np.argsort(-keys[index], kind="stable")[:count]])
+    if count == 0:
+        return index[:0]
+    own = keys[index]
+    least = np.partition(own, len(own) - count)[len(own) - count]  # sorting all of them takes ten times as long
+    above, equal = own > least, np.flatnonzero(own == least)
+    above[equal[: count - np.count_nonzero(above)]] = True
+    return index[above]
 
 
 def sample_balanced(

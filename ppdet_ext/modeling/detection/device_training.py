@@ -35,7 +35,7 @@ def rpn_losses(
     """`HTCRPNHead.losses`."""
     logits, deltas = ([in_float32(x) for x in maps] for maps in (logits, deltas))
     sizes = [tuple(x.shape[2:]) for x in logits]
-    anchors = paddle.to_tensor(head.anchors(sizes))
+    anchors = paddle.to_tensor(head.anchors(sizes).copy())
     scores = paddle.concat([flatten(x, 1) for x in logits], axis=1).squeeze(2)
     moves = paddle.concat([flatten(x, 4) for x in deltas], axis=1)
     parts = [

@@ -153,8 +153,8 @@ class HTCRPNHead(nn.Layer):
         return known[positive], known[negative], encode(anchors[known[positive]], goal, UNIT)
 
     def anchors(self, sizes: list) -> np.ndarray:
-        """All anchors of maps of these sizes (rows, columns), (n, 4) float32 px."""
-        return np.concatenate([self.grid.level(k, *size) for k, size in enumerate(sizes)])
+        """All anchors of maps of these sizes (rows, columns), (n, 4) float32 px. Do not write into it."""
+        return self.grid.levels(tuple(map(tuple, sizes)))
 
     def known(self, sizes: list, height: float, width: float) -> np.ndarray:
         """Which anchors take part in learning, (n,) bool."""
