@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,3 +36,14 @@ def import_engine(package: str, extra: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise UserError(f"The package {package} is not installed. Install it with: {INSTALL.format(extra=extra)}") from error
+
+
+def last_line(error: Exception) -> str:
+    """What an engine says in the end, where it tells the cause."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def failed(file: Path, engine: str, inputs: Mapping[str, np.ndarray], error: Exception) -> str:
+    """The message of a model that fails while it runs."""
+    told = ", ".join(f"{name} {values.shape} {values.dtype}" for name, values in inputs.items())
+    return f"{file}: {engine} cannot run it on {told}: {last_line(error)}. Export the model anew, or with another --format."

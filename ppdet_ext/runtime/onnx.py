@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 
-from .engine import import_engine
+from .engine import failed, import_engine
 
 PROVIDERS = {"cpu": ["CPUExecutionProvider"], "gpu": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 
@@ -37,6 +37,7 @@ class OnnxEngine:
             self._session = runtime.InferenceSession(str(file), options, providers=wanted)
         except Exception as error:  # its errors have no base class of their own
             raise UserError(f"{file}: ONNX Runtime {runtime.__version__} cannot load it: {error}") from error
+        self._file = file
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
@@ -47,4 +48,7 @@ class OnnxEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays by input -> arrays by output."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs))))
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs))))
+        except Exception as error:  # as above
+            raise UserError(failed(self._file, "ONNX Runtime", inputs, error)) from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 
-from .engine import import_engine
+from .engine import failed, import_engine, last_line
 
 # What it computes with. Without a hint it chooses by the processor, and an fp32 model gives other numbers on each.
 HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
@@ -37,8 +37,8 @@ class OpenVinoEngine:
         try:
             self._model = openvino.Core().compile_model(str(file), "CPU", hints)
         except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1]
-            raise UserError(f"{file}: OpenVINO {openvino.__version__} cannot load it: {last}") from error
+            raise UserError(f"{file}: OpenVINO {openvino.__version__} cannot load it: {last_line(error)}") from error
+        self._file = file
         self._outputs = [(output.get_any_name(), output) for output in self._model.outputs]
         # A request serves one thread at a time.
         self._local = threading.local()
@@ -51,7 +51,10 @@ class OpenVinoEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays by input -> arrays by output."""
-        found = self._request().infer(dict(inputs))
+        try:
+            found = self._request().infer(dict(inputs))
+        except RuntimeError as error:
+            raise UserError(failed(self._file, "OpenVINO", inputs, error)) from error
         # Copies: the request writes into the same memory the next time.
         return {name: np.array(found[output]) for name, output in self._outputs}
 

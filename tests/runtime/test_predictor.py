@@ -183,3 +183,25 @@ def test_a_missing_engine_is_named_with_its_remedy(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r'onnxruntime is not installed\. Install it with: pip install "ppdet-ext\[runtime\]"'):
         Predictor(write_folder(tmp_path))
+
+
+FAILS = r"model\.onnx: .* cannot run it on pixels \(32, 48, 3\) uint8: [^\n]*\. Export the model anew"
+
+
+def test_a_model_that_fails_while_it_runs_is_one_line(tmp_path: Path, picture: np.ndarray) -> None:
+    predictor = opened(write_folder(tmp_path))
+    run = predictor._engine.run
+    predictor._engine.run = lambda inputs: run({"pixels": inputs["pixels"][0]})  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=FAILS):
+        predictor.predict(picture)
+
+
+def test_openvino_that_fails_while_it_runs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = opened(write_folder(tmp_path), "openvino")._engine
+
+    def request() -> None:
+        raise RuntimeError("Exception from node.cpp:\nBatch size is zero\n\n")
+
+    monkeypatch.setattr(engine, "_request", request)
+    with pytest.raises(UserError, match=FAILS):
+        engine.run({"pixels": np.zeros((32, 48, 3), np.uint8)})

@@ -41,10 +41,11 @@ def pool_levels(
     pooled, rows = [], []
     for k, (feature, stride) in enumerate(zip(maps, strides)):
         own = paddle.nonzero(level == k).flatten()
-        part = paddle.gather(boxes, own)
-        count = paddle.ones_like(own).sum().reshape([1]).astype("int32")
+        # One more, left out again: OpenVINO pools no empty batch.
+        part = paddle.concat([paddle.gather(boxes, own), paddle.to_tensor([[0.0, 0.0, 1.0, 1.0]])])
+        count = (paddle.ones_like(own).sum() + 1).reshape([1]).astype("int32")
         cells = paddle.vision.ops.roi_align(feature, part, count, size * merge, 1.0 / stride, sampling_ratio=0, aligned=True)
-        pooled.append(F.avg_pool2d(cells, merge) if merge > 1 else cells)
+        pooled.append((F.avg_pool2d(cells, merge) if merge > 1 else cells)[:-1])
         rows.append(own)
     # Of a region without extent the operator would give 0 / 0.
     empty = paddle.nonzero(level == len(maps)).flatten()
