@@ -1,8 +1,10 @@
-"""The errors that end a command with one clear line instead of a traceback, and the names they suggest."""
+"""The errors that end a command with one clear line instead of a traceback, the names they suggest, and checks of arguments."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _PLURAL = re.compile(r"(?<=ss|.x|ch|sh)es\b|(?<=[a-z])s\b")
 
@@ -45,3 +47,23 @@ def counted(number: int, things: str) -> str:
     `things` begins with a plural in -s or, as classes and boxes, in -es; no verb depends on it.
     """
     return f"{number} {_PLURAL.sub('', things, 1) if number == 1 else things}"
+
+
+def path_of(given: Any, setting: str) -> str:
+    """A path as a text. Raises: UserError that names the `setting`, for what is none."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise UserError(f"{setting} is {given!r}; expected one path.")
+    return str(os.fspath(given))
+
+
+def paths_of(given: Any, setting: str) -> list[str]:
+    """Paths or names as texts; one that stands alone is a list of one, not of its characters.
+
+    Raises: UserError that names the `setting`, for what is neither.
+    """
+    single = isinstance(given, (str, os.PathLike))
+    if single or isinstance(given, Iterable):
+        found = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in ([given] if single else given)]
+        if all(isinstance(one, str) for one in found):
+            return found
+    raise UserError(f"{setting} is {given!r}; expected a path or a name, or a list of them.")

@@ -21,11 +21,13 @@ from ppdet_ext.commands import eval as eval_command
 from ppdet_ext.commands import infer as infer_command
 from ppdet_ext.commands import submit as submit_command
 from ppdet_ext.commands import tune as tune_command
-from ppdet_ext.commands.flags import TUNED_FILE
+from ppdet_ext.commands.flags import CHANGES, TUNED_FILE
 from ppdet_ext.commands.tune_classifier import tune_classifier
+from ppdet_ext.errors import UserError, paths_of
 from ppdet_ext.evaluation.run import Evaluation
 from ppdet_ext.host import Config
 from ppdet_ext.inference.presence import is_classifier
+from ppdet_ext.registry import one_of
 from ppdet_ext.training import train as training
 from ppdet_ext.training.hooks import Hook
 from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
@@ -73,7 +75,7 @@ def train(
     resume: str | None = None,
     amp: bool = False,
     use_vdl: bool = False,
-    allow_change: Sequence[str] = (),
+    allow_change: str | Sequence[str] = (),
     hooks: Sequence[Hook] = (),
 ) -> TrainingRun:
     """Train, as tools/train.py does.
@@ -93,6 +95,7 @@ def train(
         KeyboardInterrupt: a signal came; what is needed to go on has been saved.
     """
     cfg = load_config(config, overrides)
+    allow_change = [one_of(kind, CHANGES, "allow_change") for kind in paths_of(allow_change, "allow_change")]
     with _left_as_found():
         folder = training.train(
             cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks
@@ -148,6 +151,7 @@ def tune(
     Raises:
         UserError: for what the caller can mend.
     """
+    one_of(criterion, CRITERIA, "criterion")
     cfg = _predicting(config, weights, overrides)
     file = Path(output) if output is not None else run_folder(cfg) / TUNED_FILE
     words = _as_flags(config, weights, overrides)
@@ -168,7 +172,7 @@ def infer(
     output_dir: PathLike = "output/infer",
     postprocess: Steps | None = None,
     draw_threshold: float | None = None,
-    save_results: bool | Sequence[str] = False,
+    save_results: bool | str | Sequence[str] = False,
     mm_per_pixel: float | None = None,
     save_probabilities: PathLike | None = None,
     draw_maps: bool = False,
@@ -182,7 +186,8 @@ def infer(
         output_dir: folder of what is written.
         postprocess: steps in place of the configuration's, see `load_config`.
         draw_threshold: lowest score drawn; None: 0.5, or all where steps decide.
-        save_results: write COCO results too, or the kinds of files listed, as `--save_results` takes them.
+        save_results: write COCO results too, or files of a kind, "csv", or of several, as `--save_results`
+            takes them.
         mm_per_pixel: side of a pixel in millimetres, for the table of measurements.
         save_probabilities: CSV file for what a classifier says.
         draw_maps: draw the maps of a network that classifies pixels, too.
@@ -253,7 +258,11 @@ def _as_flags(config: Source, weights: Weights, overrides: Overrides) -> list[st
 
 
 def _path(path: PathLike | None) -> str | None:
-    return None if path is None else os.fspath(path)
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"{path!r} is no path. It takes one file or folder; Predictor(…).predict takes lists of images.")
+    return os.fspath(path)
 
 
 def _last_metrics(file: Path) -> dict[str, dict[str, float]]:

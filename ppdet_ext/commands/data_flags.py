@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from ppdet_ext.errors import nearest
+from ppdet_ext.errors import UserError, nearest
 
 from .flags import is_holdout
 
 VAL = 0.2
+UNLABELLED, ON_ERROR = ("leave_out", "keep"), ("error", "skip")
 KAGGLE = "kaggle"
 # `data.labels.writers.WRITERS`, which is not light.
 EXPORTED = ("coco", "cvat", "label_studio", "labelme", "yolo_seg", "masks", KAGGLE)
@@ -38,11 +39,11 @@ def import_labels_parser(prog: str = "import_labels.py") -> argparse.ArgumentPar
     place.add_argument("--link", action="store_const", const="link", dest="place", help="link to them from the data set")
     parser.set_defaults(place="stay")
     parser.add_argument(
-        "--unlabelled", choices=("leave_out", "keep"), default="leave_out",
+        "--unlabelled", choices=UNLABELLED, default=UNLABELLED[0],
         help="pictures of the folder that the labels do not name: leave_out (default), or keep them as showing no object",
     )  # fmt: skip
     parser.add_argument(
-        "--on_error", choices=("error", "skip"), default="error",
+        "--on_error", choices=ON_ERROR, default=ON_ERROR[0],
         help="labels whose picture is missing or of another size: an error (default), or skip them",
     )  # fmt: skip
     parser.add_argument(
@@ -135,6 +136,18 @@ def _number_or_share(text: str) -> int | float:
     if value != 0 and not is_holdout(value):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor a share between 0 and 1")
     return value
+
+
+def demand_holdout(val: object) -> None:
+    """UserError unless it is a number of pictures, a share, or 0."""
+    if not isinstance(val, (int, float)) or isinstance(val, bool) or (val != 0 and not is_holdout(val)):
+        raise UserError(f"val is {val!r}; give a number of pictures, such as 30, a share between 0 and 1, such as 0.2, or 0.")
+
+
+def demand_share(val: object) -> None:
+    """UserError unless it is a share."""
+    if not isinstance(val, float) or not 0 < val < 1:
+        raise UserError(f"val is {val!r}; give a share between 0 and 1, such as 0.2.")
 
 
 def _share(text: str) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import filecmp
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,40 +34,46 @@ logger = logging.getLogger("ppdet_ext")
 
 
 def export_labels(
-    labels: LabelSet,
+    labels: LabelSet | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     to: str,
-    out: str | Path,
+    out: str | os.PathLike[str],
     *,
     options: WriteOptions | None = None,
-    images: str | None = None,
+    images: str | os.PathLike[str] | None = None,
     min_score: float = 0.0,
     copy_images: bool = False,
+    overwrite: bool = False,
 ) -> Written:
     """Write labels as the files of a label tool, and log what is in them and what the format cannot hold.
 
     Args:
-        labels: from `read_labels`, `labels_of_dataset` or `labels_of_results`.
+        labels: from `read_labels`, `labels_of_dataset` or `labels_of_results`; or what `read_labels` is to read.
         to: name in `WRITERS`.
         out: folder for the files.
         options: of the writer.
         images: folder of the pictures; needed where the labels do not tell a picture's size, or its file is to be copied.
         min_score: lowest score of objects that have one.
         copy_images: copy the pictures to where the tool looks for them.
+        overwrite: replace files that are there; `options` may say so, too.
 
     Raises: UserError for what the user can mend.
     """
     if to not in WRITERS:
         raise UserError(f"--to: no format is called {to!r}.{nearest(to, WRITERS)} There are {', '.join(WRITERS)}.")
-    if not 0 <= min_score <= 1:
-        raise UserError(f"--min_score is {min_score:g}; scores lie between 0 and 1.")
-    folder, pictures = Path(out), None if images is None else Pictures(images)
+    if not isinstance(min_score, Real) or not 0 <= min_score <= 1:
+        raise UserError(f"--min_score is {min_score!r}; scores are numbers from 0 to 1.")
+    options = options or WriteOptions()
+    options = replace(options, overwrite=overwrite or options.overwrite)
+    if not isinstance(labels, LabelSet):
+        labels = _read(labels, images)
+    folder, pictures = Path(out), None if images is None else Pictures(os.fspath(images))
     demand_writable(folder / "any", "--out")
     for reason, number in labels.skipped.items():
         logger.warning("Left out: %s", counted(number, reason))
     labels = _with_sizes(_of_score(labels, min_score), pictures)
     if not labels.images:
         raise UserError("No image is left to export.")
-    done = WRITERS[to](labels, folder, options or WriteOptions())
+    done = WRITERS[to](labels, folder, options)
     done.log(folder)
     if copy_images:
         _copy_images(labels, folder, done, pictures)
@@ -96,6 +104,14 @@ def labels_of_results(cfg: Config, folder: str | Path) -> tuple[LabelSet, list[i
     class_names, class_ids, _ = class_list(cfg)
     found = images_of_results(Path(folder) / MASK_FILE, saved_names(Path(folder)), class_ids, 0.0)
     return labels_of_detections(found, class_names), class_ids
+
+
+def _read(files: Any, images: str | os.PathLike[str] | None, format: str = "auto") -> LabelSet:
+    """`read_labels`, whose notes are logged."""
+    labels = read_labels(files, images, format)
+    for note in labels.notes:
+        logger.info("%s", note)
+    return labels
 
 
 def _of_score(labels: LabelSet, lowest: float) -> LabelSet:
@@ -138,10 +154,7 @@ def _copy_images(labels: LabelSet, out: Path, done: Written, pictures: Pictures 
 def _source(args: argparse.Namespace) -> tuple[LabelSet, list[int] | None, Config | None]:
     """(labels, ids of their classes or None, the configuration or None) that the flags name."""
     if args.labels:
-        labels = read_labels(args.labels, args.images, args.format)
-        for note in labels.notes:
-            logger.info("%s", note)
-        return labels, None, None
+        return _read(args.labels, args.images, args.format), None, None
     if not hasattr(args, "config"):
         raise UserError("What is to be exported? Give -c CONFIG (its --dataset), -c CONFIG --results DIR, or --labels FILES.")
     from .cli import config_of

@@ -16,8 +16,9 @@ from ppdet_ext.data.labels.formats import FORMATS, read_labels
 from ppdet_ext.data.labels.label_set import LabelledImage, LabelSet
 from ppdet_ext.data.labels.pictures import Pictures
 from ppdet_ext.data.labels.writers.coco import coco_tree
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.errors import UserError, counted, path_of, paths_of
 from ppdet_ext.files.atomic import demand_writable, replacing, write_atomic
+from ppdet_ext.registry import one_of
 from ppdet_ext.starter.deal import SIDES, TEST, TRAIN, VAL, deal, table
 from ppdet_ext.starter.gather import (
     like_classes,
@@ -30,17 +31,20 @@ from ppdet_ext.starter.gather import (
 from ppdet_ext.starter.models import model_named
 from ppdet_ext.starter.write import DataSection, DataSections
 
+from .data_flags import ON_ERROR, UNLABELLED, demand_holdout
+
 ALL = "all"
+PLACES = ("stay", "copy", "link")
 ANNOTATIONS, IMAGES = "annotations", "images"
 DATASET = "CocoJsonDataSet"
 logger = logging.getLogger("ppdet_ext")
 
 
 def import_labels(
-    files: Sequence[str],
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    out: str | Path,
-    images: str | None = None,
+    out: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
     format: str = "auto",
     val: int | float = 0.2,
     as_told: bool = True,
@@ -50,14 +54,14 @@ def import_labels(
     unlabelled: str = "leave_out",
     on_error: str = "error",
     rename: Mapping[str, str] | None = None,
-    config: Path | None = None,
+    config: str | os.PathLike[str] | None = None,
     model: str = "htc",
     overwrite: bool = False,
 ) -> Path:
     """Write `annotations/{all,train,val}.json` and a configuration that trains on them; returns the configuration's path.
 
     Args:
-        files: of one label tool, or folders of them.
+        files: of one label tool, or folders of them; one, or a list.
         out: folder of the data set.
         images: folder of the pictures; None: beside the labels.
         format: key of `FORMATS`, or "auto".
@@ -72,9 +76,10 @@ def import_labels(
 
     Raises: UserError for what the user can mend.
     """
+    files, images = paths_of(files, "files"), None if images is None else path_of(images, "images")
     folder = Path(out)
-    path = config or Path("configs") / f"{folder.resolve().name}.yml"
-    model_named(model, gpu=False)
+    path = Path(config or Path("configs") / f"{folder.resolve().name}.yml")
+    _check(model, place, unlabelled, on_error, val)
     _demand_room(folder, path, files, overwrite)
     labels = with_classes_renamed(read_labels(files, images, format), rename or {})
     pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
@@ -93,6 +98,15 @@ def import_labels(
     image_dir = IMAGES if place != "stay" else path_from(root, str(folder))
     sections = _sections(str(folder), image_dir, sides)
     return write_config(path, sections, model=model, made_of=made_of, overwrite=overwrite)
+
+
+def _check(model: str, place: str, unlabelled: str, on_error: str, val: object) -> None:
+    """UserError for a value that is not among those there are."""
+    model_named(model, gpu=False)
+    words = (("place", place, PLACES), ("unlabelled", unlabelled, UNLABELLED), ("on_error", on_error, ON_ERROR))
+    for setting, value, allowed in words:
+        one_of(value, allowed, setting)
+    demand_holdout(val)
 
 
 def _demand_room(folder: Path, config: Path, files: Sequence[str], overwrite: bool) -> None:

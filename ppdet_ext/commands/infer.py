@@ -37,7 +37,7 @@ def infer(
     images: str | None,
     output_dir: str | Path,
     draw_threshold: float | None = None,
-    save_results: bool | Sequence[str] = False,
+    save_results: bool | str | Sequence[str] = False,
     mm_per_pixel: float | None = None,
     save_probabilities: str | Path | None = None,
     draw_maps: bool = False,

@@ -16,10 +16,11 @@ from typing import Any
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.config.parse import parse
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError, nearest, path_of
 from ppdet_ext.host.registry import DATASETS
 from ppdet_ext.starter.write import DataSection, DataSections
 
+from .data_flags import demand_share
 from .written_config import command_line, demand_free, path_from, write_config
 
 COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
@@ -31,15 +32,15 @@ _ASKED = 20  # pictures that are looked for
 
 
 def new_config(
-    annotations: str,
+    annotations: str | os.PathLike[str],
     *,
-    images: str | None = None,
-    val_annotations: str | None = None,
-    val_images: str | None = None,
-    test_images: str | None = None,
+    images: str | os.PathLike[str] | None = None,
+    val_annotations: str | os.PathLike[str] | None = None,
+    val_images: str | os.PathLike[str] | None = None,
+    test_images: str | os.PathLike[str] | None = None,
     val: float = 0.2,
     data: Mapping[str, Any] | None = None,
-    config: Path | None = None,
+    config: str | os.PathLike[str] | None = None,
     model: str = "htc",
     overwrite: bool = False,
 ) -> Path:
@@ -56,6 +57,10 @@ def new_config(
 
     Raises: UserError for what the user can mend.
     """
+    demand_share(val)
+    annotations = path_of(annotations, "annotations")
+    others = (images, val_annotations, val_images, test_images)
+    images, val_annotations, val_images, test_images = (None if one is None else path_of(one, "folder") for one in others)
     tag = _kind_of(annotations)
     folder = os.path.dirname(annotations) or "."
     pictures = _folder_of(tag, annotations, images)
@@ -71,7 +76,7 @@ def new_config(
     else:
         own = _folder_of(tag, val_annotations, val_images or images, pictures)
         evaluation = {**train, "anno_path": path_from(val_annotations, folder), "image_dir": path_from(own, folder)}
-    path = config or Path("configs") / f"{_name_of(folder)}.yml"
+    path = Path(config or Path("configs") / f"{_name_of(folder)}.yml")
     demand_free(path, "--config", overwrite)
     sections = DataSections(
         DataSection(tag, train), DataSection(tag, evaluation), _test_section(tag, train, evaluation, folder, test_images)

@@ -19,7 +19,7 @@ from ppdet_ext.data.formats.result_files import (
 )
 from ppdet_ext.data.labels.convert import labels_of_detections
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions
-from ppdet_ext.errors import UserError, counted, nearest
+from ppdet_ext.errors import UserError, counted, nearest, paths_of
 from ppdet_ext.files.atomic import demand_writable, write_atomic
 from ppdet_ext.structures import Detections
 from ppdet_ext.structures.measurements import check_scale
@@ -43,15 +43,19 @@ class ResultFiles:
 
     Args:
         folder: into which; label tools' files get sub-folders of their names.
-        kinds: True for COCO's results alone, else names of `KINDS`.
+        kinds: True for COCO's results alone, else a name of `KINDS`, or several.
         lowest: lowest score in all but COCO's results, which have all.
         mm_per_pixel: side of a pixel, for the table.
 
     Raises: UserError for an unknown kind, or a scale that is none or has no table.
     """
 
-    def __init__(self, folder: Path, kinds: bool | Sequence[str], lowest: float, mm_per_pixel: float | None) -> None:
-        self.kinds = ((COCO,) if kinds else ()) if isinstance(kinds, bool) else tuple(dict.fromkeys(kinds)) or (COCO,)
+    def __init__(self, folder: Path, kinds: bool | str | Sequence[str], lowest: float, mm_per_pixel: float | None) -> None:
+        if isinstance(kinds, bool):
+            kinds = (COCO,) if kinds else ()
+        else:
+            kinds = paths_of(kinds, "--save_results") or (COCO,)
+        self.kinds = tuple(dict.fromkeys(kinds))
         for kind in self.kinds:
             if kind not in KINDS:
                 raise UserError(
@@ -117,7 +121,7 @@ class ResultFiles:
     def _write_labels(self, named: Sequence[tuple[str, Detections]], predictor: ImagePredictor) -> None:
         files = {record.name: record.file for record in predictor.dataset.records}
         labels = labels_of_detections(named, predictor.class_names, self.lowest, files)
-        options = WriteOptions(model_version=_weights(predictor), setting=_FLAG)
+        options = WriteOptions(model_version=_weights(predictor), overwrite=True, setting=_FLAG)
         for reason, number in labels.skipped.items():
             logger.warning("Left out of label tools' files: %s", counted(number, reason))
         for tool in self.tools:

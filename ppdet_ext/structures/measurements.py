@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import cv2
@@ -82,8 +83,10 @@ def _smallest_rectangle(points: np.ndarray) -> tuple[float, float, float]:
 
 def check_scale(mm_per_pixel: float | None, setting: str = "mm_per_pixel") -> None:
     """Raises: UserError unless it is None, or a finite number above 0; names the `setting`."""
-    if mm_per_pixel is not None and not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise UserError(f"{setting} is the side of a pixel in millimetres, a number above 0 such as 0.05, not {mm_per_pixel}.")
+    if mm_per_pixel is None:
+        return
+    if not isinstance(mm_per_pixel, Real) or not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
+        raise UserError(f"{setting} is a pixel's side in millimetres, a number above 0 such as 0.05, not {mm_per_pixel!r}.")
 
 
 def measurement_rows(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppdet_ext.config.plugins import entry_points
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError, nearest, paths_of
 
 from .label_format import LabelFormat
 
@@ -58,11 +59,15 @@ def format_of(name: str) -> LabelFormat:
     return known[name]
 
 
-def read_labels(paths: Sequence[str], images: str | None = None, format: str = "auto") -> LabelSet:
+def read_labels(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    images: str | os.PathLike[str] | None = None,
+    format: str = "auto",
+) -> LabelSet:
     """What files or folders of one label tool say.
 
     Args:
-        paths: files, or folders as the tool exports them.
+        paths: files, or folders as the tool exports them; one, or a list.
         images: folder of the pictures; by default they are looked for beside the labels.
         format: key of `FORMATS`, or "auto": told by content. Or a Python file with `looks_like` and `read` of one's own.
 
@@ -71,12 +76,13 @@ def read_labels(paths: Sequence[str], images: str | None = None, format: str = "
     from .detect import chosen_paths, folder_of
     from .pictures import Pictures
 
+    paths = paths_of(paths, "paths")
     chosen = None if format == "auto" else format_of(format)
     known = all_formats() | ({} if chosen is None else {chosen.name: chosen})
     try:
         found, files, notes = chosen_paths(paths, chosen, known)
         folder, below = folder_of(paths)
-        labels = found.read(files, Pictures(folder, below) if images is None else Pictures(images))
+        labels = found.read(files, Pictures(folder, below) if images is None else Pictures(os.fspath(images)))
     except MemoryError:
         raise UserError(f"{', '.join(paths)}: needs more memory than is free. Export in parts, and import each.") from None
     labels.notes[:0] = notes
