@@ -13,7 +13,8 @@ from .cli import config_of
 
 def run(args: argparse.Namespace) -> list[Difference]:
     """`export` with the flags of `export_parser`."""
-    options = ExportOptions(args.format, args.precision, _size(args.size), args.batch, args.opset)
+    calibration = args.calibration, args.calibration_images
+    options = ExportOptions(args.format, args.precision, _size(args.size), args.batch, args.opset, *calibration)
     cfg = config_of(args)
     name = options.format if options.precision == "fp32" else f"{options.format}_{options.precision}"
     return export(cfg, Path(args.output) if args.output else run_folder(cfg) / name, options)

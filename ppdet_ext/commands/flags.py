@@ -256,11 +256,19 @@ def export_parser(prog: str = "export.py") -> argparse.ArgumentParser:
     """Flags of tools/export.py; what their values may be `export.run` says, whose room imports paddle."""
     parser = base_parser(prog, "Export a trained model for ONNX Runtime, OpenVINO or Paddle Inference, and compare it.")
     parser.add_argument("--format", default="onnx", metavar="NAME", help="onnx, openvino or paddle (%(default)s)")
-    parser.add_argument("--precision", default="fp32", metavar="NAME", help="fp32; openvino also fp16, bf16 (%(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="NAME",
+        help="fp32; onnx and openvino int8, openvino fp16 and bf16 too (%(default)s)",
+    )
     text = "height and width, px, of the pixels it takes, or dynamic (default: TestReader's ResizeFixed, else dynamic)"
     parser.add_argument("--size", nargs="+", metavar="PX", help=text)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
     parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (%(default)s)")
+    text = "pictures that int8 is calibrated on (default: those of TrainDataset)"
+    parser.add_argument("--calibration", metavar="DIR", help=text)
+    parser.add_argument("--calibration_images", type=int, default=64, metavar="N", help="at most so many (%(default)s)")
     parser.add_argument("--output", metavar="DIR", help="folder to write (default: the format's name in the run's folder)")
     add_postprocess_flag(parser)
     return parser

@@ -1,4 +1,4 @@
-"""ONNX files with fewer bits: 16-bit floats, or 8-bit integers calibrated on pictures."""
+"""ONNX files with fewer bits: 8-bit integers calibrated on pictures."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from ppdet_ext.environment import muted
 from .graph import INPUT
 
 # Whose inputs and weights become integers; the rest, boxes above all, stays as it is.
-_OPERATORS = ["Conv", "Gemm", "MatMul"]
+_OPERATORS = ["Conv"]
 
 
 class _Pictures:
@@ -26,14 +26,13 @@ class _Pictures:
         return None if pixels is None else {INPUT: pixels}
 
 
-def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], operators: list[str] | None = None) -> None:
-    """Write an ONNX file whose convolutions and products are of 8-bit integers (QDQ, weights by channel).
+def quantize(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
+    """Write an ONNX file, also over its source, with convolutions of 8-bit integers (QDQ, weights by channel).
 
     Args:
         source: ONNX file, fp32.
         target: file to write; OpenVINO reads it too.
         batches: pixels (B, H, W, 3) uint8 as the graph takes them, whose ranges the activations get.
-        operators: whose; None: convolutions and matrix products.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -46,7 +45,7 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], operator
             str(target),
             _Pictures(batches),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=operators or _OPERATORS,
+            op_types_to_quantize=_OPERATORS,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

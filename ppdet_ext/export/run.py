@@ -13,7 +13,7 @@ import numpy as np
 from ppdet_ext import __version__
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, POSTPROCESS, VIEWS
 from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
@@ -26,12 +26,13 @@ from . import onnx, openvino
 from .child import PACKAGES, demand_packages
 from .graph import INPUT, ExportGraph
 from .paddle import PaddleEngine, save_paddle
+from .precision import quantize
 from .reader import ReaderPlan
 from .verify import Difference, Engine, random_pixels, verify
 
 logger = logging.getLogger("ppdet_ext")
 FORMATS = ("paddle", "onnx", "openvino")
-PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32",), "openvino": ("fp32", "fp16", "bf16")}
+PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 DYNAMIC = "dynamic"
 _PICTURES = 2  # of the configuration's own, to compare
 
@@ -46,6 +47,8 @@ class ExportOptions:
         size: (height, width) px of the pixels that the graph takes; "dynamic"; None takes the reader's, else "dynamic".
         batch: images at a time.
         opset: of ONNX.
+        calibration: folder of pictures, by whose values int8's ranges are chosen; None takes the configuration's data sets.
+        calibration_images: at most so many of them.
 
     Raises:
         UserError: unknown names, or what does not go together.
@@ -56,6 +59,8 @@ class ExportOptions:
     size: tuple[int, int] | str | None = None
     batch: int = 1
     opset: int = onnx.OPSET
+    calibration: str | None = None
+    calibration_images: int = 64
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -86,7 +91,7 @@ def export(cfg: Config, output: Path, options: ExportOptions) -> list[Difference
             large a difference. What was there before is left as it was.
     """
     _check(cfg)
-    demand_packages(options.format)
+    demand_packages(options.format, *(("onnxruntime", "ml_dtypes") if options.precision == "int8" else ()))
     folders.demand_replaceable(output)
     names, ids, _ = class_list(cfg, weights_first=True)
     plan = ReaderPlan.of(cfg, names, ids)
@@ -96,7 +101,8 @@ def export(cfg: Config, output: Path, options: ExportOptions) -> list[Difference
     graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride)
     with new_folder(output) as aside:
         shape = (options.batch, *(size or (None, None)), 3)
-        engine = _write(graph, shape, aside, options)
+        calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
+        engine = _write(graph, shape, aside, options, calibration)
         found = verify(model, plan, engine, _pictures(cfg, plan, size, options.batch), options.precision)
         folders.write_description(aside, _described(cfg, plan, graph, (names, ids), size, options, found))
     logger.info("Exported to %s: %s", output, ", ".join(sorted(path.name for path in output.iterdir())))
@@ -129,7 +135,7 @@ def _size(plan: ReaderPlan, wanted: tuple[int, int] | str | None) -> tuple[int, 
     return wanted
 
 
-def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) -> Engine:
+def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions, calibration: Sequence[np.ndarray]) -> Engine:
     """Write the model's files; gives what runs them."""
     if options.format == "paddle":
         save_paddle(graph, shape, aside)
@@ -138,9 +144,11 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions) 
         save_paddle(graph, shape, Path(scratch))
         whole = aside if options.format == "onnx" else Path(scratch)
         onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
+        if options.precision == "int8":
+            quantize(whole / onnx.MODEL, whole / onnx.MODEL, calibration)
         if options.format == "onnx":
             return open_engine(aside, ONNX, device="cpu", threads=None, precision=options.precision)
-        openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, options.precision != "fp32")
+        openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, options.precision in ("fp16", "bf16"))
     return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)
 
 
@@ -155,14 +163,31 @@ def _pictures(cfg: Config, plan: ReaderPlan, size: tuple[int, int] | None, batch
     return batches
 
 
-def _own_pictures(cfg: Config) -> Sequence[str]:
-    for key in ("TestDataset", "EvalDataset"):
+def _calibration(cfg: Config, plan: ReaderPlan, shape: Any, options: ExportOptions) -> list[np.ndarray]:
+    """Batches that int8's ranges are chosen by. UserError where there are no pictures, or none of the model's size."""
+    most = options.calibration_images
+    if options.calibration:
+        folder = ImageFolder(options.calibration)
+        folder.load()
+        files: Sequence[str] = [record.file for record in folder.records[:most]]
+    else:
+        files = _own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)
+    resized = [plan.resized(file) for file in files]
+    fitting = [one for one in resized if None in shape or one.shape[:2] == tuple(shape[1:3])]
+    if not fitting:
+        raise UserError("int8 needs pictures of the model's size to be calibrated on: --calibration FOLDER.")
+    logger.info("Calibrating int8 on %s", counted(len(fitting), "pictures"))
+    return [np.repeat(one[None], options.batch, axis=0) for one in fitting]
+
+
+def _own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _PICTURES) -> Sequence[str]:
+    for key in keys:
         dataset: Any = cfg.get(key)
         try:
             if dataset is not None:
                 if not isinstance(dataset, ImageFolder) or not getattr(dataset, "records", None):
                     dataset.load()
-                return [record.file for record in dataset.records[:_PICTURES]]
+                return [record.file for record in dataset.records[:most]]
         except (UserError, OSError):
             continue
     return []

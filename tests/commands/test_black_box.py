@@ -47,7 +47,8 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--reject_from --keep_empty --postprocess"),
     ("export_labels", "-h --help -c --config -o --opt --traceback --dataset --results --labels --format --images --to --out "
      "--min_score --copy_images --overwrite --image_prefix --model_version"),
-    ("export", "-h --help -c --config -o --opt --traceback --format --precision --size --batch --opset --output --postprocess"),
+    ("export", "-h --help -c --config -o --opt --traceback --format --precision --size --batch --opset "
+     "--calibration --calibration_images --output --postprocess"),
     ("average", "-h --help -c --config -o --opt --traceback --output --update_bn"),
     ("convert", "-h --help -c --config -o --opt --traceback --num-classes-from-config"),
     ("convert_mmdet", "-h --help -c --config -o --opt --traceback --num-classes-from-config --to-mmdet"),

@@ -95,12 +95,34 @@ def test_converted(unet: list[str], tmp_path: Path, format, precision, size, cap
     np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-5 if precision == "fp32" else 0.1)
 
 
+def test_integers_calibrated_on_the_training_pictures(unet: list[str], tmp_path: Path, capsys):
+    for package in (*child.PACKAGES["onnx"], "ml_dtypes"):
+        pytest.importorskip(package)
+    flags = ["--precision", "int8", "--size", "64", "128", "--calibration_images", "2", "--output", str(tmp_path / "out")]
+    assert tool("export", [*unet, *flags]) == 0, capsys.readouterr().err
+    assert "Calibrating int8 on 2 pictures" in capsys.readouterr().out
+    told = read(tmp_path / "out")
+    assert told["precision"] == "int8"
+    assert told["differences"][0]["mean"] > 1e-6
+    import onnx
+
+    kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
+    assert kinds.count("QuantizeLinear") > 10
+
+
+def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr("ppdet_ext.export.run.demand_packages", lambda *_: None)
+    flags = ["--precision", "int8", "--size", "96", "96", "--output", str(tmp_path / "out")]
+    assert tool("export", [*unet, *flags]) == 1
+    assert "int8 needs pictures of the model's size to be calibrated on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--format", "onxx"], "--format onxx: unknown. Did you mean 'onnx'? There are paddle, onnx, openvino."),
         (["--format", "paddle", "--precision", "bf16"], "bf16 is for --format openvino"),
-        (["--precision", "int4"], "--precision int4: onnx is exported with fp32"),
+        (["--precision", "int4"], "--precision int4: onnx is exported with fp32, int8"),
         (["--opset", "40"], "--opset 40: paddle2onnx writes opsets 11 to 19"),
         (["--size", "64"], "--size 64: give height and width in px"),
         (["--size", "64", "9000"], "--size 64 9000: sides are from 32 to 4096 px"),
@@ -134,7 +156,7 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(child.PACKAGES, "onnx", ("no_such_package_here",))
-    with pytest.raises(UserError, match=r"Export to onnx needs no_such_package_here: pip install 'ppdet-ext\[export\]'"):
+    with pytest.raises(UserError, match=r"Export to onnx needs no_such_package_here: pip install 'ppdet-ext\[train,export\]'"):
         child.demand_packages("onnx")
 
 
