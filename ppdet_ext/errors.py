@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+_SINGULAR = {"are": "is", "do": "does", "have": "has", "repeat": "repeats"}
+_VERBS = re.compile(rf"\bthat ({'|'.join(_SINGULAR)})\b")
 _PLURAL = re.compile(r"(?<=ss|.x|ch|sh)es\b|(?<=[a-z])s\b")
 
 
@@ -44,9 +46,11 @@ def nearest(name: object, choices: Iterable[object]) -> str:
 def counted(number: int, things: str) -> str:
     """'2 rows of an image', and for one '1 row of an image'.
 
-    `things` begins with a plural in -s or, as classes and boxes, in -es; no verb depends on it.
+    `things` begins with a plural in -s or, as classes and boxes, in -es. Of verbs only those of `_VERBS` may follow.
     """
-    return f"{number} {_PLURAL.sub('', things, 1) if number == 1 else things}"
+    if number != 1:
+        return f"{number} {things}"
+    return f"{number} {_VERBS.sub(lambda found: f'that {_SINGULAR[found[1]]}', _PLURAL.sub('', things, 1), 1)}"
 
 
 def path_of(given: Any, setting: str) -> str:

@@ -17,6 +17,9 @@ def test_one_thing_is_not_several() -> None:
     things = ("images", "classes of an image", "boxes", "epochs", "patches", "names with s")
     ones = ["1 image", "1 class of an image", "1 box", "1 epoch", "1 patch", "1 name with s"]
     assert [counted(1, thing) for thing in things] == ones
+    assert counted(1, "polygons that are not closed") == "1 polygon that is not closed"
+    assert counted(1, "objects that repeat another one") == "1 object that repeats another one"
+    assert counted(2, "polygons that are not closed") == "2 polygons that are not closed"
     assert counted(2, "classes") == "2 classes"
     assert counted(0, "images") == "0 images"
 

@@ -10,7 +10,7 @@ import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Real
@@ -73,10 +73,12 @@ def export_labels(
     labels = _with_sizes(_of_score(labels, min_score), pictures)
     if not labels.images:
         raise UserError("No image is left to export.")
+    # Before anything is written, as all of them must be there.
+    files = _picture_files(labels, pictures) if copy_images else {}
     done = WRITERS[to](labels, folder, options)
     done.log(folder)
     if copy_images:
-        _copy_images(labels, folder, done, pictures)
+        _copy_images(files, folder, done)
     return done
 
 
@@ -107,10 +109,12 @@ def labels_of_results(cfg: Config, folder: str | Path) -> tuple[LabelSet, list[i
 
 
 def _read(files: Any, images: str | os.PathLike[str] | None, format: str = "auto") -> LabelSet:
-    """`read_labels`, whose notes are logged."""
+    """`read_labels`, whose notes and warnings are logged."""
     labels = read_labels(files, images, format)
     for note in labels.notes:
         logger.info("%s", note)
+    for warning in labels.warnings:
+        logger.warning("%s", warning)
     return labels
 
 
@@ -138,17 +142,28 @@ def _with_sizes(labels: LabelSet, pictures: Pictures | None) -> LabelSet:
     return replace(labels, images=images)
 
 
-def _copy_images(labels: LabelSet, out: Path, done: Written, pictures: Pictures | None) -> None:
-    """Copy the pictures to where the tool looks for them, else to `images/`. UserError where one is not to be found."""
-    for image in tracked(labels.images, "Copying pictures"):
-        file = image.file or (None if pictures is None else pictures.find(image.name))
-        if file is None:
-            raise UserError((pictures or Pictures(None)).why_missing(image.name))
-        target = done.pictures.get(image.name, out / "images" / image.name)
+def _picture_files(labels: LabelSet, pictures: Pictures | None) -> dict[str, str]:
+    """The picture of each image. Raises: UserError that counts and names those that are not to be found."""
+    found = {image.name: image.file or (pictures and pictures.find(image.name)) for image in labels.images}
+    missing = [name for name, file in found.items() if not file]
+    if missing:
+        named = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        where = "beside the labels" if pictures is None else f"in {pictures.folder}"
+        raise UserError(
+            f"--copy_images: {counted(len(missing), 'pictures')} of {len(found)} not found {where}: {named}. Say where they "
+            "are: --images DIR. Nothing was written."
+        )
+    return {name: file for name, file in found.items() if file}
+
+
+def _copy_images(files: Mapping[str, str], out: Path, done: Written) -> None:
+    """Copy the pictures to where the tool looks for them, else to `images/`. files: by the images' names."""
+    for name, file in tracked(list(files.items()), "Copying pictures"):
+        target = done.pictures.get(name, out / "images" / name)
         # Beside the pictures themselves, or where an earlier export has put them, there is nothing to do.
         if not (target.exists() and filecmp.cmp(file, target, shallow=False)):
             done.write(target, partial(shutil.copyfile, file))
-    logger.info("Copied %s to %s", counted(len(labels.images), "pictures"), out)
+    logger.info("Copied %s to %s", counted(len(files), "pictures"), out)
 
 
 def _source(args: argparse.Namespace) -> tuple[LabelSet, list[int] | None, Config | None]:

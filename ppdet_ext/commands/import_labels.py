@@ -131,6 +131,8 @@ def _tell(labels: LabelSet, sides: Sequence[str]) -> None:
                 table(labels.images, labels.class_names, sides, labels.skipped))  # fmt: skip
     for note in labels.notes:
         logger.info("Note: %s", note)
+    for warning in labels.warnings:
+        logger.warning("%s", warning)
     _warn_of_classes(labels, sides)
 
 

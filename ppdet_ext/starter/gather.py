@@ -69,7 +69,7 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
             kept.append(image)
     faults = []
     if missing:
-        faults.append(f"{counted(len(missing), 'labelled pictures')} not found: {_near(missing, pictures)}")
+        faults.append(f"{counted(len(missing), 'labelled pictures')} not found: {_near(missing, pictures, labels.lost)}")
     if wrong:
         faults.append(f"{counted(len(wrong), 'pictures')} that cannot be used: {_some(wrong)}")
     if faults and (not skip or not kept):
@@ -82,12 +82,13 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
     return replace(labels, images=kept, skipped=skipped, notes=[*labels.notes, *faults], lost=[*labels.lost, *unusable])
 
 
-def _near(images: Sequence[LabelledImage], pictures: Pictures) -> str:
-    """The names of the first few, each with files that may be meant."""
+def _near(images: Sequence[LabelledImage], pictures: Pictures, masks: Sequence[str]) -> str:
+    """The names of the first few, each with files that may be meant, none of the `masks`."""
     told = []
     for image in images[:_NAMED]:
-        text = pictures.why_missing(image.name, image.subset).partition(" Say where")[0].rstrip(".")
-        told.append(text.replace(f": no such picture in {pictures.folder}. ", ": "))
+        text = pictures.why_missing(image.name, image.subset, {*masks}).partition(" Say where")[0].rstrip(".")
+        text = text.replace(f": no such picture in {pictures.folder}. ", ": ")
+        told.append(text.replace(": no such picture in ", ": not in "))
     return "; ".join(told) + ("; …" if len(images) > _NAMED else "")
 
 

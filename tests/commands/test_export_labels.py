@@ -49,6 +49,15 @@ def test_a_data_set_goes_to_cvat_and_on_to_others_without_losing_a_pixel(config:
         before = out
 
 
+def test_pictures_that_are_missing_are_told_before_anything_is_written(exported: Path, tmp_path: Path, capfd) -> None:
+    (tmp_path / "annotations.xml").write_bytes((exported / "annotations.xml").read_bytes())
+    flags = ["--labels", str(tmp_path / "annotations.xml"), "--to", "yolo_seg", "--out", str(tmp_path / "out"), "--copy_images"]
+    assert run("export_labels", flags) == 1
+    assert "not found beside the labels: " in (told := capfd.readouterr().err)
+    assert "Say where they are: --images DIR" in told
+    assert list((tmp_path / "out").rglob("*.txt")) == []
+
+
 def test_pictures_of_others_are_not_written_over(exported: Path, tmp_path: Path, capfd) -> None:
     pictures = tmp_path / "images"
     pictures.mkdir()

@@ -47,6 +47,15 @@ def test_missing_pictures_are_counted_with_near_names_or_skipped(tmp_path: Path)
     assert "1 labelled picture not found: shet_02.png: There is sheet_01.png" in str(error.value)
     assert "small.png is 30x20 px, its labels are for 60x40 px" in str(error.value)
     assert "--on_error skip" in str(error.value)
+    # What is a mask is no photograph that was meant.
+    found.lost.append(str(tmp_path / "sheet_01.png"))
+    far = labels_of(image("other.png", "pit"))
+    for lost in ([], [str(tmp_path / "sheet_01.png")]):
+        far.lost, count = lost, 2 - len(lost)
+        with pytest.raises(UserError, match=rf"not found: other\.png: not in {tmp_path}, which has {count} other picture"):
+            with_pictures(far, pictures, skip=False)
+    with pytest.raises(UserError, match=rf"shet_02\.png: not in {tmp_path}, which has 1 other picture[;.]"):
+        with_pictures(found, pictures, skip=False)
     kept = with_pictures(found, pictures, skip=True)
     assert [one.name for one in kept.images] == ["sheet_01.png"]
     assert kept.skipped["labelled pictures that are not there"] == kept.skipped["pictures that cannot be used"] == 1

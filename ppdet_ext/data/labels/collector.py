@@ -27,6 +27,10 @@ class Unusable(ValueError):
     """Why one object is left out: a reason in plain words that begins with a plural ("polylines")."""
 
 
+class Spoiling(Unusable):
+    """Why an object is left out that is likely a real one: its picture would teach that there is nothing, and goes, too."""
+
+
 class Collector:
     """A `LabelSet` in the making.
 
@@ -52,6 +56,8 @@ class Collector:
         self._images: dict[tuple[str | None, str], LabelledImage] = {}
         self._seen: dict[int, set[tuple[str, bytes, bool]]] = {}
         self._lost: set[int] = set()
+        self._spoilt: set[int] = set()
+        self.warnings: dict[str, None] = {}
         self._masks: list[str] = []
         self._merged = 0
 
@@ -104,11 +110,12 @@ class Collector:
     def skip(self, reason: object, where: str, image: LabelledImage | None = None) -> None:
         """Count an object that is left out; `where` (image or file, and its place there) is told for the first few.
 
-        image: that shows the object. Without any other it is left out, too: it would teach that there is nothing.
+        image: that shows the object. Without any other, or for a `Spoiling` reason, it is left out, too: it would teach that
+            there is nothing.
         """
         text = str(reason)
         if image is not None:
-            self._lost.add(id(image))
+            (self._spoilt if isinstance(reason, Spoiling) else self._lost).add(id(image))
         self.skipped[text] += 1
         if len(named := self._first.setdefault(text, [])) < _NAMED:
             named.append(where)
@@ -122,6 +129,10 @@ class Collector:
         """Tell the user of a decision, once."""
         self.notes.setdefault(text)
 
+    def warn(self, text: str) -> None:
+        """Tell the user, once, of what may be wrong with what is learnt."""
+        self.warnings.setdefault(text)
+
     def result(self, source: str, hint: str = "") -> LabelSet:
         """What was collected. Pictures of one name in several subsets get the subset's name as their folder.
 
@@ -131,21 +142,25 @@ class Collector:
             more = ", …" if self.skipped[reason] > len(places) else ""
             self.note(f"skipped {counted(self.skipped[reason], reason)}: {', '.join(places)}{more}")
         known = list(self._images.values())
-        images = [image for image in known if image.objects or id(image) not in self._lost]
+        spoilt = [image for image in known if id(image) in self._spoilt]
+        images = [image for image in known if id(image) not in self._spoilt and (image.objects or id(image) not in self._lost)]
         if not any(image.objects for image in images):
             found = ", ".join(counted(number, reason) for reason, number in self.skipped.items())
             told = f"only {found}" if found else f"{counted(len(known), 'pictures')} without an object"
             raise UserError(f"{source}: no object with a mask, {told}.{f' {hint}' if hint else ''}")
-        if lost := [image for image in known if not image.objects and id(image) in self._lost]:
-            names = ", ".join(image.name for image in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
-            self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {names}")
+        if lost := [image for image in known if not image.objects and id(image) in self._lost - self._spoilt]:
+            self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {_named(lost)}")
+        if spoilt:
+            told = "left out whole, for an object on them cannot be read and would be learnt as background"
+            self.warn(f"{counted(len(spoilt), 'pictures')} {told}: {_named(spoilt)}. The notes say which object, and why")
         if self._merged:
             self.note(
                 f"{counted(self._merged, 'records')} of pictures that others have named before: their objects were joined"
             )
         self._tell_subsets_apart(images)
-        files = [*(image.file for image in lost if image.file is not None), *self._masks]
-        return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files)
+        files = [*(image.file for image in (*lost, *spoilt) if image.file is not None), *self._masks]
+        warnings = list(self.warnings)
+        return LabelSet(self.format, list(self.class_names), images, self.skipped, list(self.notes), files, warnings)
 
     def _tell_subsets_apart(self, images: list[LabelledImage]) -> None:
         names = Counter(image.name for image in images)
@@ -184,6 +199,10 @@ def tracked(items: Sequence[Item], title: str, unit: str = "image") -> Iterable[
     from ppdet_ext.distributed.progress import track  # brings paddle
 
     return track(items, len(items), title, unit=unit)
+
+
+def _named(images: Sequence[LabelledImage]) -> str:
+    return ", ".join(image.name for image in images[:_NAMED]) + (", …" if len(images) > _NAMED else "")
 
 
 def _side(value: Any, where: str) -> int:

@@ -14,6 +14,7 @@ from .safety import check_start, read_json, read_xml
 
 _START = 256
 _MOST_LISTED = 1_000_000
+_TABLE = " For a table of run lengths: python tools/new_config.py {}"
 
 Formats = Mapping[str, LabelFormat]
 
@@ -53,6 +54,7 @@ def chosen_paths(
         raise UserError("No file of labels is named.")
     found: dict[str, list[str]] = {}
     strange: list[str] = []
+    notes: list[str] = []
     for path in paths:
         if format is not None and not os.path.isdir(path):
             found.setdefault(format.name, []).append(path)
@@ -61,19 +63,21 @@ def chosen_paths(
         own = _format_of(head, format, formats)
         if own is not None:
             found.setdefault(own.name, []).append(path)
+            if format is None and not own.own:
+                _add_others(head, own, formats, found)
         elif os.path.isdir(path):
-            _sort_files(head, format, formats, found, strange)
+            notes += _sort_files(head, format, formats, found, strange)
         else:
             check_start(path, head.start)
-            raise UserError(f"{path}: not the labels of a tool that is known. {_known(formats)}")
+            hint = _TABLE.format(path) if path.lower().endswith(".csv") else ""
+            raise UserError(f"{path}: not the labels of a tool that is known. {_known(formats)}{hint}")
     if len(found) > 1:
         raise UserError(_several(found, formats))
     if not found:
-        what = f"nothing of the format {format.name}" if format else "no labels of a tool that is known"
-        raise UserError(f"{', '.join(paths)}: {what} there. {_known(formats)}")
+        raise UserError(_nothing(paths, format, formats))
     ((name, files),) = found.items()
     left = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
-    notes = [f"{counted(len(strange), 'files')} of another kind left out: {left}"] if strange else []
+    notes += [f"{counted(len(strange), 'files')} of another kind left out: {left}"] if strange else []
     return formats[name], files, notes
 
 
@@ -81,24 +85,75 @@ def _format_of(head: Head, format: LabelFormat | None, formats: Formats) -> Labe
     return detect(head, formats) if format is None else format if format.looks_like(head) else None
 
 
+def _add_others(head: Head, own: LabelFormat, formats: Formats, found: dict[str, list[str]]) -> None:
+    """Put other tools' JSON and XML files in a folder of one's layout, which its reader passes over, into `found`."""
+    others = [name for name in head.names if name.lower().endswith((".json", ".xml")) and not own.owns(name)]
+    for name in tracked(others, "Looking for labels", "file"):
+        file = os.path.join(head.path, *name.split("/"))
+        try:
+            other = detect(head_of(file), formats)
+        except UserError:
+            continue
+        if other is not None and other.name != own.name:
+            found.setdefault(other.name, []).append(file)
+
+
 def _sort_files(
     head: Head, format: LabelFormat | None, formats: Formats, found: dict[str, list[str]], strange: list[str]
-) -> None:
-    """Put the JSON and XML files of a folder into `found` by format, and those of none into `strange`.
+) -> list[str]:
+    """Put the JSON and XML files of a folder into `found` by format, and those of none into `strange`; returns notes.
 
     Raises: UserError for a damaged one, unless another suffix says that it is something else.
     """
     files = [os.path.join(head.path, *name.split("/")) for name in head.names if not name.lower().endswith(IMAGE_SUFFIXES)]
+    whole: list[str] = []
     for file in tracked(files, "Looking for labels", "file"):
         if _kind(_start_of(file)) is None:
             continue
         try:
-            own = _format_of(head_of(file), format, formats)
+            own = _format_of(content := head_of(file), format, formats)
+            if own is not None and _is_whole(file, content):
+                whole.append(file)
         except UserError:
             if file.lower().endswith((".json", ".xml")):
                 raise
             own = None
         (strange if own is None else found.setdefault(own.name, [])).append(file)
+    coco, notes = found.get("coco", []), []
+    for file in whole:
+        if os.path.join(os.path.dirname(file), "train.json") in coco and file in coco:
+            coco.remove(file)
+            notes.append(f"{file} left out: the files of its sides beside it, as train.json, have its pictures")
+    return notes
+
+
+def _is_whole(file: str, head: Head) -> bool:
+    """Whether a file is the all.json that `import_labels` writes beside those of its sides."""
+    info = head.json.get("info") if isinstance(head.json, dict) else None
+    made = str(info.get("description")) if isinstance(info, dict) else ""
+    return os.path.basename(file) == "all.json" and made.startswith("made by import_labels")
+
+
+def _nothing(paths: Sequence[str], format: LabelFormat | None, formats: Formats) -> str:
+    """What to say of files and folders without labels: what they are in place of that, where it can be told."""
+    what = f"nothing of the format {format.name}" if format else "no labels of a tool that is known"
+    told = f"{', '.join(paths)}: {what} there. {_known(formats)}"
+    if format is not None or len(paths) > 1 or not os.path.isdir(paths[0]):
+        return told
+    path, names = paths[0], _listing(paths[0])
+    if not names:
+        return f"{path}: the folder is empty. Name the file or folder that the label tool has exported."
+    if all(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
+        return (
+            f"{path}: {counted(len(names), 'pictures')} and no labels. Name what the label tool has exported, and this folder "
+            f"by --images {path}."
+        )
+    parts = os.path.abspath(path).split(os.sep)
+    if "labels" in parts[-2:] and any(name.endswith(".txt") for name in names):
+        above = os.sep.join(parts[: len(parts) - 1 - parts[::-1].index("labels")])
+        return f"{path}: a folder of YOLO's label files? Name the folder above, which has the pictures, too: {above}"
+    tables = [os.path.join(path, name) for name in names if name.lower().endswith(".csv")]
+    return told + (_TABLE.format(tables[0]) if tables else "")
 
 
 def _several(found: dict[str, list[str]], formats: Formats) -> str:

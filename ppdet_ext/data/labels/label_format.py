@@ -67,6 +67,11 @@ class LabelFormat:
         """Whether a file or folder is of this format, by its content."""
         return bool(self._part("readers", self.reader).looks_like(head)) if self.reader else False
 
+    def owns(self, name: str) -> bool:
+        """Whether a file of a folder of this format is one that its reader reads, by its relative name, where that tells."""
+        owns: Callable[[str], bool] | None = getattr(self._part("readers", self.reader), "owns", None)
+        return owns is not None and owns(name)
+
     def read(self, paths: Sequence[str], pictures: Pictures) -> LabelSet:
         """What the files say. Raises: UserError naming the file and its fault."""
         labels: LabelSet = self._part("readers", self.reader).read(list(paths), pictures)

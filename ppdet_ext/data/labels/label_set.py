@@ -58,6 +58,7 @@ class LabelSet:
     class_names: in the order of the file, also those without an object.
     skipped: how many objects were left out, by reason: "boxes without a mask", "polylines".
     notes: what was decided for the user, and where the first of the skipped objects are.
+    warnings: what may be wrong with what is learnt, and what mends it.
     lost: paths of pictures that were left out because their objects were, and of masks among the pictures; none is clean.
     """
 
@@ -67,3 +68,4 @@ class LabelSet:
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

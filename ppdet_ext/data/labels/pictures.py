@@ -7,10 +7,11 @@ import os
 import unicodedata
 import urllib.parse
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.data.images.decode import image_size
-from ppdet_ext.errors import UserError, closest
+from ppdet_ext.errors import UserError, closest, counted
 
 # Folders of exports that hold pictures, or labels with pictures among them.
 _OF_PICTURES = ("images", "img", "imgs", "jpegimages", "annotations", "labels")
@@ -69,17 +70,22 @@ class Pictures:
             raise UserError(self.why_missing(name, subset))
         return image_size(path)
 
-    def why_missing(self, name: str, subset: str | None = None) -> str:
-        """One sentence on a picture that `find` does not find, with near names and what to do."""
+    def why_missing(self, name: str, subset: str | None = None, masks: Collection[str] = ()) -> str:
+        """One sentence on a picture that `find` does not find, with near names and what to do.
+
+        masks: paths of files among the pictures that are none, and not to be offered.
+        """
         if self.folder is None:
             return f"{name}: the labels do not tell its size. Say where the pictures are: --images DIR."
         found = self._candidates(name, subset)
         if len(found) > 1:
             return f"{name}: may be {' or '.join(found[:5])} in {self.folder}. Leave one of them there."
         near = closest(_plain(name).rpartition("/")[2], self._index.by_last, 3)
-        files = [file for plain in near for file in self._index.by_last[plain]]
-        hint = f" There is {', '.join(files[:3])}." if files else f" It has {len(self.all())} others." if self.all() else ""
-        return f"{name}: no such picture in {self.folder}.{hint} Say where the pictures are: --images DIR."
+        others = [file for file in self.all() if os.path.join(self.folder, *file.split("/")) not in masks]
+        files = [file for plain in near for file in self._index.by_last[plain] if file in others]
+        which = f", which has {counted(len(others), 'other pictures')}" if others else ", which has no picture"
+        found_near = f". There is {', '.join(files[:3])}" if files else which
+        return f"{name}: no such picture in {self.folder}{found_near}. Say where the pictures are: --images DIR."
 
     def _candidates(self, name: str, subset: str | None) -> list[str]:
         index, plain = self._index, _plain(name)

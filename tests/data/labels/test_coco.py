@@ -106,7 +106,6 @@ def test_copies_of_one_photograph_are_a_group(read: READ) -> None:
         (item({"size": [10, 20], "counts": "~~~"}), "run lengths that are none"),
         (item({"counts": [200]}), "run lengths that are none"),
         (item({"size": [10, 20], "counts": [200]}), "empty masks"),
-        (item(SQUARE, category_id=8), "annotations of an unknown category"),
         (item(SQUARE, image_id=8), "annotations of an image that is not listed"),
         (item(SQUARE, image_id=[1]), "annotations of an image that is not listed"),
         (item(SQUARE, category_id=1), "objects that repeat another one"),
@@ -116,6 +115,15 @@ def test_one_bad_annotation_is_counted_and_the_others_stay(read: READ, fault: di
     labels = read([item(SQUARE, category_id=1), fault])
     assert labels.skipped == {reason: 1}
     assert len(labels.images[0].objects) == 1
+
+
+def test_a_picture_with_an_object_of_an_unknown_category_is_left_out_with_a_warning(read: READ) -> None:
+    images = [{"id": number, "file_name": f"{number}.jpg", "height": 10, "width": 20} for number in (1, 2)]
+    labels = read([item(SQUARE), item(SQUARE, image_id=2), item(CODED, image_id=2, category_id=8)], images=images)
+    assert labels.skipped == {"annotations of an unknown category": 1}
+    assert [image.name for image in labels.images] == ["1.jpg"]
+    assert "1 picture left out whole" in labels.warnings[0]
+    assert "2.jpg" in labels.warnings[0]
 
 
 def test_parts_without_an_area_do_not_cost_the_object(read: READ) -> None:

@@ -127,12 +127,15 @@ def test_what_has_no_mask_is_counted_by_kind(read: READ) -> None:
         "tags": 1,
         "polygons of fewer than three points": 1,
         "polygons with coordinates that are not finite": 1,
-        "polygons of a label that the file does not define": 1,
         "masks whose run lengths do not sum to width x height of their box": 1,
         "empty masks": 1,
         "objects that repeat another one": 1,
     }
-    assert [one.class_name for one in labels.images[0].objects] == ["car"]
+    assert [one.class_name for one in labels.images[0].objects] == ["cat", "car"]
+    assert labels.class_names == ["car", "dog", "cat"]
+    (warning,) = labels.warnings
+    assert "(meta) have no 'cat', which 1 shape on its pictures have" in warning
+    assert "--rename 'cat=NAME'" in warning
     assert "skipped 1 ellipse: a.jpg, ellipse 2" in labels.notes
 
 

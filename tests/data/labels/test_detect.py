@@ -2,11 +2,14 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from label_files import write_json, write_png, write_text
 
-from ppdet_ext.data.labels.detect import detect, head_of
+from ppdet_ext.data.labels.detect import chosen_paths, detect, head_of
 from ppdet_ext.data.labels.formats import FORMATS, read_labels
 from ppdet_ext.errors import UserError
 
@@ -126,6 +129,71 @@ def test_files_of_several_tools_are_not_guessed() -> None:
     with pytest.raises(UserError, match=r"several label tools .*--format (coco\|label_studio|label_studio\|coco)"):
         read_labels([folder])
     assert len(read_labels([folder], format="label_studio").images) == 2
+
+
+def labelme_beside(folder: Path) -> None:
+    (folder / "lm").mkdir(parents=True)
+    item = {"label": "pit", "points": [[1, 1], [5, 1], [5, 5]], "shape_type": "polygon"}
+    content = {"version": "5.0", "shapes": [item], "imagePath": "a.png", "imageHeight": 8, "imageWidth": 10, "imageData": None}
+    (folder / "lm" / "a.json").write_text(json.dumps(content))
+
+
+def supervisely_project(folder: Path) -> None:
+    write_json(folder / "meta.json", {"classes": [], "tags": []})
+    write_json(folder / "ds" / "ann" / "a.png.json", {"size": {"height": 8, "width": 10}, "objects": []})
+
+
+def yolo_folder(folder: Path) -> None:
+    write_text(folder / "data.yaml", "names: [pit]")
+    write_text(folder / "labels" / "a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+
+
+def voc_folder(folder: Path) -> None:
+    write_png(folder / "SegmentationClass" / "a.png", np.eye(8))
+
+
+@pytest.mark.parametrize("make", [supervisely_project, yolo_folder, voc_folder])
+def test_labels_in_a_folder_of_another_tools_layout_are_not_passed_over(make: Callable, tmp_path: Path) -> None:
+    make(tmp_path)
+    write_json(tmp_path / "other.json", {"version": 1})
+    alone, _, _ = chosen_paths([str(tmp_path)], None, FORMATS)
+    labelme_beside(tmp_path)
+    with pytest.raises(UserError, match=rf"several label tools .*labelme: .*a\.json.*--format {alone.name}\|labelme"):
+        read_labels([str(tmp_path)])
+    assert chosen_paths([str(tmp_path)], alone, FORMATS)[1] == [str(tmp_path)]
+    assert chosen_paths([str(tmp_path)], FORMATS["labelme"], FORMATS)[1] == [str(tmp_path / "lm" / "a.json")]
+
+
+def test_folders_without_labels_are_told_for_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the folder is empty"):
+        read_labels([str(tmp_path)])
+    write_png(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (20, 20, 3)))
+    with pytest.raises(UserError, match=r"1 picture and no labels.*--images"):
+        read_labels([str(tmp_path)])
+    table = write_text(tmp_path / "train.csv", "ImageId,EncodedPixels\na.png,1 2\n")
+    for named in (tmp_path, table):
+        with pytest.raises(UserError, match=rf"Known are .*For a table of run lengths: .*new_config\.py {table}"):
+            read_labels([str(named)])
+    yolo_folder(tmp_path / "yolo")
+    for folder in ("labels", "labels/train"):
+        write_text(tmp_path / "yolo" / "labels" / "train" / "b.txt", "")
+        with pytest.raises(UserError, match=rf"Name the folder above, which has the pictures, too: {tmp_path / 'yolo'}$"):
+            read_labels([str(tmp_path / "yolo" / folder)])
+
+
+def test_our_own_data_set_is_read_by_its_sides(tmp_path: Path) -> None:
+    content = json.loads((FIXTURES / "labelme_coco" / "annotations.json").read_text())
+    content["info"] = {"description": "made by import_labels of x"}
+    write_json(tmp_path / "annotations" / "all.json", content)
+    assert len(read_labels([str(tmp_path)]).images) == 3
+    first, *rest = content["images"]
+    for side, images in (("train", [first]), ("val", rest)):
+        own = {one["id"] for one in images}
+        chosen = [one for one in content["annotations"] if one["image_id"] in own]
+        write_json(tmp_path / "annotations" / f"{side}.json", {**content, "images": images, "annotations": chosen})
+    labels = read_labels([str(tmp_path)])
+    assert sorted(str(image.subset) for image in labels.images) == ["train", "val", "val"]
+    assert any("all.json left out: the files of its sides" in note for note in labels.notes)
 
 
 def test_other_files_of_a_folder_are_told(tmp_path: Path) -> None:

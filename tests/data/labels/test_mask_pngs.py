@@ -162,7 +162,7 @@ def test_plain_masks_beside_pictures(tmp_path: Path) -> None:
 
 def test_photographs_are_no_masks(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", np.arange(256).reshape(16, 16))
-    with pytest.raises(UserError, match="no labels of a tool that is known"):
+    with pytest.raises(UserError, match="1 picture and no labels"):
         read(tmp_path)
 
 

@@ -87,6 +87,15 @@ def test_a_png_that_is_elsewhere(panoptic: READ, file: str, message: str) -> Non
         panoptic(ids_of(), {"id": 66051, "category_id": 1}, file=file)
 
 
+def test_a_segment_without_a_pixel_is_no_object_of_its_picture(tmp_path: Path) -> None:
+    for name, coded in (("a", CODED), ("b", {"size": [4, 5], "counts": [20]})):
+        image = {"image_id": 1, "width": 5, "height": 4, "file_name": f"{name}.jpg"}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"image": image, "annotations": [{"id": 1, "segmentation": coded}]}))
+    labels = read_labels([str(tmp_path)])
+    assert [(image.name, len(image.objects)) for image in labels.images] == [("a.jpg", 1), ("b.jpg", 0)]
+    assert labels.skipped == {"empty masks": 1}
+
+
 def test_segment_anything_has_one_class(tmp_path: Path) -> None:
     image = {"image_id": 1, "width": 5, "height": 4, "file_name": "a.jpg"}
     annotations = [

@@ -20,19 +20,43 @@ def yolo(place: Path, lines: str, names: str | None = "names: [pit, scratch]") -
 
 
 def test_yolo_counts_what_is_no_polygon(tmp_path: Path) -> None:
-    lines = (
-        f"0 {YOLO_SQUARE}\n\n1 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2 0.9\n7 {YOLO_SQUARE}\n-1 {YOLO_SQUARE}\n"
-        "0 20 10 60 10 60 40\nhello\n0 0.1 0.1 0.2 nan 0.3 0.3\n"
-    )
+    lines = f"0 {YOLO_SQUARE}\n\n1 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2 0.9\n7 {YOLO_SQUARE}\n-1 {YOLO_SQUARE}\nhello\n"
     labels = read(yolo(tmp_path, lines))
-    assert areas(labels) == {"images/train/a.png": [("pit", 12)]}
+    assert areas(labels) == {"images/train/a.png": [("pit", 12), ("class_7", 12)]}
+    assert labels.class_names == ["pit", "scratch", "class_7"]
+    (warning,) = labels.warnings
+    assert "0 to 1, but 1 line tell of a class 7: read as class_7" in warning
+    assert "--rename 'class_7=NAME'" in warning
     assert labels.skipped == {
-        "boxes without a mask": 2, "objects of a class that data.yaml does not name": 1,
-        "lines whose class is no whole number": 1, "polygons that are not in parts of the picture's size (0 to 1)": 2,
-        "lines that are not numbers": 1,
+        "boxes without a mask": 2, "lines whose class is no whole number": 1, "lines that are not numbers": 1,
     }  # fmt: skip
     assert any("a.txt: line 3" in note for note in labels.notes)
     assert labels.images[0].subset == "train"
+
+
+def test_a_picture_with_a_polygon_in_pixels_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    yolo(tmp_path, f"0 {YOLO_SQUARE}")
+    write_text(tmp_path / "labels" / "train" / "b.txt", f"0 {YOLO_SQUARE}\n0 20 10 60 10 60 40\n")
+    write_png(tmp_path / "images" / "train" / "b.png", np.zeros((8, 10)))
+    labels = read(tmp_path)
+    assert areas(labels) == {"images/train/a.png": [("pit", 12)]}
+    assert labels.lost == [str(tmp_path / "images" / "train" / "b.png")]
+    assert any(note.startswith("skipped 1 polygon not in parts of the picture's size (0 to 1): ") for note in labels.notes)
+    (warning,) = labels.warnings
+    assert warning.startswith("1 picture left out whole, ")
+    assert "images/train/b.png" in warning
+
+
+def test_classes_without_names_are_in_order_of_their_numbers(tmp_path: Path) -> None:
+    lines = "".join(f"{number} {YOLO_SQUARE}\n" for number in (10, 2, 0))
+    labels = read(yolo(tmp_path, lines, None))
+    assert (labels.class_names, labels.warnings) == (["class_0", "class_2", "class_10"], [])
+
+
+def test_a_class_named_twice_is_warned_of(tmp_path: Path) -> None:
+    labels = read(yolo(tmp_path, f"2 {YOLO_SQUARE}", "names: [pit, scratch, pit]"))
+    assert labels.class_names == ["pit", "scratch"]
+    assert "the classes 0 and 2 are all called pit: read as one" in labels.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ppdet_ext.data.images.decode import image_size
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable, subset_of_path, tracked
+from ..collector import Collector, Spoiling, Unusable, subset_of_path, tracked
 from ..drawn import polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -92,7 +92,7 @@ class _File:
                 if image is None:
                     raise Unusable("annotations of an image that is not listed")
                 if name is None:
-                    raise Unusable("annotations of an unknown category")
+                    raise Spoiling("annotations of an unknown category")
                 mask, polygons = self._mask(item, image.height, image.width)
                 crowd = _is_crowd(item) and not (crowds.instances and isinstance(item["segmentation"], dict))
             except Unusable as reason:

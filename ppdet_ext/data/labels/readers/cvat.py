@@ -6,6 +6,7 @@ Source: https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/; the mask
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
@@ -73,6 +74,7 @@ class _File:
         self.names = [label.findtext("name") or "" for label in root.iterfind("meta//labels/label")]
         for name in filter(None, self.names):
             collector.add_class(name, f"{path}: meta")
+        self.undefined: Counter[str] = Counter()
         self.layered = self.grouped = self.masks = 0
         self.evidence = Evidence(RleCsv({"name": "{name}", "rle": "{rle}"}))
 
@@ -87,6 +89,12 @@ class _File:
             image = self.collector.image(name, entry.get("height"), entry.get("width"), where, subset)
             self._objects(entry, image)
         self._demand_rows()
+        for label, number in self.undefined.items():
+            if number:
+                self.collector.warn(
+                    f"{self.path}: its labels (meta) have no {label!r}, which {counted(number, 'shapes')} on its pictures "
+                    f"have: read as a class of its own. If it is another's former name: --rename '{label}=NAME'"
+                )
         if self.layered:
             self.collector.note(
                 f"z_order: {counted(self.layered, 'pictures')} with several layers; objects keep the pixels that others cover"
@@ -104,6 +112,7 @@ class _File:
                 group = shape.get("group_id") or "0"
                 part = Part(shape.get("label") or "", mask, where, None if group == "0" else group, polygons)
                 layered.append((_layer(shape), part))
+                self.undefined[part.class_name] += bool(self.names) and part.class_name not in self.names
         parts = [part for _, part in sorted(layered, key=lambda pair: pair[0])]
         add_parts(self.collector, image, parts)
         self.layered += len({layer for layer, _ in layered}) > 1
@@ -121,8 +130,6 @@ class _File:
         label = shape.get("label")
         if not label:
             raise Unusable(f"{shape.tag}s without a label")
-        if self.names and label not in self.names:
-            raise Unusable(f"{shape.tag}s of a label that the file does not define")
         if shape.tag == "mask":
             mask = box_mask(shape.attrib, image.height, image.width)
             self._ask(shape.attrib)

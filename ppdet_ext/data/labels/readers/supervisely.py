@@ -35,6 +35,11 @@ def looks_like(head: Head) -> bool:
     return bool(annotations) and any(posixpath.basename(name) == "meta.json" for name in head.names)
 
 
+def owns(name: str) -> bool:
+    """Whether a file of a project's folder is the project's, by its relative name."""
+    return _in_ann(name) or posixpath.basename(name) == "meta.json"
+
+
 def read(paths: list[str], pictures: Pictures) -> LabelSet:
     """Read projects, or single annotations. Raises: UserError naming the file that is damaged or has no size."""
     collector = Collector("supervisely", pictures)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
-from ..collector import Collector, Unusable, subset_name, tracked
+from ..collector import Collector, Spoiling, Unusable, subset_name, tracked
 from ..drawn import polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -67,7 +68,7 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
     files = _label_files(folders)
     if not files:
         raise UserError(f"{', '.join(folders)}: no label files (.txt). Name the folder that holds the folder labels.")
-    names = _names(folders, collector)
+    classes = _Classes(_names(folders, collector))
     known: set[str] = set()
     for path, name in tracked(files, "Label files"):
         places = reversed(name.lower().split("/")[:-1])
@@ -83,9 +84,39 @@ def read(paths: list[str], pictures: Pictures) -> LabelSet:
         suffix = "" if stem.endswith(suffix) else suffix
         group = name.rpartition("/")[2].partition(".rf.")[0] if ".rf." in name else None
         image = collector.image(stem + suffix, height, width, path, subset, group)
-        add_parts(collector, image, _parts(collector, path, names, image))
+        add_parts(collector, image, _parts(collector, path, classes, image))
+    classes.tell(collector)
     _count_unlabelled(collector, known)
     return collector.result(", ".join(paths), "Sizes are those of the pictures: say where they are by --images DIR.")
+
+
+class _Classes:
+    """Classes by number: those of a data.yaml, and for numbers that it does not name class_<number>.
+
+    names: None where nothing names them.
+    """
+
+    def __init__(self, names: list[str] | None) -> None:
+        self.names, self.unnamed = names, Counter[int]()
+
+    def of(self, number: int) -> str:
+        """The name of a class."""
+        if self.names is not None and number < len(self.names):
+            return self.names[number]
+        self.unnamed[number] += 1
+        return f"class_{number}"
+
+    def tell(self, collector: Collector) -> None:
+        """Put the classes without a name in order of their numbers, and warn of them where others have one."""
+        unnamed = [f"class_{number}" for number in sorted(self.unnamed)]
+        named = [name for name in collector.class_names if name not in unnamed or name in (self.names or ())]
+        found = collector.class_names
+        collector.class_names = dict.fromkeys([*named, *(name for name in unnamed if name in found)])
+        for number in sorted(self.unnamed) if self.names is not None else ():
+            collector.warn(
+                f"data.yaml names the classes 0 to {len(self.names or ()) - 1}, but {counted(self.unnamed[number], 'lines')} "
+                f"tell of a class {number}: read as class_{number}. Name it in data.yaml, or: --rename 'class_{number}=NAME'"
+            )
 
 
 def _folders(paths: list[str]) -> list[str]:
@@ -122,7 +153,7 @@ def _start(path: str) -> bytes:
         return file.read(256)
 
 
-def _parts(collector: Collector, path: str, names: list[str] | None, image: LabelledImage) -> Iterator[Part]:
+def _parts(collector: Collector, path: str, classes: _Classes, image: LabelledImage) -> Iterator[Part]:
     if start := _start(path).strip():
         check_start(path, start)
     with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -130,26 +161,24 @@ def _parts(collector: Collector, path: str, names: list[str] | None, image: Labe
             where = f"{path}: line {number}"
             if line.strip():
                 with left_out(collector, where, image):
-                    yield _part(line.split(), names, image.height, image.width, where)
+                    yield _part(line.split(), classes, image.height, image.width, where)
 
 
-def _part(words: list[str], names: list[str] | None, height: int, width: int, where: str) -> Part:
+def _part(words: list[str], classes: _Classes, height: int, width: int, where: str) -> Part:
     try:
         label, *values = [float(word) for word in words]
     except ValueError:
         raise Unusable("lines that are not numbers") from None
     if not math.isfinite(label) or label != int(label) or label < 0:
         raise Unusable("lines whose class is no whole number")
-    if names is not None and label >= len(names):
-        raise Unusable("objects of a class that data.yaml does not name")
     if len(values) in (4, 5):
         raise Unusable("boxes without a mask")
     # `yolo predict save_txt save_conf` puts the score at the end.
     score = values.pop() if len(values) % 2 else None
     if any(not -_OUTSIDE <= value <= 1 + _OUTSIDE for value in values):
-        raise Unusable("polygons that are not in parts of the picture's size (0 to 1)")
+        raise Spoiling("polygons not in parts of the picture's size (0 to 1)")
     polygon = [value * (height if i % 2 else width) for i, value in enumerate(values)]
-    name = names[int(label)] if names is not None else f"class_{int(label)}"
+    name = classes.of(int(label))
     if name.lower() in NO_CLASS:
         raise NoObject(f"objects named {name}")
     return Part(name, polygon_mask([polygon], height, width), where, polygons=[polygon], score=score)
@@ -197,6 +226,10 @@ def _names(folders: list[str], collector: Collector) -> list[str] | None:
     if names is None:
         collector.note("no data.yaml or classes.txt names the classes: they are called class_0, class_1 … after their numbers")
         return None
+    for name, number in Counter(names).items():
+        if number > 1:
+            numbers = " and ".join(str(place) for place, own in enumerate(names) if own == name)
+            collector.warn(f"{folders[0]}: the classes {numbers} are all called {name}: read as one. Name them apart")
     for name in names:
         if name.lower() not in NO_CLASS:
             collector.add_class(name, folders[0])
