@@ -69,8 +69,9 @@ def new_config_parser(prog: str = "new_config.py") -> argparse.ArgumentParser:
         "--test_images", metavar="DIR", help="pictures that infer and submit predict (default: the validation's)"
     )
     parser.add_argument(
-        "--val", type=_share, default=VAL, metavar="SHARE", help="share held out without --val_annotations (%(default)s)"
-    )
+        "--val", type=_number_or_share, default=VAL, metavar="IMAGES",
+        help="pictures held out without --val_annotations: a number, or a share (%(default)s); 0: none",
+    )  # fmt: skip
     parser.add_argument(
         "--data", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="further arguments of the data set, as preset=airbus, 'class_names=[ship]', on_error=skip",
@@ -142,16 +143,3 @@ def demand_holdout(val: object) -> None:
     """UserError unless it is a number of pictures, a share, or 0."""
     if not isinstance(val, (int, float)) or isinstance(val, bool) or (val != 0 and not is_holdout(val)):
         raise UserError(f"val is {val!r}; give a number of pictures, such as 30, a share between 0 and 1, such as 0.2, or 0.")
-
-
-def demand_share(val: object) -> None:
-    """UserError unless it is a share."""
-    if not isinstance(val, float) or not 0 < val < 1:
-        raise UserError(f"val is {val!r}; give a share between 0 and 1, such as 0.2.")
-
-
-def _share(text: str) -> float:
-    value = _number_or_share(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1")
-    return value

@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import csv
 import inspect
-import itertools
 import json
 import os
 import re
@@ -15,12 +13,16 @@ from typing import Any
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.config.parse import parse
+from ppdet_ext.data.formats.column_guess import as_options
+from ppdet_ext.data.formats.csv_rows import first_rows
+from ppdet_ext.data.formats.rle_presets import UnknownColumns
 from ppdet_ext.data.images.check import IMAGE_SUFFIXES
 from ppdet_ext.errors import UserError, nearest, path_of
 from ppdet_ext.host.registry import DATASETS
 from ppdet_ext.starter.write import DataSection, DataSections
 
-from .data_flags import demand_share
+from .data_flags import demand_holdout
+from .held_out import held_out
 from .written_config import command_line, demand_free, path_from, write_config
 
 COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
@@ -28,7 +30,9 @@ COCO, CSV, FASHION = "CocoJsonDataSet", "RleCsvDataSet", "FashionDataSet"
 FOLDERS = ("images", "train_images", "train", "train2017", "JPEGImages", "")
 TEST_FOLDERS = ("test_images", "test")
 LABELS = "label_descriptions.json"
+_HEADERS = """--data 'columns={HEADER: "{name}", OTHER: "{rle}"}' 'class_names=[NAME]'"""
 _ASKED = 20  # pictures that are looked for
+_LONGEST_NAME = 255  # of a file
 
 
 def new_config(
@@ -38,7 +42,7 @@ def new_config(
     val_annotations: str | os.PathLike[str] | None = None,
     val_images: str | os.PathLike[str] | None = None,
     test_images: str | os.PathLike[str] | None = None,
-    val: float = 0.2,
+    val: int | float = 0.2,
     data: Mapping[str, Any] | None = None,
     config: str | os.PathLike[str] | None = None,
     model: str = "htc",
@@ -48,7 +52,8 @@ def new_config(
 
     Args:
         annotations, images: file and folder of the training; the folder is looked for beside the file.
-        val_annotations, val_images: those of the validation; without, a share `val` of the images is held out, by class.
+        val_annotations, val_images: those of the validation; without, `val` of the images are held out, by class: a number or
+            a share of all; 0: none, and evaluation is on those that are learnt.
         test_images: folder of pictures to predict; otherwise those of the validation.
         data: further arguments of the data set.
         config: the file; configs/<name of the data set's folder>.yml by default.
@@ -57,27 +62,27 @@ def new_config(
 
     Raises: UserError for what the user can mend.
     """
-    demand_share(val)
+    demand_holdout(val)
     annotations = path_of(annotations, "annotations")
     others = (images, val_annotations, val_images, test_images)
     images, val_annotations, val_images, test_images = (None if one is None else path_of(one, "folder") for one in others)
     tag = _kind_of(annotations)
     folder = os.path.dirname(annotations) or "."
-    pictures = _folder_of(tag, annotations, images)
-    train: dict[str, Any] = {"dataset_dir": folder, "anno_path": os.path.basename(annotations)}
-    train |= {"image_dir": path_from(pictures, folder), **(data or {})}
+    train: dict[str, Any] = {"dataset_dir": folder, "anno_path": os.path.basename(annotations), **(data or {})}
     unread = _checked(tag, train)
     if tag == CSV and not {"columns", "preset"} & set(train):
         train["preset"] = _competition(unread)
-    held_out = {"fold": 0, "num_folds": max(2, round(1 / val))}
+    pictures = _folder_of(tag, annotations, images)
+    train.setdefault("image_dir", path_from(pictures, folder))
+    path = Path(config or Path("configs") / f"{_name_of(folder)}.yml")
+    demand_free(path, "--config", overwrite)
     if val_annotations is None:
-        evaluation = {**train, **held_out, "part": "val"}
-        train |= {**held_out, "part": "train"}
+        own_keys, other_keys = held_out(_checked(tag, train), val, path, overwrite)
+        evaluation = {**train, **other_keys}
+        train |= own_keys
     else:
         own = _folder_of(tag, val_annotations, val_images or images, pictures)
         evaluation = {**train, "anno_path": path_from(val_annotations, folder), "image_dir": path_from(own, folder)}
-    path = Path(config or Path("configs") / f"{_name_of(folder)}.yml")
-    demand_free(path, "--config", overwrite)
     sections = DataSections(
         DataSection(tag, train), DataSection(tag, evaluation), _test_section(tag, train, evaluation, folder, test_images)
     )
@@ -97,10 +102,11 @@ def _competition(dataset: Any) -> str:
     """Name of the preset that the CSV's header tells. Raises: UserError that says how to describe another CSV."""
     try:
         _ = dataset.described
-    except UserError as error:
-        raise UserError(
-            f"""{error} Here: --data 'columns={{HEADER: "{{name}}", OTHER: "{{rle}}"}}' 'class_names=[NAME]'"""
-        ) from error
+    except UnknownColumns as error:
+        remedy = "Say which holds the picture's name and which the run lengths: " + _HEADERS
+        if error.told:
+            remedy = "By their names and cells perhaps: --data " + " ".join(map(shlex.quote, as_options(error.told)))
+        raise UserError(f"{error.what} {remedy}") from error
     return str(dataset.competition)
 
 
@@ -111,8 +117,11 @@ def _kind_of(path: str) -> str:
             start = file.read(4096)
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}).") from None
-    # Lines of JSON, an image each, are a dialect of the CSVs; COCO's file is one object, and has no id.
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] in (b"<", b"["):
+        kind = "XML" if text[:1] == b"<" else "a JSON list"
+        raise UserError(f"{path}: {kind}, neither COCO JSON nor a CSV. {_imported(path)}")
+    # Lines of JSON, an image each, are a dialect of the CSVs; COCO's file is one object, and has no id.
     if text[:1] == b"{" and not re.match(rb'\{\s*"id"\s*:', text):
         return COCO
     labelled = os.path.isfile(os.path.join(os.path.dirname(path), LABELS))
@@ -153,17 +162,18 @@ def _named_in(tag: str, annotations: str) -> list[str]:
         with contextlib.suppress(OSError, ValueError):
             content = json.loads(Path(annotations).read_bytes())
         if content and "images" not in content:
-            raise UserError(
-                f"{annotations}: no COCO JSON, it has no images. What a label tool has exported becomes one, with a "
-                f"configuration: {command_line('import_labels')} {shlex.quote(annotations)} --out dataset/mine"
-            )
+            raise UserError(f"{annotations}: no COCO JSON, it has no images. {_imported(annotations)}")
         with contextlib.suppress(TypeError, KeyError):
             return [str(image["file_name"]) for image in content["images"][:_ASKED]]
         return []
-    with open(annotations, encoding="utf-8-sig", errors="replace", newline="") as file:
-        cells = [row[0] for row in itertools.islice(csv.reader(file), 1, _ASKED + 1) if row]
+    cells = [cell for row in first_rows(annotations, _ASKED)[1] for cell in row if len(cell) <= _LONGEST_NAME]
     stems = [name for cell in cells for name in (cell, cell.rpartition("_")[0]) if name]
     return [name + suffix for name in stems for suffix in ("", *IMAGE_SUFFIXES)]
+
+
+def _imported(path: str) -> str:
+    command = f"{command_line('import_labels')} {shlex.quote(path)} --out dataset/mine"
+    return f"What a label tool has exported becomes one, with a configuration: {command}"
 
 
 def _name_of(folder: str) -> str:

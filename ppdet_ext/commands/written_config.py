@@ -1,5 +1,6 @@
 """A configuration written for data sets that are there: read, measured, chosen for, and loaded as a training would."""
 
+import itertools
 import logging
 import os
 import shlex
@@ -14,6 +15,7 @@ import paddle
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.config.load import load_config
 from ppdet_ext.data.images.depth import value_range
+from ppdet_ext.data.splits.balance import aligned
 from ppdet_ext.environment import PACKAGE, ROOT
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable, write_atomic
@@ -49,7 +51,7 @@ def write_config(path: Path, data: DataSections, *, model: str, made_of: str, ov
     chosen = choose(found, chosen_model, machine)
     naming = Naming(path.stem, made_of, _commands(path))
     text = configuration(found, chosen, chosen_model, machine, data, naming)
-    _write(path, text, overwrite)
+    _write(path, text, overwrite, train)
     _tell(path, chosen)
     return path
 
@@ -102,7 +104,7 @@ def command_line(name: str) -> str:
     return f"python {os.path.relpath(ROOT / 'tools' / f'{name}.py')}"
 
 
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def _write(path: Path, text: str, overwrite: bool, train: Any) -> None:
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
         logger.info("%s says this already", path)
         return
@@ -110,9 +112,25 @@ def _write(path: Path, text: str, overwrite: bool) -> None:
 
     def write(aside: Path) -> None:
         aside.write_text(text, encoding="utf-8")
-        load_config(aside).EvalDataset.load()
+        _compare_classes(train, load_config(aside).EvalDataset.load())
 
     write_atomic(path, write, "--config")
+
+
+def _compare_classes(train: Any, held: Any) -> None:
+    """Warn where training and evaluation have other classes, or in another order, with both lists side by side."""
+    lists = [[str(name) for name in dataset.class_names] for dataset in (train, held)]
+    if lists[0] == lists[1]:
+        return
+    pairs = itertools.zip_longest(*lists, fillvalue="")
+    rows = [[str(number), *pair] for number, pair in enumerate(pairs, 1)]
+    titles = ["class", *(str(dataset.anno_path) for dataset in (train, held))]
+    what = "the same classes in another order" if sorted(lists[0]) == sorted(lists[1]) else "other classes"
+    logger.warning(
+        "Training and evaluation have %s:\n%s\nGive the categories of both files the same ids and names, or one that is "
+        "called so is taken for another",
+        what, "\n".join(line.rstrip() for line in aligned([titles, *rows])),
+    )  # fmt: skip
 
 
 def demand_free(path: Path, flag: str, overwrite: bool) -> None:

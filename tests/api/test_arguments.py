@@ -92,7 +92,7 @@ def test_other_functions_say_what_they_take(config: str, here: Path) -> None:
         tune(config, criterion="f11")
     with pytest.raises(UserError, match=r"allow_change: 'seeds' is not one of .*Did you mean 'seed'"):
         train(config, allow_change="seeds")
-    with pytest.raises(UserError, match=r"val is '0.2'; give a share between 0 and 1"):
+    with pytest.raises(UserError, match=r"val is '0.2'; give a number of pictures, such as 30, a share between 0 and 1"):
         new_config("none.json", val="0.2")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"\['a.jpg'\] is no path"):
         infer(config, ["a.jpg"])  # type: ignore[arg-type]

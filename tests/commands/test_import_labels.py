@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -220,8 +221,15 @@ def test_a_configuration_for_a_csv_names_its_competition(export: Path, here: Pat
     cfg = load_config(new_config("fungi/masks.csv", data=given))
     assert (cfg.filename, cfg.TrainDataset.image_dir) == ("fungi", "caps")
     assert len(cfg.TrainDataset) + len(cfg.EvalDataset) == 6
-    with pytest.raises(UserError, match=r"no competition that is known.*--data 'columns=\{HEADER"):
+    with pytest.raises(UserError, match=r"known\. By their names and cells perhaps: --data") as caught:
         new_config("fungi/masks.csv", overwrite=True)
+    assert str(caught.value).count("{rle}") == 1
+    told = shlex.split(str(caught.value).partition("--data ")[2])
+    cfg = load_config(new_config("fungi/masks.csv", data=arguments_of(told), config=Path("told.yml")))
+    assert cfg.TrainDataset.columns == {"file": "{name}", "mask": "{rle}"}
+    (here / "fungi" / "other.csv").write_text("what,where\na,b\n")
+    with pytest.raises(UserError, match=r"which holds the picture's name.*--data 'columns=\{HEADER"):
+        new_config("fungi/other.csv", overwrite=True)
     (here / "fungi" / "odd.json").write_text('{"shapes": []}')
     with pytest.raises(UserError, match=r"no COCO JSON.*import_labels\.py fungi/odd\.json --out dataset/mine"):
         new_config("fungi/odd.json", overwrite=True)

@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import itertools
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +17,8 @@ from .json_rows import is_json_lines, json_keys, json_rows
 from .mask_texts import triples_of
 from .rle_csv import RleCsv
 
+# Of tables that are none of commas.
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # csv takes 128 KiB for a field unless told, less than a ragged mask of 8,000 pixels' height; more than this is a lost quote.
 _LONGEST_FIELD = 1 << 26
 
@@ -55,9 +59,8 @@ def layout_of(path: str, layouts: Sequence[RleCsv]) -> RleCsv:
         raise UserError(f"{path}: the file is empty. Expected the columns {expected}.")
     fitting = [layout for layout in layouts if set(layout.header) <= set(header)]
     if not fitting:
-        other = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
-        hint = f" Its columns are separated by {other!r}; save it with commas." if other else ""
-        raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.{hint}")
+        hint = _why_one_column(path, header)
+        raise UserError(f"{path}: found the columns {','.join(header)[:200]}; expected {expected}.{hint and f' {hint}'}")
     return max(fitting, key=lambda layout: len(layout.header))
 
 
@@ -70,7 +73,25 @@ def first_rows(path: str, count: int) -> tuple[list[str], list[list[str]]]:
         rows = [[cell.strip() for cell in cells] for cells in itertools.islice(reader, count) if len(cells) == len(header)]
     if not any(header):
         raise UserError(f"{path}: the file is empty.")
+    if why := _why_one_column(path, header):
+        raise UserError(f"{path}: {why}")
     return header, rows
+
+
+def _why_one_column(path: str, header: Sequence[str]) -> str:
+    """What a file of one column seems to be, and what to do; "" where nothing speaks for another kind of file."""
+    if header and header[0].startswith(("<", "[")):
+        kind = "XML" if header[0].startswith("<") else "JSON"
+        return f"It is {kind}, not a CSV. What a label tool has exported, import_labels reads."
+    other = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+    if other is None:
+        return ""
+    target = f"{os.path.splitext(path)[0]}_commas.csv"
+    return (
+        f"Its columns are separated by {_SEPARATORS[other]} ({other!r}), as by Excel in some languages; save it with commas. "
+        f"Where no cell has a comma this does it: tr {shlex.quote(repr(other)[1:-1])} , < {shlex.quote(path)} > "
+        f"{shlex.quote(target)}"
+    )
 
 
 def read_rows(path: str, layout: RleCsv, suffix: str, problems: Problems, min_score: float = 0) -> Iterator[Row]:

@@ -195,6 +195,8 @@ class _Collector:
             logger.info("%s: %s", self.problems.source, summary)
         if remedy := self.evidence.remedy():
             self.problems.remedies[self.no_mask] = remedy
+        if self.classes.unknown in self.problems.found and (remedy := self.classes.remedy()):
+            self.problems.remedies[self.classes.unknown] = remedy
         for (image, label), (kind, mask) in self.held.items():
             for part in mask.components(connectivity=8):
                 self.packer.add(image, label, kind, part)

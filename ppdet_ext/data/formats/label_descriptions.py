@@ -92,6 +92,10 @@ def _numbers(text: str, separator: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+# Classes that a message lists.
+_MOST_FOUND = 100
+
+
 class ClassFault(Exception):
     """What is wrong with the class of a row: its `kind`, for all such rows, and as text the detail."""
 
@@ -113,7 +117,24 @@ class ClassReader:
             # Labels of some are ids, of others names.
             self.label_of = {name: label for label, name in enumerate(labels.class_names)} | self.label_of
         ranged = self.field != "class_name" and len(keys) > 1
+        # Classes of the rows that were asked for, in order, with one that is not known among them or not.
+        self.found: dict[str, None] = {}
         self.known = f"known: {keys[0]} to {keys[-1]}" if ranged else f"known: {', '.join(keys[:20])}"
+
+    @property
+    def unknown(self) -> str:
+        """The kind of the fault that a class is not known."""
+        return f"rows of an unknown class ({self.known})"
+
+    def remedy(self) -> str:
+        """What to do about unknown classes: those that the rows have; "" where these have attributes."""
+        if not self.found or self.field not in ("class_name", "class_id"):
+            return ""
+        numbers = all(key.isascii() and key.isdigit() for key in self.found)
+        found = sorted(self.found, key=int) if numbers else sorted(self.found)
+        shown = ", ".join(name[:60] for name in found) + (", …" if len(found) == _MOST_FOUND else "")
+        key = "class_names" if self.field == "class_name" else "class_names and category_ids, in the same order,"
+        return f"The file has the classes {shown}. Complete {key} to these, or mend the rows."
 
     def read(self, class_text: str, attributes: str | None) -> tuple[int, tuple[int, ...]]:
         """(label, attribute ids). Raises: ClassFault."""
@@ -122,9 +143,12 @@ class ClassReader:
         if self.has_attributes:
             return self._attributed(class_text, attributes)
         number = _NUMBER.fullmatch(class_text) if self.field in ("class_id", "predictions") else None
-        label = self.label_of.get(class_text if number is None else str(int(number[1])))
+        key = class_text if number is None else str(int(number[1]))
+        if len(self.found) < _MOST_FOUND:
+            self.found.setdefault(key)
+        label = self.label_of.get(key)
         if label is None:
-            raise ClassFault(f"rows of an unknown class ({self.known})", f"class {class_text[:60]!r}")
+            raise ClassFault(self.unknown, f"class {class_text[:60]!r}")
         return label, ()
 
     def _attributed(self, class_text: str, written: str | None) -> tuple[int, tuple[int, ...]]:
@@ -139,7 +163,7 @@ class ClassReader:
             raise ClassFault("rows naming an attribute twice", f"attributes {', '.join(map(str, attributes))}")
         label = self.label_of.get(str(category))
         if label is None:
-            raise ClassFault(f"rows of an unknown class ({self.known})", f"class {category}")
+            raise ClassFault(self.unknown, f"class {category}")
         unknown = [] if self.attribute_names is None else [a for a in attributes if a not in self.attribute_names]
         if unknown:
             raise ClassFault("rows with unknown attributes", f"attributes {', '.join(map(str, unknown))}")

@@ -16,12 +16,13 @@ from typing import Any
 
 from ppdet_ext.errors import UserError, nearest
 
-from .column_guess import class_columns, suggestion
+from .column_guess import as_yaml, class_columns, suggestion
 from .csv_rows import first_rows
 from .rle_csv import IMATERIALIST, SEVERSTAL, RleCsv
 
 # So many rows are asked where several competitions have the same columns.
 _PEEK = 200
+_GUESSED = 5000  # rows that a suggestion is made of: what classes there are
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,15 @@ def described_by(
     return described if size == (None, None) else dataclasses.replace(described, height=size[0], width=size[1])
 
 
+class UnknownColumns(UserError):
+    """The columns are those of no competition. what: so in words. told: of `suggestion`."""
+
+    def __init__(self, what: str, told: Mapping[str, Any]) -> None:
+        examples = f"by names and cells perhaps {as_yaml(told)}" if told else "dataset/README.md has examples"
+        super().__init__(f"{what} Set columns ({examples}), or mend them.")
+        self.what, self.told = what, told
+
+
 def guess_preset(path: str) -> str:
     """The name of the preset that a CSV is of: by its columns; where several have these, by names and masks of its first rows.
 
@@ -193,9 +203,7 @@ def guess_preset(path: str) -> str:
     found = f"{path}: the columns {','.join(header)[:200]} are"
     if best:
         raise UserError(f"{found} those of several competitions: {', '.join(best)}. Set preset to one, or columns.")
-    told = suggestion(header, rows)
-    examples = f"by their names perhaps {told}" if told else "dataset/README.md has examples"
-    raise UserError(f"{found} those of no competition that is known. Set columns ({examples}), or mend them.")
+    raise UnknownColumns(f"{found} those of no competition that is known.", suggestion(*first_rows(path, _GUESSED)))
 
 
 def _fits(preset: Preset, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -161,6 +161,7 @@ def test_faults_are_named_by_the_descriptions_own_columns(tmp_path: Path) -> Non
         "2 rows whose where is no mask of the image's height x width: image a.png, row 4: 'x' in where is not an integer",
         "image b.png, row 8: run 1 of where ('99 1') reaches beyond the 24 pixels",
         "1 row of an unknown class (known: cat, dog): b.png class 'cow' (row 5)",
+        "The file has the classes cat, cow, dog. Complete class_names to these, or mend the rows.",
         "2 rows whose who_what is not of the form {name}_{class_name}: '_cat' (row 6); 'cat' (row 7)",
         "1 row with other than 2 fields: 'b_cat' (row 9) has 1 field",
     ):

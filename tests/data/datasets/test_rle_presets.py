@@ -124,6 +124,13 @@ def test_what_cannot_be_told_is_said(tmp_path: Path, text: str, message: str) ->
      "class_names: [dent, scratch]"),
     ("ImageId,EncodedPixels,label\na.jpg,1 3,2\n", "columns: {ImageId: '{name}', label: '{class_id}', EncodedPixels: '{rle}'}"),
     ("file name,Pixels,score\na.jpg,1 3 7 2,0.5\n", "columns: {file name: '{name}', score: '{score}', Pixels: '{rle}'}"),
+    ("Bild,Maske,Fehlerart\na.png,1 3,Riss\na.png,7 2,Pore\nb.png,,\n",
+     "columns: {Bild: '{name}', Fehlerart: '{class_name}', Maske: '{rle}'}, class_names: [Pore, Riss], rows: class"),
+    ("x,y,z\na.png,dent,1 3\nb.png,dent,1 3\nb.png,dent,7 2\n",
+     "columns: {x: '{name}', y: '{class_name}', z: '{rle}'}, class_names: [dent]"),
+    ("the_picture (new),defect class,m\na,0,1 3\n",
+     "columns: {the_picture (new): '{name}', defect class: '{class_id}', m: '{rle}'}, class_names: [class 0], "
+     "category_ids: [0]"),
     ("a,b\nx,1 3\n", "dataset/README.md has examples"),
     ("image,b\nx,y\n", "dataset/README.md has examples"),
     ("id,x\n1 3,y\n", "dataset/README.md has examples"),
