@@ -1,6 +1,8 @@
 """What callers hand in as a configuration: a YAML file, the folder of a run, or one that is loaded; overrides as a mapping."""
 
+import contextlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,7 +11,7 @@ from typing import Any
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.checkpoint.find import newest_checkpoint
-from ppdet_ext.checkpoint.folder import BEST, CONFIG_FILE, FINAL
+from ppdet_ext.checkpoint.folder import BEST, CONFIG_FILE, FINAL, METRICS_FILE
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import load_config as load_file
@@ -24,6 +26,7 @@ Weights = PathLike | Sequence[PathLike] | None
 Steps = PathLike | Sequence[Mapping[str, Any]]
 # ppdet's workspace is one for the process: it is filled while something is built.
 BUILDING = threading.RLock()
+logger = logging.getLogger("ppdet_ext")
 
 
 def load_config(
@@ -104,12 +107,30 @@ def config_file(config: Source) -> str:
 
 
 def best_weights(folder: Path) -> Path | None:
-    """The weights of a run: the best by its metric, else the final ones, else the newest checkpoint's; None without any."""
-    for name in (BEST, FINAL):
-        if (folder / name).is_file():
-            return folder / name
+    """The weights of a run: the best by its metric, else the final ones, else the newest checkpoint's; None without any.
+
+    Where the run went on without --eval, the final ones were never compared with the best: a warning says so.
+    """
+    best, final = folder / BEST, folder / FINAL
+    if best.is_file() and final.is_file() and _went_on(folder / METRICS_FILE):
+        text = "%s is the best of earlier epochs: the run went on without evaluating. For its last weights: weights=%r"
+        logger.warning(text, best, str(final))
+    for file in (best, final):
+        if file.is_file():
+            return file
     newest = newest_checkpoint(folder)
     return None if newest is None else newest.weights
+
+
+def _went_on(file: Path) -> bool:
+    """Whether epochs were trained after the last evaluation, by the run's own record."""
+    last: dict[str, int] = {}
+    # A record may be cut off, or not be ours: then nothing is said.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            last[entry["kind"]] = int(entry["epoch"])
+    return last.get("train", 0) > last.get("eval", 0)
 
 
 def _with_weights(cfg: Config, weights: Weights) -> Config:

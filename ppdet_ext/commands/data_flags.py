@@ -6,6 +6,7 @@ from pathlib import Path
 from ppdet_ext.errors import UserError, nearest
 
 from .flags import is_holdout
+from .parser import FlagParser
 
 VAL = 0.2
 UNLABELLED, ON_ERROR = ("leave_out", "keep"), ("error", "skip")
@@ -18,7 +19,7 @@ MODEL_NAMES = ("htc", "mask_rcnn", "htc_small", "htc_r50", "mask_rcnn_small", "m
 def import_labels_parser(prog: str = "import_labels.py") -> argparse.ArgumentParser:
     """Flags of tools/import_labels.py."""
     text = "Make a data set and a configuration of what a label tool has exported."
-    parser = argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)
+    parser = FlagParser(prog, text)
     parser.add_argument("files", nargs="+", metavar="FILE", help="exported files, or folders of them, of one label tool")
     parser.add_argument("--format", default="auto", metavar="NAME", help="of the files (default: told by their content)")
     parser.add_argument("--images", metavar="DIR", help="folder of the pictures (default: beside the labels)")
@@ -60,7 +61,7 @@ def import_labels_parser(prog: str = "import_labels.py") -> argparse.ArgumentPar
 def new_config_parser(prog: str = "new_config.py") -> argparse.ArgumentParser:
     """Flags of tools/new_config.py."""
     text = "Make a configuration for a data set that is COCO JSON, or a CSV of run-length-encoded masks."
-    parser = argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)
+    parser = FlagParser(prog, text)
     parser.add_argument("annotations", metavar="FILE", help="COCO JSON, or CSV (which competition's is told by its header)")
     parser.add_argument("--images", metavar="DIR", help="folder of the pictures (default: looked for beside the annotations)")
     parser.add_argument("--val_annotations", metavar="FILE", help="those of the validation (default: some are held out)")
@@ -83,7 +84,7 @@ def new_config_parser(prog: str = "new_config.py") -> argparse.ArgumentParser:
 def export_labels_parser(prog: str = "export_labels.py") -> argparse.ArgumentParser:
     """Flags of tools/export_labels.py. Without -c there is no `args.config`, and so nothing of paddle to be imported."""
     text = "Write a data set, predictions or a label tool's files as the files of another label tool."
-    parser = argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)
+    parser = FlagParser(prog, text)
     text = "configuration that names the data set, or of which --results are"
     parser.add_argument("-c", "--config", default=argparse.SUPPRESS, help=text)
     parser.add_argument(

@@ -6,6 +6,8 @@ from ppdet_ext.data.synthetic.flags import make_parser as make_sample_flags
 from ppdet_ext.environment import ROOT
 from ppdet_ext.errors import nearest
 
+from .parser import FlagParser
+
 PROGRAM = "ppdet-ext"
 DEFAULT_CONFIG = "configs/htc/steel_sample.yml"
 # Kinds of `checkpoint.CHANGES`, whose room imports paddle.
@@ -23,7 +25,7 @@ RESULT_KINDS = ("coco", "csv", "cvat", "label_studio", "labelme", "yolo_seg", "m
 
 def base_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Parser with the flags every tool has: -c, -o, --traceback."""
-    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser = FlagParser(prog, description)
     parser.add_argument("-c", "--config", help=f"configuration file (default: {DEFAULT_CONFIG})")
     parser.add_argument(
         "-o",
@@ -282,4 +284,4 @@ def make_sample_parser(prog: str = "make_sample.py") -> argparse.ArgumentParser:
 def demo_parser(prog: str = "demo.py") -> argparse.ArgumentParser:
     """Flags of tools/demo.py: none but --help."""
     text = "Draw a sample, train on it (or go on training), evaluate, draw predictions, write a submission."
-    return argparse.ArgumentParser(prog=prog, description=text, allow_abbrev=False)
+    return FlagParser(prog, text)

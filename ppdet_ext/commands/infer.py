@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +80,7 @@ def infer(
         def draw(file: Path, candidates: Candidates, detections: Detections) -> Drawn:
             presence = told(candidates.presence, cfg) if table is not None else None
             count = painter.paint(file, candidates, detections)
-            return Drawn(count, detections if results.kinds else None, presence)
+            return Drawn(count, float(detections.scores.max(initial=0)), detections if results.kinds else None, presence)
 
         predictor.over_all_candidates(draw, lambda done: _finish(done, predictor, results, origin, table))
     return len(predictor.names)
@@ -111,9 +112,10 @@ class _Painter:
 
 
 class Drawn(NamedTuple):
-    """Of an image: how many objects are drawn, and what is to be written of it."""
+    """Of an image: how many objects are drawn, the highest score of all (0: none), and what is to be written of it."""
 
     drawn: int
+    highest: float
     detections: Detections | None
     presence: np.ndarray | None
 
@@ -137,6 +139,17 @@ def _finish(
     things = "labels" if is_classifier(predictor.cfg) else "objects"
     drawn = counted(sum(own.drawn for _, own in done), f"{things} of score {results.lowest:g} or more drawn")
     logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, results.folder)
+    if done and not any(own.drawn for _, own in done):
+        logger.info("%s", _why_nothing(things, max(own.highest for _, own in done)))
+
+
+def _why_nothing(things: str, highest: float) -> str:
+    """What to do where nothing is drawn; `highest` is the best score, 0 of none."""
+    if not highest:
+        return f"No {things} of any score are left by the model and its PostProcess steps. Is it trained long enough?"
+    # Rounded down, so that it is drawn.
+    lower = math.floor(highest * 1e3) / 1e3
+    return f"Nothing is drawn: the highest score found is {highest:.3g}. To see what there is: --draw_threshold {lower:g}"
 
 
 def _check_folder(folder: Path, predictor: ImagePredictor) -> None:

@@ -75,7 +75,8 @@ def tune(
         def search() -> None:
             outcome, scorer, bounds = search_problem(problem, loose, searching, cfg.worker_num)
             write_tuned(target, problem, outcome, sections_of(cfg, loose), command, TOOL)
-            logger.info("Wrote %s; use it with --postprocess %s", target, shlex.quote(str(target)))
+            use = f"use it with --postprocess {shlex.quote(str(target))}"
+            logger.info("Wrote %s; %s", target, use if outcome.usable else "do not use it, as the warning says")
             if plot:
                 write_plot(Path(plot), scorer, outcome, problem, bounds)
             outcomes.append(outcome)

@@ -71,7 +71,8 @@ def _bases(model: Model, machine: Machine, naming: Naming) -> Iterator[str]:
     yield "_BASE_:  # shipped files, found from any folder"
     yield from (f"  - {BASES}/{base}" for base in ("runtime.yml", *model.bases))
     yield ""
-    yield f"weights: {_text(f'output/{naming.name}/model_final')}  # what eval and infer take; best_model after train --eval"
+    yield "# What eval and infer take: the best of train --eval. Without --eval there is model_final alone."
+    yield f"weights: {_text(f'output/{naming.name}/best_model')}"
     yield f"use_gpu: {_text(machine.gpu)}"
     if not model.anchors:
         yield "metric: MeanIoU"

@@ -52,6 +52,11 @@ class Tuned:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def usable(self) -> bool:
+        """Whether anything speaks for the thresholds: they leave some object, and do not fail on other images."""
+        return self.kept > 0 and not _fails_elsewhere(self.stages[0], self.common, self.cross)
+
+    @property
     def common(self) -> SearchStage:
         """The best thresholds that are the same for all classes."""
         return self.stages[-2]
@@ -151,13 +156,19 @@ def _choose(
     return common, [*warnings, f"{text}the global ones are written (--keep_per_class writes them all the same)."]
 
 
+def _fails_elsewhere(first: SearchStage, common: SearchStage, cross: CrossValidation | None) -> bool:
+    """Whether the global thresholds gain something on the images that they were searched on, and nothing on others."""
+    return cross is not None and cross.global_value <= first.value < common.value
+
+
 def _global_doubt(first: SearchStage, common: SearchStage, cross: CrossValidation | None) -> list[str]:
-    if cross is None or cross.global_value > first.value or common.value <= first.value:
+    if not _fails_elsewhere(first, common, cross):
         return []
+    assert cross is not None
     return [
         f"Even the global thresholds gain {common.value - first.value:+.4f} only on the images they were searched on; "
         f"cross-validated it is {cross.global_value - first.value:+.4f}. They are written all the same. Do not use the file: "
-        "hold out more images (tools/split.py --holdout) and tune again, or submit without --postprocess."
+        "hold out more images (tools/split.py --holdout) and tune again, or predict and submit without --postprocess."
     ]
 
 
@@ -174,7 +185,7 @@ def _doubts(problem: Problem, outcome: Tuned) -> list[str]:
     if not outcome.kept:
         warnings.append(
             "The best thresholds leave nothing in any image: the metric rewards empty predictions more than this model's. "
-            "Train it longer, or tune on images with more objects."
+            "Do not use the file: train longer, or tune on images with more objects."
         )
     names = ", ".join(next(iter(entry)) for entry in problem.others)
     if problem.others and after < before:

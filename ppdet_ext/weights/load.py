@@ -93,7 +93,8 @@ def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX)
     tensors = model.state_dict()
     weights = read_weights(path, _shapes(tensors), suffix)
     _assign(tensors, weights.values)
-    logger.info("Loaded %s: %d tensors", weights.path, len(weights.values))
+    # With its folder: a configuration that was moved may name weights that lie elsewhere.
+    logger.info("Loaded %s: %d tensors", weights.path.absolute(), len(weights.values))
     say_padding(model, weights.path, weights.padding, settle=True)
     return weights
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,28 @@ def test_a_second_training_in_a_thread_is_the_same_and_leaves_nothing(
     again = train(config, overrides, resume="auto")
     assert digest(again.final) == digest(trained.final)
     assert state() == before
+
+
+def test_best_weights_of_a_run_that_went_on_without_evaluating(
+    trained: TrainingRun, config: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO, "ppdet_ext")
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    folder = Path(shutil.copytree(trained.folder, "tiny"))
+    Predictor(folder)
+    # Where the weights are that were loaded, wherever they are named from.
+    assert f"Loaded {tmp_path}/tiny/best_model.pdparams: " in caplog.text
+    assert "went on" not in caplog.text
+    train(config, {"epoch": 2, "save_dir": tmp_path}, resume="auto", allow_change="config")
+    assert load_config(folder).weights == str(folder / "best_model.pdparams")
+    assert "tiny/best_model.pdparams is the best of earlier epochs" in caplog.text
+    assert "weights='tiny/model_final.pdparams'" in caplog.text
+    # Anew, the earlier run is moved aside with its best weights.
+    run = train(config, {"epoch": 1, "save_dir": tmp_path})
+    caplog.clear()
+    assert load_config(folder).weights == str(folder / run.final.name)
+    assert "went on" not in caplog.text
 
 
 def test_errors_are_exceptions(config: str, tmp_path: Path) -> None:

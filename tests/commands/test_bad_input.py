@@ -107,7 +107,7 @@ def test_unknown_flag_is_argparses_error(tools, capfd) -> None:
     with pytest.raises(SystemExit) as caught:
         tools["train"](["--evla"])
     assert caught.value.code == 2
-    assert "unrecognized arguments: --evla" in capfd.readouterr().err
+    assert "unrecognized arguments: --evla Did you mean '--eval'?" in capfd.readouterr().err
 
 
 def test_dead_data_worker_is_one_message(config: str, tools, tmp_path: Path, monkeypatch, capfd) -> None:

@@ -78,6 +78,7 @@ def test_masks_arrive_bit_by_bit_with_a_configuration(export: Path, here: Path, 
     cfg = load_config(written)
     train, val = cfg.TrainDataset.load().records, cfg.EvalDataset.load().records
     assert len(val) == 3
+    assert cfg.weights == "output/mine/best_model"
     assert cfg.EvalDataset.class_names == NAMES
     masks = {(record.name, mask.counts) for record in (*train, *val) for mask in record.masks}
     assert masks <= {(record.name, mask.counts) for record in original.records for mask in record.masks}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,18 @@ def test_results_of_several_kinds_are_of_the_same_objects(config, weights, tools
     stems = {Path(name).stem for name in names.values()}
     assert {path.stem for path in (tmp_path / "labelme").iterdir()} == stems
     assert {path.stem for path in (tmp_path / "masks" / "SegmentationClass").iterdir()} == stems
+
+
+def test_where_nothing_is_drawn_the_highest_score_is_told(config, weights, tools, tmp_path, capfd) -> None:
+    command = ["-c", config, "--output_dir", str(tmp_path), "--num_images", "2", "-o", weights]
+    assert tools["infer"]([*command[:-2], "--draw_threshold", "1", *command[-2:]]) == 0
+    (lower,) = re.findall(
+        r"Nothing is drawn: the highest score found is 0\.\d+\. To see .* --draw_threshold (\S+)", capfd.readouterr().out
+    )
+    assert tools["infer"]([*command[:-2], "--draw_threshold", lower, *command[-2:]]) == 0
+    out = capfd.readouterr().out
+    assert "Nothing is drawn" not in out
+    assert f"of score {lower} or more drawn" in out
+    steps = "PostProcess=[{ScoreThreshold: {score: 1}}]"
+    assert tools["infer"]([*command, steps]) == 0
+    assert "No objects of any score are left by the model and its PostProcess steps" in capfd.readouterr().out

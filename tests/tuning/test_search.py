@@ -215,6 +215,10 @@ def test_global_thresholds_that_lose_say_what_to_do() -> None:
     text = next(warning for warning in tuned.warnings if warning.startswith("Even the global thresholds"))
     for advice in ("Do not use the file", "tools/split.py --holdout", "without --postprocess"):
         assert advice in text
+    assert not tuned.usable
+    # Thresholds that hold up on other images, and such that nobody has checked, may be used.
+    alone, _ = tune_candidates(problem, SearchBounds(), folds=0)
+    assert alone.usable
 
 
 def test_everything_filtered_is_said() -> None:
@@ -225,7 +229,8 @@ def test_everything_filtered_is_said() -> None:
     found = [replace(one, probs=np.full_like(one.probs, 0.9)) for one in found]
     tuned, _ = tune_candidates(problem_of((records, found), "SeverstalDice"), SearchBounds(), folds=0)
     assert tuned.kept == 0
-    assert any("leave nothing" in warning for warning in tuned.warnings)
+    assert any("leave nothing" in warning and "Do not use the file" in warning for warning in tuned.warnings)
+    assert not tuned.usable
 
 
 def test_processes_find_the_same() -> None:
