@@ -17,7 +17,7 @@ from ppdet_ext.data.labels.label_set import LabelledImage, LabelSet
 from ppdet_ext.data.labels.pictures import Pictures
 from ppdet_ext.data.labels.writers.coco import coco_tree
 from ppdet_ext.errors import UserError, counted, path_of, paths_of
-from ppdet_ext.files.atomic import demand_writable, replacing, write_atomic
+from ppdet_ext.files.atomic import demand_writable, no_empty_folders, replacing, write_atomic
 from ppdet_ext.registry import one_of
 from ppdet_ext.starter.deal import SIDES, TEST, TRAIN, VAL, deal, table
 from ppdet_ext.starter.gather import (
@@ -80,24 +80,29 @@ def import_labels(
     folder = Path(out)
     path = Path(config or Path("configs") / f"{folder.resolve().name}.yml")
     _check(model, place, unlabelled, on_error, val)
-    _demand_room(folder, path, files, overwrite)
-    labels = with_classes_renamed(read_labels(files, images, format), rename or {})
-    pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
-    labels = with_pictures(labels, pictures, on_error == "skip")
-    labels = with_unlabelled(labels, pictures, unlabelled == "keep", everywhere=images is not None)
-    labels, root = named_by_file(labels, images)
-    sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
-    _tell(labels, sides)
-    if place != "stay":
-        _place(labels.images, folder / IMAGES, place, overwrite)
-    made_of = _made_of(files, labels.format)
-    _write(labels, sides, folder / ANNOTATIONS, made_of)
-    # It imports paddle, and whoever has a fault in the labels hears of it before.
-    from .written_config import path_from, write_config
+    with no_empty_folders(folder / ANNOTATIONS / "any", path):
+        _demand_room(folder, path, files, overwrite)
+        labels = with_classes_renamed(read_labels(files, images, format), rename or {})
+        labels, root = _with_files(labels, files, images, on_error == "skip", unlabelled == "keep")
+        sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
+        _tell(labels, sides)
+        if place != "stay":
+            _place(labels.images, folder / IMAGES, place, overwrite)
+        made_of = _made_of(files, labels.format)
+        _write(labels, sides, folder / ANNOTATIONS, made_of)
+        # It imports paddle, and whoever has a fault in the labels hears of it before.
+        from .written_config import path_from, write_config
 
-    image_dir = IMAGES if place != "stay" else path_from(root, str(folder))
-    sections = _sections(str(folder), image_dir, sides)
-    return write_config(path, sections, model=model, made_of=made_of, overwrite=overwrite)
+        image_dir = IMAGES if place != "stay" else path_from(root, str(folder))
+        sections = _sections(str(folder), image_dir, sides)
+        return write_config(path, sections, model=model, made_of=made_of, overwrite=overwrite)
+
+
+def _with_files(labels: LabelSet, files: Sequence[str], images: str | None, skip: bool, keep: bool) -> tuple[LabelSet, str]:
+    """The labels with their pictures, named by paths, and the folder that these are relative to. skip, keep: see `gather`."""
+    pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
+    labels = with_unlabelled(with_pictures(labels, pictures, skip), pictures, keep, everywhere=images is not None)
+    return named_by_file(labels, images)
 
 
 def _check(model: str, place: str, unlabelled: str, on_error: str, val: object) -> None:
@@ -137,7 +142,7 @@ def _tell(labels: LabelSet, sides: Sequence[str]) -> None:
 
 
 def _warn_of_classes(labels: LabelSet, sides: Sequence[str]) -> None:
-    """Say which classes may be one, are never shown, or not in training."""
+    """Say which classes may be one, are never shown, or not on both sides."""
     for group in like_classes(labels.class_names):
         joined = f"{group[1]}={group[0]}"
         logger.warning("%s: one class under several spellings? Join them: --rename '%s'", " and ".join(group), joined)
@@ -149,6 +154,10 @@ def _warn_of_classes(labels: LabelSet, sides: Sequence[str]) -> None:
         logger.warning("%d of %d classes without an object: %s", len(absent), len(labels.class_names), ", ".join(absent))
     if unlearnt := [name for name in labels.class_names if name in found - shown[TRAIN]]:
         logger.warning("Of these classes training shows no object, so that they cannot be learnt: %s", ", ".join(unlearnt))
+    if VAL in sides and (unmeasured := [name for name in labels.class_names if name in found - shown[VAL]]):
+        remedy = "hold out more (--val), or label more pictures that show them"
+        told = "Of these classes validation shows no object, so that they are not measured; %s: %s"
+        logger.warning(told, remedy, ", ".join(unmeasured))
 
 
 def _made_of(files: Sequence[str], format: str) -> str:

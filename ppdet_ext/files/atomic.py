@@ -79,6 +79,19 @@ def demand_writable(path: Path, flag: str) -> None:
 
 
 @contextlib.contextmanager
+def no_empty_folders(*files: Path) -> Iterator[None]:
+    """When the block raises, folders that were made in it for these files, and are empty, are removed."""
+    made = {folder for file in files for folder in file.parents if not folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Gives an empty folder to fill; at the end of the block all files in it are flushed and it gets the name `path`.
 

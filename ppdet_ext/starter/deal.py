@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +34,7 @@ def deal(
     as_told: bool = True,
     seed: int = 0,
 ) -> list[str]:
-    """The side of each picture: as the export tells, where it has some for training and some for validation; else by class.
+    """The side of each picture: as the export tells, where both of its sides show objects; else by class.
 
     Args:
         val: pictures to hold out, a number or a share of all; 0: none. Pictures for testing stay apart.
@@ -44,7 +45,7 @@ def deal(
     Raises: UserError where so many cannot be held out.
     """
     told = [side_of(image) if as_told else None for image in images]
-    by_export = {TRAIN, VAL} <= {*told}
+    by_export = _is_usable(images, told)
     groups = _groups(images, duplicates, "wherever the export puts them" if by_export else "which stay together")
     if by_export:
         # What belongs nowhere is learnt from.
@@ -56,16 +57,92 @@ def deal(
     count = max(1, round(val * len(own))) if isinstance(val, float) else val
     if not val:
         return sides
-    if len(np.unique(groups[own])) < 2:
-        logger.warning("There is one picture, or copies of one: nothing can be held out, evaluation is on what is learnt")
+    # Of one picture, or of copies of one, there is nothing to hold out; of no objects there is nothing to measure.
+    several = len(np.unique(groups[own])) > 1
+    if not several or len(np.unique([groups[number] for number in own if _shows(images[number])])) < 2:
+        what = "Objects are on one picture alone, or copies of it" if several else "There is one picture, or copies of one"
+        remedy = "Label more pictures for a measure of new ones"
+        logger.warning("%s: nothing can be held out, evaluation is on what is learnt. %s", what, remedy)
         return sides
     labels = {name: label for label, name in enumerate(class_names)}
     shown = [[labels[one.class_name] for one in images[number].objects if not one.crowd] for number in own]
-    names = [images[number].name for number in own]
-    held_out = stratified_holdout(names, indicator(shown, len(labels)), groups[own], count, seed)
-    for number, out in zip(own, held_out):
+    names, present = _without_folder([images[number].name for number in own]), indicator(shown, len(labels))
+    held_out = stratified_holdout(names, present, groups[own], count, seed)
+    for number, out in zip(own, with_each_class(held_out, present, groups[own])):
         sides[number] = VAL if out else TRAIN
     return sides
+
+
+def _shows(image: LabelledImage) -> bool:
+    return any(not one.crowd for one in image.objects)
+
+
+def _is_usable(images: Sequence[LabelledImage], told: Sequence[str | None]) -> bool:
+    """Whether the export has training and validation, and objects on both; what lacks them alone is warned of."""
+    if not {TRAIN, VAL} <= {*told}:
+        return False
+    shown = {side or TRAIN for image, side in zip(images, told) if _shows(image)}
+    if missing := [side for side in (TRAIN, VAL) if side not in shown]:
+        logger.warning("The export's pictures for %s show no object: training and validation are dealt out anew", missing[0])
+    return not missing
+
+
+def _without_folder(names: Sequence[str]) -> list[str]:
+    """The names without the folders that all of them have: where the pictures lie does not decide on their side."""
+    parts = [name.split("/") for name in names]
+    shared = len(os.path.commonprefix([own[:-1] for own in parts]))
+    return ["/".join(own[shared:]) for own in parts]
+
+
+def with_each_class(held_out: np.ndarray, present: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The choice (n,) bool with groups exchanged so that both sides show objects, and classes whose share is half a picture.
+
+    Stratification weighs all classes together, so one of few pictures can be on one side alone. A class that is on one side
+    after it, and of several groups, is brought to the other by the exchange that costs the other classes least.
+
+    present: (n, classes + 1) bool, of `indicator`. groups: (n,) pictures of one number stay together.
+    """
+    columns = np.column_stack([~present[:, -1], present[:, :-1]])
+    _, unit = np.unique(groups, return_inverse=True)
+    weight = np.bincount(unit)
+    counts = np.zeros((len(weight), columns.shape[1]), np.int64)
+    np.add.at(counts, unit, columns)
+    side = np.zeros(len(weight), bool)
+    side[unit] = held_out
+    total, share = counts.sum(axis=0), float(held_out.mean())
+    wanted = ((counts > 0).sum(axis=0) > 1) & (total * min(share, 1 - share) >= 0.5)
+    wanted[0] = True
+    for column in np.flatnonzero(wanted):
+        for lacking in (True, False):
+            if not counts[side == lacking, column].any() and (pair := _exchange(side, lacking, column, counts, weight, share)):
+                side[list(pair)] = ~side[list(pair)]
+    return side[unit]
+
+
+def _exchange(
+    side: np.ndarray, lacking: bool, column: int, counts: np.ndarray, weight: np.ndarray, share: float
+) -> tuple[int, int] | None:
+    """The unit that brings a class to the side that lacks it, and the one that goes for it.
+
+    None where another class would be lost on a side, unless the column is the first, of any object.
+    """
+    total, have = counts.sum(axis=0), counts[side == lacking].sum(axis=0)
+    goal = total * (share if lacking else 1 - share)
+    takers = np.flatnonzero(side == lacking)
+    best = None
+    for giver in np.flatnonzero((side != lacking) & (counts[:, column] > 0)):
+        after = have - counts[takers] + counts[giver]
+        lost = ((after < 1) & (have > 0)).sum(axis=1) + ((after == total) & (have < total)).sum(axis=1)
+        apart = ((after - goal) ** 2 / np.maximum(total, 1)).sum(axis=1)
+        # First no class may be lost, then the numbers of pictures stay, then the shares.
+        order = np.lexsort((apart, np.abs(weight[takers] - weight[giver]), lost))
+        first = order[0]
+        key = (int(lost[first]), int(abs(weight[takers[first]] - weight[giver])), float(apart[first]))
+        if best is None or key < best[0]:
+            best = key, int(giver), int(takers[first])
+    if best is None or (best[0][0] and column):
+        return None
+    return best[1], best[2]
 
 
 def _groups(images: Sequence[LabelledImage], duplicates: bool, fate: str) -> np.ndarray:

@@ -148,6 +148,10 @@ def test_faults_are_said_before_anything_is_written(export: Path, here: Path, ca
     assert "Did you mean 'htc_small'?" in capsys.readouterr().err
     assert list((here / "mine" / "annotations").glob("*.json")) == []
     assert not (here / "configs" / "mine.yml").exists()
+    assert list(here.iterdir()) == []
+    (here / "mine").mkdir()
+    assert main(arguments) == 1
+    assert list(here.rglob("*")) == [here / "mine"]
     with pytest.raises(UserError, match="expected OLD=NEW"):
         renamed(["pit"])
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ppdet_ext.data.labels.label_set import LabelledImage, LabelledObject, LabelSet
 from ppdet_ext.data.labels.pictures import Pictures
+from ppdet_ext.data.splits.stratify import indicator
 from ppdet_ext.errors import UserError
-from ppdet_ext.starter.deal import deal, side_of, table
+from ppdet_ext.starter.deal import deal, side_of, table, with_each_class
 from ppdet_ext.starter.gather import like_classes, named_by_file, with_classes_renamed, with_pictures, with_unlabelled
 from ppdet_ext.structures import Rle
 
@@ -135,6 +138,55 @@ def test_classes_and_groups_are_dealt_out_evenly(tmp_path: Path) -> None:
     assert Counter(with_scratch)["val"] == 1
     assert deal(images, ["pit", "scratch"], 3, duplicates=False).count("val") == 3
     assert set(deal(images, ["pit", "scratch"], 0, duplicates=False)) == {"train"}
+
+
+@given(st.integers(4, 24), st.integers(2, 5), st.integers(0, 3), st.floats(0.05, 0.6), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_validation_and_training_show_objects_where_two_pictures_do(
+    number: int, filled: int, scratches: int, val: float, seed: int
+) -> None:
+    filled = min(filled, number)
+    classes = [["pit", "scratch"] if i < scratches else ["pit"] if i < filled else [] for i in range(number)]
+    images = [image(f"{(7 * i) % 101:03}.png", *own) for i, own in enumerate(classes)]
+    sides = deal(images, ["pit", "scratch"], val, duplicates=False, seed=seed)
+    assert {side for side, own in zip(sides, images) if own.objects} == {"train", "val"}
+    assert sides.count("val") == max(1, round(val * number))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_class_of_three_pictures_has_one_held_out(seed: int) -> None:
+    """Sixteen sheets, three to hold out: what is rare is not on one side, wherever the pictures lie."""
+    classes = [["scratch"] if i in (2, 5) else ["scratch", "pit"] if i == 9 else ["pit"] if i % 3 else [] for i in range(16)]
+    outcomes = []
+    for folder in ("", "sheets/", "a/b/"):
+        images = [image(f"{folder}sheet_{i:03}.png", *own) for i, own in enumerate(classes)]
+        sides = deal(images, ["pit", "scratch"], 0.2, duplicates=False, seed=seed)
+        found = Counter(side for side, own in zip(sides, classes) if "scratch" in own)
+        assert found == {"train": 2, "val": 1}
+        outcomes.append(sides)
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_copies_stay_together_where_a_class_is_brought_to_the_other_side() -> None:
+    present = indicator([[0], [0], [0], [1], [1], [], []], 2)
+    groups = np.array([0, 0, 1, 2, 3, 4, 4])
+    out = with_each_class(np.array([False] * 5 + [True] * 2), present, groups)
+    assert out.tolist() == [True, True, False, False, False, False, False]
+
+
+def test_objects_of_one_picture_are_learnt_and_measured_there(caplog: pytest.LogCaptureFixture) -> None:
+    images = [image(f"{i}.png", *(["pit"] if i == 3 else [])) for i in range(8)]
+    assert deal(images, ["pit"], 0.2, duplicates=False) == ["train"] * 8
+    assert "Objects are on one picture alone, or copies of it: nothing can be held out, evaluation is on what is" in caplog.text
+
+
+def test_an_export_whose_validation_shows_nothing_is_dealt_out_anew(caplog: pytest.LogCaptureFixture) -> None:
+    subsets = ["train"] * 4 + ["val"] * 2 + ["test"]
+    images = [image(f"{i}.png", *(["pit"] if i < 4 else []), subset=subset) for i, subset in enumerate(subsets)]
+    sides = deal(images, ["pit"], 0.34, duplicates=False)
+    assert sides[6] == "test"
+    assert {"train", "val"} == {side for side, own in zip(sides, images) if own.objects}
+    assert "The export's pictures for val show no object" in caplog.text
 
 
 def test_the_sides_of_the_export_are_kept_and_leaks_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
