@@ -45,4 +45,5 @@ def test_python_of_the_readme_runs(folder: Path, root: Path, capsys: pytest.Capt
     names: dict[str, Any] = {}
     exec(block, names)
     assert names["mask"].area == 5
-    assert len(capsys.readouterr().out.splitlines()) == len(names["table"]) == len(names["found"])
+    assert len(capsys.readouterr().out.splitlines()) == len(names["table"]) == len(names["sure"])
+    assert len(names["sure"]) == int((names["found"].scores >= 0.5).sum()) < len(names["found"])
