@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.weights.files.class_names import Classes
 from ppdet_ext.weights.files.paddle_file import read_data_file
+from ppdet_ext.weights.find import stored_classes
 from ppdet_ext.weights.load import load_weights
 
 from .folder import Checkpoint
@@ -32,6 +35,7 @@ def load_checkpoint(
             f"({', '.join(strange[:3]) or 'it has no LR_Scheduler'}). To start a new run from its weights "
             f"use -o pretrain_weights={checkpoint.weights.with_suffix('')}"
         )
+    _demand_order(model, checkpoint.weights)
     load_weights(model, checkpoint.weights)
     averaged = None
     if own := checkpoint.own_weights:
@@ -39,6 +43,18 @@ def load_checkpoint(
         load_weights(model, own, own.suffix)
     optimizer.set_state_dict({key: _to_tensors(value) for key, value in content.items()})
     return averaged
+
+
+def _demand_order(model: paddle.nn.Layer, weights: Path) -> None:
+    """UserError where the classes of the data stand in another order than in the checkpoint, whatever changes are allowed."""
+    now: Classes | None = getattr(model, "classes", None)
+    before = stored_classes(weights) if now else None
+    if now and before and now.names != before.names and sorted(now.names) == sorted(before.names):
+        raise UserError(
+            f"Classes in another order. {weights}: {', '.join(before.names)}; TrainDataset: {', '.join(now.names)}. A run goes "
+            "on with the same order; a new run from these weights matches them by name: "
+            f"-o pretrain_weights={weights.with_suffix('')}"
+        )
 
 
 def foreign_slots(content: dict[str, Any], optimizer: paddle.optimizer.Optimizer) -> list[str]:

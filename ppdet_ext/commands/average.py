@@ -24,7 +24,7 @@ from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
 from ppdet_ext.weights.files.class_names import class_entry
 from ppdet_ext.weights.find import SUFFIX, find_weights, stored_classes
-from ppdet_ext.weights.load import read_weights
+from ppdet_ext.weights.load import read_weights, with_order
 
 from .cli import config_of
 
@@ -52,7 +52,9 @@ def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | N
     distributed.use_device(cfg.use_gpu)
     files = _weights_files(checkpoints, run_folder(cfg))
     model = build_model(cfg)
-    values = mean_weights(files, {name: list(tensor.shape) for name, tensor in model.state_dict().items()})
+    classes = stored_classes(files[-1])
+    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    values = mean_weights(files, shapes, classes.names if classes else ())
     norms = training_norms(model)
     if norms and update_bn:
         values = _with_new_statistics(cfg, model, values, update_bn)
@@ -60,7 +62,7 @@ def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | N
         logger.warning("Batch norm trains: its statistics are the mean of the checkpoints'; --update_bn N measures them anew")
     elif update_bn:
         logger.info("--update_bn has nothing to do: batch norm runs on its stored statistics, which checkpoints share")
-    named = {**values, **class_entry(stored_classes(files[-1]))}
+    named = {**values, **class_entry(classes)}
     write_atomic(target, lambda aside: paddle.save(named, str(aside)), "output")
     logger.info("Wrote %s: the mean of %d checkpoints, %d tensors", target, len(files), len(values))
     return target
@@ -86,12 +88,15 @@ def _weights_files(checkpoints: Sequence[str], run: Path) -> list[Path]:
     return files
 
 
-def mean_weights(files: Sequence[Path], shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+def mean_weights(
+    files: Sequence[Path], shapes: Mapping[str, Sequence[int]], names: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Name -> mean over the files of what is floating point, summed in float64; of all else what the last file has.
 
     Args:
         files: weights, each read when its turn comes.
         shapes: of the model's tensors; the files must hold exactly these.
+        names: of the classes, in whose order the outputs of all files are put, see `with_order`.
 
     Raises:
         UserError: a file is damaged, differs from the model, or holds NaN or infinite values; it and the tensor are named.
@@ -99,7 +104,7 @@ def mean_weights(files: Sequence[Path], shapes: Mapping[str, Sequence[int]]) -> 
     sums: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for file in files:
-        values = read_weights(file, shapes).values
+        values = with_order(read_weights(file, shapes), names).values
         for name, value in values.items():
             if not np.issubdtype(value.dtype, np.floating):
                 continue

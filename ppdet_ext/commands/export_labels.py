@@ -101,10 +101,11 @@ def labels_of_results(cfg: Config, folder: str | Path) -> tuple[LabelSet, list[i
     from ppdet_ext.data.formats.coco_results import images_of_results
     from ppdet_ext.data.formats.result_files import MASK_FILE
     from ppdet_ext.inference.classes import class_list
-    from ppdet_ext.submission.saved import saved_names
+    from ppdet_ext.submission.saved import saved_ids, saved_names
 
     class_names, class_ids, _ = class_list(cfg)
-    found = images_of_results(Path(folder) / MASK_FILE, saved_names(Path(folder)), class_ids, 0.0)
+    ids = saved_ids(Path(folder), class_names, class_ids)
+    found = images_of_results(Path(folder) / MASK_FILE, saved_names(Path(folder)), ids, 0.0)
     return labels_of_detections(found, class_names), class_ids
 
 

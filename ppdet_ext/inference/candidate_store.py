@@ -85,13 +85,15 @@ def _predicted(cfg: Config, path: Path, settings: TestSettings) -> list[tuple[in
 
 
 def _key(cfg: Config, dataset: Any, settings: TestSettings) -> str:
-    """Hex digest of what predictions depend on: content of weights, configuration, names, sizes and times of pictures."""
+    """Hex digest of what predictions depend on: weights, configuration, classes, and names, sizes and times of pictures."""
     digest = hashlib.sha256()
     digest.update((dump_tree(deciding(cfg.resolved, Decides.CANDIDATES)) + repr(settings)).encode())
     for member in [*members_of(cfg), *classifiers_of(cfg)]:
         if member.get("config"):
             digest.update(dump_tree(read_tree(find_config(member["config"]))[0]).encode())
         digest.update(content_key(str(find_weights(member["weights"], theirs=True))).encode())
+    # Labels are in their order.
+    digest.update(repr(list(dataset.class_names)).encode())
     for record in dataset.records:
         try:
             state = Path(record.file).stat()

@@ -56,7 +56,7 @@ def _stored(cfg: Config) -> Classes | None:
 
 
 def compare_classes(data: Sequence[str], other: Sequence[str], whose: str, whose_data: str = "the data set") -> None:
-    """Say so if two lists of class names differ: their labels, and so all numbers, would not mean the same.
+    """Say so if two lists hold other class names; the same ones in another order are matched by whoever knows them.
 
     Args:
         data: names of the data set, by label.
@@ -64,16 +64,8 @@ def compare_classes(data: Sequence[str], other: Sequence[str], whose: str, whose
         whose: the latter.
         whose_data: the data set.
     """
-    if not data or not other or list(data) == list(other):
-        return
-    lists = f"{whose}: {', '.join(other)}; {whose_data}: {', '.join(data)}"
-    if sorted(data) == sorted(other):
-        logger.error(
-            "Classes in another order. %s. Label by label they are different classes, so no result can be trusted: give the "
-            "categories of both annotation files the same ids",
-            lists,
-        )
-    else:
+    if data and other and sorted(data) != sorted(other):
+        lists = f"{whose}: {', '.join(other)}; {whose_data}: {', '.join(data)}"
         logger.warning("Classes of other names. %s. They are taken for the same, label by label", lists)
 
 

@@ -17,6 +17,7 @@ from ppdet_ext.host import Config
 from ppdet_ext.host.build import architecture_named, architecture_of, build_model
 from ppdet_ext.host.registry import usable_architectures
 from ppdet_ext.structures import Record, TestSettings
+from ppdet_ext.weights.find import stored_classes
 from ppdet_ext.weights.load import load_weights
 
 from .classes import compare_classes, names_without_reading
@@ -60,16 +61,16 @@ def sees_views(cfg: Config) -> bool:
 
 
 def with_weights(cfg: Config, weights: str | None, class_names: Sequence[str]) -> Any:
-    """The configured model with weights, whose class names are compared with those given.
+    """The configured model with weights, whose outputs are put in the order of the class names given.
 
-    Raises: UserError when there are none or they are another model's.
+    Raises: UserError when there are none, they are another model's, or their classes cannot be matched by name.
     """
     if not weights:
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
     model: paddle.nn.Layer = build_model(cfg)
     if not isinstance(model, Detector):
         raise UserError(f"{cfg.architecture} gives no mask probabilities; use an architecture of this toolkit.")
-    loaded = load_weights(model, weights)
+    loaded = load_weights(model, weights, names=class_names)
     if loaded.classes is not None:
         compare_classes(class_names, loaded.classes.names, str(loaded.path))
     return model
@@ -132,7 +133,7 @@ def _members(
     for entry in entries:
         own = _config_of(cfg, entry)
         name = " with ".join(filter(None, (entry.get("config"), str(entry["weights"]))))
-        _check_classes(own, name, *classes, key)
+        _check_classes(own, name, *classes, key, str(entry["weights"]))
         own_views = _views_of(own, views or dict(own.get(VIEWS) or {}), mode)
         make = functools.partial(_model_of, own, entry, class_names, f"{key}, {name}")
         rest = own_views, float(entry.get("weight", 1.0)), name
@@ -189,11 +190,15 @@ def _views_of(cfg: Config, chosen: Mapping[str, Any], mode: str) -> Views:
     )
 
 
-def _check_classes(cfg: Config, name: str, count: int, names: Sequence[str], key: str) -> None:
+def _check_classes(cfg: Config, name: str, count: int, names: Sequence[str], key: str, weights: str) -> None:
     """UserError for a member of another number of classes; a warning where it calls one by another name."""
     if cfg.num_classes != count:
         raise UserError(f"{key}: {name} has {cfg.num_classes} classes, the configuration {count}; all need the same.")
-    differing = ((at, ours, own) for at, (own, ours) in enumerate(zip(names_without_reading(cfg), names)) if own != ours)
+    its = names_without_reading(cfg)
+    if its != list(names) and sorted(its) == sorted(names) and stored_classes(weights):
+        # The weights tell their order, and are put in this one's.
+        return
+    differing = ((at, ours, own) for at, (own, ours) in enumerate(zip(its, names)) if own != ours)
     for at, ours, own in differing:
         text = "%s: %s calls class %d %r, the configuration %r; both must mean the same"
         logger.warning(text, key, name, at, own, ours)

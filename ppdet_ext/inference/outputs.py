@@ -144,7 +144,8 @@ def _write_coco(
 ) -> None:
     boxes, masks = coco_results(found, predictor.category_ids)
     listed = [{"id": im_id, "file_name": name} for im_id, name in predictor.names.items()]
-    told_origin = {"weights": _weights(predictor), "origin": origin}
+    classes = [[int(number), str(name)] for number, name in zip(predictor.category_ids, predictor.class_names)]
+    told_origin = {"weights": _weights(predictor), "origin": origin, "classes": classes}
     # An end in between leaves results that nothing is said of, rather than something wrong.
     (folder / ORIGIN_FILE).unlink(missing_ok=True)
     for name, content in zip(COCO_FILES, (boxes, masks, listed, told_origin)):

@@ -1,16 +1,20 @@
 """A submission from what `infer(..., save_results=True)` has written."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.data.formats.result_files import IMAGES_FILE, MASK_FILE
+from ppdet_ext.data.formats.result_files import IMAGES_FILE, MASK_FILE, ORIGIN_FILE
 from ppdet_ext.errors import UserError
+from ppdet_ext.inference.classes import compare_classes
 from ppdet_ext.structures import Record
 
 from . import Format, images_of_results
 from .write import write_submission
+
+logger = logging.getLogger("ppdet_ext")
 
 
 def submit_results(
@@ -39,7 +43,8 @@ def submit_results(
     if images is not None:
         _demand_same(names.values(), ImageFolder(images).load().records, folder, images)
     form.check_names(names.values())
-    detections = images_of_results(folder / MASK_FILE, names, class_ids, threshold)
+    ids = saved_ids(folder, class_names, class_ids)
+    detections = images_of_results(folder / MASK_FILE, names, ids, threshold)
     return write_submission(output, form, lambda: iter(detections), len(detections), class_names, class_ids).rows
 
 
@@ -50,6 +55,30 @@ def saved_names(folder: Path) -> dict[int, str]:
         return {int(image["id"]): str(image["file_name"]) for image in listed}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / IMAGES_FILE} cannot be read ({error}); make it with infer.py --save_results") from error
+
+
+def saved_ids(folder: Path, class_names: Sequence[str], class_ids: Sequence[int]) -> list[int]:
+    """The category ids that saved results have for classes of these names, by label.
+
+    Results say what their ids are called (`origin.json`). Where the names are the same, they decide, with a warning if the
+    configuration has other ids; where they differ, or are not known, the configuration's ids are taken.
+    """
+    try:
+        content = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        theirs = [(int(number), str(name)) for number, name in content["classes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return list(class_ids)
+    ids = {name: number for number, name in theirs}
+    ours = list(zip(class_ids, class_names))
+    if len(ids) < len(theirs) or sorted(ids) != sorted(class_names):
+        compare_classes(class_names, [name for _, name in theirs], str(folder / ORIGIN_FILE), "the configuration")
+        return list(class_ids)
+    if sorted(theirs) != sorted(ours):
+        listed = [", ".join(f"{number} {name}" for number, name in one) for one in (theirs, ours)]
+        logger.warning(
+            "Classes with other ids. %s: %s; the configuration: %s. They are matched by name", folder / ORIGIN_FILE, *listed
+        )
+    return [ids[name] for name in class_names]
 
 
 def _demand_same(saved: Iterable[str], records: Sequence[Record], folder: Path, images: str) -> None:

@@ -13,6 +13,7 @@ from ppdet_ext.checkpoint.compatibility import demand_allowed, differences, move
 from ppdet_ext.checkpoint.folder import CHECKPOINTS
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import remove_rests
+from ppdet_ext.weights.files.class_names import Classes
 from ppdet_ext.weights.load import load_pretrained
 
 from .hooks import AverageWeights, MetricsFile, SaveCheckpoints
@@ -58,7 +59,8 @@ def _start_anew(trainer: Trainer, folder: Path, resume: str | None, pretrain_wei
     if resume is not None:
         logger.info("No checkpoint in %s yet; starting anew", folder / CHECKPOINTS)
     if pretrain_weights:
-        load_pretrained(trainer.state.model, pretrain_weights)
+        classes: Classes | None = getattr(trainer.state.model, "classes", None)
+        load_pretrained(trainer.state.model, pretrain_weights, classes.names if classes else ())
     if trainer.state.rank == 0:
         set_aside(folder)
 

@@ -16,6 +16,7 @@ from ppdet_ext.checkpoint.folder import CURVES, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, VIEWS
 from ppdet_ext.config.load import dump_config
+from ppdet_ext.data.datasets.relabelled import labelled_as
 from ppdet_ext.data.loading.build import load_dataset, make_loader, reader_of
 from ppdet_ext.distributed import interrupt
 from ppdet_ext.distributed.collective import on_rank_0
@@ -233,22 +234,27 @@ def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path
         hooks.append(_evaluation_hook(cfg, dataset))
     if distributed.world()[0] == 0:
         hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
-        hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter, _pictures(cfg) if evaluate else None)]
+        hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter, _pictures(cfg, dataset) if evaluate else None)]
     return [*hooks, *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
 
 
-def _pictures(cfg: Config) -> Callable[[paddle.nn.Layer], dict[str, np.ndarray]] | None:
+def _pictures(cfg: Config, trained_on: Any) -> Callable[[paddle.nn.Layer], dict[str, np.ndarray]] | None:
     """Draws what a model finds in a few images of EvalDataset, if any are wanted."""
     if not cfg.vdl_pictures:
         return None
-    dataset = load_dataset(cfg, "EvalDataset")
+    dataset = evaluated(cfg, trained_on)
     steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
     return validation_pictures(dataset, reader_of(cfg, "eval"), steps, cfg.vdl_pictures, lowest_score(cfg, None))
 
 
+def evaluated(cfg: Config, trained_on: Any) -> Any:
+    """EvalDataset, read, with the labels that classes of these names have in the training."""
+    return labelled_as(load_dataset(cfg, "EvalDataset"), trained_on.class_names, "TrainDataset", "EvalDataset")
+
+
 def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
     """Evaluates one view of the model as it is, with the configured steps and metrics, on EvalDataset."""
-    dataset = load_dataset(cfg, "EvalDataset")
+    dataset = evaluated(cfg, trained_on)
     steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
     loader, reading = make_loader(cfg, dataset, "eval"), reading_of(cfg, "eval")
     hook = evaluation_hook(dataset, loader, steps, lambda: metrics_of(cfg), cfg.snapshot_epoch, reading)

@@ -13,6 +13,7 @@ from ppdet_ext.files.cache import ArrayCache, content_key
 from ppdet_ext.files.download import weights_folder
 from ppdet_ext.files.manifest import demand_whole
 
+from .class_rows import by_name, in_order
 from .files.class_names import CLASSES, Classes, class_entry
 from .files.paddle_file import read_weights_file
 from .files.tensor_file import TensorFile, open_tensors
@@ -84,14 +85,31 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
     return Weights(file, values, classes)
 
 
-def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX) -> Weights:
-    """Load weights of the same architecture, ours, mmdetection's or SMP's, into `model`; returns what was read.
+def with_order(weights: Weights, names: Sequence[str]) -> Weights:
+    """The weights, whose outputs are put in the order of `names` where these are the same names in another one.
 
     Raises:
-        UserError: see `read_weights`.
+        UserError: they cannot be matched by name.
+    """
+    own = weights.classes.names if weights.classes else ()
+    if list(own) == list(names) or sorted(own) != sorted(names):
+        return weights
+    values = dict(by_name(weights.path, weights.values, own, names))
+    assert weights.classes is not None
+    ids = weights.classes.ids and tuple(weights.classes.ids[own.index(name)] for name in names)
+    return weights._replace(values=values, classes=Classes(tuple(names), ids))
+
+
+def load_weights(model: paddle.nn.Layer, path: str | Path, suffix: str = SUFFIX, names: Sequence[str] = ()) -> Weights:
+    """Load weights of the same architecture, ours, mmdetection's or SMP's, into `model`; returns what was loaded.
+
+    names: of the classes, see `with_order`; none leaves the outputs as they are.
+
+    Raises:
+        UserError: see `read_weights` and `with_order`.
     """
     tensors = model.state_dict()
-    weights = read_weights(path, _shapes(tensors), suffix)
+    weights = with_order(read_weights(path, _shapes(tensors), suffix), names)
     _assign(tensors, weights.values)
     # With its folder: a configuration that was moved may name weights that lie elsewhere.
     logger.info("Loaded %s: %d tensors", weights.path.absolute(), len(weights.values))
@@ -125,26 +143,28 @@ def match_names(model: Mapping[str, paddle.Tensor], file: Mapping[str, np.ndarra
     return matched
 
 
-def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
+def load_pretrained(model: paddle.nn.Layer, path: str | Path, names: Sequence[str] = ()) -> dict[str, int]:
     """Load what fits of a pretrained file, ours or another framework's; returns and logs counts.
 
     The counts: loaded, not_in_file, not_in_model, other_shape. What depends on a number of classes that differs is left as it
-    is in the model, and named.
+    is in the model, and named. Of as many classes, those that the file has too are matched by name.
+
+    names: of the model's classes; none takes them for the file's, row by row.
 
     Raises:
-        UserError: no such file, damaged, or fewer than half of the tensors (of the smaller of file and
-            model) fit.
+        UserError: no such file, damaged, classes in another order that cannot be matched by name, or fewer than half
+            of the tensors (of the smaller of file and model) fit.
     """
     file = find_weights(path, theirs=True)
     tensors = model.state_dict()
-    values, counts, lines, padding = (_pretrained_foreign if of_torch(file) else _pretrained)(file, tensors)
+    values, counts, lines, padding, classes = (_pretrained_foreign if of_torch(file) else _pretrained)(file, tensors)
     in_file = counts["loaded"] + counts["not_in_model"] + counts["other_shape"]
     if 2 * len(values) < min(in_file, len(tensors)):
         raise UserError(
             f"Pretrained weights {file}: only {len(values)} of {min(in_file, len(tensors))} tensors fit the model, "
             f"fewer than half; it belongs to another network. Differences:{shortened(lines)}"
         )
-    _assign(tensors, values)
+    _assign(tensors, _classes_by_name(file, values, classes, tensors, names))
     shape_lines = [line for line in lines if ": shape" in line]
     logger.info(
         "Pretrained %s: %d tensors loaded, %d of the model not in the file, %d of the file not in the model, "
@@ -157,12 +177,33 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path) -> dict[str, int]:
     return counts
 
 
-Pretrained = tuple[dict[str, np.ndarray], dict[str, int], list[str], Provenance | None]
+def _classes_by_name(
+    file: Path,
+    values: dict[str, np.ndarray],
+    classes: Classes | None,
+    tensors: Mapping[str, paddle.Tensor],
+    names: Sequence[str],
+) -> Mapping[str, np.ndarray]:
+    """What fits of a file, whose rows of classes are those of the names that the model's have."""
+    own = classes.names if classes else ()
+    # Of other numbers of classes no row has been taken.
+    if len(own) != len(names) or list(own) == list(names):
+        return values
+    if in_order(own, names):
+        logger.warning(
+            "Pretrained %s: classes of other names, taken for the same one by one: %s; the data set: %s",
+            file, ", ".join(own), ", ".join(names),
+        )  # fmt: skip
+        return values
+    return by_name(file, values, own, names, tensors)
+
+
+Pretrained = tuple[dict[str, np.ndarray], dict[str, int], list[str], Provenance | None, Classes | None]
 
 
 def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
     """What fits of a `.pdparams`, counts, and a line for each difference."""
-    values, _ = read_weights_file(file)
+    values, classes = read_weights_file(file)
     matched = match_names(tensors, values)
     lines = differences(_shapes(tensors), values)
     encoder = {smp_name(n).removeprefix("encoder."): value.shape for n, value in values.items() if n.startswith("encoder.")}
@@ -175,7 +216,7 @@ def _pretrained(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
         "not_in_model": len(set(values) - set(matched.values())) - other_shape,
         "other_shape": other_shape,
     }
-    return {name: values[source] for name, source in matched.items()}, counts, lines, None
+    return {name: values[source] for name, source in matched.items()}, counts, lines, None, classes
 
 
 def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pretrained:
@@ -196,7 +237,7 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
             "not_in_model": len(plan.left_over),
             "other_shape": len(plan.other_shape) + len(plan.dropped),
         }
-        return _converted(opened, plan, shapes), counts, lines, padding_of(opened, plan)
+        return _converted(opened, plan, shapes), counts, lines, padding_of(opened, plan), opened.classes
 
 
 def _converted(opened: TensorFile, plan: Plan, shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:

@@ -112,6 +112,28 @@ def test_saved_predictions_become_label_studios(config: str, tools, tmp_path: Pa
     assert 0 < sum(len(one["result"]) for one in kept) < len(masks)
 
 
+def test_results_of_the_same_classes_with_other_ids_go_by_the_names(config: str, tools, tmp_path: Path, capfd) -> None:
+    paddle.save(build_model(load_config(config)).state_dict(), str(tmp_path / "fresh.pdparams"))
+    results = str(tmp_path / "results")
+    given = ["-c", config, "--output_dir", results, "--num_images", "2", "-o", f"weights={tmp_path}/fresh.pdparams"]
+    assert tools["infer"]([*given, "--save_results"]) == 0, capfd.readouterr().err
+    names = [f"defect_{number}" for number in (1, 2, 3, 4)]
+    assert json.loads((tmp_path / "results" / "origin.json").read_text())["classes"] == [
+        [i + 1, n] for i, n in enumerate(names)
+    ]
+    texts, printed = [], []
+    for out, listed in (("a", names), ("b", [names[1], names[0], *names[2:]]), ("c", ["w", "x", "y", "z"])):
+        flags = ["-c", config, "--results", results, "--to", "labelme", "--out", str(tmp_path / out)]
+        assert run("export_labels", [*flags, "-o", f"EvalDataset.class_names=[{', '.join(listed)}]"]) == 0
+        texts.append({file.name: file.read_text() for file in (tmp_path / out).rglob("*.json")})
+        printed.append(capfd.readouterr().out)
+    assert texts[0] == texts[1]
+    assert any("defect_1" in text for text in texts[0].values()) or any("defect_2" in text for text in texts[0].values())
+    assert "Classes" not in printed[0]
+    assert "1 defect_1, 2 defect_2, 3 defect_3, 4 defect_4; the configuration: 1 defect_2, 2 defect_1, 3" in printed[1]
+    assert "Classes of other names" in printed[2]
+
+
 def test_results_of_images_with_nothing_have_the_pictures_sizes(config: str, workspace: Path, tmp_path: Path, capfd) -> None:
     name = min(path.name for path in (workspace / "sheets" / "train_images").iterdir())
     (tmp_path / "mask.json").write_text("[]")

@@ -122,10 +122,9 @@ def test_classes_are_numbered_with_a_warning_where_nothing_names_them(weights, f
     assert "Neither annotations nor weights tell the names" in logged.text
 
 
-def test_another_order_is_an_error_in_the_log_other_names_a_warning(logged: pytest.LogCaptureFixture) -> None:
+def test_other_names_are_a_warning_the_same_in_another_order_are_matched_by_others(logged: pytest.LogCaptureFixture) -> None:
     compare_classes(["square", "bar", "circle"], ["circle", "square", "bar"], "w.pdparams", "EvalDataset")
-    assert logged.records[-1].levelname == "ERROR"
-    assert "w.pdparams: circle, square, bar; EvalDataset: square, bar, circle" in logged.text
+    assert not logged.records
     compare_classes(["a", "b"], ["a", "c"], "w.pdparams")
     assert logged.records[-1].levelname == "WARNING"
     before = len(logged.records)

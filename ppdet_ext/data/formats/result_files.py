@@ -9,7 +9,8 @@ from ppdet_ext.structures import Detections
 from ppdet_ext.structures.measurements import measurement_columns, measurement_rows
 
 BOX_FILE, MASK_FILE, IMAGES_FILE = "bbox.json", "mask.json", "images.json"
-ORIGIN_FILE = "origin.json"  # {"weights": as configured, "origin": what they and the configuration are by content}
+# {"weights": as configured, "origin": what they and the configuration are by content, "classes": [[category id, name], …]}
+ORIGIN_FILE = "origin.json"
 TABLE = "measurements.csv"
 # A spreadsheet takes a text that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
