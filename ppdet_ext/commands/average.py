@@ -19,6 +19,7 @@ from ppdet_ext.data.loading.build import load_dataset, make_loader
 from ppdet_ext.distributed.progress import track
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
+from ppdet_ext.files.manifest import demand_whole
 from ppdet_ext.host import Config
 from ppdet_ext.host.build import build_model
 from ppdet_ext.training.trainer import seed_step
@@ -52,6 +53,7 @@ def average_checkpoints(cfg: Config, checkpoints: Sequence[str], output: str | N
     distributed.use_device(cfg.use_gpu)
     files = _weights_files(checkpoints, run_folder(cfg))
     model = build_model(cfg)
+    demand_whole(files[-1])
     classes = stored_classes(files[-1])
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     values = mean_weights(files, shapes, classes.names if classes else ())
