@@ -80,6 +80,11 @@ def _kind_of(path: Path) -> str:
         return ""
 
 
+# Folders of configs/ whose files are parts of configurations, and cannot be run.
+_PARTS = frozenset(("_base_", "postprocess", "submissions"))
+_EXAMPLE = "configs/htc/steel_sample.yml"
+
+
 def find_config(path: str | Path) -> Path:
     """The file meant by `path`: from the working directory, else from the checkout's root. UserError if absent."""
     for candidate in (Path(path), ROOT / path):
@@ -87,10 +92,12 @@ def find_config(path: str | Path) -> Path:
             return candidate
     if _kind_of(Path(path)):
         raise UserError(f"Config file {path} is a folder, a pipe or a device, no ordinary file.")
-    known = {str(file.relative_to(ROOT)): file for file in sorted((ROOT / "configs").rglob("*.yml"))}
-    by_name = {file.name: name for name, file in known.items()}
-    near = closest(Path(path).name, by_name, cutoff=0.4)
-    hint = f" Nearest existing one: {by_name[near[0]]}" if near else ""
+    known = [file.relative_to(ROOT) for file in sorted((ROOT / "configs").rglob("*.yml"))]
+    by_name = {
+        file.stem: str(file) for file in known if _PARTS.isdisjoint(file.parts) or not _PARTS.isdisjoint(Path(path).parts)
+    }
+    near = closest(Path(path).stem, by_name)
+    hint = f" Nearest existing one: {by_name[near[0]]}" if near else f" Shipped is for example {_EXAMPLE}"
     raise UserError(f"Config file {path} does not exist.{hint}")
 
 

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
 from .workspace import Config
 
@@ -86,10 +86,10 @@ def check_schedule(cfg: Config, steps_per_epoch: int, boundaries: list[int]) -> 
     late = [one for one in milestones if one >= cfg.epoch]
     if late:
         logger.warning(
-            "LearningRate.schedulers.%d.milestones: %s not reached in %d epochs, so the rate is not lowered there%s",
+            "LearningRate.schedulers.%d.milestones: %s not reached in %s, so the rate is not lowered there%s",
             at,
             f"{', '.join(map(str, late))} {'is' if len(late) == 1 else 'are'}",
-            cfg.epoch,
+            counted(cfg.epoch, "epochs"),
             _earlier(at, len(milestones), cfg.epoch),
         )
 

@@ -30,6 +30,13 @@ def test_missing_file_offers_the_nearest_and_bases_too(tmp_path: Path, monkeypat
     (tmp_path / "configs" / "base.yml").write_text("epoch: 1")
     with pytest.raises(UserError, match=r"steal\.yml does not exist. Nearest existing one: configs/htc/steel\.yml"):
         load_config("configs/htc/steal.yml")
+    # Parts of configurations cannot be run.
+    (tmp_path / "configs" / "_base_").mkdir()
+    (tmp_path / "configs" / "_base_" / "nix.yml").write_text("epoch: 1")
+    with pytest.raises(UserError, match=r"nix\.yml does not exist\. Shipped is for example configs/htc/steel_sample\.yml$"):
+        load_config("nix.yml")
+    with pytest.raises(UserError, match=r"nix2\.yml does not exist\. Nearest existing one: configs/_base_/nix\.yml"):
+        load_config("configs/_base_/nix2.yml")
     with pytest.raises(UserError, match=r"steel\.yml:1: _BASE_ file \.\./bse\.yml does not exist"):
         load_config("configs/htc/steel.yml")
 

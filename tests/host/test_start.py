@@ -76,6 +76,8 @@ def test_milestones_beyond_the_last_epoch_are_warned_of(caplog, monkeypatch) -> 
     assert caplog.messages == []
     build_optimizer(load_config(SAMPLE, ["epoch=16"]), paddle.nn.Linear(1, 1), 36)
     build_optimizer(load_config(SAMPLE, ["epoch=12"]), paddle.nn.Linear(1, 1), 36)
+    build_optimizer(load_config(SAMPLE, ["epoch=1"]), paddle.nn.Linear(1, 1), 36)
+    assert "14, 18 are not reached in 1 epoch, so" in caplog.messages[2]
     assert "18 is not reached in 16 epochs" in caplog.messages[0]
     assert "14, 18 are not reached in 12 epochs" in caplog.messages[1]
     assert caplog.messages[1].endswith("-o LearningRate.schedulers.0.milestones=[8,11]")

@@ -144,7 +144,9 @@ class CsvDataSet(SelectedDataSet):
         size_of, measured = self._sizes(layout, listed)
 
         def read(own: Problems) -> dict[str, np.ndarray]:
-            logger.info("%s: reading %.0f MiB of masks", path, os.path.getsize(path) / 2**20)
+            size = os.path.getsize(path)
+            amount = f"{size / 2**20:.0f} MiB" if size >= 2**20 else f"{max(1, round(size / 1000))} kB"
+            logger.info("%s: reading %s of masks", path, amount)
             rows = read_rows(path, layout, self.image_suffix, own, self.min_score)
             return read_instances(rows, layout, self.labels, own, size_of).arrays()
 

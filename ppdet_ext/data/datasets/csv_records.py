@@ -98,7 +98,7 @@ def usable(
             except UserError as fault:
                 problems.add("unreadable or missing images", f"{fault}" if row is None else f"{fault} (row {row})")
                 continue
-        if image_is_usable(path, size, check, name in listed, problems, row):
+        if image_is_usable(path, size, check, name in listed, problems, row, size == size_of_all):
             found[name] = size
     return found
 

@@ -145,13 +145,27 @@ def ambiguous_orientations(sizes: Mapping[str, tuple[int, int]]) -> tuple[list[s
     return found, len(files)
 
 
+def _with_size(height: int, width: int) -> str:
+    """How a configuration is told the size of all pictures."""
+    sides = {"height": height, "width": width}
+    keys = [f"{name}Dataset.{key}={side}" for name in ("Train", "Eval", "Test") for key, side in sides.items()]
+    return f"-o {' '.join(keys)}; with new_config: --data height={height} width={width}"
+
+
 def image_is_usable(
-    path: str, size: tuple[int, int], check: str, present: bool, problems: Problems, row: int | None = None
+    path: str,
+    size: tuple[int, int],
+    check: str,
+    present: bool,
+    problems: Problems,
+    row: int | None = None,
+    of_all: bool = False,
 ) -> bool:
     """Whether a picture can be used; otherwise it is a problem.
 
     "exists" asks whether it is there (`present`), "header" also for the annotated (h, w) in its header and for its end.
-    `row` is that of the annotations which names the picture and its size, where one does.
+    `row` is that of the annotations which names the picture and its size, where one does. `of_all`: the data set's keys
+    height and width say the size, of all pictures.
     """
     if check == "none":
         return True
@@ -174,7 +188,8 @@ def image_is_usable(
         problems.add(
             "images whose size contradicts the annotations",
             f"{name} is {found[0]}x{found[1]}, annotated {size[0]}x{size[1]} (height x width){where}",
-            remedy="Use pictures of the annotated size, whose pixels the masks count, or correct height and width.",
+            remedy="Use pictures of the annotated size, whose pixels the masks count, or correct height and width"
+            + (f" of the data sets: {_with_size(*found)}" if of_all else "."),
         )
     except UserError as fault:
         problems.add("unreadable images", str(fault))

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.errors import UserError, closest, counted
 
 from .jpeg import is_jpeg
 
@@ -19,6 +20,7 @@ from .jpeg import is_jpeg
 MOST_PIXELS = 1 << 30
 SIDEWAYS = (5, 6, 7, 8)
 _HEAD = 4096
+_MOST_NEAR = 10_000  # files of a folder that are looked through for a near name
 PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24
 _PNG_TEXTS, _PNG_PROFILES, _KEYWORD = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type", b"XML:com.adobe.xmp"), 32
@@ -262,7 +264,14 @@ def _what_is(head: bytes, name: str) -> str:
 def unreadable(path: str, fault: object) -> UserError:
     """The error for a file that is missing, or no picture."""
     if not os.path.exists(path):
-        return UserError(f"{path}: no such picture. Check the folder and the name in the annotations.")
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            return UserError(f"{path}: no such picture, for there is no folder {folder}. Check the path.")
+        names = itertools.islice((entry.name for entry in os.scandir(folder)), _MOST_NEAR)
+        # The suffix alone makes short names alike.
+        near = closest(os.path.basename(path), names, cutoff=0.75)
+        hint = f" There is {os.path.join(os.path.dirname(path), near[0])}." if near else ""
+        return UserError(f"{path}: no such picture.{hint} Check the path.")
     if isinstance(fault, UnidentifiedImageError):
         return UserError(f"{path}: cannot be read as a picture; {_what_is(_head(path), os.path.basename(path))}")
     reason = getattr(fault, "strerror", None) or str(fault).replace(path, "file")

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ def run(flags: argparse.Namespace) -> None:
     spec = SampleSpec(flags.images, flags.seed, flags.height, flags.width, flags.quality, flags.kind)
     made = write_sample_set(flags.out, spec)
     print(f"{flags.out}: {summary(Path(flags.out), spec)}")
+    if told := how_to_train(Path(flags.out), spec):
+        print(told)
     print(f"made in {time.monotonic() - start:.0f} s" if made else "already complete, nothing to do")
 
 
@@ -50,6 +53,18 @@ def summary(out: Path, spec: SampleSpec) -> str:
     clean = spec.images - len(set(name))
     size = f"{spec.images} {kind.noun}s {spec.width}×{spec.height}"
     return f"{size}, {spec.images // 4} held out, {clean} clean; {kind.describe(list(zip(*rows)))}"
+
+
+def how_to_train(out: Path, spec: SampleSpec) -> str:
+    """Options with which the shipped configuration takes a set that is not the one it makes itself; "" for that one."""
+    usual = SampleSpec(kind=spec.kind)
+    if spec == usual:
+        return ""
+    keys: dict[str, object] = {"dataset_dir": shlex.quote(str(out))}
+    if spec.kind == "steel" and (spec.height, spec.width) != (usual.height, usual.width):
+        keys |= {"height": spec.height, "width": spec.width}
+    told = " ".join(f"{name}Dataset.{key}={value}" for name in ("Train", "Eval", "Test") for key, value in keys.items())
+    return f"to train on it: -c configs/htc/{spec.kind}_sample.yml -o SampleData=null {told}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def _is_complete(out: Path, spec: SampleSpec, kind: Kind) -> bool:
         other = ", ".join(f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key])
         raise UserError(
             f"{out} holds a sample set made with other settings ({other}); choose another folder (--out, dataset_dir), "
-            "or remove it"
+            "remove it, or train on it as it is: -o SampleData=null"
         )
     images = (out / kind.folder / kind.name(index) for index in range(spec.images))
     needed = [*(out / name for name in (*LISTS, *kind.files())), *images]

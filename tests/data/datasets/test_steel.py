@@ -392,3 +392,19 @@ def test_csvs_with_a_mark_of_their_encoding(tmp_path, encoding):
     expected = [record.masks for record in SteelDataSet(str(tmp_path), height=64, width=128).load().records]
     (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text(), encoding=encoding)
     assert [record.masks for record in SteelDataSet(str(tmp_path), height=64, width=128).load().records] == expected
+
+
+def test_pictures_of_another_size_are_told_how_to_be_read(tmp_path: Path) -> None:
+    write_sample_set(tmp_path, SampleSpec(images=4, height=64, width=128))
+    keys = "TrainDataset.height=64 TrainDataset.width=128 EvalDataset.height=64 EvalDataset.width=128"
+    with pytest.raises(UserError, match=rf"-o {keys} .*; with new_config: --data height=64 width=128"):
+        SteelDataSet(str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(("rows", "amount"), [(1, "1 kB"), (5000, "95 kB"), (100_000, "2 MiB")])
+def test_how_much_is_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: int, amount: str) -> None:
+    caplog.set_level(logging.INFO, "ppdet_ext")
+    text = "".join(f"{number:07d}.jpg,1,1 10\n" for number in range(rows))
+    (tmp_path / "train.csv").write_text("ImageId,ClassId,EncodedPixels\n" + text)
+    SteelDataSet(str(tmp_path), check_images="none", cache=False).load()
+    assert f"reading {amount} of masks" in caplog.text

@@ -307,8 +307,12 @@ def test_the_end_of_a_file_tells_that_it_is_cut(tmp_path):
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
     with pytest.raises(UserError, match="PNG is truncated"):
         check_end(str(tmp_path / "a.png"))
-    with pytest.raises(UserError, match="no such picture"):
+    with pytest.raises(UserError, match=r"gone\.jpg: no such picture\. Check the path\.$"):
         check_end(str(tmp_path / "gone.jpg"))
+    with pytest.raises(UserError, match=r"no such picture\. There is .*a\.png\. Check the path"):
+        check_end(str(tmp_path / "aa.png"))
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere\. Check"):
+        check_end(str(tmp_path / "nowhere" / "a.png"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from ppdet_ext.config.load import load_config
+from ppdet_ext.data.loading.build import prepare_sample
 from ppdet_ext.data.synthetic import KINDS, SampleSpec, make_sheet, part_of, write_sample_set
 from ppdet_ext.data.synthetic.__main__ import main
 from ppdet_ext.data.synthetic.steel import kind as steel
@@ -194,6 +197,12 @@ def test_command_line(made, tmp_path, root):
     assert ran.returncode == 0, ran.stderr
     assert "16 sheets 160×64, 4 held out, 5 clean; rows:" in ran.stdout
     assert "made in" in ran.stdout
+    # What it says is enough for the shipped configuration.
+    options = next(line for line in ran.stdout.splitlines() if line.startswith("to train on it: ")).partition(" -o ")[2]
+    cfg = load_config("configs/htc/steel_sample.yml", shlex.split(options))
+    prepare_sample(cfg)
+    assert [len(one) for one in (cfg.TrainDataset, cfg.EvalDataset, cfg.TestDataset)] == [8, 4, 4]
+    assert (cfg.TrainDataset.records[0].height, cfg.TrainDataset.records[0].width) == (64, 160)
     assert ran.stderr == "", "quiet when nobody watches"
     assert content(tmp_path / "set") == content(made)
 
