@@ -151,7 +151,7 @@ class Collector:
         if lost := [image for image in known if not image.objects and id(image) in self._lost - self._spoilt]:
             self.note(f"{counted(len(lost), 'pictures')} left out that lost all objects: {_named(lost)}")
         if spoilt:
-            told = "left out whole, for an object on them cannot be read and would be learnt as background"
+            told = "left out whole, for objects that cannot be read and would be learnt as background"
             self.warn(f"{counted(len(spoilt), 'pictures')} {told}: {_named(spoilt)}. The notes say which object, and why")
         if self._merged:
             self.note(

@@ -134,7 +134,7 @@ def test_what_has_no_mask_is_counted_by_kind(read: READ) -> None:
     assert [one.class_name for one in labels.images[0].objects] == ["cat", "car"]
     assert labels.class_names == ["car", "dog", "cat"]
     (warning,) = labels.warnings
-    assert "(meta) have no 'cat', which 1 shape on its pictures have" in warning
+    assert "'cat' (1 shape) is not among the labels that it defines (meta): read as a class of its own" in warning
     assert "--rename 'cat=NAME'" in warning
     assert "skipped 1 ellipse: a.jpg, ellipse 2" in labels.notes
 

@@ -30,7 +30,7 @@ def test_datumaro(tmp_path: Path) -> None:
         one("polygon", 2, points=flat(SQUARE), group=4),
         one("mask", 2, rle=rle, attributes={"is_crowd": True}), one("ellipse", points=[0, 0, 9, 7]),
         one("mask", rle={"counts": [0, 3, 7], "size": [2, 5]}), one("mask", rle={"counts": [0, 3, 7], "size": [8, 10]}),
-        one("polygon", 9, points=flat(SQUARE)), one("polygon", None, points=flat(SQUARE)),
+        one("polygon", None, points=flat(SQUARE)),
         one("polygon", 0, points=flat(SQUARE)),
         one("label"), one("bbox", bbox=[1, 2, 3, 4]), *(one("polygon", points=flat(bad)) for bad in BAD),
     ]  # fmt: skip
@@ -43,9 +43,15 @@ def test_datumaro(tmp_path: Path) -> None:
     assert (image.name, image.subset, labels.class_names) == ("sub/a.png", "train", ["pit", "dust"])
     assert labels.skipped == {
         "masks of another size than their picture": 1, "malformed objects": 1, "objects without a label": 1,
-        "objects of a label that the categories do not have": 1, "objects named background": 1, "labels of whole pictures": 1,
+        "objects named background": 1, "labels of whole pictures": 1,
         "boxes without a mask": 1, **BAD_REASONS,
     }  # fmt: skip
+
+
+def test_a_picture_with_a_label_that_the_categories_do_not_have_is_left_out(tmp_path: Path) -> None:
+    good, unknown = one("polygon", points=flat(SQUARE)), one("polygon", 9, points=flat(SQUARE))
+    with pytest.raises(UserError, match="only 1 object of a label that the categories do not have"):
+        read(datumaro(tmp_path, good, unknown))
 
 
 def test_datumaro_without_a_size(tmp_path: Path) -> None:

@@ -51,14 +51,17 @@ def test_segments_and_regions_that_do_not_meet_are_counted(panoptic: READ) -> No
     segments = [
         {"id": 66051, "category_id": 1},
         {"id": 9, "category_id": 1},
-        {"id": 66051, "category_id": 3},
         {"category_id": 2},
     ]
     assert panoptic(ids_of(), *segments).skipped == {
         "segments whose id is not in the PNG": 2,
-        "segments of an unknown category": 1,
         "regions of the PNG without a segment": 1,
     }
+
+
+def test_a_picture_with_a_segment_of_an_unknown_category_is_left_out(panoptic: READ) -> None:
+    with pytest.raises(UserError, match="no object with a mask, only 1 segment of an unknown category"):
+        panoptic(ids_of(), {"id": 66051, "category_id": 1}, {"id": 256, "category_id": 3})
 
 
 def test_a_resized_png_is_refused(panoptic: READ) -> None:

@@ -25,7 +25,7 @@ def test_yolo_counts_what_is_no_polygon(tmp_path: Path) -> None:
     assert areas(labels) == {"images/train/a.png": [("pit", 12), ("class_7", 12)]}
     assert labels.class_names == ["pit", "scratch", "class_7"]
     (warning,) = labels.warnings
-    assert "0 to 1, but 1 line tell of a class 7: read as class_7" in warning
+    assert "the named classes end with 1; class 7 (1 line) is read as class_7" in warning
     assert "--rename 'class_7=NAME'" in warning
     assert labels.skipped == {
         "boxes without a mask": 2, "lines whose class is no whole number": 1, "lines that are not numbers": 1,

@@ -10,7 +10,7 @@ import numpy as np
 from ppdet_ext.data.formats.coco_annotations import checked_categories
 from ppdet_ext.errors import UserError
 
-from ..collector import Collector, Unusable, subset_of_path, tracked
+from ..collector import Collector, Spoiling, Unusable, subset_of_path, tracked
 from ..index_maps import regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -86,7 +86,7 @@ class _File:
             number, name = id_of(segment.get("id")), self.names.get(id_of(segment.get("category_id")))
             try:
                 if name is None:
-                    raise Unusable("segments of an unknown category")
+                    raise Spoiling("segments of an unknown category")
                 if number not in masks:
                     raise Unusable("segments whose id is not in the PNG")
                 self.collector.add(image, name, masks.pop(number), crowd=id_of(segment.get("iscrowd")) == 1)

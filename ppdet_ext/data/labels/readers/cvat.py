@@ -92,8 +92,8 @@ class _File:
         for label, number in self.undefined.items():
             if number:
                 self.collector.warn(
-                    f"{self.path}: its labels (meta) have no {label!r}, which {counted(number, 'shapes')} on its pictures "
-                    f"have: read as a class of its own. If it is another's former name: --rename '{label}=NAME'"
+                    f"{self.path}: {label!r} ({counted(number, 'shapes')}) is not among the labels that it defines (meta): "
+                    f"read as a class of its own. If it is another's former name: --rename '{label}=NAME'"
                 )
         if self.layered:
             self.collector.note(

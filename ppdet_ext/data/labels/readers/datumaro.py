@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, Unusable, subset_name, tracked
+from ..collector import Collector, Spoiling, Unusable, subset_name, tracked
 from ..drawn import ellipse_polygon, polygon_mask
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -101,7 +101,7 @@ def _part(collector: Collector, entry: dict, names: list[str], height: int, widt
     if not isinstance(label, int):
         raise Unusable("objects without a label")
     if not 0 <= label < len(names):
-        raise Unusable("objects of a label that the categories do not have")
+        raise Spoiling("objects of a label that the categories do not have")
     if names[label].lower() in NO_CLASS:
         raise NoObject(f"objects named {names[label]}")
     attributes = entry.get("attributes")

@@ -113,9 +113,10 @@ class _Classes:
         found = collector.class_names
         collector.class_names = dict.fromkeys([*named, *(name for name in unnamed if name in found)])
         for number in sorted(self.unnamed) if self.names is not None else ():
+            lines = counted(self.unnamed[number], "lines")
             collector.warn(
-                f"data.yaml names the classes 0 to {len(self.names or ()) - 1}, but {counted(self.unnamed[number], 'lines')} "
-                f"tell of a class {number}: read as class_{number}. Name it in data.yaml, or: --rename 'class_{number}=NAME'"
+                f"the named classes end with {len(self.names or ()) - 1}; class {number} ({lines}) is read as class_{number}. "
+                f"Name it in data.yaml, or: --rename 'class_{number}=NAME'"
             )
 
 
