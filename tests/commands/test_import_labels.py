@@ -258,7 +258,7 @@ def test_from_an_export_to_a_table_in_three_commands(export: Path, tmp_path: Pat
     pictures = str(export / "sheets")
     command = ("-m", "ppdet_ext.commands.main", "import_labels", str(export / "cvat" / "annotations.xml"))
     assert "Now:" in run(*command, "--images", pictures, "--out", "dataset/mine")
-    run(str(ROOT / "tools" / "train.py"), "-c", "configs/mine.yml", "-o", "epoch=1")
+    run(str(ROOT / "tools" / "train.py"), "-c", "configs/mine.yml", "--eval", "-o", "epoch=1")
     infer = (str(ROOT / "tools" / "infer.py"), "-c", "configs/mine.yml", "--infer_dir", pictures, "--num_images", "3")
     run(*infer, "--save_results", "csv", "--draw_threshold", "0.01")
     with (tmp_path / "output" / "infer" / "measurements.csv").open(encoding="utf-8-sig", newline="") as file:
