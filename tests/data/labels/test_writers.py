@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,6 +27,8 @@ from ppdet_ext.data.labels.writers.yolo_seg import even_odd_rings, joined
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
+# Examples of a property write to one place in turn.
+REPLACING = partial(WriteOptions, overwrite=True)
 SIDES = st.integers(1, 12)
 BITMAPS = st.tuples(SIDES, SIDES).flatmap(lambda size: arrays(bool, size)).filter(lambda bitmap: bitmap.any())
 PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,7 +76,7 @@ def brush_pixels(rle: list[int], height: int, width: int) -> np.ndarray:
 @PROPERTY
 @given(bitmap=BITMAPS)
 def test_cvat(bitmap: np.ndarray, tmp_path: Path) -> None:
-    (path,) = WRITERS["cvat"](labels_of(bitmap), tmp_path, WriteOptions()).files
+    (path,) = WRITERS["cvat"](labels_of(bitmap), tmp_path, REPLACING()).files
     root = ElementTree.parse(path).getroot()
     (image,) = root.iter("image")
     (mask,) = image
@@ -87,14 +90,14 @@ def test_cvat_puts_the_higher_score_on_top_and_counts_what_it_cannot_hold(tmp_pa
     labels.images[0].objects.append(LabelledObject("pit", Rle.full(3, 3), crowd=True))
     labels.images[0].name = labels.class_names[0] = labels.images[0].objects[0].class_name = "<&\" 'ü'\n>.jpg"
     labels.images[0].objects[3].class_name = labels.class_names[0]
-    done = WRITERS["cvat"](labels, tmp_path, WriteOptions())
+    done = WRITERS["cvat"](labels, tmp_path, REPLACING())
     (image,) = ElementTree.parse(done.files[0]).getroot().iter("image")
     assert [mask.attrib["z_order"] for mask in image] == ["1", "0"]
     assert image.attrib["name"] == labels.class_names[0] == image[0].attrib["label"]
     assert (done.objects, +done.lost) == (2, {"crowds": 1, "empty masks": 1, "scores": 2})
     labels.images[0].name = "a\x07.jpg"
     with pytest.raises(UserError, match=r"cannot hold the character .* Rename"):
-        WRITERS["cvat"](labels, tmp_path, WriteOptions())
+        WRITERS["cvat"](labels, tmp_path, REPLACING())
 
 
 @PROPERTY
@@ -115,7 +118,7 @@ def test_label_studios_brush_of_long_runs() -> None:
 def test_label_studio_predicts_what_has_a_score_and_annotates_the_rest(tmp_path: Path) -> None:
     labels = labels_of(RING, np.ones(RING.shape), scores=(0.75,), name="sheet ü/a b.jpg")
     labels.images.append(LabelledImage("clean.jpg", 5, 4))
-    options = WriteOptions(model_version="steel, epoch 3")
+    options = REPLACING(model_version="steel, epoch 3")
     tasks_file, config_file = WRITERS["label_studio"](labels, tmp_path, options).files
     task, clean = json.loads(tasks_file.read_text())
     (prediction,), (annotation,) = task["predictions"], task["annotations"]
@@ -141,7 +144,7 @@ def test_label_studio_predicts_what_has_a_score_and_annotates_the_rest(tmp_path:
 @PROPERTY
 @given(bitmap=BITMAPS)
 def test_labelme(bitmap: np.ndarray, tmp_path: Path) -> None:
-    done = WRITERS["labelme"](labels_of(bitmap), tmp_path, WriteOptions())
+    done = WRITERS["labelme"](labels_of(bitmap), tmp_path, REPLACING())
     assert done.files == [tmp_path / "sub" / "a.json"]
     assert done.pictures == {"sub/a.jpg": tmp_path / "sub" / "a.jpg"}
     content = json.loads(done.files[0].read_text())
@@ -159,7 +162,7 @@ def drawn(tool: str, polygon: list[float], out: Path, mask: Rle | None = None) -
     """(kind of the shape that is written, its polygon in pixels) of an object that was drawn so in 8 x 8 pixels."""
     labels = labels_of(np.ones((8, 8)))
     labels.images[0].objects = [LabelledObject("pit", mask or Rle.from_polygons([polygon], 8, 8), polygons=[polygon])]
-    text = WRITERS[tool](labels, out, WriteOptions()).files[0].read_text()
+    text = WRITERS[tool](labels, out, REPLACING()).files[0].read_text()
     if tool == "labelme":
         (shape,) = json.loads(text)["shapes"]
         return shape["shape_type"], np.ravel(shape["points"]).tolist()
@@ -192,7 +195,7 @@ def test_a_polygon_with_bridges_has_the_pixels_of_holes_and_parts(bitmap: np.nda
 @PROPERTY
 @given(bitmap=BITMAPS)
 def test_yolo(bitmap: np.ndarray, tmp_path: Path) -> None:
-    done = WRITERS["yolo_seg"](labels_of(bitmap, np.ones(bitmap.shape)), tmp_path, WriteOptions())
+    done = WRITERS["yolo_seg"](labels_of(bitmap, np.ones(bitmap.shape)), tmp_path, REPLACING())
     text, described = done.files
     assert text == tmp_path / "labels" / "train" / "sub" / "a.txt"
     assert done.pictures == {"sub/a.jpg": tmp_path / "images" / "train" / "sub" / "a.jpg"}
@@ -209,7 +212,7 @@ def test_yolo(bitmap: np.ndarray, tmp_path: Path) -> None:
 def test_yolo_says_which_objects_are_joined_and_writes_an_empty_file_for_an_image_with_nothing(tmp_path: Path) -> None:
     labels = labels_of(RING, np.ones(RING.shape), scores=(0.5,))
     labels.images.append(LabelledImage("b.png", 4, 4, subset="val"))
-    done = WRITERS["yolo_seg"](labels, tmp_path, WriteOptions())
+    done = WRITERS["yolo_seg"](labels, tmp_path, REPLACING())
     assert +done.changed == {"objects with holes or of several parts, joined by bridges": 1}
     assert +done.lost == {"scores": 1}
     assert (tmp_path / "labels" / "val" / "b.txt").read_text() == ""
@@ -222,7 +225,7 @@ def test_masks_are_lossless_indices_with_the_higher_score_on_top(number: int, tm
     bitmaps = [rng.random((30, 40)) < 0.1 for _ in range(number)]
     scores = tuple(rng.permutation(number) / number)
     labels = labels_of(*bitmaps, scores=scores)
-    done = WRITERS["masks"](labels, tmp_path, WriteOptions())
+    done = WRITERS["masks"](labels, tmp_path, REPLACING())
     classes, instances = (Image.open(path) for path in done.files[:2])
     expected = np.zeros((30, 40), int)
     for place in np.argsort(scores):
@@ -247,7 +250,7 @@ def test_masks_without_scores_put_the_later_object_on_top() -> None:
 def test_coco(bitmap: np.ndarray, tmp_path: Path) -> None:
     labels = labels_of(bitmap, np.ones(bitmap.shape), scores=(0.25,))
     labels.images[0].objects[1].crowd = True
-    (path,) = WRITERS["coco"](labels, tmp_path, WriteOptions(class_ids=[7, 3])).files
+    (path,) = WRITERS["coco"](labels, tmp_path, REPLACING(class_ids=[7, 3])).files
     content = json.loads(path.read_text())
     first, second = content["annotations"]
     assert Rle.from_coco(first["segmentation"]) == Rle.from_bitmap(bitmap)
@@ -261,7 +264,7 @@ def test_coco_has_a_file_for_each_subset(tmp_path: Path) -> None:
     labels = labels_of(np.ones((2, 2)))
     labels.images[0].subset = "train/1"
     labels.images.append(LabelledImage("b.jpg", 2, 2, subset="val"))
-    names = [path.name for path in WRITERS["coco"](labels, tmp_path, WriteOptions()).files]
+    names = [path.name for path in WRITERS["coco"](labels, tmp_path, REPLACING()).files]
     assert names == ["instances_train_1.json", "instances_val.json"]
 
 
@@ -270,7 +273,7 @@ def test_coco_has_a_file_for_each_subset(tmp_path: Path) -> None:
 def test_kaggle(bitmap: np.ndarray, tmp_path: Path) -> None:
     form = Format({"ImageId": "{name}", "EncodedPixels": "{rle}", "ClassId": "{class_id}"}, source="mine")
     labels = labels_of(bitmap, np.ones(bitmap.shape))
-    (path,) = WRITERS["kaggle"](labels, tmp_path, WriteOptions(form=form)).files
+    (path,) = WRITERS["kaggle"](labels, tmp_path, REPLACING(form=form)).files
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["ClassId"] for row in rows] == ["1", "2"]
@@ -279,14 +282,14 @@ def test_kaggle(bitmap: np.ndarray, tmp_path: Path) -> None:
 
 def test_kaggle_needs_a_template(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a template"):
-        WRITERS["kaggle"](labels_of(np.ones((2, 2))), tmp_path, WriteOptions())
+        WRITERS["kaggle"](labels_of(np.ones((2, 2))), tmp_path, REPLACING())
 
 
 @pytest.mark.parametrize("tool", ["labelme", "masks", "yolo_seg"])
 def test_pictures_that_differ_in_suffix_or_capitals_alone_have_files_of_their_own(tool: str, tmp_path: Path) -> None:
     labels = labels_of(np.ones((2, 2)), name="a.jpg")
     labels.images += [LabelledImage("A.png", 2, 2), LabelledImage("b.jpg", 2, 2)]
-    files = WRITERS[tool](labels, tmp_path, WriteOptions()).files
+    files = WRITERS[tool](labels, tmp_path, REPLACING()).files
     assert len({str(path).casefold() for path in files}) == len(files)
     assert [path.stem for path in files if path.stem.startswith(("a", "A"))][:1] == ["a.jpg"]
 
@@ -294,4 +297,4 @@ def test_pictures_that_differ_in_suffix_or_capitals_alone_have_files_of_their_ow
 def test_names_that_are_not_utf8_are_told(tmp_path: Path) -> None:
     labels = labels_of(np.ones((2, 2)), name="a\udcff.jpg")
     with pytest.raises(UserError, match="Rename the picture"):
-        WRITERS["cvat"](labels, tmp_path, WriteOptions())
+        WRITERS["cvat"](labels, tmp_path, REPLACING())
