@@ -109,13 +109,19 @@ def test_pngs_that_do_not_belong_together_are_counted(tmp_path: Path) -> None:
 
 def test_a_class_without_a_name_or_an_object_is_counted(tmp_path: Path) -> None:
     classes, objects = CLASSES.copy(), OBJECTS.copy()
-    classes[2, 3:] = 9
     objects[0, 3:] = 0
     objects[2, 0] = 4
-    labels = read(voc(tmp_path, classes, objects))
+    objects[2, 3:] = 0
+    voc(tmp_path, classes, objects)
+    # What may be of any class is no background: its picture goes, too.
+    for folder, pixels in (("SegmentationClass", np.where(CLASSES == 2, 9, CLASSES)), ("SegmentationObject", OBJECTS)):
+        write_png(tmp_path / folder / "b.png", pixels)
+    labels = read(tmp_path)
     assert areas(labels) == {"a.jpg": [("pit", 4)]}
+    assert "1 picture left out whole" in labels.warnings[0]
+    assert "b.jpg" in labels.warnings[0]
     assert labels.skipped == {
-        "ignored regions (index 255)": 1, "regions of a class without an object": 1, "regions of a class without a name": 1,
+        "ignored regions (index 255)": 2, "regions of a class without an object": 1, "regions of a class without a name": 1,
         "objects without a class": 1,
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 
-from ..collector import Collector, subset_name, tracked
+from ..collector import Collector, Spoiling, subset_name, tracked
 from ..index_maps import colour_ids, fits_picture, regions_of
 from ..label_format import Head
 from ..label_set import LabelledImage, LabelSet
@@ -35,6 +35,8 @@ from ..mask_names import VOID, VOID_COLOUR, MaskNames
 from ..parts import Part, add_parts
 from ..pictures import Pictures
 from ..safety import open_png, read_text
+
+_NAMELESS = "regions of a class without a name"
 
 
 def looks_like(head: Head) -> bool:
@@ -157,7 +159,7 @@ class _Folder:
             if value in class_of:
                 yield from (Part(class_of[value], part, where) for part in mask.components())
             else:
-                self.collector.skip("regions of a class without a name", f"{where}, {_shown(value)}", image)
+                self.collector.skip(Spoiling(_NAMELESS), f"{where}, {_shown(value)}", image)
 
     def _objects(
         self, image: LabelledImage, ids: np.ndarray, pixels: np.ndarray, class_of: dict[int, str], where: str
@@ -171,7 +173,7 @@ class _Folder:
             if value in class_of:
                 yield Part(class_of[value], mask, f"{where}, object {_shown(number)}")
             else:
-                reason = "regions of a class without a name" if value else "objects without a class"
+                reason = Spoiling(_NAMELESS) if value else "objects without a class"
                 self.collector.skip(reason, f"{where}, object {_shown(number)}", image)
 
 
