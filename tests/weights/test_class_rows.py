@@ -8,6 +8,7 @@ import paddle
 import pytest
 from reference_model import small_model
 
+from ppdet_ext.commands.average import mean_weights
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.class_rows import by_name
 from ppdet_ext.weights.files.class_names import Classes
@@ -128,3 +129,13 @@ def test_a_file_without_heads_has_no_rows_to_match(tmp_path: Path, said) -> None
     paddle.save(with_classes(body, Classes(NAMES)), str(tmp_path / "w.pdparams"))
     assert load_pretrained(model, tmp_path / "w.pdparams", TURNED)["loaded"] == len(body)
     assert "another order" not in said.text
+
+
+def test_a_mean_is_of_the_same_classes(tmp_path: Path) -> None:
+    before, after = (small_model(semantic=False, depth=18) for _ in range(2))
+    files = [saved(before, tmp_path / "a.pdparams")]
+    load("weights", after, files[0])
+    files.append(saved(after, tmp_path / "b.pdparams", TURNED))
+    own = {name: value.numpy() for name, value in before.state_dict().items()}
+    found = mean_weights(files, {name: list(value.shape) for name, value in own.items()}, NAMES)
+    assert all(np.array_equal(value, found[name]) for name, value in own.items())
