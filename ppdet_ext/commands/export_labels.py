@@ -54,7 +54,7 @@ def export_labels(
         images: folder of the pictures; needed where the labels do not tell a picture's size, or its file is to be copied.
         min_score: lowest score of objects that have one.
         copy_images: copy the pictures to where the tool looks for them.
-        overwrite: replace files that are there; `options` may say so, too.
+        overwrite: replace files that are there; it holds in place of what `options` say.
 
     Raises: UserError for what the user can mend.
     """
@@ -62,8 +62,7 @@ def export_labels(
         raise UserError(f"--to: no format is called {to!r}.{nearest(to, WRITERS)} There are {', '.join(WRITERS)}.")
     if not isinstance(min_score, Real) or not 0 <= min_score <= 1:
         raise UserError(f"--min_score is {min_score!r}; scores are numbers from 0 to 1.")
-    options = options or WriteOptions()
-    options = replace(options, overwrite=overwrite or options.overwrite)
+    options = replace(options or WriteOptions(), overwrite=overwrite)
     if not isinstance(labels, LabelSet):
         labels = _read(labels, images)
     folder, pictures = Path(out), None if images is None else Pictures(os.fspath(images))
@@ -181,7 +180,7 @@ def _source(args: argparse.Namespace) -> tuple[LabelSet, list[int] | None, Confi
 
 
 def _options(args: argparse.Namespace, form: str, ids: Sequence[int] | None, cfg: Config | None) -> WriteOptions:
-    options = WriteOptions(class_ids=ids, model_version=args.model_version, overwrite=args.overwrite)
+    options = WriteOptions(class_ids=ids, model_version=args.model_version)
     if args.image_prefix is not None:
         options = replace(options, image_prefix=args.image_prefix)
     if args.to.partition(":")[0] != KAGGLE:
@@ -201,4 +200,5 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"There are {BOXES} alone, and label tools' files are of masks.")
     options = _options(args, form, ids, cfg)
     flags = {"images": args.images, "min_score": args.min_score, "copy_images": args.copy_images}
+    flags["overwrite"] = args.overwrite
     export_labels(labels, to, args.out, options=options, **flags)

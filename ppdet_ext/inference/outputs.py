@@ -121,7 +121,7 @@ class ResultFiles:
     def _write_labels(self, named: Sequence[tuple[str, Detections]], predictor: ImagePredictor) -> None:
         files = {record.name: record.file for record in predictor.dataset.records}
         labels = labels_of_detections(named, predictor.class_names, self.lowest, files)
-        options = WriteOptions(model_version=_weights(predictor), overwrite=True, setting=_FLAG)
+        options = WriteOptions(model_version=_weights(predictor), setting=_FLAG)
         for reason, number in labels.skipped.items():
             logger.warning("Left out of label tools' files: %s", counted(number, reason))
         for tool in self.tools:

@@ -56,7 +56,6 @@ def test_exports_are_not_overwritten_unless_asked(marked: Path, here: Path) -> N
     assert file.read_text() == "corrected"
     export_labels(labels, "cvat", "ex", overwrite=True)
     assert file.read_text() != "corrected"
-    export_labels(labels, "cvat", "ex", options=WriteOptions(overwrite=True))
 
 
 def test_labels_to_export_may_be_files(marked: Path, here: Path) -> None:

@@ -40,7 +40,7 @@ class WriteOptions:
     image_prefix: str = "/data/local-files/?d="
     model_version: str = "ppdet_ext"
     form: Format | None = None
-    overwrite: bool = False
+    overwrite: bool = True
     setting: str = OUT
 
     def ids_of(self, labels: LabelSet) -> list[int]:
