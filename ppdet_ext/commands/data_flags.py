@@ -45,7 +45,7 @@ def import_labels_parser(prog: str = "import_labels.py") -> argparse.ArgumentPar
     )  # fmt: skip
     parser.add_argument(
         "--on_error", choices=ON_ERROR, default=ON_ERROR[0],
-        help="labels whose picture is missing or of another size: an error (default), or skip them",
+        help="labels of missing, truncated or otherwise sized pictures, and damaged label files: an error (default), or skip",
     )  # fmt: skip
     parser.add_argument(
         "--rename",

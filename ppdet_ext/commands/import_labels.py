@@ -82,7 +82,7 @@ def import_labels(
     _check(model, place, unlabelled, on_error, val)
     with no_empty_folders(folder / ANNOTATIONS / "any", path):
         _demand_room(folder, path, files, overwrite)
-        labels = with_classes_renamed(read_labels(files, images, format), rename or {})
+        labels = with_classes_renamed(read_labels(files, images, format, on_error), rename or {})
         labels, root = _with_files(labels, files, images, on_error == "skip", unlabelled == "keep")
         sides = deal(labels.images, labels.class_names, val, duplicates, as_told, seed)
         _tell(labels, sides)
@@ -101,7 +101,7 @@ def import_labels(
 def _with_files(labels: LabelSet, files: Sequence[str], images: str | None, skip: bool, keep: bool) -> tuple[LabelSet, str]:
     """The labels with their pictures, named by paths, and the folder that these are relative to. skip, keep: see `gather`."""
     pictures = Pictures(*folder_of(files)) if images is None else Pictures(images)
-    labels = with_unlabelled(with_pictures(labels, pictures, skip), pictures, keep, everywhere=images is not None)
+    labels = with_unlabelled(with_pictures(labels, pictures, skip), pictures, keep, images is not None, skip)
     return named_by_file(labels, images)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ppdet_ext.data.images.decode import image_size
+from ppdet_ext.data.images.decode import check_end, image_size
 from ppdet_ext.data.labels.label_set import LabelledImage, LabelSet
 from ppdet_ext.data.labels.pictures import Pictures
 from ppdet_ext.distributed.progress import track
@@ -16,6 +16,7 @@ from ppdet_ext.errors import UserError, counted, nearest
 
 _NAMED = 5
 _MANY = 1000
+_UNUSABLE = "pictures that cannot be used"
 _UNLABELLED = "pictures without a label file"
 Item = TypeVar("Item")
 
@@ -77,7 +78,7 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
         leave = "" if skip else ", or leave these labels out: --on_error skip"
         raise UserError(f"{'; '.join(faults)}{rest}. Say where the pictures are: --images DIR{leave}.")
     skipped = labels.skipped.copy()
-    for reason, names in (("labelled pictures that are not there", missing), ("pictures that cannot be used", wrong)):
+    for reason, names in (("labelled pictures that are not there", missing), (_UNUSABLE, wrong)):
         skipped.update({reason: len(names)})
     return replace(labels, images=kept, skipped=skipped, notes=[*labels.notes, *faults], lost=[*labels.lost, *unusable])
 
@@ -96,6 +97,7 @@ def _fault_of(image: LabelledImage, file: str) -> str | None:
     """Why a picture cannot be used, or None; masks may be drawn before or after its EXIF rotation."""
     try:
         size = image_size(file)
+        check_end(file)
     except UserError as error:
         return str(error)
     wanted = image.height, image.width
@@ -104,12 +106,15 @@ def _fault_of(image: LabelledImage, file: str) -> str | None:
     return f"{image.name} is {size[1]}x{size[0]} px, its labels are for {wanted[1]}x{wanted[0]} px"
 
 
-def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere: bool) -> LabelSet:
+def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere: bool, skip: bool = False) -> LabelSet:
     """The labels with the folder's pictures that they do not name: as pictures without objects if `keep`, else counted.
 
     Pictures whose objects were all left out are neither.
 
     everywhere: look in all sub-folders, and not only where labelled pictures lie: exports hold pictures of masks, too.
+    skip: leave out and count pictures that cannot be read.
+
+    Raises: UserError for one that cannot be read, unless `skip`.
     """
     used = {os.path.realpath(image.file) for image in labels.images if image.file is not None}
     places = {os.path.dirname(file) for file in used}
@@ -132,9 +137,26 @@ def with_unlabelled(labels: LabelSet, pictures: Pictures, keep: bool, everywhere
         note = f"{counted(len(others), 'pictures')} without labels left out: {_some([name for name, _ in others])}. "
         note += "If they show no object, take them as clean ones: --unlabelled keep"
         return replace(labels, skipped=skipped, notes=[*labels.notes, note])
-    clean = [LabelledImage(name, *image_size(file), [], None, file) for name, file in tracked(others, "Clean pictures")]
-    note = f"{counted(len(clean), 'pictures')} without labels taken as clean ones"
-    return replace(labels, images=[*labels.images, *clean], skipped=skipped, notes=[*labels.notes, note])
+    clean, faults = _clean(others, skip)
+    notes = [*labels.notes, f"{counted(len(clean), 'pictures')} without labels taken as clean ones"]
+    if faults:
+        skipped[_UNUSABLE] += len(faults)
+        notes.append(f"{counted(len(faults), 'pictures')} that cannot be used: {_some(faults)}")
+    return replace(labels, images=[*labels.images, *clean], skipped=skipped, notes=notes)
+
+
+def _clean(files: Sequence[tuple[str, str]], skip: bool) -> tuple[list[LabelledImage], list[str]]:
+    """Pictures (name, file) without objects, and what is wrong with the others, which is raised unless `skip`."""
+    clean, faults = [], []
+    for name, file in tracked(files, "Clean pictures"):
+        try:
+            check_end(file)
+            clean.append(LabelledImage(name, *image_size(file), [], None, file))
+        except UserError as error:
+            if not skip:
+                raise
+            faults.append(str(error))
+    return clean, faults
 
 
 def named_by_file(labels: LabelSet, folder: str | None) -> tuple[LabelSet, str]:

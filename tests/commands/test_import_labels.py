@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -124,6 +125,48 @@ def test_another_picture_in_the_place_is_not_replaced(export: Path, here: Path, 
     assert taken.read_bytes() == b"somebody's"
     assert main([*arguments, "--link", "--overwrite"]) == 0
     assert taken.resolve() == export / "sheets" / "sheet_00000.jpg"
+
+
+def test_a_broken_label_file_and_a_truncated_picture_are_left_out_and_counted(here: Path, caplog, capsys, monkeypatch) -> None:
+    (here / "work").mkdir()
+    outline = {"label": "pit", "points": [[4, 4], [20, 4], [20, 14]], "shape_type": "polygon", "group_id": None}
+    for number in range(8):
+        write_jpeg(here / "work" / f"{number}.jpg", seed=number)
+        content = {"shapes": [outline], "imagePath": f"{number}.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (here / "work" / f"{number}.json").write_text(json.dumps(content))
+    arguments = ["import_labels", "work", "--out", "mine", "--model", "unet"]
+    for broken, text in (("2.json", "not JSON, or not all of it"), ("5.jpg", "the JPEG is truncated"), ("7.json", "not JSON")):
+        if broken == "7.json":
+            # Also a picture without labels.
+            (here / "work" / broken).unlink()
+            broken = "7.jpg"
+            text = "truncated"
+        file = here / "work" / broken
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        assert main([*arguments, "--unlabelled", "keep"]) == 1
+        assert text in capsys.readouterr().err
+        if broken == "2.json":
+            assert main([*arguments, "--format", "labelme"]) == 1
+        if broken != "7.jpg":
+            file.write_bytes(whole)
+    for name in ("2.json", "5.jpg"):
+        (here / "work" / name).write_bytes((here / "work" / name).read_bytes()[:60])
+    files = [f"work/{number}.json" for number in range(7)]
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    for number, (given, kind) in enumerate(((["work"], "auto"), (["work"], "labelme"), (files, "auto"))):
+        caplog.clear()
+        options = {"on_error": "skip", "unlabelled": "keep", "out": f"mine{number}", "model": "unet", "format": kind}
+        import_labels(given, **options)
+        found = json.loads((here / f"mine{number}/annotations/all.json").read_text())
+        # Of 2.jpg nobody knows what it shows.
+        assert [image["file_name"] for image in found["images"]] == [f"{one}.jpg" for one in (0, 1, 3, 4, 6)]
+        assert re.search(r"left out: label files that cannot be read +1", caplog.text)
+        assert re.search(r"left out: pictures that cannot be used +2", caplog.text)
+    (here / "work" / "only").mkdir()
+    (here / "work" / "only" / "a.json").write_text("{")
+    assert main(["import_labels", "work/only", "--out", "none", "--on_error", "skip"]) == 1
+    assert "No file of labels can be read. work/only/a.json: not JSON" in capsys.readouterr().err
 
 
 def test_labels_are_not_written_over_themselves(export: Path, here: Path, capsys) -> None:

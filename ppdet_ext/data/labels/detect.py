@@ -16,6 +16,8 @@ _START = 256
 _MOST_LISTED = 1_000_000
 _TABLE = " For a table of run lengths: python tools/new_config.py {}"
 
+_UNREADABLE = "No file of labels can be read. {}"
+
 Formats = Mapping[str, LabelFormat]
 
 
@@ -38,7 +40,7 @@ def detect(head: Head, formats: Formats) -> LabelFormat | None:
 
 
 def chosen_paths(
-    paths: Sequence[str], format: LabelFormat | None, formats: Formats
+    paths: Sequence[str], format: LabelFormat | None, formats: Formats, broken: dict[str, str] | None = None
 ) -> tuple[LabelFormat, list[str], list[str]]:
     """(format, the files or folders to give to its reader, notes on what is left out).
 
@@ -47,11 +49,11 @@ def chosen_paths(
 
     format: the one that the user names; None to tell it by content.
     formats: all that there are.
+    broken: gets the faults of damaged JSON and XML files, by path, which are left out; None: they are errors.
 
     Raises: UserError where there is nothing of a known format, or files of several.
     """
-    if not paths:
-        raise UserError("No file of labels is named.")
+    paths = _readable(paths, broken)
     found: dict[str, list[str]] = {}
     strange: list[str] = []
     notes: list[str] = []
@@ -66,7 +68,7 @@ def chosen_paths(
             if format is None and not own.own:
                 _add_others(head, own, formats, found)
         elif os.path.isdir(path):
-            notes += _sort_files(head, format, formats, found, strange)
+            notes += _sort_files(head, format, formats, found, strange, broken)
         else:
             check_start(path, head.start)
             hint = _TABLE.format(path) if path.lower().endswith(".csv") else ""
@@ -74,11 +76,28 @@ def chosen_paths(
     if len(found) > 1:
         raise UserError(_several(found, formats))
     if not found:
-        raise UserError(_nothing(paths, format, formats))
+        raise UserError(_nothing(paths, format, formats) if not broken else _UNREADABLE.format(next(iter(broken.values()))))
     ((name, files),) = found.items()
     left = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
     notes += [f"{counted(len(strange), 'files')} of another kind left out: {left}"] if strange else []
     return formats[name], files, notes
+
+
+def _readable(paths: Sequence[str], broken: dict[str, str] | None) -> list[str]:
+    """The paths without damaged JSON and XML files, which go into `broken`; without it, or a single one, they stay.
+
+    Raises: UserError where none is named.
+    """
+    if not paths:
+        raise UserError("No file of labels is named.")
+    if broken is None or len(paths) == 1:
+        return list(paths)
+    for path in filter(os.path.isfile, paths):
+        try:
+            head_of(path)
+        except UserError as fault:
+            broken[path] = str(fault)
+    return [path for path in paths if path not in broken]
 
 
 def _format_of(head: Head, format: LabelFormat | None, formats: Formats) -> LabelFormat | None:
@@ -99,11 +118,16 @@ def _add_others(head: Head, own: LabelFormat, formats: Formats, found: dict[str,
 
 
 def _sort_files(
-    head: Head, format: LabelFormat | None, formats: Formats, found: dict[str, list[str]], strange: list[str]
+    head: Head,
+    format: LabelFormat | None,
+    formats: Formats,
+    found: dict[str, list[str]],
+    strange: list[str],
+    broken: dict[str, str] | None,
 ) -> list[str]:
     """Put the JSON and XML files of a folder into `found` by format, and those of none into `strange`; returns notes.
 
-    Raises: UserError for a damaged one, unless another suffix says that it is something else.
+    A damaged one is an error, or goes into `broken`, unless another suffix says that it is something else.
     """
     files = [os.path.join(head.path, *name.split("/")) for name in head.names if not name.lower().endswith(IMAGE_SUFFIXES)]
     whole: list[str] = []
@@ -114,9 +138,12 @@ def _sort_files(
             own = _format_of(content := head_of(file), format, formats)
             if own is not None and _is_whole(file, content):
                 whole.append(file)
-        except UserError:
+        except UserError as fault:
             if file.lower().endswith((".json", ".xml")):
-                raise
+                if broken is None:
+                    raise
+                broken[file] = str(fault)
+                continue
             own = None
         (strange if own is None else found.setdefault(own.name, [])).append(file)
     coco, notes = found.get("coco", []), []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppdet_ext.config.plugins import entry_points
-from ppdet_ext.errors import UserError, nearest, paths_of
+from ppdet_ext.errors import UserError, counted, nearest, paths_of
 
 from .label_format import LabelFormat
 
@@ -63,6 +63,7 @@ def read_labels(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     images: str | os.PathLike[str] | None = None,
     format: str = "auto",
+    on_error: str = "error",
 ) -> LabelSet:
     """What files or folders of one label tool say.
 
@@ -70,6 +71,7 @@ def read_labels(
         paths: files, or folders as the tool exports them; one, or a list.
         images: folder of the pictures; by default they are looked for beside the labels.
         format: key of `FORMATS`, or "auto": told by content. Or a Python file with `looks_like` and `read` of one's own.
+        on_error: "error", or "skip" to leave damaged JSON and XML files out, and count them, where each picture has its own.
 
     Raises: UserError naming the file and its fault, or what is not known.
     """
@@ -80,10 +82,19 @@ def read_labels(
     chosen = None if format == "auto" else format_of(format)
     known = all_formats() | ({} if chosen is None else {chosen.name: chosen})
     try:
-        found, files, notes = chosen_paths(paths, chosen, known)
+        broken: dict[str, str] | None = {} if on_error == "skip" else None
+        found, files, notes = chosen_paths(paths, chosen, known, broken)
         folder, below = folder_of(paths)
-        labels = found.read(files, Pictures(folder, below) if images is None else Pictures(os.fspath(images)))
+        pictures = Pictures(folder, below) if images is None else Pictures(os.fspath(images))
+        labels = found.read(files, pictures)
     except MemoryError:
         raise UserError(f"{', '.join(paths)}: needs more memory than is free. Export in parts, and import each.") from None
     labels.notes[:0] = notes
+    if broken:
+        labels.skipped["label files that cannot be read"] = len(broken)
+        shown = "; ".join(list(broken.values())[:3]) + ("; …" if len(broken) > 3 else "")
+        labels.notes.append(f"{counted(len(broken), 'label files')} left out: {shown}")
+        # Nobody knows what their pictures show.
+        own = (pictures.find(Path(file).stem) for file in broken)
+        labels.lost += [file for file in own if file is not None]
     return labels
