@@ -125,12 +125,11 @@ def _compare_classes(train: Any, held: Any) -> None:
     pairs = itertools.zip_longest(*lists, fillvalue="")
     rows = [[str(number), *pair] for number, pair in enumerate(pairs, 1)]
     titles = ["class", *(str(dataset.anno_path) for dataset in (train, held))]
-    what = "the same classes in another order" if sorted(lists[0]) == sorted(lists[1]) else "other classes"
-    logger.warning(
-        "Training and evaluation have %s:\n%s\nGive the categories of both files the same ids and names, or one that is "
-        "called so is taken for another",
-        what, "\n".join(line.rstrip() for line in aligned([titles, *rows])),
-    )  # fmt: skip
+    what, fate = "other classes", "They are taken for the same, line by line: name them alike, unless they are"
+    if sorted(lists[0]) == sorted(lists[1]):
+        what, fate = "the same classes in another order", "They are matched by name; the same ids in both files would be safer"
+    table = "\n".join(line.rstrip() for line in aligned([titles, *rows]))
+    logger.warning("Training and evaluation have %s:\n%s\n%s", what, table, fate)
 
 
 def demand_free(path: Path, flag: str, overwrite: bool) -> None:

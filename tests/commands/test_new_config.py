@@ -46,6 +46,7 @@ def test_classes_of_training_and_validation_are_compared(
     new_config("parts/train.json", val_annotations="parts/val.json", model="unet")
     (told,) = [record.getMessage() for record in caplog.records if "Training and evaluation" in record.getMessage()]
     assert what in told
+    assert ("matched by name" in told) == ("order" in what)
     rows = [line.split() for line in told.splitlines()]
     assert ["class", "train.json", "val.json"] in rows
     assert ["2", "scratch", names[1]] in rows
