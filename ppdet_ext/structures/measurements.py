@@ -86,7 +86,7 @@ def check_scale(mm_per_pixel: float | None, setting: str = "mm_per_pixel") -> No
     if mm_per_pixel is None:
         return
     if not isinstance(mm_per_pixel, Real) or not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise UserError(f"{setting} is a pixel's side in millimetres, a number above 0 such as 0.05, not {mm_per_pixel!r}.")
+        raise UserError(f"{setting} is the side of a pixel in millimetres, a number above 0 as 0.05, not {mm_per_pixel!r}.")
 
 
 def measurement_rows(

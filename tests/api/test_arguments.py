@@ -109,5 +109,5 @@ def test_one_kind_of_results_is_no_list_of_letters(here: Path) -> None:
 
 def test_a_scale_is_a_number() -> None:
     found = Prediction.of(Detections.empty(*SIZE), "a.jpg", ("pit",), (1,))
-    with pytest.raises(UserError, match=r"mm_per_pixel is a pixel's side in millimetres, .* not '0.1'"):
+    with pytest.raises(UserError, match=r"mm_per_pixel is the side of a pixel in millimetres, .* not '0.1'"):
         found.to_dataframe(mm_per_pixel="0.1")  # type: ignore[arg-type]
