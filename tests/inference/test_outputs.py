@@ -77,7 +77,7 @@ def test_kinds_of_the_flag_are_those_that_are_written() -> None:
 
 @pytest.mark.parametrize(("kinds", "scale", "message"), [
     (["cvs"], None, r"no results are called 'cvs'. Did you mean 'csv'\?"),
-    (["csv"], 0.0, "--mm_per_pixel is a pixel's side in millimetres"),
+    (["csv"], 0.0, "--mm_per_pixel is the side of a pixel in millimetres"),
     (["masks"], 0.1, "--mm_per_pixel is of the table of measurements; ask for it: --save_results csv"),
 ])  # fmt: skip
 def test_what_cannot_be_is_told(kinds: list[str], scale: float | None, message: str) -> None:
