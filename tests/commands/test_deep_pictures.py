@@ -14,7 +14,7 @@ from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.evaluation import tuning_metric
 from ppdet_ext.host.build import build_model
-from ppdet_ext.host.registry import register_step
+from ppdet_ext.host.registry import STEPS
 from ppdet_ext.postprocess.base import Step
 from ppdet_ext.structures import Candidates, TestSettings
 from ppdet_ext.training.pictures import validation_pictures
@@ -52,7 +52,6 @@ def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"weights={path}"
 
 
-@register_step
 class MeanGrey(Step):
     """A step that asks for the picture, as RefineMasks does, and keeps what it has seen."""
 
@@ -62,6 +61,12 @@ class MeanGrey(Step):
     def apply(self, found, image):
         MeanGrey.seen.append(float(image.picture.mean()))
         return found
+
+
+@pytest.fixture(autouse=True)
+def known_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of other files, in the same process, count the steps that there are."""
+    monkeypatch.setitem(STEPS, "MeanGrey", MeanGrey)
 
 
 @pytest.mark.parametrize("views", [False, True])
