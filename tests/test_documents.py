@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, and what the README shows in Python runs."""
+"""The pages: links lead somewhere, the README is short and says the same in Chinese, what pages show in Python runs."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,29 @@ from typing import Any
 
 import pytest
 
+from ppdet_ext.data.formats.rle_presets import PRESETS
+from ppdet_ext.data.labels.formats import FORMATS
+from ppdet_ext.data.labels.writers import WRITERS
+
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "dataset" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "dataset" / "README.md"])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NUMBER_WORDS = {"seven": 7, "七": 7}
+
+
+def without_code(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
 
 
 def anchors_of(page: Path) -> set[str]:
     """The anchors that a page's headings get."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    headings = re.findall(r"^#+ (.+)$", without_code(page), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
-    for link in LINK.findall(text):
+    for link in LINK.findall(without_code(page)):
         if "://" in link:
             continue
         name, _, anchor = link.partition("#")
@@ -30,8 +38,67 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_found_from_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert [page.name for page in PAGES if page.name != "README.md" and page.name not in text] == []
+    """By links: at most two of them."""
+    found = {ROOT / "README.md"}
+    for _ in range(2):
+        links = [
+            (page, link.partition("#")[0])
+            for page in found
+            if page.suffix == ".md"
+            for link in LINK.findall(without_code(page))
+        ]
+        found |= {(page.parent / name).resolve() for page, name in links if name and "://" not in name}
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page not in found] == []
+
+
+class TestReadme:
+    """README.md and README_cn.md, side by side."""
+
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_cn.md"))
+
+    def test_it_is_short(self) -> None:
+        assert len(self.english.splitlines()) <= 120
+        assert len(self.chinese.splitlines()) <= 120
+
+    def test_the_headings_correspond(self) -> None:
+        levels = [
+            re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.S), re.M) for text in (self.english, self.chinese)
+        ]
+        assert levels[0] == levels[1]
+        assert len(levels[0]) > 5
+
+    def test_commands_and_programs_are_the_same(self) -> None:
+        """But for the comments behind them."""
+        blocks = [re.findall(r"```(.*?)```", text, re.S) for text in (self.english, self.chinese)]
+        bare = [[re.sub(r" *#.*", "", block) for block in found] for found in blocks]
+        assert bare[0] == bare[1]
+        assert sum(block.count("\n") for block in bare[0]) > 15
+
+    def test_links_are_the_same(self) -> None:
+        links = [sorted(LINK.findall(text)) for text in (self.english, self.chinese)]
+        others = [["README_cn.md"], ["README.md"]]
+        assert [[link for link in found if link not in other] for found, other in zip(links, others)] == [
+            [link for link in links[0] if link not in others[0]]
+        ] * 2
+
+    def test_figures_are_the_same(self) -> None:
+        rows = ["\n".join(re.findall(r"^\| \[\*\*.*", text, re.M)) for text in (self.english, self.chinese)]
+        figures = [sorted(re.findall(r"\d+(?:[.,]\d+)*", text)) for text in rows]
+        assert figures[0] == figures[1]
+        assert len(figures[0]) > 15
+
+    @pytest.mark.parametrize(
+        ("english", "chinese", "number"),
+        [
+            (r"CSVs of (\d+) contests", r"(\d+) 个竞赛的 CSV", len(PRESETS)),
+            (r"(\d+) formats told by content", r"按内容识别 (\d+) 种格式", len(FORMATS)),
+            (r"\[(\w+) written\]", r"\[可写出(.)种格式\]", len(WRITERS)),
+        ],
+    )
+    def test_counts_are_right(self, english: str, chinese: str, number: int) -> None:
+        for text, pattern in ((self.english, english), (self.chinese, chinese)):
+            (found,) = re.findall(pattern, text)
+            assert int(NUMBER_WORDS.get(found, found)) == number
 
 
 def test_python_of_the_segmentation_page_runs() -> None:
