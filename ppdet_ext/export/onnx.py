@@ -69,17 +69,17 @@ def _name_outputs(graph: Any, names: Sequence[str]) -> None:
 
 def _drop_unused(graph: Any) -> None:
     used = {name for node in graph.node for name in node.input}
-    used |= {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
+    used |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
     kept = [one for one in graph.initializer if one.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _captured(attribute: Any) -> set[str]:
+def captured(attribute: Any) -> set[str]:
     """Names that the sub-graphs of a node (loops, branches) take from outside."""
     graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
     nodes = [node for graph in graphs for node in graph.node]
-    inner = {name for node in nodes for own in node.attribute for name in _captured(own)}
+    inner = {name for node in nodes for own in node.attribute for name in captured(own)}
     return {name for node in nodes for name in node.input} | {value.name for graph in graphs for value in graph.output} | inner
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ class _Pictures:
         return None if pixels is None else {INPUT: pixels}
 
 
+@contextmanager
+def prepared(source: Path) -> Iterator[Path]:
+    """An ONNX file with constants and batch norms folded into what they belong to; gone at the end."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as scratch, muted():
+        file = Path(scratch) / "prepared.onnx"
+        quant_pre_process(str(source), str(file), skip_symbolic_shape=True)
+        yield file
+
+
 def quantize(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
     """Write an ONNX file, also over its source, with convolutions of 8-bit integers (QDQ, weights by channel).
 
@@ -35,13 +47,10 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
         batches: pixels (B, H, W, 3) uint8 as the graph takes them, whose ranges the activations get.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as scratch, muted():
-        prepared = Path(scratch) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    with prepared(source) as file:
         quantize_static(
-            str(prepared),
+            str(file),
             str(target),
             _Pictures(batches),
             quant_format=QuantFormat.QDQ,

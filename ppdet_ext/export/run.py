@@ -25,6 +25,7 @@ from . import folder as folders
 from . import onnx, openvino
 from .child import PACKAGES, demand_packages
 from .graph import INPUT, ExportGraph
+from .half import to_half
 from .paddle import PaddleEngine, save_paddle
 from .precision import quantize
 from .reader import ReaderPlan
@@ -32,7 +33,7 @@ from .verify import Difference, Engine, random_pixels, verify
 
 logger = logging.getLogger("ppdet_ext")
 FORMATS = ("paddle", "onnx", "openvino")
-PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
+PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 DYNAMIC = "dynamic"
 _PICTURES = 2  # of the configuration's own, to compare
 
@@ -147,6 +148,8 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions, 
         if options.precision == "int8":
             quantize(whole / onnx.MODEL, whole / onnx.MODEL, calibration)
         if options.format == "onnx":
+            if options.precision == "fp16":
+                to_half(aside / onnx.MODEL, aside / onnx.MODEL)
             return open_engine(aside, ONNX, device="cpu", threads=None, precision=options.precision)
         openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, options.precision in ("fp16", "bf16"))
     return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)

@@ -11,6 +11,7 @@ from ppdet_ext.errors import UserError
 
 from .engine import failed, import_engine, last_line
 
+_SINK = "/sink_port_0"  # behind the name of an output
 # What it computes with. Without a hint it chooses by the processor, and an fp32 model gives other numbers on each.
 HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 
@@ -39,14 +40,14 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise UserError(f"{file}: OpenVINO {openvino.__version__} cannot load it: {last_line(error)}") from error
         self._file = file
-        self._outputs = [(output.get_any_name(), output) for output in self._model.outputs]
+        self._outputs = [(_name_of(output), output) for output in self._model.outputs]
         # A request serves one thread at a time.
         self._local = threading.local()
 
     @property
     def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Name of each input -> its shape, None where a side is not fixed."""
-        shapes = {one.get_any_name(): one.get_partial_shape() for one in self._model.inputs}
+        shapes = {_name_of(one): one.get_partial_shape() for one in self._model.inputs}
         return {name: tuple(side.get_length() if side.is_static else None for side in shape) for name, shape in shapes.items()}
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -62,3 +63,9 @@ class OpenVinoEngine:
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
         return self._local.request
+
+
+def _name_of(port: Any) -> str:
+    """An input's or output's own name: compiling gives a tensor those of others, too, that came to nothing."""
+    own = port.get_node().get_friendly_name().removesuffix(_SINK)
+    return own if own in port.get_names() else port.get_any_name()

@@ -122,7 +122,7 @@ def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path,
     [
         (["--format", "onxx"], "--format onxx: unknown. Did you mean 'onnx'? There are paddle, onnx, openvino."),
         (["--format", "paddle", "--precision", "bf16"], "bf16 is for --format openvino"),
-        (["--precision", "int4"], "--precision int4: onnx is exported with fp32, int8"),
+        (["--precision", "int4"], "--precision int4: onnx is exported with fp32, fp16, int8"),
         (["--opset", "40"], "--opset 40: paddle2onnx writes opsets 11 to 19"),
         (["--size", "64"], "--size 64: give height and width in px"),
         (["--size", "64", "9000"], "--size 64 9000: sides are from 32 to 4096 px"),

@@ -13,6 +13,7 @@ from runtime_models import CATEGORY_IDS, CLASSES, READER, expected, write_folder
 
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.runtime.openvino import OpenVinoEngine
 from ppdet_ext.runtime.predictor import Predictor
 from ppdet_ext.structures import Candidates
 from ppdet_ext.structures.probability_map import resize_maps
@@ -205,3 +206,22 @@ def test_openvino_that_fails_while_it_runs_is_one_line(tmp_path: Path, monkeypat
     monkeypatch.setattr(engine, "_request", request)
     with pytest.raises(UserError, match=FAILS):
         engine.run({"pixels": np.zeros((32, 48, 3), np.uint8)})
+
+
+def test_openvino_gives_an_output_its_own_name(tmp_path: Path) -> None:
+    """Compiling leaves out what does nothing, and the output's tensor has the names of both."""
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset13 as ops
+
+    pixels = ops.parameter([1, 4, 6], np.float32, name="pixels")
+    pixels.output(0).set_names({"pixels"})
+    between = ops.reshape(ops.relu(pixels), np.array([4, 6]), special_zero=False)
+    between.output(0).set_names({"before"})
+    same = ops.convert(between, np.float32)
+    same.output(0).set_names({"probs"})
+    model = openvino.Model([ops.result(same, name="probs/sink_port_0")], [pixels], "named")
+    openvino.save_model(model, str(tmp_path / "model.xml"), compress_to_fp16=False)
+    engine = OpenVinoEngine(tmp_path / "model.xml")
+    assert engine._model.outputs[0].get_names() == {"before", "probs"}
+    assert set(engine.input_shapes) == {"pixels"}
+    assert engine.run({"pixels": np.ones((1, 4, 6), np.float32)})["probs"].shape == (4, 6)
