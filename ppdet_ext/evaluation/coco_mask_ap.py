@@ -13,6 +13,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)  # pycocotools' own, to the last bit
 RECALLS = np.linspace(0, 1, 101)
 MOST = 100  # detections of an image and class
 RIGHT, WRONG, IGNORED = 1, 0, -1
+UNMATCHED, IN_CROWD = -1, -2  # beside an instance's position
 
 
 class Overlaps(NamedTuple):
@@ -65,8 +66,19 @@ class CocoMaskAP(PartialMetric):
 
 
 def _verdicts(iou: np.ndarray, singles: int) -> np.ndarray:
-    """(10, n) int8 for predictions by falling score: each takes the free instance it overlaps most, or else a crowd."""
-    verdicts = np.zeros((len(THRESHOLDS), len(iou)), np.int8)
+    """(10, n) int8 for predictions by falling score: right, wrong, or in a crowd."""
+    taken = matches(iou, singles)
+    return np.where(taken >= 0, RIGHT, np.where(taken == IN_CROWD, IGNORED, WRONG)).astype(np.int8)
+
+
+def matches(iou: np.ndarray, singles: int) -> np.ndarray:
+    """What predictions (n, annotated), by falling score, take at each of the ten thresholds, as COCOeval.evaluateImg.
+
+    Each takes the free instance it overlaps most, or else a crowd; crowds are the columns from `singles` on.
+
+    Returns: (10, n) int32, the column of an instance, `UNMATCHED` or `IN_CROWD`.
+    """
+    taken = np.full((len(THRESHOLDS), len(iou)), UNMATCHED, np.int32)
     free = np.ones((len(THRESHOLDS), singles), bool)
     limits = np.minimum(THRESHOLDS, 1 - 1e-10)
     rows = np.arange(len(THRESHOLDS))
@@ -76,10 +88,10 @@ def _verdicts(iou: np.ndarray, singles: int) -> np.ndarray:
             best = singles - 1 - near[:, ::-1].argmax(axis=1)  # of equals the last, as pycocotools
             hit = near[rows, best] >= limits
             free[rows[hit], best[hit]] = False
-            verdicts[hit, i] = RIGHT
+            taken[hit, i] = best[hit]
         crowd = iou[i, singles:].max(initial=-1.0) >= limits
-        verdicts[crowd & (verdicts[:, i] == WRONG), i] = IGNORED
-    return verdicts
+        taken[crowd & (taken[:, i] == UNMATCHED), i] = IN_CROWD
+    return taken
 
 
 def _precision(partials: list[Matches]) -> np.ndarray | None:
@@ -91,11 +103,22 @@ def _precision(partials: list[Matches]) -> np.ndarray | None:
     if not matched:
         return np.zeros((len(THRESHOLDS), len(RECALLS)))
     scores = np.concatenate([partial.scores for partial in matched])
-    verdicts = np.concatenate([partial.verdicts for partial in matched], axis=1)[:, np.argsort(-scores, kind="stable")]
+    return interpolated(scores, np.concatenate([partial.verdicts for partial in matched], axis=1), instances)
+
+
+def interpolated(scores: np.ndarray, verdicts: np.ndarray, instances: int) -> np.ndarray:
+    """Precision (thresholds, 101) at `RECALLS`, the highest at that recall or a greater one. As COCOeval.accumulate.
+
+    Args:
+        scores: (n,) of one class, images by rising id; of equals the first comes first.
+        verdicts: (thresholds, n) of `RIGHT`, `WRONG`, `IGNORED`.
+        instances: annotated ones, 1 or more.
+    """
+    verdicts = verdicts[:, np.argsort(-scores, kind="stable")]
     right = np.cumsum(verdicts == RIGHT, axis=1)
     wrong = np.cumsum(verdicts == WRONG, axis=1)
     precision = right / (right + wrong + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.concatenate([precision, np.zeros((len(THRESHOLDS), 1))], axis=1)
+    padded = np.concatenate([precision, np.zeros((len(verdicts), 1))], axis=1)
     places = [np.searchsorted(recall, RECALLS, side="left") for recall in right / instances]
     return np.take_along_axis(padded, np.array(places), axis=1)
