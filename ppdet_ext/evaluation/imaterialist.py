@@ -33,6 +33,7 @@ class IMaterialistMAP(PartialMetric):
     annotation). A class that is only annotated or only predicted in an image counts 0, in neither it does not count, and an
     image without any counts 1: the local estimate of the competition's first place (github.com/amirassov/kaggle-imaterialist).
 
+    size: side in px of the square that masks are compared on.
     match: "category", or "classid": as on Kaggle's server in 2019, where a class is a category with all its attributes
         (ClassId 13_20_45). Predictions have no attributes, so each such class id in an image counts 0, and predictions of the
         category match instances without attributes only.

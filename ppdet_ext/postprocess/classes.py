@@ -14,7 +14,10 @@ from .gate_file import GateFile
 
 @register_step
 class DropClasses(Step):
-    """Drops everything of the classes of these names or category ids."""
+    """Drops everything of the classes of these names or category ids.
+
+    classes: names, or category ids.
+    """
 
     def __init__(self, classes: list) -> None:
         """UserError unless it is a list."""

@@ -26,6 +26,8 @@ class RemoveSmallComponents(Step):
     """Of each mask keeps the 8-connected parts of at least `area` px of the original image; masks that end empty are dropped.
 
     A class that a mapping does not name keeps all parts. The box of a mask that lost a part becomes that of the mask.
+
+    area: px, for all classes or by class.
     """
 
     takes_masks = True

@@ -16,6 +16,8 @@ class BoxNMS(Step):
     """Of boxes of one class whose IoU is greater than `iou`, only the one with the best score is kept.
 
     Greedy, as `structures.nms`; ties in score keep the earlier one. A class that a mapping does not name keeps all its boxes.
+
+    iou: 0 to 1, for all classes or by class.
     """
 
     def __init__(self, iou: PerClass = 0.5) -> None:
@@ -37,6 +39,8 @@ class MaskNMS(Step):
     """Of masks of one class whose IoU is greater than `iou`, only the one with the best score is kept.
 
     Greedy; ties in score keep the earlier one. A class that a mapping does not name keeps all its masks.
+
+    iou: 0 to 1, of the masks, for all classes or by class.
     """
 
     takes_masks = True

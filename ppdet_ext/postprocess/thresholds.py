@@ -13,7 +13,10 @@ from .base import PerClass, Step, per_class
 
 @register_step
 class ScoreThreshold(Step):
-    """Keeps scores of at least `score`. A class that a mapping does not name keeps all."""
+    """Keeps scores of at least `score`. A class that a mapping does not name keeps all.
+
+    score: 0 to 1, for all classes or by class.
+    """
 
     def __init__(self, score: PerClass = 0.5) -> None:
         self.score = score
@@ -27,7 +30,10 @@ class ScoreThreshold(Step):
 
 @register_step
 class MaskThreshold(Step):
-    """Pixels whose probability is at least `threshold` make the mask; 0.5 for a class that a mapping does not name."""
+    """Pixels whose probability is at least `threshold` make the mask; 0.5 for a class that a mapping does not name.
+
+    threshold: 0.001 to 1, for all classes or by class.
+    """
 
     needs_candidates = True
     cuts_masks = True
@@ -47,7 +53,10 @@ class MaskThreshold(Step):
 
 @register_step
 class MinArea(Step):
-    """Keeps masks of at least `area` px of the original image. Classes that a mapping does not name keep all."""
+    """Keeps masks of at least `area` px of the original image. Classes that a mapping does not name keep all.
+
+    area: px, for all classes or by class.
+    """
 
     takes_masks = True
 
@@ -64,7 +73,10 @@ class MinArea(Step):
 
 @register_step
 class TopK(Step):
-    """Keeps the `k` best scores of an image, or with `per_class` of each class in it. Ties keep the earlier one."""
+    """Keeps the `k` best scores of an image, or with `per_class` of each class in it. Ties keep the earlier one.
+
+    k: how many, 1 or more. per_class: of each class, in place of all together.
+    """
 
     def __init__(self, k: int, per_class: bool = False) -> None:
         """UserError unless k is a whole number of at least 1."""

@@ -22,9 +22,14 @@ def kind_of(name: Any) -> Kind:
 
 @dataclass(frozen=True)
 class SampleSpec:
-    """Parameters of a set: number of pictures, seed, size in pixels, JPEG quality (1–100), kind.
+    """Parameters of a set. None is the kind's default.
 
-    None is the kind's default. Fashion pictures vary around `height` × `width`; steel sheets have exactly that size.
+    Attributes:
+        images: number of pictures, 4 or more.
+        seed: another one draws others.
+        height, width: px; fashion pictures vary around them, steel sheets have exactly that size.
+        quality: of the JPEG files, 1 to 100.
+        kind: "steel" or "fashion".
     """
 
     # None does not outlive the constructor.
