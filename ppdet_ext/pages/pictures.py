@@ -9,10 +9,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from ppdet_ext.structures import Rle
-
 from .charts import svg
-from .outlines import path_of
 
 QUALITY = 80
 WIDE = 2.2  # pictures this many times as wide as high get the page's whole width, one below the other
@@ -74,47 +71,61 @@ def jpeg_uri(pixels: np.ndarray, longest: int = 900, quality: int = QUALITY) -> 
 
 
 @dataclass(frozen=True)
-class Outline:
-    """A mask as a path, filled faintly, in the colour of its `kind`: truth, prediction, tp, fp or fn; or in `colour`."""
+class Stored:
+    """A picture, or a part of one, and where it lies on the whole one."""
 
-    path: str
+    uri: str
+    window: Window
+
+
+def store(name: str, pictures: Sequence[Stored], paths: Sequence[str]) -> Markup:
+    """What panels show, once in a page: pictures `<name>-i0`, … and paths `<name>-0`, … in the whole picture's pixels.
+
+    name: unique in the page, of letters, digits and hyphens.
+    """
+    parts = []
+    for i, one in enumerate(pictures):
+        height, width = one.window.size
+        place = {"x": one.window.x1, "y": one.window.y1, "width": width, "height": height}
+        parts.append(svg.element("image", id=f"{name}-i{i}", href=one.uri, preserveAspectRatio="none", **place))
+    for i, path in enumerate(paths):
+        parts.append(svg.element("path", id=f"{name}-{i}", d=path, vector_effect="non-scaling-stroke", fill_rule="evenodd"))
+    return svg.element("svg", svg.element("defs", *parts), class_="store", aria_hidden="true", width=0, height=0)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A stored path on a picture. number: of the path. kind: truth, prediction, tp, fp, fn or mixed, and more CSS classes."""
+
+    number: int
     kind: str
     title: str = ""
-    colour: str | None = None
-
-    @classmethod
-    def of(cls, mask: Rle, kind: str, title: str = "", window: Window | None = None, tolerance: float = 0.0) -> "Outline":
-        """The part of a mask in a window (None: all of it), in the window's pixels."""
-        return cls(path_of(mask if window is None else mask.crop(*window), tolerance), kind, title)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One view of a picture: its name, and what lies on it."""
+    """One view of a picture: its name, what lies on it, and words below."""
 
     name: str
-    outlines: Sequence[Outline]
+    layers: Sequence[Layer]
+    note: str = ""
 
 
-def panels(name: str, uri: str, size: tuple[int, int], shown: Sequence[Panel], alt: str) -> Markup:
-    """Several views of one picture, stored once, beside each other; below each other where it is wide.
+def panels(name: str, window: Window, shown: Sequence[Panel], alt: str, picture: int = 0) -> Markup:
+    """Several views of a part of a stored picture, beside each other; below each other where the part is wide.
 
-    name: unique in the page, of letters and digits; the picture's anchor. size: (height, width) of the outlines' pixels.
+    name: as given to `store`. alt: alternative text. picture: number of the stored one.
     """
-    height, width = size
+    height, width = window.size
     parts = []
-    for i, panel in enumerate(shown):
-        stored = {"id": f"{name}-i", "href": uri, "width": width, "height": height, "preserveAspectRatio": "none"}
-        picture = svg.element("use", href=f"#{name}-i") if i else svg.element("image", **stored)
-        layers = [_layer(outline) for outline in panel.outlines if outline.path]
-        seen = {"viewBox": f"0 0 {width} {height}", "role": "img", "aria_label": f"{alt}: {panel.name}"}
-        drawn = svg.element("svg", picture, *layers, class_="picture", **seen)
-        parts.append(svg.element("figure", drawn, svg.element("figcaption", panel.name), class_="panel"))
-    kind = "panels wide" if width >= WIDE * height else "panels"
-    return svg.element("div", *parts, class_=kind, style=f"--ratio:{width / max(height, 1):.3f}")
+    for panel in shown:
+        uses = [svg.element("use", href=f"#{name}-i{picture}"), *(_use(name, layer) for layer in panel.layers)]
+        seen = {"viewBox": f"{window.x1} {window.y1} {width} {height}", "role": "img", "aria_label": f"{alt}: {panel.name}"}
+        words = svg.element("figcaption", svg.element("b", panel.name), f" {panel.note}" if panel.note else "")
+        parts.append(svg.element("figure", svg.element("svg", *uses, class_="picture", **seen), words, class_="panel"))
+    return svg.element("div", *parts, class_="panels wide" if width >= WIDE * height else "panels")
 
 
-def _layer(outline: Outline) -> Markup:
-    style = f"--c:{outline.colour}" if outline.colour else None
-    hover = svg.title(outline.title) if outline.title else ""
-    return svg.element("path", hover, d=outline.path, class_=f"layer {outline.kind}", style=style)
+def _use(name: str, layer: Layer) -> Markup:
+    hover = svg.title(layer.title) if layer.title else ""
+    return svg.element("use", hover, href=f"#{name}-{layer.number}", class_=f"layer {layer.kind}")
