@@ -81,6 +81,9 @@ def _write(outcome: Evaluation, folder: Path, weights: str, origin: dict[str, An
         "empty_submission": {name: value for name, value in nothing.items() if value > 0},
         "origin": origin,
     }
+    for metric in outcome.metrics:
+        if isinstance(metric, CocoMetric):
+            record["evaluator"] = metric.engine
     write_atomic(folder / RESULTS_FILE, lambda aside: aside.write_text(json.dumps(record, indent=1)), "--output_eval")
 
 

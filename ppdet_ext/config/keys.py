@@ -104,6 +104,11 @@ TABLE: dict[str, Key] = {
     "weights": Key(str | None, None, about="what eval, infer, submit and tune take"),
     "pretrain_weights": Key(str | None, None, about="what a training starts from: path or URL; null: from scratch"),
     "metric": Key(str | list, "COCO", about="what evaluation measures; the first decides which weights are the best"),
+    "evaluator": Key(
+        Literal["auto", "hotcoco", "pycocotools"],
+        "auto",
+        about="computes COCO's numbers, the same ones; auto: hotcoco if it is there",
+    ),
     "save_dir": Key(str, "output", about="folder of the runs' folders"),
     "log_iter": Key(int, 20, least=1, about="steps between log lines"),
     "vdl_pictures": Key(int, 4, least=0, about="images of EvalDataset that --use_vdl draws at each evaluation of --eval"),

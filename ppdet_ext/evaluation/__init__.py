@@ -3,6 +3,8 @@
 from ppdet_ext.host.registry import METRICS, register_metric
 
 from .boundary_iou import BoundaryIoU
+from .coco_engine import CocoScores
+from .coco_inputs import evaluate_coco
 from .coco_mask_ap import CocoMaskAP
 from .coco_metric import ClassRow, CocoMetric, format_classwise
 from .imaterialist import IMaterialistMAP
@@ -17,6 +19,7 @@ __all__ = [
     "ClassRow",
     "CocoMaskAP",
     "CocoMetric",
+    "CocoScores",
     "IMaterialistMAP",
     "MeanIoU",
     "Metric",
@@ -29,6 +32,7 @@ __all__ = [
     "PresenceF1",
     "SeverstalDice",
     "build_metric",
+    "evaluate_coco",
     "format_classwise",
     "pixel_score",
     "register_metric",

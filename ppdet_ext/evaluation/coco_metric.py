@@ -1,7 +1,5 @@
 """COCO's average precision and recall of boxes and masks, computed in memory."""
 
-import contextlib
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
 
 from ppdet_ext.data.formats.result_files import BOX_FILE, MASK_FILE, coco_results
 from ppdet_ext.errors import UserError, counted
@@ -17,7 +14,8 @@ from ppdet_ext.files.atomic import write_atomically
 from ppdet_ext.host.registry import METRICS
 from ppdet_ext.structures import Detections, Record
 
-from .coco_data import ground_truth, predicted
+from .coco_data import ground_truth, no_search_for_cycles, predicted
+from .coco_engine import AUTO, COUNTED, CocoScores, choose_evaluator, that_count
 from .metric import Metric
 
 logger = logging.getLogger("ppdet_ext")
@@ -37,10 +35,6 @@ class ClassRow(NamedTuple):
     ap: float
     ap50: float
     instances: int
-
-
-# Detections of a class in an image that count, the last of pycocotools' maxDets.
-COUNTED = 100
 
 
 class CocoMetric(Metric):
@@ -63,22 +57,30 @@ class CocoMetric(Metric):
         class_names: Sequence[str] = (),
         category_ids: Sequence[int] = (),
         iou_types: Sequence[str] | None = None,
+        evaluator: str = AUTO,
     ) -> None:
         """Where `records` are given, `start` need not be called.
 
         iou_types: "bbox", "segm" or both, which is the default where `records` are given; otherwise it is whatever the first
-        image's predictions hold. UserError for two records of one id, or category ids that are not one distinct id per class.
+        image's predictions hold. evaluator: auto, hotcoco or pycocotools, see `choose_evaluator`; the numbers are the same.
+        UserError for two records of one id, or category ids that are not one distinct id per class.
         """
         if iou_types is not None and (not iou_types or not set(iou_types) <= set(FILE_NAMES)):
             raise ValueError(f"iou_types are of {sorted(FILE_NAMES)}, not {iou_types}")
+        self._evaluator = choose_evaluator(evaluator)
         self._asked = iou_types if records is None else iou_types or tuple(FILE_NAMES)
         if records is not None:
             self.start(records, class_names, category_ids)
 
+    @property
+    def engine(self) -> str:
+        """Package and version that compute the numbers."""
+        return self._evaluator.title
+
     def start(self, records: Sequence[Record], class_names: Sequence[str], category_ids: Sequence[int]) -> None:
         super().start(records, class_names, category_ids)
         self.iou_types = tuple(self._asked or FILE_NAMES)
-        self._evaluated: dict[str, COCOeval] = {}
+        self._evaluated: dict[str, CocoScores] = {}
 
     def update(self, im_id: int, detections: Detections) -> None:
         if not self._asked and not self.detections:
@@ -91,22 +93,17 @@ class CocoMetric(Metric):
     def compute(self) -> dict[str, list[float]]:
         """The 12 numbers of each kind, and their table as text in `summary`. Missing images are logged."""
         self.warn_of_missing()
-        records = list(self.records.values())
-        self._warn_of_limit(records)
-        truth = ground_truth(records, self.category_ids, "segm" in self.iou_types)
+        self._warn_of_limit(list(self.records.values()))
         if not self._asked and self.iou_types == ("bbox",):
             logger.info("The model gives boxes without masks: box AP only, no mask AP")
-        texts = []
-        for iou_type in self.iou_types:
-            evaluator = COCOeval(truth, predicted(records, self.category_ids, self.detections, iou_type), iou_type)
-            with contextlib.redirect_stdout(io.StringIO()):
-                evaluator.evaluate()
-                evaluator.accumulate()
-            with contextlib.redirect_stdout(io.StringIO()) as text:
-                evaluator.summarize()
-            texts.append(f"{'box' if iou_type == 'bbox' else 'mask'}\n{text.getvalue().rstrip()}")
-            self._evaluated[iou_type] = evaluator
-        self.summary = "\n".join(texts)
+        with no_search_for_cycles():
+            truth = ground_truth(list(self.records.values()), self.category_ids, "segm" in self.iou_types)
+            for iou_type in self.iou_types:
+                results = that_count(predicted(self.category_ids, self.detections, iou_type))
+                self._evaluated[iou_type] = self._evaluator(truth, results, iou_type)
+        kinds = {"bbox": "box", "segm": "mask"}
+        texts = [f"{kinds[iou_type]}\n{self._evaluated[iou_type].table}" for iou_type in self.iou_types]
+        self.summary = "\n".join([*texts, f"COCO's numbers were computed by {self.engine}"])
         return {iou_type: self._evaluated[iou_type].stats.tolist() for iou_type in self.iou_types}
 
     def _warn_of_limit(self, records: Sequence[Record]) -> None:
@@ -127,16 +124,19 @@ class CocoMetric(Metric):
     def named(self, numbers: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         return {iou_type: dict(zip(NUMBER_NAMES, numbers[iou_type])) for iou_type in FILE_NAMES if iou_type in numbers}
 
-    def classwise(self, iou_type: str | None = None) -> list[ClassRow]:
-        """AP, AP50 and the number of (non-crowd) instances of each class; of masks unless told or not evaluated."""
+    def scores(self, iou_type: str | None = None) -> CocoScores:
+        """Precision, recall and scores at each threshold; of masks unless told or not evaluated."""
         if not self._evaluated:
             self.compute()
-        evaluator = self._evaluated[iou_type or self.iou_types[-1]]
+        return self._evaluated[iou_type or self.iou_types[-1]]
+
+    def classwise(self, iou_type: str | None = None) -> list[ClassRow]:
+        """AP, AP50 and the number of (non-crowd) instances of each class; of masks unless told or not evaluated."""
         instances = np.zeros(len(self.class_names), np.int64)
         for record in self.records.values():
             np.add.at(instances, record.labels[~record.crowd], 1)
         # precision is (IoU thresholds, recalls, classes sorted by id, size ranges, detection limits)
-        precision = evaluator.eval["precision"][:, :, :, 0, -1]
+        precision = self.scores(iou_type).precision[:, :, :, 0, -1]
         columns = [sorted(self.category_ids).index(category_id) for category_id in self.category_ids]
         return [
             ClassRow(name, _mean(precision[:, :, k]), _mean(precision[0, :, k]), int(count))

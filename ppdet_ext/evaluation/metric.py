@@ -67,6 +67,9 @@ class Metric:
                 f"{record.name}: predicted label {detections.labels.max()} of a model with another number "
                 f"of classes; the data set has {len(self.class_names)}"
             )
+        if bad := next((what for what in ("scores", "boxes") if not np.isfinite(getattr(detections, what)).all()), None):
+            row = int(np.flatnonzero(~np.isfinite(getattr(detections, bad)).reshape(len(detections), -1).all(axis=1))[0])
+            raise UserError(f"{record.name}: {bad} of prediction {row + 1} are not finite: {getattr(detections, bad)[row]}")
         self.detections[im_id] = detections
 
     @property

@@ -16,6 +16,7 @@ from ppdet_ext.host.registry import METRICS
 from ppdet_ext.inference.predict import Switchable, in_order, predict
 from ppdet_ext.structures import Detections
 
+from .coco_engine import AUTO
 from .coco_metric import CocoMetric
 from .metric import Metric, build_metric, value_of
 
@@ -59,9 +60,11 @@ class Evaluation:
 
 
 def metrics_of(cfg: Config) -> list[Metric]:
-    """The configured metrics, each with the options of its section."""
+    """The configured metrics, each with the options of its section; COCO's is computed by the `evaluator`."""
     names = [cfg.metric] if isinstance(cfg.metric, str) else cfg.metric
-    return [build_metric(name, dict(cfg.get(METRICS[name].__name__) or {})) for name in names]
+    engine = {"evaluator": cfg.get("evaluator", AUTO)}
+    shared = {name: engine if METRICS[name] is CocoMetric else {} for name in names}
+    return [build_metric(name, shared[name] | (cfg.get(METRICS[name].__name__) or {})) for name in names]
 
 
 def run_evaluation(
