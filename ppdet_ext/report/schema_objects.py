@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bin:
-    """Truths of a range of some property, low <= value <= high. recall: at the report's score, IoU .5.
+    """Truths of a range of some property: low < value <= high, in the first bin low too. recall: at the report's score, IoU .5.
 
     ap, ap50: over the classes that are there. What lies outside of the range counts neither way, as in COCO's size ranges.
     """
@@ -138,7 +138,8 @@ class Shown:
 class Picture:
     """An image that some group shows. file: path on the machine that made the report; name: as annotations write it.
 
-    objects: truths first, in the data set's order; then detections of at least the report's score, falling.
+    objects: truths first, in the data set's order; then detections of at least the report's score, falling; then others
+    that a group is about.
     """
 
     image: int
