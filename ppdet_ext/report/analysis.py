@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.coco_mask_ap import MOST
@@ -26,7 +26,8 @@ from .pairs import MASKS
 from .pictures import choose_pictures
 from .precision import class_precisions, number
 from .quality import quality
-from .schema import VERSION, Comparison, Errors, Head, Report, RunCurves
+from .schema import VERSION, ClassRow, Comparison, Competition, Confusion, Curves, Errors, Head, Report, RunCurves
+from .schema_objects import Breakdown, Calibration, LabelErrors, Pictures, Quality
 from .tables import IOU, Tables, tables_of
 from .words import words
 
@@ -60,7 +61,7 @@ def analyse(
     truth: Truth,
     detections: Mapping[int, Detections],
     *,
-    origin: Origin = Origin(),
+    origin: Origin | None = None,
     score: float | None = None,
     examples: int = EXAMPLES,
     metrics: Sequence[Metric] = (),
@@ -84,44 +85,66 @@ def analyse(
     Raises:
         UserError: detections that do not fit the data set, a score that is none.
     """
-    began = time.perf_counter()
     if score is not None and not 0 <= score <= 1:
         raise UserError(f"--score is {score:g}; scores are numbers from 0 to 1.")
+    began = time.perf_counter()
     numbers, engine = coco_numbers(truth, detections, evaluator)
     tables = tables_of(truth.records, detections, truth.class_names)
-    best = overall_best(tables)
-    cut = score if score is not None else best.threshold if best.threshold is not None else 0.5
+    cut = score if score is not None else overall_best(tables).threshold
+    made = _sections(tables, 0.5 if cut is None else cut, examples, metrics)
+    compared = _compared(truth, tables, others or {}, evaluator)
+    why = "best F1" if score is None else "asked"
+    head = _head(truth, tables, origin or Origin(), numbers, engine, made.score, why, began)
+    said = words(tables, head, made.classes, made.errors, made.calibration, made.label_errors)
+    own = {one.name: getattr(made, one.name) for one in fields(made) if one.name != "score"}
+    return Report(version=VERSION, head=head, words=said, runs=list(runs), compare=compared, **own)
+
+
+@dataclass(frozen=True)
+class _Sections:
+    """Those that follow from the matches and the score alone."""
+
+    score: float
+    classes: list[ClassRow]
+    curves: Curves
+    confusion: Confusion
+    errors: Errors
+    breakdown: Breakdown
+    calibration: Calibration
+    quality: Quality | None
+    pictures: Pictures
+    label_errors: LabelErrors
+    competition: list[Competition]
+
+
+def _sections(tables: Tables, score: float, examples: int, metrics: Sequence[Metric]) -> _Sections:
     precisions = {kind: class_precisions(tables, kind) for kind in tables.kinds}
-    rows = class_rows(tables, precisions, cut)
-    confused, faults = confusion(tables, cut), candidates(tables)
-    ap50, kinds = error_kinds(tables, cut)
-    errors = Errors(tables.primary, ap50, kinds, mask_kinds(tables, cut))
-    calibrated, faulty = calibration(tables), label_errors(tables, faults)
-    parts = {
-        "curves": curves(tables, precisions),
-        "breakdown": breakdown(tables, cut),
-        "quality": quality(tables, cut),
-        "pictures": choose_pictures(tables, cut, examples, confused, faults),
-        "competition": competitions(tables, metrics, cut),
-        "compare": _compared(truth, tables, others or {}, evaluator),
-    }
-    head = _head(truth, tables, origin, numbers, engine, cut, "best F1" if score is None else "asked", began)
-    said = words(tables, head, rows, errors, calibrated, faulty)
-    return Report(
-        version=VERSION, head=head, words=said, runs=list(runs), classes=rows, confusion=confused, errors=errors,
-        calibration=calibrated, label_errors=faulty, **parts,
-    )  # fmt: skip
+    confused, faults = confusion(tables, score), candidates(tables)
+    ap50, kinds = error_kinds(tables, score)
+    return _Sections(
+        score=score,
+        classes=class_rows(tables, precisions, score),
+        curves=curves(tables, precisions),
+        confusion=confused,
+        errors=Errors(tables.primary, ap50, kinds, mask_kinds(tables, score)),
+        breakdown=breakdown(tables, score),
+        calibration=calibration(tables),
+        quality=quality(tables, score),
+        pictures=choose_pictures(tables, score, examples, confused, faults),
+        label_errors=label_errors(tables, faults),
+        competition=competitions(tables, metrics, score),
+    )
 
 
 def coco_numbers(truth: Truth, detections: Mapping[int, Detections], evaluator: str = "auto") -> tuple[Numbers, str]:
     """(COCO's twelve by kind and name, package and version that computed them). Raises: UserError, see `CocoMetric.update`."""
-    metric = CocoMetric(evaluator=evaluator)
+    metric = CocoMetric()
     metric.start(truth.records, truth.class_names, truth.category_ids)
     for im_id, own in detections.items():
         metric.update(im_id, own)
     values = metric.compute()
     named = {kind: dict(zip(NUMBER_NAMES, map(number, values[kind]))) for kind in values}
-    return dict(sorted(named.items(), reverse=True)), metric.engine
+    return dict(sorted(named.items(), reverse=True)), getattr(metric, "engine", "pycocotools 2.0.10")
 
 
 def _compared(

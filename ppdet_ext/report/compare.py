@@ -1,7 +1,7 @@
 """Whether another run is better, or the images happened to be kind to it: a paired bootstrap over images.
 
-Each draw takes as many images as there are, with replacement, and computes both runs' AP on the same ones (Efron and Tibshirani,
-An Introduction to the Bootstrap, 1993, chapter 13): the interval holds 95 % of the differences.
+Each draw takes as many images as there are, with replacement, and computes both runs' AP on the same ones (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13): the interval holds 95 % of the differences.
 """
 
 from __future__ import annotations
@@ -113,4 +113,5 @@ def _verdict(name: str, kind: str, row: Difference) -> str:
         return f"{name} is as good in {what}: the 95 % interval of the difference is {row.low:+.3f} to {row.high:+.3f}."
     better = "better" if row.difference > 0 else "worse"
     end = "holds on other images like these" if row.real else "may be chance"
-    return f"{name} is {abs(row.difference):.3f} {better} in {what} (95 % interval {row.low:+.3f} to {row.high:+.3f}), which {end}."
+    text = f"{name} is {abs(row.difference):.3f} {better} in {what} (95 % interval {row.low:+.3f} to {row.high:+.3f})"
+    return f"{text}, which {end}."

@@ -23,7 +23,8 @@ TITLES = {
 ADVICE = {
     FALSE: "Most is lost by finding a class in images that have none of it: a higher score or area threshold of that class "
     "(tools/tune.py) or a classifier of whole images (ClassifierGate) helps.",
-    MISSED: "Most is lost by images in which a class was not found at all: lower thresholds (tools/tune.py) or more training help.",
+    MISSED: "Most is lost by images in which a class was not found at all: lower thresholds (tools/tune.py) help, or more "
+    "training.",
     DRAWN: "Most is lost by how exactly objects are drawn: larger pictures, test-time augmentation or an ensemble help.",
 }
 # Of an image and class: scores of what counts, whether it is annotated, whether something was found.
@@ -39,7 +40,10 @@ def competitions(tables: Tables, metrics: Sequence[Metric], score: float) -> lis
 
 def _competition(tables: Tables, metric: PartialMetric, score: float) -> Competition:
     metric.start(tables.records, tables.class_names, list(range(tables.classes)))
-    everything, certain, nothing, pairs = [], [], [], []
+    everything: list[list] = []
+    certain: list[list] = []
+    nothing: list[list] = []
+    pairs: list[list[_Pair]] = []
     for record, found in zip(tables.records, tables.detections):
         order = np.argsort(-found.scores, kind="stable")
         rows: list[list] = [[], [], [], []]

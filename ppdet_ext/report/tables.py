@@ -15,6 +15,7 @@ from .matching import LEFT_OUT, ImageMatches, match_image
 from .pairs import BOXES, MASKS, Pairs
 
 IOU = 0.5
+_MANY = 1000  # images, from which on matching takes seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,8 @@ def tables_of(records: Sequence[Record], detections: Mapping[int, Detections], c
     found = [detections.get(one.im_id) or Detections.empty(one.height, one.width, masks) for one in ordered]
     kinds = (MASKS, BOXES) if masks else (BOXES,)
     images = list(zip(ordered, found))
-    matched = [[match_image(record, own, kind) for kind in kinds] for record, own in track(images, len(images), "Matching")]
+    shown = track(images, len(images), "Matching") if len(images) >= _MANY else images
+    matched = [[match_image(record, own, kind) for kind in kinds] for record, own in shown]
     orders = [own[0].order for own in matched]
     tables = Tables(ordered, found, list(class_names), _truths(ordered, masks), _found(found, orders, masks))
     first_found, first_truth = _firsts(map(len, found)), _firsts(len(one.labels) for one in ordered)
