@@ -1,7 +1,7 @@
 """Files of predictions: COCO results, of the names ppdet gives them, and a table of measurements for spreadsheets."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,11 @@ def coco_results(
 
 
 def write_measurements(
-    path: Path, images: Iterable[tuple[str, Detections]], class_names: Sequence[str], mm_per_pixel: float | None = None
+    path: Path,
+    images: Iterable[tuple[str, Detections]],
+    class_names: Sequence[str],
+    mm_per_pixel: float | None = None,
+    further: Mapping[str, Callable[[str, int], str]] | None = None,
 ) -> None:
     """Write a table for spreadsheets: a row for each object, of columns image, object and those of `measurement_rows`.
 
@@ -38,14 +42,18 @@ def write_measurements(
     object: its number in the image, from 1, as in the PNGs of instances. Texts that a spreadsheet would take for a formula get
     an apostrophe before them.
 
+    further: columns behind these; (name of the image, place of the object from 0) -> text.
+
     Raises: OSError where it cannot be written.
     """
     with path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["image", "object", *measurement_columns(mm_per_pixel)])
+        more = further or {}
+        writer.writerow(["image", "object", *measurement_columns(mm_per_pixel), *more])
         for name, detections in images:
-            for number, row in enumerate(measurement_rows(detections, class_names, mm_per_pixel), 1):
-                writer.writerow([_cell("image", name), number, *(_cell(key, value) for key, value in row.items())])
+            for place, row in enumerate(measurement_rows(detections, class_names, mm_per_pixel)):
+                cells = row | {column: tell(name, place) for column, tell in more.items()}
+                writer.writerow([_cell("image", name), place + 1, *(_cell(key, value) for key, value in cells.items())])
 
 
 def _cell(column: str, value: str | float | None) -> str:
