@@ -19,7 +19,7 @@ from ppdet_ext import __version__
 from ppdet_ext.environment import open_standard_streams
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
 
-from . import data_flags, flags, search_flags
+from . import data_flags, flags, page_flags, search_flags
 from .flags import EXIT_DIVERGED, EXIT_USAGE, EXIT_USER_ERROR
 
 
@@ -44,6 +44,7 @@ COMMANDS = {
     "train": Command("train a model", flags.train_parser, "commands.train"),
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),
+    "view": Command("look at data, truth and predictions in a browser", page_flags.view_parser, "commands.view"),
     "submit": Command("write a submission", flags.submit_parser, "commands.submit"),
     "tune": Command("search score, NMS, mask and area thresholds", search_flags.tune_parser, "commands.tune"),
     "kfold": Command(

@@ -1,4 +1,4 @@
-"""The pictures that the page shows, each with what is known of it; threads add and change them, and the page asks what is new."""
+"""The pictures that the page shows, each with what is known of it. Threads add and change them; the page asks what is new."""
 
 from __future__ import annotations
 

@@ -114,15 +114,13 @@ class Exports:
             verdict = decision.get("verdict", "")
             if mask is None or verdict == REJECTED:
                 continue
-            if verdict == ACCEPTED:
-                yield self._chosen(label, mask, score, decision)
-            elif lowest is not None and np.float32(score) >= np.float32(lowest):
+            if verdict == ACCEPTED or (lowest is not None and np.float32(score) >= np.float32(lowest)):
                 yield self._chosen(label, mask, score, decision)
 
     def _annotated(self, item: Item, own: dict[str, Any]) -> Iterator[Chosen]:
         if item.truth is None or len(item.truth.masks) != len(item.truth.labels):
             return
-        for (label, crowd, mask, box) in _objects(item.truth, item.truth.crowd):
+        for label, crowd, mask, box in _objects(item.truth, item.truth.crowd):
             decision = own.get(object_key(self.class_names[label], mask, box), {})
             if mask is not None and decision.get("verdict") != REJECTED:
                 yield self._chosen(label, mask, None, decision)._replace(crowd=bool(crowd))
@@ -186,4 +184,3 @@ def _download(out: Path, name: str) -> File:
         for path in files:
             archive.write(path, path.relative_to(out).as_posix())
     return File(f"{name}.zip", stream.getvalue(), _MIME[".zip"])
-

@@ -92,7 +92,8 @@ class Worker:
         self, catalogue: Catalogue, make: Callable[[], BasePredictor] | None, files: PredictionFiles, threshold: float = 0.0
     ) -> None:
         self.catalogue, self.files, self.threshold = catalogue, files, threshold
-        self._make, self._model, self._fault = make, None, ""
+        self._make, self._fault = make, ""
+        self._model: BasePredictor | None = None
         self._queue: queue.PriorityQueue[tuple[int, int, Item | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._thread: threading.Thread | None = None

@@ -24,6 +24,8 @@ def columns(items: Sequence[Item], decisions: Decisions) -> dict[str, Any]:
 
     Scores are float32 as the model gave them, so that the page compares with a threshold as Python does.
     """
+    predicted = [item.found for item in items if item.found is not None]
+    annotated = [item.truth for item in items if item.truth is not None]
     scores = [np.zeros(0) if item.found is None else item.found.scores for item in items]
     return {
         "number": [item.number for item in items],
@@ -38,15 +40,15 @@ def columns(items: Sequence[Item], decisions: Decisions) -> dict[str, Any]:
         "found": {
             "count": _packed(np.array([len(own) for own in scores]), "<u4"),
             "score": _packed(_joined(scores), "<f4"),
-            "label": _packed(_joined([item.found.labels for item in items if item.found is not None]), "<u2"),
-            "area": _packed(_joined([_areas(item.found.masks, item.found.boxes) for item in items if item.found]), "<u4"),
+            "label": _packed(_joined([own.labels for own in predicted]), "<u2"),
+            "area": _packed(_joined([_areas(own.masks, own.boxes) for own in predicted]), "<u4"),
             "hit": _packed(_joined([_hits(item) for item in items]), "u1"),
         },
         "truth": {
             "count": _packed(np.array([len(item.truth_labels) for item in items]), "<u4"),
             "label": _packed(_joined([item.truth_labels for item in items]), "<u2"),
-            "area": _packed(_joined([_areas(item.truth.masks, item.truth.boxes) for item in items if item.truth]), "<u4"),
-            "crowd": _packed(_joined([item.truth.crowd for item in items if item.truth]), "u1"),
+            "area": _packed(_joined([_areas(own.masks, own.boxes) for own in annotated]), "<u4"),
+            "crowd": _packed(_joined([own.crowd for own in annotated]), "u1"),
             "score": _packed(_joined([_scores_of_truth(item) for item in items]), "<f4"),
         },
     }
@@ -132,4 +134,3 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _packed(values: np.ndarray, kind: str) -> str:
     return base64.b64encode(np.asarray(values).astype(kind).tobytes()).decode()
-
