@@ -127,9 +127,8 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """A real click in the middle of an element."""
-        box = self.run(
-            f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()"
-        )
+        found = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        box = self.run(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({found})")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
