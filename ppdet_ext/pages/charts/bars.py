@@ -94,7 +94,9 @@ def histogram(
     """Counts between n + 1 ascending edges, groups upon each other. log: the edges are drawn so. verticals: (x, words)."""
     totals = [sum(group.counts[i] for group in groups) for i in range(len(edges) - 1)]
     x = Axis(x_label, (edges[0], edges[-1]), text, log)
-    y = Axis(y_label, range_of(totals, zero=True), count)
+    # Above the bars there is room for the words of upright lines.
+    room = 1.12 if verticals else 1.0
+    y = Axis(y_label, range_of([total * room for total in totals], zero=True), count)
     frame = Frame.of(width, height, x, y)
     parts = [frame.drawn(x, y)]
     for i, (low, high) in enumerate(zip(edges[:-1], edges[1:])):

@@ -135,7 +135,7 @@ def _curve_set(report: Report, kind: str, curves: Sequence[Curve]) -> CurveSet:
     scores = report.curves.scores
     recall = lines(
         f"Precision over recall at IoU .50, {title.lower()}",
-        _by_class(report, whole, classes, RECALLS, lambda one: one.precision50),
+        _by_class(report, whole, classes, RECALLS, lambda one: _reached(one.precision50)),
         Axis("recall"),
         Axis("precision"),
     )
@@ -167,15 +167,21 @@ def _by_class(
     return series
 
 
+def _reached(precision: Sequence[float]) -> Sequence[float]:
+    """Precision up to the last recall that is reached: beyond it COCO has zeros."""
+    last = max((i for i, value in enumerate(precision) if value > 0), default=-1)
+    return precision[: last + 1]
+
+
 def _score(report: Report) -> tuple[float, str]:
     return report.head.score, f"{fixed(report.head.score, 2)} ({report.head.score_from})"
 
 
 def _ious(whole: Curve, title: str) -> Markup:
     series = [
-        Series("IoU .50", RECALLS, whole.precision50, "var(--accent)"),
-        Series("IoU .75", RECALLS, whole.precision75, "#d55e00"),
-        Series("mean .50 – .95", RECALLS, whole.precision_mean, "#009e73"),
+        Series("IoU .50", RECALLS, _reached(whole.precision50), "var(--accent)"),
+        Series("IoU .75", RECALLS, _reached(whole.precision75), "#d55e00"),
+        Series("mean .50 – .95", RECALLS, _reached(whole.precision_mean), "#009e73"),
     ]
     return lines(f"Precision over recall by IoU, {title.lower()}", series, Axis("recall"), Axis("precision"))
 

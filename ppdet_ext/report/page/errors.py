@@ -123,8 +123,8 @@ def error_section(report: Report, album: Album) -> dict[str, Any] | None:
     counts = [_bar(kind, float(kind.count), f"{count(kind.count)} of {count(kind.count_all)}", album) for kind in kinds]
     masks = [_bar(kind, float(kind.count), count(kind.count), album) for kind in report.errors.mask_kinds]
     return {
-        "costs": bars("AP50 to gain by kind of error", costs) if costs else None,
-        "counts": bars("Errors by kind", counts),
+        "costs": bars("AP50 to gain by kind of error", costs, name_columns=32) if costs else None,
+        "counts": bars("Errors by kind", counts, name_columns=32),
         "masks": bars("Errors of masks", masks) if masks else None,
         "classes": _by_class(report),
         "legend": [(kind.title, _colour(kind)) for kind in kinds],

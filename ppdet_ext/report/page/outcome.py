@@ -9,6 +9,7 @@ from ppdet_ext.pages.charts import Bar, Interval, Part, bars, intervals
 from ppdet_ext.pages.formats import count, fixed, signed
 from ppdet_ext.report.schema import ComparedRun, Comparison, Competition, Report
 
+from .pictures import Album
 from .summary import KINDS, NUMBERS
 
 FAULTS = {
@@ -22,21 +23,21 @@ MOST_CLASSES = 30
 LOSSES = {"false_positive": "var(--fp)", "false_positives": "var(--fp)", "missed": "var(--fn)", "misses": "var(--fn)"}
 
 
-def label_error_section(report: Report) -> dict[str, Any]:
+def label_error_section(report: Report, album: Album) -> dict[str, Any]:
     """Counts, definitions and a table of the likeliest faults."""
     found = report.label_errors
     tiles = [(title, count(found.counts.get(key, 0)), found.definitions.get(key, "")) for key, title in FAULTS.items()]
     return {
         "tiles": tiles,
         "total": sum(found.counts.values()),
-        "table": _faults(report) if found.entries else None,
+        "table": _faults(report, album) if found.entries else None,
         "more": max(sum(found.counts.values()) - min(len(found.entries), MOST_ROWS), 0),
         "definitions": [(FAULTS.get(key, key), text) for key, text in found.definitions.items()],
         "caution": found.caution,
     }
 
 
-def _faults(report: Report) -> Markup:
+def _faults(report: Report, album: Album) -> Markup:
     names = report.head.class_names
     columns = [
         Column("Image"),
@@ -58,7 +59,9 @@ def _faults(report: Report) -> Markup:
         annotated = "–" if one.truth_label is None else names[one.truth_label]
         box = ", ".join(f"{value:.0f}" for value in one.box)
         score, iou = (float("nan") if value is None else value for value in (one.score, one.iou))
-        rows.append(Row([one.name, FAULTS.get(one.kind, one.kind), annotated, names[one.label], score, iou, box]))
+        target = album.link("", "", [one.image])
+        name = Markup('<a href="{}">{}</a>').format(target, one.name) if target else one.name
+        rows.append(Row([name, FAULTS.get(one.kind, one.kind), annotated, names[one.label], score, iou, box]))
     return table(columns, rows, "The likeliest of each kind")
 
 
@@ -83,7 +86,7 @@ def _competition(report: Report, one: Competition) -> dict[str, Any]:
             (f"score ≥ {fixed(report.head.score, 2)}", fixed(one.at_score), "this report's threshold"),
             ("nothing at all", fixed(one.nothing), "an empty submission"),
         ],
-        "losses": bars(f"What {one.metric} lacks to 1", losses) if losses else None,
+        "losses": bars(f"What {one.metric} lacks to 1", losses, name_columns=36) if losses else None,
         "classes": bars(f"{one.metric} by class", classes, highest=1.0) if len(classes) > 1 else None,
         "classes_left": max(len(known) - MOST_CLASSES, 0),
         "advice": one.advice,

@@ -66,8 +66,8 @@ class Album:
     @classmethod
     def of(cls, report: Report, pixels: Pixels | None, most_bytes: int) -> Album:
         """The groups of a report, with pictures as large and as many as `most_bytes` allow."""
-        if pixels is None or not report.pictures.groups:
-            return cls(why="This page was made without pictures.")
+        if pixels is None or not any(group.examples for group in report.pictures.groups):
+            return cls(why="This page was made without pictures." if pixels is None else "There are no pictures to show.")
         kept = _kept(report, pixels)
         if not kept:
             return cls(why=f"None of the {len(report.pictures.images)} pictures could be read, such as {_first_file(report)}.")
@@ -76,9 +76,9 @@ class Album:
         examples = {id(group): _examples(group, kept, most) for group in report.pictures.groups}
         needed = {example.image: None for chosen in examples.values() for example in chosen}
         windows = {image: _windows(image, examples.values(), kept) for image in needed}
-        shown = [
-            _shots(group, examples[id(group)], report, kept, windows) for group in report.pictures.groups if examples[id(group)]
-        ]
+        seen: set[int] = set()
+        groups = [group for group in report.pictures.groups if examples[id(group)]]
+        shown = [_shots(group, examples[id(group)], report, kept, windows, seen) for group in groups]
         return cls(
             [one for one in shown if one.key != LABEL_ERRORS],
             [one for one in shown if one.key == LABEL_ERRORS],
@@ -186,15 +186,23 @@ def _store(kept: _Kept, side: int, windows: Sequence[Window]) -> Markup:
 
 
 def _shots(
-    group: Group, examples: Sequence[Example], report: Report, kept: dict[int, _Kept], windows: dict[int, list[Window]]
+    group: Group,
+    examples: Sequence[Example],
+    report: Report,
+    kept: dict[int, _Kept],
+    windows: dict[int, list[Window]],
+    seen: set[int],
 ) -> Shots:
+    """seen: images whose anchor has been given, to the place that shows them first."""
     names = report.head.class_names
     shots = []
     for example in examples:
         one = kept[example.image]
         window = window_of(one.picture, example)
         stored = windows[example.image].index(window) + 1 if window in windows[example.image] else 0
-        shots.append(shot(one.picture, one.drawn, example, window, image_anchor(example.image), names, stored))
+        own = None if example.image in seen else image_anchor(example.image)
+        seen.add(example.image)
+        shots.append(shot(one.picture, one.drawn, example, window, image_anchor(example.image), names, stored, own))
     of = "" if group.total <= len(examples) else f"{len(examples)} of {group.total:,}"
     return Shots(group_anchor(group.key, group.detail, group.label), group.key, group.title, of, shots)
 

@@ -83,9 +83,19 @@ def _differences(objects: Sequence[Shown], masks: Sequence[Rle]) -> dict[str, Rl
 
 
 def shot(
-    picture: Picture, outlines: Drawn, example: Example, window: Window, name: str, class_names: Sequence[str], stored: int
+    picture: Picture,
+    outlines: Drawn,
+    example: Example,
+    window: Window,
+    name: str,
+    class_names: Sequence[str],
+    stored: int,
+    own: str | None,
 ) -> Markup:
-    """An example of a group: the picture's name and what is the matter, then annotated, found, difference."""
+    """An example of a group: the picture's name and what is the matter, then annotated, found, difference.
+
+    name: of what is stored of the image. stored: number of the picture there. own: the anchor of this place.
+    """
     inside = [i for i, one in enumerate(picture.objects) if _overlaps(one.box, window)]
     truths = [i for i in inside if picture.objects[i].source == "truth"]
     found = [i for i in inside if picture.objects[i].source == "found"]
@@ -107,7 +117,7 @@ def shot(
     ]
     head = svg.element("header", svg.element("b", picture.name), svg.element("span", example.text))
     drawn_panels = panels(name, window, shown, f"{clipped(picture.name, 60)}, {example.text}", stored)
-    return svg.element("article", head, drawn_panels, class_="shot")
+    return svg.element("article", head, drawn_panels, class_="shot", id=own)
 
 
 def _overlaps(box: Sequence[float], window: Window) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from ppdet_ext.errors import counted
 from ppdet_ext.pages import Column, Row, table
 from ppdet_ext.pages.charts import Axis, Series, lines, range_of
 from ppdet_ext.pages.formats import UNKNOWN, count, duration, fixed, short
@@ -63,7 +64,7 @@ def _tiles(report: Report) -> list[Tile]:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     head = report.head
-    crowds = f", {count(head.crowds)} crowds beside" if head.crowds else ""
+    crowds = f", beside {counted(head.crowds, 'crowds')}" if head.crowds else ""
     facts = [
         ("Made", head.made),
         ("Configuration", head.config),

@@ -83,7 +83,7 @@ def page_text(report: Report, pixels: Pixels | None, most_bytes: int = MOST_BYTE
         "calibration": calibration_section(report),
         "quality": quality_section(report),
         "pictures": album,
-        "label_errors": label_error_section(report),
+        "label_errors": label_error_section(report, album),
         "competition": competition_sections(report),
         "compare": compare_section(report),
     }
