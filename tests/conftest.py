@@ -13,7 +13,9 @@ import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in test
 logging.getLogger().addHandler(logging.NullHandler())
 ROOT = Path(__file__).resolve().parents[1]
 # Their tests need neither paddle nor ppdet, which take seconds to import.
-LIGHT = {ROOT / "tests" / name for name in ("structures", "files", "data/labels", "test_house.py")}
+LIGHT = {
+    ROOT / "tests" / name for name in ("structures", "files", "pages", "data/labels", "report/test_page.py", "test_house.py")
+}
 
 # What takes more than two seconds: files, folders, or single tests that train or start processes (`-m "not slow"`).
 SLOW = (

@@ -48,13 +48,10 @@ def window_around(boxes: np.ndarray, height: int, width: int, context: float = 0
 
 def _stretch(low: float, high: float, least: float, end: int) -> tuple[int, int]:
     """[low, high) made `least` long around its middle and moved inside [0, end)."""
-    missing = max(least - (high - low), 0.0) / 2
-    low, high = low - missing, high + missing
-    if high - low >= end:
-        return 0, end
-    low = min(max(low, 0.0), end - (high - low) if low + (high - low) > end else low)
-    first = int(np.floor(max(low, 0.0)))
-    return first, int(min(max(np.ceil(high), first + 1), end))
+    length = max(high - low, least)
+    first = min(max((low + high - length) / 2, 0.0), max(end - length, 0.0))
+    # Rounded outwards, so that nothing of what it is about is cut off.
+    return int(np.floor(first)), int(min(np.ceil(first + length), end))
 
 
 def jpeg_uri(pixels: np.ndarray, longest: int = 900, quality: int = QUALITY) -> str:

@@ -37,7 +37,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= rough * 0.999), 10 * power)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * n, 12) for n in range(first, last + 1)]
+    # Twelve digits, so that 0.30000000000000004 is 0.3.
+    return [float(f"{step * n:.12g}") for n in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -61,7 +62,8 @@ def range_of(values: Iterable[float | None], *, zero: bool = False, log: bool = 
         return (low, high) if high > low else (low / 2, high * 2)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
+    # Values that differ by rounding alone are one.
+    if high - low <= max(1e-12 * max(abs(low), abs(high)), 1e-200):
         return (low, low + 1.0) if zero else (low - 0.5, high + 0.5)
     steps = nice_ticks(low, high)
     step = steps[1] - steps[0] if len(steps) > 1 else high - low
