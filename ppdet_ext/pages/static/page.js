@@ -100,8 +100,9 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input:not([type=checkbox]),textarea,select")) return;
     if (event.key === "d") switchTheme();
-    const box = layers.find((one) => one.dataset.key === event.key);
-    if (box) box.click();
+    // A key means the same layer in every section.
+    const boxes = layers.filter((one) => one.dataset.key === event.key), on = !boxes[0]?.checked;
+    boxes.forEach((box) => { box.checked = on; box.dispatchEvent(new Event("change")); });
   });
 
   // Contents: where the reader is.
