@@ -42,6 +42,8 @@ def test_the_wheel_holds_package_configs_and_command(installed: Path, root: Path
 
     assert listed(installed / "ppdet_ext" / "configs", "yml") == listed(root / "configs", "yml")
     assert listed(installed / "ppdet_ext", "py") == listed(root / "ppdet_ext", "py")
+    for kind in ("html", "css", "js"):
+        assert listed(installed / "ppdet_ext", kind) == listed(root / "ppdet_ext", kind) != set()
     assert (installed / "ppdet_ext" / "py.typed").is_file()
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"ppdet_ext"}
     (entries,) = installed.glob("*.dist-info/entry_points.txt")

@@ -73,9 +73,8 @@ def of_classes(count: int, name: str = "class") -> Report:
         confusion=replace(report.confusion, matrix=matrix, cells=cells),
         errors=replace(report.errors, kinds=kinds),
         calibration=replace(report.calibration, by_class=[0.1] * count),
-        quality=replace(report.quality, rows=[row for row in report.quality.rows if (row.label or 0) < count])
-        if report.quality
-        else None,
+        quality=None,
+        label_errors=replace(report.label_errors, entries=[]),
         pictures=Pictures([], []),
         competition=[replace(one, by_class=[0.5] * count) for one in report.competition],
         compare=replace(report.compare, runs=differences) if report.compare else None,
