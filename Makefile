@@ -1,5 +1,5 @@
 # `make demo` and `make test` need nothing but Python 3.10, 3.11 or 3.12: they make .venv and install into it once.
-.PHONY: demo test test-fast lint install install-dev clean
+.PHONY: demo test test-fast lint docs install install-dev clean
 .ONESHELL:
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,6 +29,12 @@ lint: $(VENV)/.installed-dev
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/test_house.py
 
+# The pages as a site, in build/site/index.html; first what is written of the code.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.installed-docs
+	@$(RUN) docs/site/make_reference.py
+	$(RUN) -m mkdocs build --strict
+
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
@@ -49,9 +55,13 @@ $(VENV)/.installed: requirements.txt requirements-host.txt constraints.txt
 	$(PIP) --no-deps -r requirements-host.txt
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-docs.txt
 	@$(PIP) -r requirements-dev.txt
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.txt
+	@$(PIP) -r requirements-docs.txt
+	touch $@
+
 clean:
-	@rm -rf $(VENV) output dataset/steel_sample
+	@rm -rf $(VENV) output dataset/steel_sample build/site
