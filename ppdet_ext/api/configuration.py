@@ -1,6 +1,5 @@
 """What callers hand in as a configuration: a YAML file, the folder of a run, or one that is loaded; overrides as a mapping."""
 
-import contextlib
 import json
 import logging
 import os
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
-from ppdet_ext.checkpoint.find import newest_checkpoint
-from ppdet_ext.checkpoint.folder import BEST, CONFIG_FILE, FINAL, METRICS_FILE
+from ppdet_ext.checkpoint.folder import CONFIG_FILE
+from ppdet_ext.checkpoint.trained import best_weights, config_of_run
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import load_config as load_file
@@ -65,7 +64,7 @@ def load_config(
         _demand_run(path)
         if not path.is_dir():
             return _with_weights(load_file(path, texts, over, training, plugins), weights)
-        cfg = _of_run(path, texts, over, training, plugins)
+        cfg = config_of_run(path, texts, over, training, plugins)
         return _with_weights(cfg, best_weights(path) if weights is None and not cfg.get(ENSEMBLE) else weights)
 
 
@@ -85,52 +84,11 @@ def _with_steps(cfg: Config, overrides: Overrides, postprocess: Steps | None) ->
     return cfg if postprocess is None else cfg.replaced(**{POSTPROCESS: list(postprocess)})
 
 
-def _of_run(folder: Path, texts: Sequence[str], over: str | None, training: bool, plugins: bool) -> Config:
-    """The configuration of a run that lies in `folder`, wherever that was when it was trained."""
-    file = folder / CONFIG_FILE
-    if not file.is_file():
-        raise UserError(
-            f"{folder} is no folder of a run: it has no {CONFIG_FILE}. Give such a folder, or a configuration file."
-        )
-    cfg = load_file(file, texts, over, training, plugins)
-    # Its results go where its weights are.
-    here = cfg.replaced(save_dir=str(folder.resolve().parent))
-    here.filename = folder.resolve().name
-    return here
-
-
 def config_file(config: Source) -> str:
     """The file that a configuration comes from. Raises: UserError for one that is loaded, which does not tell."""
     if isinstance(config, Config):
         raise UserError("What is written names the configuration's file: give that or the run's folder, not what is loaded.")
     return str(Path(config) / CONFIG_FILE) if Path(config).is_dir() else os.fspath(config)
-
-
-def best_weights(folder: Path) -> Path | None:
-    """The weights of a run: the best by its metric, else the final ones, else the newest checkpoint's; None without any.
-
-    Where the run went on without --eval, the final ones were never compared with the best: a warning says so.
-    """
-    best, final = folder / BEST, folder / FINAL
-    if best.is_file() and final.is_file() and _went_on(folder / METRICS_FILE):
-        text = "%s is the best of earlier epochs: the run went on without evaluating. For its last weights: weights=%r"
-        logger.warning(text, best, str(final))
-    for file in (best, final):
-        if file.is_file():
-            return file
-    newest = newest_checkpoint(folder)
-    return None if newest is None else newest.weights
-
-
-def _went_on(file: Path) -> bool:
-    """Whether epochs were trained after the last evaluation, by the run's own record."""
-    last: dict[str, int] = {}
-    # A record may be cut off, or not be ours: then nothing is said.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            last[entry["kind"]] = int(entry["epoch"])
-    return last.get("train", 0) > last.get("eval", 0)
 
 
 def _with_weights(cfg: Config, weights: Weights) -> Config:

@@ -2,9 +2,10 @@
 
 import argparse
 
-from .flags import DEFAULT_CONFIG
+from .flags import DEFAULT_CONFIG, add_postprocess_flag, base_parser
 from .parser import FlagParser
 
+PICTURES = 12  # of a kind, in a report
 DATA_PARTS = {"train": "TrainDataset", "eval": "EvalDataset", "test": "TestDataset"}
 
 
@@ -31,4 +32,28 @@ def view_parser(prog: str = "view.py") -> argparse.ArgumentParser:
     text = "address to listen at; others than this machine's own let others look and decide (%(default)s)"
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=text)
     parser.add_argument("--port", type=int, metavar="N", help="port to listen at; 0: any (default: the first free from 5678)")
+    return parser
+
+
+def report_parser(prog: str = "report.py") -> argparse.ArgumentParser:
+    """Flags of tools/report.py."""
+    text = "Say what a model finds, misses and mistakes, in one HTML page with pictures; every number as JSON and CSV too."
+    parser = base_parser(prog, text)
+    parser.add_argument("--run", metavar="DIR", help="a run's folder: its configuration and best weights, in place of -c")
+    text = "predictions in place of a model: folder with mask.json or bbox.json, or a JSON file of COCO results of any tool"
+    parser.add_argument("--results", metavar="PATH", help=text)
+    parser.add_argument(
+        "--part", choices=tuple(DATA_PARTS), default="eval", metavar="PART", help="data set: train, eval, test (%(default)s)"
+    )
+    text = "other runs' folders, or results of other models on the same images, to compare with"
+    parser.add_argument("--compare", nargs="+", default=[], metavar="PATH", help=text)
+    parser.add_argument("--output", metavar="DIR", help="folder of what is written (default: the run's folder)")
+    parser.add_argument(
+        "--score", type=float, metavar="SCORE", help="threshold of counts and pictures (default: that of the best F1)"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=PICTURES, metavar="N", help="at most so many pictures of a kind (%(default)s)"
+    )
+    parser.add_argument("--no-pictures", action="store_const", const=0, dest="pictures", help="numbers and charts alone")
+    add_postprocess_flag(parser)
     return parser

@@ -26,6 +26,7 @@ from .pairs import MASKS
 from .pictures import choose_pictures
 from .precision import class_precisions, number
 from .quality import quality
+from .results import Truth
 from .schema import VERSION, ClassRow, Comparison, Competition, Confusion, Curves, Errors, Head, Report, RunCurves
 from .schema_objects import Breakdown, Calibration, LabelErrors, Pictures, Quality
 from .tables import IOU, Tables, tables_of
@@ -46,15 +47,6 @@ class Origin:
     weights: str = ""
     predictions: str = ""
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What was annotated: records, and names and category ids by label."""
-
-    records: Sequence[Record]
-    class_names: Sequence[str]
-    category_ids: Sequence[int]
 
 
 def analyse(
@@ -138,13 +130,13 @@ def _sections(tables: Tables, score: float, examples: int, metrics: Sequence[Met
 
 def coco_numbers(truth: Truth, detections: Mapping[int, Detections], evaluator: str = "auto") -> tuple[Numbers, str]:
     """(COCO's twelve by kind and name, package and version that computed them). Raises: UserError, see `CocoMetric.update`."""
-    metric = CocoMetric()
+    metric = CocoMetric(evaluator=evaluator)
     metric.start(truth.records, truth.class_names, truth.category_ids)
     for im_id, own in detections.items():
         metric.update(im_id, own)
     values = metric.compute()
     named = {kind: dict(zip(NUMBER_NAMES, map(number, values[kind]))) for kind in values}
-    return dict(sorted(named.items(), reverse=True)), getattr(metric, "engine", "pycocotools 2.0.10")
+    return dict(sorted(named.items(), reverse=True)), metric.engine
 
 
 def _compared(

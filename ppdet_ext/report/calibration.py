@@ -8,6 +8,7 @@ from .schema_objects import Calibration, CalibrationBin
 from .tables import Tables
 
 BINS, HISTOGRAM = 10, 20
+ENOUGH = 10  # detections of a bin that says anything
 
 
 def calibration(tables: Tables) -> Calibration:
@@ -24,7 +25,7 @@ def calibration(tables: Tables) -> Calibration:
     return Calibration(
         bins=bins,
         ece=float(parts.sum()) if len(score) else None,
-        worst=int(parts.argmax()) if len(score) else None,
+        worst=_worst(bins),
         edges=edges.tolist(),
         right=np.histogram(score[right], edges)[0].tolist(),
         wrong=np.histogram(score[~right], edges)[0].tolist(),
@@ -51,3 +52,9 @@ def _bins(score: np.ndarray, right: np.ndarray) -> tuple[list[CalibrationBin], n
         for i in range(BINS)
     ]
     return bins, parts
+
+
+def _worst(bins: list[CalibrationBin]) -> int | None:
+    """The bin of enough detections whose accuracy is furthest from its confidence; None where there is none."""
+    gaps = [abs((one.accuracy or 0.0) - (one.confidence or 0.0)) if one.count >= ENOUGH else -1.0 for one in bins]
+    return gaps.index(max(gaps)) if max(gaps) >= 0 else None

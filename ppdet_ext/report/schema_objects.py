@@ -60,9 +60,9 @@ class CalibrationBin:
 class Calibration:
     """Whether scores are shares of right detections (COCO's matches at IoU .5; those in crowds and beyond 100 left out).
 
-    ece: expected calibration error, sum of |accuracy - confidence| · count / all, over ten bins. worst: position of the bin
-    that adds most to it. edges (n + 1), right (n), wrong (n): histogram of the scores. by_class: ECE by label, None without
-    detections.
+    ece: expected calibration error, sum of |accuracy - confidence| · count / all, over ten bins. worst: position of the bin,
+    of ten or more detections, whose accuracy is furthest from its confidence. edges (n + 1), right (n),
+    wrong (n): histogram of the scores. by_class: ECE by label, None without detections.
     """
 
     bins: list[CalibrationBin]

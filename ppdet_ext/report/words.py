@@ -11,6 +11,7 @@ from .schema_objects import Calibration, LabelErrors
 from .tables import Tables
 
 USUAL = 0.5  # the score that pictures are drawn from where nothing else is said
+FAIR = 0.05  # between a score and the share of right ones
 KINDS = {"segm": "mask", "bbox": "box"}
 
 
@@ -66,10 +67,12 @@ def _score(head: Head, usual: Rates) -> str:
 
 def _calibration(calibration: Calibration) -> str:
     if calibration.worst is None:
-        return "Nothing was found, so there is nothing to calibrate."
+        return "Too little was found to tell whether scores can be trusted."
     worst = calibration.bins[calibration.worst]
     if worst.accuracy is None or worst.confidence is None:
         return ""
+    if abs(worst.accuracy - worst.confidence) < FAIR:
+        return f"Scores are what they say: in no tenth of them is the share of right ones further than {FAIR} from the score."
     text = f"Scores from {worst.low:.1f} to {worst.high:.1f} are least to be trusted: {worst.confidence:.2f} on average, while "
     return f"{text}{worst.accuracy:.0%} of these {counted(worst.count, 'detections')} are right."
 

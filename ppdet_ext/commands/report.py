@@ -1,0 +1,230 @@
+"""The command behind tools/report.py: predictions compared with annotations, in a page, in JSON and in tables."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ppdet_ext import distributed
+from ppdet_ext.checkpoint.folder import CONFIG_FILE
+from ppdet_ext.checkpoint.run_folder import run_folder
+from ppdet_ext.checkpoint.trained import best_weights, config_of_run
+from ppdet_ext.config.keys import ENSEMBLE
+from ppdet_ext.data.images.depth import Reading
+from ppdet_ext.data.loading.build import load_dataset
+from ppdet_ext.distributed.collective import on_rank_0
+from ppdet_ext.distributed.group import among_ranks
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.evaluation import CocoMetric
+from ppdet_ext.evaluation.run import metrics_of, run_evaluation
+from ppdet_ext.files.atomic import demand_writable
+from ppdet_ext.host import Config
+from ppdet_ext.inference.build import inference_loader, reading_of
+from ppdet_ext.inference.predictor import prepare
+from ppdet_ext.inference.presence import is_classifier
+from ppdet_ext.report.analysis import Origin, analyse, fingerprint
+from ppdet_ext.report.files import PAGE, SETTING, export_faults, write_numbers
+from ppdet_ext.report.page import read_pixels, write_page
+from ppdet_ext.report.results import Truth, read_results
+from ppdet_ext.report.run_curves import run_curves
+from ppdet_ext.report.schema import Report, RunCurves
+from ppdet_ext.structures import Detections
+
+from .cli import config_of
+from .page_flags import DATA_PARTS, PICTURES
+
+Found = dict[int, Detections]
+logger = logging.getLogger("ppdet_ext")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a report is made of and shows; the flags of `report_parser`.
+
+    results: predictions of files in place of the model's. key: of the data set. compare: runs, or results. output: folder;
+    None: the run's. score: None takes that of the best F1. pictures: of a kind; 0: none.
+    """
+
+    results: str | None = None
+    key: str = "EvalDataset"
+    compare: Sequence[str] = ()
+    output: str | Path | None = None
+    score: float | None = None
+    pictures: int = PICTURES
+
+
+def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found] | None = None) -> Report | None:
+    """Write report.html, report.json, report.csv and label_errors.csv of a configuration's predictions.
+
+    Args:
+        cfg: from `load_config`.
+        options: see there.
+        found: the read data set and what was found in it, by image id, where that is known.
+
+    Returns: the report; None beside rank 0.
+
+    Raises: UserError for what the user can mend.
+    """
+    options = options or Options()
+    began = time.perf_counter()
+    folder = Path(options.output) if options.output else run_folder(cfg)
+    _check(cfg, options, folder)
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
+        dataset, detections = found or _found(cfg, options.key, options.results)
+        others = {path: _other(path, options.key, dataset) for path in options.compare}
+        predicted = time.perf_counter() - began
+
+        def write() -> Report:
+            truth = _truth(dataset)
+            made = analyse(
+                truth,
+                detections,
+                origin=_origin(cfg, options, dataset, detections),
+                score=options.score,
+                examples=options.pictures,
+                metrics=metrics_of(cfg),
+                runs=_curves([run_folder(cfg), *map(Path, options.compare)]),
+                others={_name(path, options.compare): own for path, own in others.items()},
+                evaluator=cfg.get("evaluator", "auto"),
+            )
+            _write(made, truth, detections, folder, reading_of(cfg, "eval") if options.pictures else None)
+            _tell(made, folder, predicted, time.perf_counter() - began)
+            return made
+
+        made = on_rank_0(write, "writing the report")
+    return made if distributed.world()[0] == 0 else None
+
+
+def _check(cfg: Config, options: Options, folder: Path) -> None:
+    """UserError, before anything is predicted, for what cannot be."""
+    if options.score is not None and not 0 <= options.score <= 1:
+        raise UserError(f"--score is {options.score:g}; scores are numbers from 0 to 1.")
+    if options.pictures < 0:
+        raise UserError(f"--pictures is {options.pictures}; give a number of pictures, or --no-pictures.")
+    if options.results is None and is_classifier(cfg):
+        raise UserError("A report is about objects, and this model tells classes of whole images; see tools/eval.py.")
+    for path in (options.results, *options.compare):
+        if path is not None and not Path(path).exists():
+            raise UserError(f"{path}: there is no such folder or file.")
+    demand_writable(folder / PAGE, SETTING)
+
+
+def _found(cfg: Config, key: str, results: str | None) -> tuple[Any, Found]:
+    """(the read data set, what was found by image id): of files, or predicted now, each rank its part; rank 0 gets all."""
+    if results is not None:
+        dataset: Any = load_dataset(cfg, key)
+        _demand_annotated(dataset, key)
+        return dataset, read_results(Path(results), _truth(dataset))
+    model, dataset = prepare(cfg, key)
+    _demand_annotated(dataset, key)
+    outcome = run_evaluation(model, dataset, inference_loader(cfg, dataset, "eval"), [CocoMetric()], with_metrics=False)
+    return dataset, outcome.metrics[0].detections if outcome.metrics else {}
+
+
+def _demand_annotated(dataset: Any, key: str) -> None:
+    if not dataset.annotated:
+        raise UserError(f"A report compares with annotations, and {key} has none: set its anno_path, or take another --part.")
+
+
+def _truth(dataset: Any) -> Truth:
+    return Truth(dataset.records, [str(name) for name in dataset.class_names], list(dataset.category_ids))
+
+
+def _other(path: str, key: str, dataset: Any) -> Found:
+    """What another run has found in the same images. Raises: UserError where these are others, or have other classes."""
+    folder = Path(path)
+    if not (folder / CONFIG_FILE).is_file():
+        return read_results(folder, _truth(dataset))
+    theirs, detections = _found(_run(folder), key, None)
+    if list(theirs.class_names) != list(dataset.class_names) or fingerprint(theirs.records) != fingerprint(dataset.records):
+        raise UserError(f"--compare {path}: its {key} holds other images, annotations or classes than the report's.")
+    return detections
+
+
+def _run(folder: Path, texts: Sequence[str] = (), over: str | None = None) -> Config:
+    """The configuration of a run, with its best weights unless others are named."""
+    cfg = config_of_run(folder, texts, over, training=False)
+    if cfg.get(ENSEMBLE) or any(text.startswith("weights=") for text in texts):
+        return cfg
+    weights = best_weights(folder)
+    return cfg if weights is None else cfg.replaced(weights=str(weights))
+
+
+def _origin(cfg: Config, options: Options, dataset: Any, detections: Found) -> Origin:
+    """What the head of the report says."""
+    place = [str(getattr(dataset, name)) for name in ("dataset_dir", "anno_path") if getattr(dataset, name, None)]
+    notes = []
+    missing = len(dataset.records) - len(detections)
+    if options.results is not None and missing:
+        notes.append(f"{counted(missing, 'images')} have no detection in the results, and count as images without any.")
+    if both := _trained_on(cfg, options.key, dataset):
+        notes.append(f"{both} of the {len(dataset.records)} images were trained on: the numbers say little of other images.")
+    weights = "" if options.results is not None else str(cfg.get(ENSEMBLE) or cfg.weights or "")
+    return Origin(
+        title=cfg.filename if options.results is None else f"{cfg.filename}: {Path(options.results).name}",
+        made=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        config=cfg.filename,
+        data=f"{options.key}: {'/'.join(place)}",
+        weights=weights,
+        predictions=options.results or "the model",
+        notes=notes,
+    )
+
+
+def _trained_on(cfg: Config, key: str, dataset: Any) -> int:
+    """How many images are in TrainDataset, too; 0 where that cannot be read."""
+    if key == "TrainDataset":
+        return len(dataset.records)
+    if cfg.get("TrainDataset") is None:
+        return 0
+    try:
+        trained = {record.file for record in load_dataset(cfg, "TrainDataset").records}
+    except UserError as error:
+        logger.info("Whether images were trained on is not known: %s", error)
+        return 0
+    return sum(record.file in trained for record in dataset.records)
+
+
+def _curves(folders: Sequence[Path]) -> list[RunCurves]:
+    return [curves for curves in map(run_curves, folders) if curves is not None]
+
+
+def _name(path: str, paths: Sequence[str]) -> str:
+    """The last part of a path, where that tells it from others."""
+    last = Path(path).resolve().name
+    return last if sum(Path(other).resolve().name == last for other in paths) == 1 else path
+
+
+def _write(made: Report, truth: Truth, detections: Mapping[int, Detections], folder: Path, reading: Reading | None) -> None:
+    """All files. reading: of pictures; None shows none."""
+    write_numbers(made, folder)
+    export_faults(made, truth.records, detections, folder)
+    write_page(made, None if reading is None else partial(read_pixels, reading=reading), folder / PAGE, SETTING)
+
+
+def _tell(made: Report, folder: Path, predicted: float, seconds: float) -> None:
+    """The report in words, and where it is."""
+    for sentence in made.words:
+        logger.info("%s", sentence.text)
+    for note in made.head.notes:
+        logger.warning("%s", note)
+    page = folder / PAGE
+    size = page.stat().st_size / 1e6
+    text = "Report in %.1f s (%.1f s of it for the predictions): %s (%.1f MB), and its numbers in report.json, report.csv"
+    logger.info(text, seconds, predicted, page, size)
+
+
+def run(args: argparse.Namespace) -> Report | None:
+    """`report` with the flags of `report_parser`."""
+    if args.run is not None and args.config is not None:
+        raise UserError("--run has its own configuration; leave -c out, or give -c CONFIG -o weights=… in place of --run.")
+    cfg = config_of(args) if args.run is None else _run(Path(args.run), args.opt, args.postprocess)
+    options = Options(args.results, DATA_PARTS[args.part], args.compare, args.output, args.score, args.pictures)
+    return report(cfg, options)
