@@ -45,10 +45,15 @@ def match_image(record: Record, detections: Detections, kind: str | None = None)
     ranked = detections.select(order)
     pairs = overlaps(record, ranked, kind)
     taken = np.full((len(THRESHOLDS), len(order)), UNMATCHED, np.int32)
-    for label in np.unique(ranked.labels).tolist():
-        own = np.flatnonzero(ranked.labels == label)
-        taken[:, own[MOST:]] = LEFT_OUT
-        _match_class(record, pairs, own[:MOST], label, taken)
+    counts = np.bincount(ranked.labels)
+    for label in np.flatnonzero(counts > MOST).tolist():
+        taken[:, np.flatnonzero(ranked.labels == label)[MOST:]] = LEFT_OUT
+    # Everything else of a class is UNMATCHED.
+    near = pairs.select(pairs.iou >= THRESHOLDS[0])
+    near = near.select(ranked.labels[near.a] == record.labels[near.b])
+    for label in np.unique(ranked.labels[near.a]).tolist():
+        own = np.flatnonzero(ranked.labels == label)[:MOST]
+        _match_class(record, near.select(np.isin(near.a, own)), own, label, taken)
     return ImageMatches(order, pairs, taken)
 
 
@@ -57,21 +62,16 @@ def kind_of(record: Record, detections: Detections) -> str:
     return MASKS if detections.masks is not None and len(record.masks) == len(record.labels) else BOXES
 
 
-def _match_class(record: Record, pairs: Pairs, own: np.ndarray, label: int, taken: np.ndarray) -> None:
-    """Fill in what the detections `own` of a class take."""
+def _match_class(record: Record, near: Pairs, own: np.ndarray, label: int, taken: np.ndarray) -> None:
+    """Fill in what the detections `own` of a class take; near: their pairs with its truths."""
     truths = np.flatnonzero(record.labels == label)
-    near = np.isin(pairs.a, own) & (pairs.iou >= THRESHOLDS[0])
-    near &= record.labels[pairs.b] == label if len(record.labels) else False
-    if not near.any():
-        return
     # Crowds last, as `matches` wants them.
     truths = truths[np.argsort(record.crowd[truths], kind="stable")]
     column = np.full(len(record.labels), -1)
     column[truths] = np.arange(len(truths))
     iou = np.zeros((len(own), len(truths)))
-    iou[np.searchsorted(own, pairs.a[near]), column[pairs.b[near]]] = pairs.iou[near]
-    singles = int((~record.crowd[truths]).sum())
-    columns = matches(iou, singles)
+    iou[np.searchsorted(own, near.a), column[near.b]] = near.iou
+    columns = matches(iou, int((~record.crowd[truths]).sum()))
     taken[:, own] = np.where(columns >= 0, truths[np.maximum(columns, 0)], columns)
 
 
