@@ -69,6 +69,12 @@ def _bar(row: Bar, name: str, scale: Scale, left: float, top: float) -> Markup:
     return svg.element("a", whole, href=row.link) if row.link else whole
 
 
+def _cut(totals: Sequence[float]) -> float:
+    """Above which bars are cut off: somewhat more than the second highest one where the highest is far above it."""
+    *_, second, highest = sorted([0.0, 0.0, *totals])
+    return second * 1.25 if highest > 4 * second > 0 else highest
+
+
 @dataclass(frozen=True)
 class Group:
     """A layer of a histogram: how many fall into each bin."""
@@ -91,12 +97,16 @@ def histogram(
     width: float = 540,
     height: float = 240,
 ) -> Markup:
-    """Counts between n + 1 ascending edges, groups upon each other. log: the edges are drawn so. verticals: (x, words)."""
+    """Counts between n + 1 ascending edges, groups upon each other. log: the edges are drawn so. verticals: (x, words).
+
+    A bar that would dwarf all others is cut off, and says how high it is.
+    """
     totals = [sum(group.counts[i] for group in groups) for i in range(len(edges) - 1)]
     x = Axis(x_label, (edges[0], edges[-1]), text, log)
     # Above the bars there is room for the words of upright lines.
     room = 1.12 if verticals else 1.0
-    y = Axis(y_label, range_of([total * room for total in totals], zero=True), count)
+    top = _cut(totals)
+    y = Axis(y_label, range_of([min(total, top) * room for total in totals], zero=True), count)
     frame = Frame.of(width, height, x, y)
     parts = [frame.drawn(x, y)]
     for i, (low, high) in enumerate(zip(edges[:-1], edges[1:])):
@@ -109,6 +119,13 @@ def histogram(
             if bottom > top:
                 wide = max(right - left - 1, 0.6)
                 parts.append(svg.rectangle(left + 0.5, top, wide, bottom - top, class_="bar", style=f"fill:{group.colour}"))
+        if totals[i] > y.range[1]:
+            # Beside the bar, on the side where there is room.
+            words = f"{count(totals[i])} ↑"
+            first = left < (frame.x.start + frame.x.end) / 2
+            parts.append(
+                svg.text(right + 4 if first else left - 4, frame.y.end + 9, words, "start" if first else "end", "note")
+            )
         # The whole column answers a pointer, empty bins too.
         hover = svg.title(f"{text(low)} – {text(high)}{said}")
         parts.append(svg.rectangle(left, frame.y.end, right - left, frame.y.start - frame.y.end, hover, class_="column"))

@@ -11,6 +11,7 @@ from ppdet_ext.pages.colours import class_colour
 from ppdet_ext.pages.formats import count, fixed, known
 from ppdet_ext.report.schema import ClassRow, Curve, Report
 
+from .pictures import Album
 from .summary import KINDS, score_text
 
 NAMED, CONTEXT = 8, 60  # lines that are named, and those that are drawn faintly behind them
@@ -24,14 +25,14 @@ def class_anchor(label: int) -> str:
     return f"class-{label}"
 
 
-def class_section(report: Report) -> dict[str, Any] | None:
+def class_section(report: Report, album: Album) -> dict[str, Any] | None:
     """The table, bars of AP for few classes, AP against instances for many; None where there are no classes."""
     if not report.classes:
         return None
     ranked = sorted(report.classes, key=lambda row: -(_ap(row, report.head.primary) or 0.0))
     seen = [row for row in ranked if known(_ap(row, report.head.primary))]
     return {
-        "table": _table(report),
+        "table": _table(report, album),
         "bars": _bars(report, seen) if 1 < len(seen) <= FEW else None,
         "scatter": _scatter(report, seen) if len(seen) >= 6 else None,
         "unseen": sum(not row.instances for row in report.classes),
@@ -42,7 +43,7 @@ def _ap(row: ClassRow, kind: str) -> float | None:
     return row.numbers[kind].ap if kind in row.numbers else None
 
 
-def _table(report: Report) -> Markup:
+def _table(report: Report, album: Album) -> Markup:
     head = report.head
     other = "bbox" if head.primary == "segm" and "bbox" in head.numbers else None
     at = "at IoU .50"
@@ -66,7 +67,9 @@ def _table(report: Report) -> Markup:
     rows = []
     for row in report.classes:
         one = row.numbers.get(head.primary)
-        first = Markup('<span class="swatch" style="background:{}"></span>{}').format(class_colour(row.label), row.name)
+        target = album.class_link(row.label)
+        name = Markup('<a href="{}">{}</a>').format(target, row.name) if target else row.name
+        first = Markup('<span class="swatch" style="background:{}"></span>{}').format(class_colour(row.label), name)
         scores = [one.ap, one.ap50, one.ap75, one.ar] if one else [None] * 4
         rest = [one.best_f1, one.threshold, one.precision, one.recall, one.mean_iou, one.dice] if one else [None] * 6
         counts = [float(row.instances), float(row.images), float(row.detections)]

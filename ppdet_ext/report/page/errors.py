@@ -120,7 +120,7 @@ def error_section(report: Report, album: Album) -> dict[str, Any] | None:
         return None
     gains = [kind for kind in kinds if kind.delta_ap50 is not None]
     costs = [_bar(kind, kind.delta_ap50 or 0.0, signed(kind.delta_ap50), album) for kind in gains]
-    counts = [_bar(kind, float(kind.count), f"{count(kind.count)} of {count(kind.count_all)}", album) for kind in kinds]
+    counts = [_bar(kind, float(kind.count), f"{count(kind.count)} · {count(kind.count_all)}", album) for kind in kinds]
     masks = [_bar(kind, float(kind.count), count(kind.count), album) for kind in report.errors.mask_kinds]
     return {
         "costs": bars("AP50 to gain by kind of error", costs, name_columns=32) if costs else None,

@@ -40,13 +40,15 @@ class _Kept:
 
 @dataclass(frozen=True)
 class Shots:
-    """A group as the page shows it."""
+    """A group as the page shows it. parts: of parts of pictures alone, which need less room. label: of one class alone."""
 
     anchor: str
     key: str
     title: str
     note: str
     shots: Sequence[Markup]
+    parts: bool
+    label: int | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Album:
 
     def __bool__(self) -> bool:
         return bool(self.groups)
+
+    def class_link(self, label: int) -> str | None:
+        """Where the pictures of a class begin."""
+        return next((f"#{group.anchor}" for group in self.groups if group.label == label), None)
 
     @classmethod
     def of(cls, report: Report, pixels: Pixels | None, most_bytes: int) -> Album:
@@ -204,7 +210,8 @@ def _shots(
         seen.add(example.image)
         shots.append(shot(one.picture, one.drawn, example, window, image_anchor(example.image), names, stored, own))
     of = "" if group.total <= len(examples) else f"{len(examples)} of {group.total:,}"
-    return Shots(group_anchor(group.key, group.detail, group.label), group.key, group.title, of, shots)
+    parts = all(example.object is not None for example in examples)
+    return Shots(group_anchor(group.key, group.detail, group.label), group.key, group.title, of, shots, parts, group.label)
 
 
 def _first_file(report: Report) -> str:

@@ -97,13 +97,14 @@ def run_section(report: Report) -> dict[str, Any] | None:
         return None
     last = max([run.epochs[-1] for run in runs if run.epochs] + [one.epoch + 1.0 for run in runs for one in run.evaluations])
     epochs = Axis("epoch", (0.0, last or 1.0))
+    losses, cut = _losses(runs, epochs)
     charts = {
-        "losses": _losses(runs, epochs),
+        "losses": losses,
         "rates": _rates(runs, epochs),
         "scores": _scores(runs, epochs),
     }
     best = [f"{run.name}: epoch {run.best_epoch + 1} by {run.best_metric}" for run in runs if run.best_epoch is not None]
-    return {"charts": charts, "best": "; ".join(best), "several": len(runs) > 1}
+    return {"charts": charts, "best": "; ".join(best), "several": len(runs) > 1, "cut": cut}
 
 
 def _chart(label: str, series: Sequence[Series], x: Axis, y_label: str, zero: bool, verticals: Any = ()) -> Markup | None:
@@ -113,25 +114,34 @@ def _chart(label: str, series: Sequence[Series], x: Axis, y_label: str, zero: bo
     return lines(label, series, x, Axis(y_label, range_of(values, zero=zero), short), verticals=verticals)
 
 
-def _losses(runs: Sequence[RunCurves], x: Axis) -> Markup | None:
+def _losses(runs: Sequence[RunCurves], x: Axis) -> tuple[Markup | None, str]:
+    """The chart, of several runs that of their sums alone, and a note where the first steps lie above it."""
     if len(runs) > 1:
-        total = [
+        shown = [
             Series(run.name, run.epochs, run.losses.get("loss", []), SERIES[i % len(SERIES)]) for i, run in enumerate(runs)
         ]
-        return _chart("Loss over epochs, by run", total, x, "loss", True)
-    (run,) = runs
+    else:
+        (run,) = runs
+        names = sorted(run.losses, key=lambda name: (name != "loss", -_last(run.losses[name])))
+        shown = [
+            Series(name, run.epochs, run.losses[name], SERIES[i % len(SERIES)], faint=i >= len(SERIES))
+            for i, name in enumerate(names)
+        ]
+    values = sorted(value for one in shown for value in one.y if value is not None)
+    if not values:
+        return None, ""
+    # Untrained layers begin so high that nothing else could be seen.
+    usual = 1.3 * max(
+        sorted(known)[int(0.97 * (len(known) - 1))] for one in shown if (known := [v for v in one.y if v is not None])
+    )
+    cut = values[-1] > 2 * usual
+    y = Axis("loss", range_of([min(value, usual) if cut else value for value in values], zero=True), short)
+    note = f"The first steps lie above the chart, up to {short(values[-1])}." if cut else ""
+    return lines("Losses over epochs", shown, x, y), note
 
-    # The sum first, then the parts that weigh most at the end.
-    def weight(name: str) -> tuple[bool, float]:
-        known = [value for value in run.losses[name] if value is not None]
-        return name != "loss", -(known[-1] if known else 0.0)
 
-    names = sorted(run.losses, key=weight)
-    shown = [
-        Series(name, run.epochs, run.losses[name], SERIES[i % len(SERIES)], faint=i >= len(SERIES))
-        for i, name in enumerate(names)
-    ]
-    return _chart("Losses over epochs", shown, x, "loss", True)
+def _last(values: Sequence[float | None]) -> float:
+    return next((value for value in reversed(values) if value is not None), 0.0)
 
 
 def _rates(runs: Sequence[RunCurves], x: Axis) -> Markup | None:

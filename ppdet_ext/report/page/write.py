@@ -75,7 +75,7 @@ def page_text(report: Report, pixels: Pixels | None, most_bytes: int = MOST_BYTE
         "head": head_section(report),
         "words": report.words,
         "runs": run_section(report),
-        "classes": class_section(report),
+        "classes": class_section(report, album),
         "curves": curve_section(report),
         "confusion": confusion_section(report, album),
         "errors": error_section(report, album),
