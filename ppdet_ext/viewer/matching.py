@@ -1,15 +1,13 @@
-"""Which detections of a picture are right, as COCOeval matches them, so that any score can be asked for afterwards."""
+"""Which detections of a picture are right, in a form of which any score can be asked afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
-from ppdet_ext.structures import Detections, Record, Rle
+from ppdet_ext.structures import Detections, Record
 
-IOU = 0.5
 # Of a detection: nothing of its class is there; it is right; it lies on a crowd, which counts nowhere.
 WRONG, RIGHT, IGNORED = 0, 1, 2
 
@@ -20,7 +18,7 @@ class Match:
 
     hit: (n,) uint8 of the detections: `WRONG`, `RIGHT` or `IGNORED`.
     truth: (n,) int64, the annotation that each stands for; -1 for none.
-    iou: (n,) float32, with that annotation, or else the highest with any of its class.
+    iou: (n,) float32, with that annotation, or else the highest with any.
     found: (m,) float32 of the annotations: the score of the detection that stands for it; -1 for none.
 
     A detection is matched without regard to those of lower score, so at a threshold t the right ones are those with
@@ -34,35 +32,18 @@ class Match:
 
 
 def match_picture(record: Record, found: Detections) -> Match:
-    """Match detections with annotations of their class, by falling score, each with the free one of highest IoU >= 0.5.
+    """Match as the report does and COCOeval: by falling score, within a class, at IoU .5; masks, or boxes without them."""
+    # It imports paddle, which is there where annotations are read, but not beside an exported model.
+    from ppdet_ext.evaluation.coco_mask_ap import UNMATCHED
+    from ppdet_ext.report.matching import match_image, verdicts
 
-    By masks, or by boxes where one of both has no masks. Crowds are matched last, and as often as wanted.
-    """
-    ious = _ious(record, found)
-    n, m = len(found), len(record.labels)
-    hit, truth = np.zeros(n, np.uint8), np.full(n, -1, np.int64)
-    best, scores = np.zeros(n, np.float32), np.full(m, -1, np.float32)
-    same = found.labels[:, None] == record.labels[None, :]
-    ious = np.where(same, ious, 0)
-    for d in np.argsort(-found.scores, kind="stable").tolist():
-        if not m:
-            break
-        best[d] = ious[d].max()
-        free = np.where(record.crowd | (scores >= 0), 0, ious[d])
-        g = int(free.argmax())
-        if free[g] >= IOU:
-            hit[d], truth[d], best[d], scores[g] = RIGHT, g, free[g], found.scores[d]
-        elif np.where(record.crowd, ious[d], 0).max() >= IOU:
-            hit[d] = IGNORED
-    return Match(hit, truth, best, scores)
-
-
-def _ious(record: Record, found: Detections) -> np.ndarray:
-    """(n, m) of detections and annotations; of a crowd the share of the detection that lies in it, as COCO has it."""
-    n, m = len(found), len(record.labels)
-    if not n or not m:
-        return np.zeros((n, m))
-    if found.masks is not None and len(record.masks) == m:
-        return Rle.iou_matrix(found.masks, record.masks, record.crowd.tolist())
-    boxes = [np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], 1).astype(np.float64) for b in (found.boxes, record.boxes)]
-    return np.asarray(mask_utils.iou(*boxes, record.crowd.astype(np.uint8).tolist()))
+    matches = match_image(record, found)
+    truth = np.full(len(found), -1, np.int64)
+    truth[matches.order] = matches.taken[0]
+    # What is beyond the best hundred of a class counts as little as what lies on a crowd.
+    hit = np.where(truth >= 0, RIGHT, np.where(truth == UNMATCHED, WRONG, IGNORED)).astype(np.uint8)
+    right = np.flatnonzero(truth >= 0)
+    scores = np.full(len(record.labels), -1, np.float32)
+    scores[truth[right]] = found.scores[right]
+    iou = np.array(verdicts(record, found, 0.0, matches).iou, np.float32)
+    return Match(hit, np.where(truth >= 0, truth, -1), iou, scores)

@@ -135,8 +135,11 @@ def keep_dropped(folder: Path, name: str, content: bytes, reading: Reading) -> I
     except UserError as error:
         file.unlink(missing_ok=True)
         raise UserError(f"{shown_name(name)}: {str(error).removeprefix(f'{file}: ')}") from None
-    own = json.dumps({"name": shown_name(name), "file": file.name})
-    write_atomic(folder / f"{key}.json", lambda aside: aside.write_text(own, encoding="ascii"), "--output_dir", durable=False)
+    note = folder / f"{key}.json"
+    if not note.exists():
+        # Decisions go by the name that it came with first.
+        own = json.dumps({"name": shown_name(name), "file": file.name})
+        write_atomic(note, lambda aside: aside.write_text(own, encoding="ascii"), "--output_dir", durable=False)
     return Item(f"{DROPPED}/{shown_name(name)}", str(file), height, width, DROPPED)
 
 

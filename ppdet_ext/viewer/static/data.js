@@ -61,7 +61,7 @@ export const f1 = ({ tp, fp, fn }) => (tp + fp + fn ? (2 * tp) / (2 * tp + fp + 
 
 // Pictures' objects, fetched by the dozen, and kept while they hold.
 export class Objects {
-  constructor(tell) { this.known = new Map(); this.wanted = new Set(); this.asked = new Set(); this.tell = tell; this.timer = 0; }
+  constructor(tell) { this.known = new Map(); this.wanted = new Set(); this.asked = new Set(); this.again = new Set(); this.tell = tell; this.timer = 0; }
 
   of(picture) {
     const own = this.known.get(picture.number);
@@ -71,22 +71,33 @@ export class Objects {
 
   want(number) {
     if (this.asked.has(number)) return;
+    this.wanted.delete(number);
     this.wanted.add(number);
     // What scrolls by within a moment is asked for together.
     this.timer ||= setTimeout(() => this.fetch(), 30);
   }
 
   async fetch() {
-    this.timer = 0;
-    const numbers = [...this.wanted].slice(-60);
-    this.wanted.clear();
+    // The last ones are in sight; of what has scrolled by long ago nobody wants to know any more.
+    const all = [...this.wanted].slice(-240), numbers = all.slice(-60);
+    this.wanted = new Set(all.slice(0, -60));
+    this.timer = this.wanted.size ? setTimeout(() => this.fetch(), 30) : 0;
     numbers.forEach((number) => this.asked.add(number));
     try {
-      for (const own of await get(`/api/pictures?ids=${numbers.join()}`)) { this.known.delete(own.number); this.known.set(own.number, own); }
+      for (const own of await get(`/api/pictures?ids=${numbers.join()}`)) {
+        own.stale = this.again.delete(own.number);
+        this.known.delete(own.number);
+        this.known.set(own.number, own);
+      }
       for (const old of this.known.keys()) { if (this.known.size <= 600) break; this.known.delete(old); }
     } finally { numbers.forEach((number) => this.asked.delete(number)); }
     this.tell(numbers);
   }
 
-  forget(number) { const own = this.known.get(number); if (own) own.stale = true; }
+  // It has changed; an answer that is under way may be of before.
+  forget(number) {
+    const own = this.known.get(number);
+    if (own) own.stale = true;
+    if (this.asked.has(number)) this.again.add(number);
+  }
 }

@@ -87,6 +87,8 @@ const tally = () => {
     if (objects) cells.push(cell("Annotations", objects));
     if (predicted) cells.push(cell("Predictions", shown));
   }
+  const meanings = { both: [["truth", "truth"], ["prediction", "prediction"]], difference: [["tp", "right"], ["fp", "too much"], ["fn", "missed"]] }[page.layers];
+  if (meanings && objects) cells.push(make("span", { className: "meanings" }, ...meanings.map(([colour, text]) => make("span", {}, Object.assign(make("i", { className: "dot" }), { style: `background:var(--${colour})` }), ` ${text} `))));
   if (!page.compared) cells.push(make("span", { className: "work", textContent: "comparing…" }));
   if (page.loading) cells.push(make("span", { className: "work", textContent: "loading the model…" }));
   if (page.waiting) cells.push(make("span", { className: "work", textContent: `${page.waiting} to predict` }));
@@ -124,6 +126,7 @@ const layers = (name) => {
   for (const button of $("layers").children) { button.setAttribute("role", "radio"); button.setAttribute("aria-checked", button.dataset.layers === name); }
   gallery.repaint();
   if (one.picture) one.draw();
+  tally();
 };
 
 // --- one picture
@@ -282,7 +285,8 @@ const begin = async () => {
 
 $("score").oninput = () => score(+$("score").value);
 $("layers").onclick = (event) => { if (event.target.dataset.layers) layers(event.target.dataset.layers); };
-["what", "part", "sort"].forEach((id) => { $(id).onchange = arrange; });
+["what", "part", "sort"].forEach((id) => { $(id).onchange = () => { $("gallery").scrollTop = 0; arrange(); }; });
+$("filter").onclick = () => document.body.classList.toggle("filtering");
 $("class").onchange = () => narrow(+$("class").value);
 $("search").oninput = arrange;
 ["least", "most"].forEach((id) => { $(id).oninput = () => {
