@@ -7,6 +7,7 @@ from .host import detector, optimizer, schedules, solov2
 from .inference import refine_masks
 from .modeling import backbones, detection, segmentation
 from .postprocess import base
+from .training import hooks
 
 __all__ = [
     "backbones",
@@ -17,6 +18,7 @@ __all__ = [
     "datasets",
     "detection",
     "detector",
+    "hooks",
     "optimizer",
     "refine_masks",
     "schedules",

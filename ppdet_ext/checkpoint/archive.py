@@ -4,7 +4,19 @@ import logging
 import shutil
 from pathlib import Path
 
-from .folder import BEST, CHECKPOINTS, CONFIG_FILE, CURVES, ENVIRONMENT_FILE, FINAL, METRICS_FILE, Position, list_folders
+from .folder import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    CURVES,
+    ENVIRONMENT_FILE,
+    EVENTS,
+    FINAL,
+    LOG_FILE,
+    METRICS_FILE,
+    Position,
+    list_folders,
+)
 
 # A resumed run goes on with these.
 _SHARED = (METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE)
@@ -28,8 +40,8 @@ def set_aside(run: Path, after: Position | None = None) -> Path | None:
     # Checkpoints last: as long as they are there, a run that is ended in the midst can be resumed or set aside again.
     for file in files:
         file.rename(target / file.name)
-    if after is None and (run / CURVES).is_dir():
-        (run / CURVES).rename(target / CURVES)
+    for path in [run / name for name in (CURVES, EVENTS, LOG_FILE) if after is None and (run / name).exists()]:
+        path.rename(target / path.name)
     for folder in folders:
         folder.rename(target / CHECKPOINTS / folder.name)
     moved = ", ".join([*(folder.name for folder in reversed(folders)), *(file.name for file in files)])

@@ -14,6 +14,7 @@ from ppdet_ext.files.manifest import read_manifest
 # In the run's folder.
 CHECKPOINTS, FINAL, BEST = "checkpoints", "model_final.pdparams", "best_model.pdparams"
 METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE, CURVES = "metrics.jsonl", "config.yml", "environment.json", "vdl"
+LOG_FILE, EVENTS = "train.log", "tensorboard"
 # In a checkpoint's.
 WEIGHTS, OPTIMIZER, OWN_WEIGHTS = "model.pdparams", "model.pdopt", "model.pdema"
 STATE, CONFIG = "state.json", "config.yml"

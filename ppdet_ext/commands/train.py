@@ -1,12 +1,15 @@
 """The command behind tools/train.py, and how it says to go on after an interruption."""
 
 import argparse
+import logging
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ppdet_ext.checkpoint.folder import BEST, FINAL
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.interrupt import Interrupted
 from ppdet_ext.errors import UserError
@@ -17,6 +20,7 @@ from .debug_run import debug_train
 from .flags import PROGRAM
 
 TOOL = "tools/train.py"
+logger = logging.getLogger("ppdet_ext")
 
 
 def run(args: argparse.Namespace) -> Path | None:
@@ -30,11 +34,26 @@ def run(args: argparse.Namespace) -> Path | None:
         "allow_change": args.allow_change,
     }
     if not args.debug_run:
-        return train(config_of(args), **options)
+        folder = train(config_of(args), **options)
+        if world()[0] == 0:
+            logger.info("Next: %s", next_command(args, folder))
+        return folder
     if args.resume or args.vdl_log_dir:
         raise UserError("--debug_run begins anew and leaves nothing; leave -r and --vdl_log_dir out.")
     debug_train(config_of(args), options)
     return None
+
+
+def next_command(args: argparse.Namespace, folder: Path) -> str:
+    """The command line that uses what was trained: evaluates it, or, where that has been done, draws what it finds."""
+    best = folder / BEST
+    weights = best if args.eval and best.is_file() else folder / FINAL
+    tool = "infer" if args.eval else "eval"
+    # ppdet-ext train, python tools/train.py, or however it was called.
+    program = re.sub(r"train(\.py)?$", rf"{tool}\1", _program(TOOL))
+    chosen = [] if args.config is None else ["-c", str(args.config)]
+    flags = ["--infer_dir", "FOLDER"] if args.eval else []
+    return f"{program} {shlex.join([*chosen, *flags, '-o', *args.opt, f'weights={weights}'])}"
 
 
 def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:

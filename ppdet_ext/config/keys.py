@@ -111,6 +111,7 @@ TABLE: dict[str, Key] = {
     ),
     "save_dir": Key(str, "output", about="folder of the runs' folders"),
     "log_iter": Key(int, 20, least=1, about="steps between log lines"),
+    "tensorboard": Key(bool, False, about="write curves for TensorBoard, too, to the folder tensorboard of the run"),
     "vdl_pictures": Key(int, 4, least=0, about="images of EvalDataset that --use_vdl draws at each evaluation of --eval"),
     "snapshot_epoch": Key(int, 1, least=1, about="epochs between checkpoints, and between evaluations"),
     "snapshot_iter": Key(int | None, None, least=1, about="steps between checkpoints within an epoch; null: none"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import paddle
 from ppdet_ext import distributed
 from ppdet_ext.checkpoint import RunFingerprint, fingerprint_of
 from ppdet_ext.checkpoint.find import AUTO, find_checkpoint
-from ppdet_ext.checkpoint.folder import CURVES, METRICS_FILE
+from ppdet_ext.checkpoint.folder import CURVES, EVENTS, LOG_FILE, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import describe_run, environment, run_folder
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, VIEWS
 from ppdet_ext.config.load import dump_config
@@ -43,11 +44,14 @@ from .hooks import (
     ProgressBar,
     ReportToSchedule,
     SaveCheckpoints,
+    TensorBoard,
     VisualDL,
 )
 from .loss_guard import LossGuard
 from .pictures import validation_pictures
 from .resume import belongs_to, resume_or_start
+from .run_log import RunLog, recorded
+from .summary import Estimate, EvaluationTable, computing, objects_by_class
 from .trainer import Trainer
 
 logger = logging.getLogger("ppdet_ext")
@@ -84,13 +88,14 @@ def train(
     folder = _join_ranks(cfg, resume)
     curves = Path(vdl_log_dir or folder / CURVES) if use_vdl else None
     save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
-    with _supervised(cfg, folder, save):
+    with _supervised(cfg, folder, save), recorded() as log:
         dataset = load_dataset(cfg, "TrainDataset")
         parts = [*_hooks(cfg, dataset, folder, evaluate, curves), *hooks, save]
         trainer = _build_trainer(cfg, dataset, folder, parts, amp and _amp_works(cfg))
         interrupt.check()
         origin = resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
-        _run(cfg, folder, trainer, save, [*_plan(cfg, dataset, trainer), f"Weights {origin}", *_places(folder, curves)])
+        lines = [*_plan(cfg, dataset, trainer, amp), f"Weights {origin}", *_places(cfg, folder, curves)]
+        _run(cfg, folder, trainer, save, lines, log)
     return folder
 
 
@@ -112,10 +117,11 @@ def _demand_start(cfg: Config, folder: Path, resume: str | None) -> None:
             raise
 
 
-def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints, lines: Sequence[str]) -> None:
+def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints, lines: Sequence[str], log: RunLog) -> None:
     """Train what is left to be trained, after `lines` for the log."""
     if trainer.state.rank == 0:
         describe_run(folder, cfg)
+        log.open(folder / LOG_FILE)
     if trainer.state.start.epoch >= cfg.epoch:
         save.before_train(trainer.state)
         logger.info("All %d epochs are trained already: %s", cfg.epoch, save.saved)
@@ -126,7 +132,7 @@ def _run(cfg: Config, folder: Path, trainer: Trainer, save: SaveCheckpoints, lin
     trainer.train()
 
 
-def _plan(cfg: Config, dataset: Any, trainer: Trainer) -> list[str]:
+def _plan(cfg: Config, dataset: Any, trainer: Trainer, amp: bool) -> list[str]:
     """What is trained, on what: lines for the log."""
     state, ranks = trainer.state, distributed.world()[1]
     parameters = sum(int(np.prod(one.shape)) for one in state.model.parameters())
@@ -134,14 +140,19 @@ def _plan(cfg: Config, dataset: Any, trainer: Trainer) -> list[str]:
     images = state.batch_size * ranks
     return [
         f"Training {cfg.architecture}, {parameters:,} parameters, on {device}",
+        computing(os.environ.get("OMP_NUM_THREADS"), cfg.worker_num, amp and cfg.use_gpu),
+        "\n".join(objects_by_class(dataset.records, dataset.class_names)),
         f"{counted(len(dataset), 'images')} × {counted(state.epochs, 'epochs')}, {counted(state.steps_per_epoch, 'steps')} of "
         f"{counted(images, 'images')} in each",
     ]
 
 
-def _places(folder: Path, curves: Path | None) -> list[str]:
+def _places(cfg: Config, folder: Path, curves: Path | None) -> list[str]:
     """Where results go: lines for the log."""
-    return [f"Results go to {folder}", *([f"See curves with: visualdl --logdir {curves}"] if curves else [])]
+    viewers = [f"visualdl --logdir {curves}"] if curves else []
+    viewers += [f"tensorboard --logdir {folder / EVENTS}"] if cfg.tensorboard else []
+    log = f"All log lines go to {folder / LOG_FILE}, means of the losses to {folder / METRICS_FILE}"
+    return [f"Results go to {folder}", log, *(f"See curves with: {viewer}" for viewer in viewers)]
 
 
 @contextlib.contextmanager
@@ -233,7 +244,15 @@ def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path
     if evaluate:
         hooks.append(_evaluation_hook(cfg, dataset))
     if distributed.world()[0] == 0:
-        hooks += [LogLine(cfg.log_iter), ProgressBar(), MetricsFile(folder / METRICS_FILE, cfg.log_iter)]
+        metrics = folder / METRICS_FILE
+        hooks += [
+            LogLine(cfg.log_iter),
+            ProgressBar(),
+            Estimate(),
+            MetricsFile(metrics, cfg.log_iter),
+            EvaluationTable(metrics),
+        ]
+        hooks += [TensorBoard(folder / EVENTS, cfg.log_iter)] if cfg.tensorboard else []
         hooks += [] if curves is None else [VisualDL(curves, cfg.log_iter, _pictures(cfg, dataset) if evaluate else None)]
     return [*hooks, *build_entries(cfg.get("hooks") or [], "hook", "hooks")]
 

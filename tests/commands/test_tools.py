@@ -44,7 +44,7 @@ def test_train_writes_ppdets_files_and_the_records(trained: Path) -> None:
     # Other tools may have written their own into the folder since.
     names = {path.name for path in trained.iterdir()} - {"eval.json", "tune", "tuned.yml"}
     exported = {"best_model.pdparams", "model_final.pdparams"}
-    assert names == {"checkpoints", "config.yml", "environment.json", "metrics.jsonl"} | exported
+    assert names == {"checkpoints", "config.yml", "environment.json", "metrics.jsonl", "train.log"} | exported
     assert {path.name for path in (trained / "checkpoints").iterdir()} == {"epoch_0", "epoch_1"}
     files = {path.name for path in (trained / "checkpoints" / "epoch_1").iterdir()}
     assert files == {"config.yml", "manifest.json", "model.pdopt", "model.pdparams", "state.json"}

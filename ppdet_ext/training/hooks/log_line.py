@@ -1,18 +1,14 @@
-"""What a training says while it runs: ppdet's line each `log_iter` steps, and on a terminal a bar."""
+"""What a training says while it runs: ppdet's line each `log_iter` steps."""
 
 from __future__ import annotations
 
 import datetime
-import logging
 import re
-import sys
 from collections.abc import Mapping
 
-from tqdm import tqdm
-
-from ppdet_ext.checkpoint import Position
 from ppdet_ext.host import SmoothedValue
 from ppdet_ext.modeling.segmentation.losses.base import is_map_loss
+from ppdet_ext.training.run_log import log_detail
 from ppdet_ext.training.state import TrainState
 
 from .base import Hook
@@ -20,7 +16,6 @@ from .base import Hook
 TOTAL = "loss"
 # Of 'loss_bbox_cls_stage1' the part it belongs to, 'bbox'; of 'loss_l1' (PP-YOLOE) 'l1'.
 _PART = re.compile(r"(?:loss_)?([^_]+)")
-logger = logging.getLogger("ppdet_ext")
 
 
 def grouped(losses: Mapping[str, float]) -> dict[str, float]:
@@ -40,7 +35,8 @@ def grouped(losses: Mapping[str, float]) -> dict[str, float]:
 class LogLine(Hook):
     """Logs ppdet's training line, with the losses summed by parts of the model; all of them are in `metrics.jsonl`.
 
-    Losses are medians and costs are means of the last `log_iter` steps.
+    A terminal shows `ProgressBar` in its place, and the line is in the run's log file. Losses are medians, costs are means
+    of the last `log_iter` steps.
 
     Args:
         log_iter: steps between lines, and size of the window.
@@ -58,7 +54,7 @@ class LogLine(Hook):
         self.batch_cost.update(state.batch_cost)
         self.data_cost.update(state.data_cost)
         if state.step % self.log_iter == 0:
-            logger.info(self.line(state))
+            log_detail(self.line(state))
 
     def line(self, state: TrainState) -> str:
         """Line for the present step, of at most 200 characters for up to five parts."""
@@ -74,33 +70,3 @@ class LogLine(Hook):
             f"batch_cost: {self.batch_cost.avg:.3f} data_cost: {self.data_cost.avg:.3f} "
             f"ips: {state.batch_size / self.batch_cost.avg:.2f} images/s"
         )
-
-
-class ProgressBar(Hook):
-    """Shows a bar for each epoch, with images a second and the time that is left of it; only on a terminal."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-
-    def before_epoch(self, state: TrainState) -> None:
-        if not sys.stderr.isatty():
-            return
-        size, title = state.batch_size, f"Epoch {state.epoch} of {state.epochs}"
-        total, done = size * state.steps_per_epoch, size * state.step
-        self.bar = tqdm(total=total, initial=done, desc=title, unit="image", leave=False)
-
-    def after_step(self, state: TrainState) -> None:
-        if self.bar is not None:
-            if TOTAL in state.losses:
-                self.bar.set_postfix_str(f"{TOTAL} {state.losses[TOTAL]:.4f}", refresh=False)
-            self.bar.update(state.batch_size)
-            if state.step == state.steps_per_epoch - 1:
-                self._close()
-
-    def on_stop(self, state: TrainState, position: Position) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
