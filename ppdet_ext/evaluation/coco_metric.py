@@ -62,7 +62,9 @@ class CocoMetric(Metric):
         """Where `records` are given, `start` need not be called.
 
         iou_types: "bbox", "segm" or both, which is the default where `records` are given; otherwise it is whatever the first
-        image's predictions hold. evaluator: auto, hotcoco or pycocotools, see `choose_evaluator`; the numbers are the same.
+            image's predictions hold.
+        evaluator: auto, hotcoco or pycocotools, see `choose_evaluator`; the numbers are the same.
+
         UserError for two records of one id, or category ids that are not one distinct id per class.
         """
         if iou_types is not None and (not iou_types or not set(iou_types) <= set(FILE_NAMES)):
