@@ -26,12 +26,14 @@ TITLES = {"bbox": "box", "segm": "mask"}
 logger = logging.getLogger("ppdet_ext")
 
 
-def objects_by_class(records: Sequence[Record], class_names: Sequence[str]) -> list[str]:
+def objects_by_class(title: str, records: Sequence[Record], class_names: Sequence[str]) -> list[str]:
     """A table of how many objects a data set has of each class, and in how many images; crowds are left out."""
     own = [np.bincount(record.labels[~record.crowd], minlength=len(class_names)) for record in records]
     objects, images = np.sum(own, axis=0), np.sum([counts > 0 for counts in own], axis=0)
     empty = sum(not len(record.labels) for record in records)
-    lines = [f"{counted(int(objects.sum()), 'objects')} in {len(records) - empty} of {counted(len(records), 'images')}"]
+    lines = [
+        f"{title}: {counted(int(objects.sum()), 'objects')} in {len(records) - empty} of {counted(len(records), 'images')}"
+    ]
     order = np.argsort(-objects, kind="stable")
     wide = max((len(class_names[label]) for label in order[:SHOWN]), default=0)
     there = [int(label) for label in order if objects[label]]
@@ -49,9 +51,9 @@ def objects_by_class(records: Sequence[Record], class_names: Sequence[str]) -> l
 def computing(threads: str | None, workers: int, amp: bool) -> str:
     """How the machine is used, in a line."""
     number = threads or str(os.cpu_count() or 1)
-    return f"{counted(int(number), 'threads') if number.isdigit() else f'threads: {number}'}, " + (
-        f"{counted(workers, 'worker processes')} that prepare batches, {'mixed precision' if amp else 'float32'}"
-    )
+    said = counted(int(number), "threads") if number.isdigit() else f"OMP_NUM_THREADS: {number}"
+    prepared = f"batches prepared by {counted(workers, 'processes')} beside it" if workers else "batches prepared in between"
+    return f"{said}, {prepared}, {'mixed precision' if amp else 'float32'}"
 
 
 class Estimate(Hook):
@@ -74,10 +76,10 @@ class Estimate(Hook):
         seconds = left * cost
         end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
         logger.info(
-            "%.2f s a step: %s for the %s that are left, until about %s; evaluations come on top",
+            "%.2f s a step: %s for the %s, until about %s; evaluations come on top",
             cost,
             datetime.timedelta(seconds=int(seconds)),
-            counted(left, "steps"),
+            counted(left, "steps that are left"),
             end.strftime("%H:%M" if seconds < 43200 else "%m/%d %H:%M"),
         )
 

@@ -141,7 +141,7 @@ def _plan(cfg: Config, dataset: Any, trainer: Trainer, amp: bool) -> list[str]:
     return [
         f"Training {cfg.architecture}, {parameters:,} parameters, on {device}",
         computing(os.environ.get("OMP_NUM_THREADS"), cfg.worker_num, amp and cfg.use_gpu),
-        "\n".join(objects_by_class(dataset.records, dataset.class_names)),
+        "\n".join(objects_by_class("TrainDataset", dataset.records, dataset.class_names)),
         f"{counted(len(dataset), 'images')} × {counted(state.epochs, 'epochs')}, {counted(state.steps_per_epoch, 'steps')} of "
         f"{counted(images, 'images')} in each",
     ]

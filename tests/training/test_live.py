@@ -80,23 +80,25 @@ def record(labels: list[int], crowd: int = 0) -> Record:
 
 
 def test_objects_are_counted_by_class() -> None:
-    lines = objects_by_class([record([0, 0, 2]), record([2]), record([]), record([0, 2], crowd=1)], ["pit", "dent", "scratch"])
+    lines = objects_by_class(
+        "Train", [record([0, 0, 2]), record([2]), record([]), record([0, 2], crowd=1)], ["pit", "dent", "scratch"]
+    )
     assert lines == [
-        "5 objects in 3 of 4 images",
+        "Train: 5 objects in 3 of 4 images",
         "  scratch        3 in 3 images",
         "  pit            2 in 1 image",
         "  without any object: dent",
     ]
-    many = objects_by_class([record(list(range(20)) + [3])], [f"c{i}" for i in range(20)])
+    many = objects_by_class("Train", [record(list(range(20)) + [3])], [f"c{i}" for i in range(20)])
     assert len(many) == 14
     assert many[1] == "  c3         2 in 1 image"
     assert many[-1] == "  and 8 classes more; the rarest is c19 with 1"
-    assert objects_by_class([record([])], ["pit"]) == ["0 objects in 0 of 1 image", "  without any object: pit"]
+    assert objects_by_class("Train", [record([])], ["pit"]) == ["Train: 0 objects in 0 of 1 image", "  without any object: pit"]
 
 
 def test_how_the_machine_is_used_is_said() -> None:
-    assert computing("2", 1, False) == "2 threads, 1 worker process that prepare batches, float32"
-    assert computing("2,1", 0, True) == "threads: 2,1, 0 worker processes that prepare batches, mixed precision"
+    assert computing("2", 1, False) == "2 threads, batches prepared by 1 process beside it, float32"
+    assert computing("2,1", 0, True) == "OMP_NUM_THREADS: 2,1, batches prepared in between, mixed precision"
 
 
 def test_the_time_is_estimated_once_after_the_first_steps(tmp_path: Path, console: io.StringIO) -> None:
