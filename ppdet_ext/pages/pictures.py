@@ -101,11 +101,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Panel:
-    """One view of a picture: its name, what lies on it, and words below."""
+    """One view of a picture: its name, what lies on it, words below. pale: in grey, so that layers' colours stand out."""
 
     name: str
     layers: Sequence[Layer]
     note: str = ""
+    pale: bool = False
 
 
 def panels(name: str, window: Window, shown: Sequence[Panel], alt: str, picture: int = 0) -> Markup:
@@ -119,7 +120,14 @@ def panels(name: str, window: Window, shown: Sequence[Panel], alt: str, picture:
         uses = [svg.element("use", href=f"#{name}-i{picture}"), *(_use(name, layer) for layer in panel.layers)]
         seen = {"viewBox": f"{window.x1} {window.y1} {width} {height}", "role": "img", "aria_label": f"{alt}: {panel.name}"}
         words = svg.element("figcaption", svg.element("b", panel.name), f" {panel.note}" if panel.note else "")
-        parts.append(svg.element("figure", svg.element("svg", *uses, class_="picture", **seen), words, class_="panel"))
+        parts.append(
+            svg.element(
+                "figure",
+                svg.element("svg", *uses, class_="picture pale" if panel.pale else "picture", **seen),
+                words,
+                class_="panel",
+            )
+        )
     return svg.element("div", *parts, class_="panels wide" if width >= WIDE * height else "panels")
 
 

@@ -49,7 +49,15 @@ def _miss_map(report: Report) -> Markup:
     shapes = [picture.width / max(picture.height, 1) for picture in report.pictures.images]
     # Without pictures the grid's own shape tells.
     aspect = min(max(statistics.median(shapes) if shapes else across / down, 0.6), 8.0)
-    return heat_map("Share of misses over the image", shares, text=percent, title=said, aspect=aspect, high=1.0, width=700)
+    return heat_map(
+        "Share of misses over the image",
+        shares,
+        text=percent,
+        title=said,
+        aspect=aspect,
+        high=1.0,
+        width=min(700.0, 340 * aspect),
+    )
 
 
 def calibration_section(report: Report) -> dict[str, Any] | None:

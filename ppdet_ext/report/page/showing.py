@@ -108,12 +108,11 @@ def shot(
             for i in places
         ]
 
+    different = _difference_layers(picture, outlines, truths, found, class_names)
     shown = [
         Panel("Annotated", layers(truths, "truth"), _counted([picture.objects[i] for i in truths], class_names)),
         Panel("Found", layers(found, "prediction"), _scored([picture.objects[i] for i in found], class_names)),
-        Panel(
-            "Difference", _difference_layers(picture, outlines, truths, found, class_names), _pixels(outlines, window, picture)
-        ),
+        Panel("Difference", different, _pixels(outlines, window, picture), pale=True),
     ]
     head = svg.element("header", svg.element("b", picture.name), svg.element("span", example.text))
     drawn_panels = panels(name, window, shown, f"{clipped(picture.name, 60)}, {example.text}", stored)
