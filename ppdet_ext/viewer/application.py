@@ -16,7 +16,7 @@ from .catalogue import Item
 from .decisions import PICTURE
 from .exports import CHOICES
 from .predictions import SOME_TIME, URGENT
-from .rows import columns, details
+from .rows import columns, details, keys
 from .security import guard
 from .session import Session
 from .thumbnails import whole_picture
@@ -24,6 +24,7 @@ from .thumbnails import whole_picture
 HERE = Path(__file__).parent
 UPLOAD_BYTES, REQUEST_BYTES = 64 << 20, 1 << 20
 _MOST_DETAILS = 100
+_COARSE = 1.0  # px that outlines on tiles may deviate
 _MOST_CHANGED = 2000  # pictures of one answer; the rest comes with the next
 _KEPT = "private, max-age=31536000, immutable"
 routes = Blueprint("view", __name__)
@@ -126,11 +127,19 @@ def _columns(since: int, most: int | None) -> Response:
 
 @routes.get("/api/pictures")
 def pictures() -> Response:
-    """All objects of the pictures whose numbers `ids` lists, with outlines."""
+    """Objects of the pictures whose numbers `ids` lists, of the score `least` or more, with coarse outlines for tiles."""
     session, text = _session(), request.args.get("ids", "")
+    least = request.args.get("least", 0.0, float)
     numbers = [int(part) for part in text.split(",") if part.isdecimal()][:_MOST_DETAILS]
     items = [item for number in numbers if (item := session.catalogue.get(number)) is not None]
-    return jsonify([details(item, session.decisions, session.class_names) for item in items])
+    return jsonify([details(item, session.decisions, session.class_names, least, _COARSE) for item in items])
+
+
+@routes.get("/api/objects/<int:number>")
+def objects(number: int) -> Response:
+    """All objects of a picture, exactly."""
+    session = _session()
+    return jsonify([details(_item(number), session.decisions, session.class_names)])
 
 
 @routes.get("/thumb/<int:number>")
@@ -157,8 +166,7 @@ def decide() -> Response:
     if not isinstance(number, int) or isinstance(number, bool) or not isinstance(key, str):
         abort(400, "A decision has the number of a picture and the key of an object.")
     item = _item(number)
-    known = details(item, session.decisions, session.class_names)
-    if key != PICTURE and key not in {one["key"] for one in [*known["truth"], *known["found"]]}:
+    if key != PICTURE and key not in keys(item, session.class_names):
         abort(409, f"{_text(item.name)} has no such object any more. Look at it again.")
     session.decisions.decide(item.name, key, given)
     session.catalogue.change(item, lambda own: None)

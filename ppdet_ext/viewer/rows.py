@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,27 +54,48 @@ def columns(items: Sequence[Item], decisions: Decisions) -> dict[str, Any]:
     }
 
 
-def details(item: Item, decisions: Decisions, class_names: Sequence[str]) -> dict[str, Any]:
-    """All objects of a picture, with outlines as SVG paths in its pixels, measured in pixels."""
+def details(
+    item: Item, decisions: Decisions, class_names: Sequence[str], least: float = 0.0, tolerance: float = 0.0
+) -> dict[str, Any]:
+    """The objects of a picture, with outlines as SVG paths in its pixels.
+
+    Args:
+        least: lowest score of detections; of a hundred most are below any that somebody looks at.
+        tolerance: pixels that outlines may deviate, for small pictures; 0 gives them exactly, and what is measured too.
+    """
     return {
         "number": item.number,
         "version": item.version,
+        "least": least,
         "error": item.error,
-        "truth": _objects(item, "truth", class_names),
-        "found": _objects(item, "found", class_names),
+        "truth": _objects(item, "truth", class_names, 0.0, tolerance),
+        "found": _objects(item, "found", class_names, least, tolerance),
         "decisions": decisions.of(item.name),
     }
 
 
-def _objects(item: Item, which: str, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    own: Any = item.truth if which == "truth" else item.found
-    if own is None:
-        return []
+def keys(item: Item, class_names: Sequence[str]) -> set[str]:
+    """Keys of all objects of a picture."""
+    parts = [own for own in (item.truth, item.found) if own is not None]
+    return {object_key(class_names[label], mask, box) for own in parts for _, label, box, mask in _each(own)}
+
+
+def _each(own: Any) -> Iterator[tuple[int, int, np.ndarray, Rle | None]]:
+    """(place, label, box, mask or None) of the objects of a `Record` or of `Detections`."""
     masks: Sequence[Rle | None] = list(own.masks) if own.masks else [None] * len(own.labels)
+    yield from zip(range(len(masks)), own.labels.tolist(), own.boxes, masks)
+
+
+def _objects(item: Item, which: str, class_names: Sequence[str], least: float, tolerance: float) -> list[dict[str, Any]]:
+    own: Any = item.truth if which == "truth" else item.found
     rows = []
-    for place, (label, box, mask) in enumerate(zip(own.labels.tolist(), own.boxes, masks)):
+    for place, label, box, mask in _each(own) if own is not None else ():
+        if which == "found" and own.scores[place] < least:
+            continue
         row: dict[str, Any] = {"key": object_key(class_names[label], mask, box), "label": label, "box": _rounded(box)}
-        row |= _measured(mask) if mask is not None else {"path": "", "area": _box_area(box)}
+        row |= {"path": "", "area": _box_area(box)} if mask is None else {"path": _outline(mask, tolerance), "area": mask.area}
+        if mask is not None and not tolerance:
+            row |= _sides(mask)
         rows.append(row | (_of_truth(item, place) if which == "truth" else _of_detection(item, place)))
     return rows
 
@@ -94,12 +115,17 @@ def _of_detection(item: Item, place: int) -> dict[str, Any]:
     return row
 
 
-@functools.lru_cache(maxsize=4096)
-def _measured(mask: Rle) -> dict[str, Any]:
-    """Outline and measures of a mask; kept, for a browser asks again whenever something changes."""
+# A browser asks again whenever something changes.
+@functools.lru_cache(maxsize=1 << 14)
+def _outline(mask: Rle, tolerance: float) -> str:
+    return path_of(mask, tolerance)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _sides(mask: Rle) -> dict[str, float]:
+    """Length and width of a mask in pixels, see `Measurement`; nothing of an empty one."""
     found = measure(mask)
-    sides = {} if not found.area else {"length": round(found.length, 2), "width": round(found.width, 2)}
-    return {"path": path_of(mask), "area": found.area, **sides}
+    return {"length": round(found.length, 2), "width": round(found.width, 2)} if found.area else {}
 
 
 def _hits(item: Item) -> np.ndarray:

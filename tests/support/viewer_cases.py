@@ -120,4 +120,4 @@ class Page:
         return self.client.post(address, headers=own, **({"json": content} if data is None else {"data": data}))
 
     def objects(self, number: int) -> Any:
-        return self.get(f"/api/pictures?ids={number}").get_json()[0]
+        return self.get(f"/api/objects/{number}").get_json()[0]

@@ -144,9 +144,7 @@ def test_keys_through_pictures_and_objects(page: Browser, tab: Tab) -> None:
     page.wait(
         "document.querySelectorAll('.object').length === 2 && document.querySelector('.chosen textarea').value === 'ar j 1 <b>'"
     )
-    page.wait(
-        "fetch('/api/pictures?ids=0').then((a) => a.json()).then((a) => Object.values(a[0].decisions).some((d) => d.note))"
-    )
+    page.wait("fetch('/api/objects/0').then((a) => a.json()).then((a) => Object.values(a[0].decisions).some((d) => d.note))")
     assert tab.session.decisions.counts(NAMES[0]) == (1, 0, 1)
     page.key("ArrowRight")
     page.wait(f"document.getElementById('name').textContent === {NAMES[1]!r}")
@@ -189,7 +187,7 @@ def test_a_dropped_picture_is_predicted(page: Browser, tab: Tab) -> None:
 
 def test_what_was_accepted_is_saved(page: Browser, tab: Tab) -> None:
     own = tab.session
-    key = page.run("fetch('/api/pictures?ids=1').then((a) => a.json()).then((a) => a[0].found[0].key)")
+    key = page.run("fetch('/api/objects/1').then((a) => a.json()).then((a) => a[0].found[0].key)")
     own.decisions.decide(NAMES[1], key, {"verdict": "accepted"})
     page.key("e")
     page.click("#download")

@@ -59,13 +59,13 @@ export const count = (picture, { score, label, least, most }) => {
 
 export const f1 = ({ tp, fp, fn }) => (tp + fp + fn ? (2 * tp) / (2 * tp + fp + fn) : 1);
 
-// Pictures' objects, fetched by the dozen, and kept while they hold.
+// Pictures' objects, fetched by the dozen, and kept while they hold. `address` is of the numbers that are wanted.
 export class Objects {
-  constructor(tell) { this.known = new Map(); this.wanted = new Set(); this.asked = new Set(); this.again = new Set(); this.tell = tell; this.timer = 0; }
+  constructor(address, tell, most = 60) { this.address = address; this.most = most; this.known = new Map(); this.wanted = new Set(); this.asked = new Set(); this.again = new Set(); this.tell = tell; this.timer = 0; }
 
-  of(picture) {
+  of(picture, least = 0) {
     const own = this.known.get(picture.number);
-    if (!own || own.stale) this.want(picture.number);
+    if (!own || own.stale || own.least > least) this.want(picture.number);
     return own;
   }
 
@@ -79,12 +79,13 @@ export class Objects {
 
   async fetch() {
     // The last ones are in sight; of what has scrolled by long ago nobody wants to know any more.
-    const all = [...this.wanted].slice(-240), numbers = all.slice(-60);
-    this.wanted = new Set(all.slice(0, -60));
+    const all = [...this.wanted].slice(-240), numbers = all.slice(-this.most);
+    this.wanted = new Set(all.slice(0, -this.most));
     this.timer = this.wanted.size ? setTimeout(() => this.fetch(), 30) : 0;
+    if (!numbers.length) return;
     numbers.forEach((number) => this.asked.add(number));
     try {
-      for (const own of await get(`/api/pictures?ids=${numbers.join()}`)) {
+      for (const own of await get(this.address(numbers))) {
         own.stale = this.again.delete(own.number);
         this.known.delete(own.number);
         this.known.set(own.number, own);
@@ -93,6 +94,9 @@ export class Objects {
     } finally { numbers.forEach((number) => this.asked.delete(number)); }
     this.tell(numbers);
   }
+
+  // What a person has decided holds at once.
+  decided(number, decisions) { const own = this.known.get(number); if (own) own.decisions = decisions; }
 
   // It has changed; an answer that is under way may be of before.
   forget(number) {

@@ -73,7 +73,7 @@ export class Gallery {
 
   paint(tile) {
     const { page } = this, { picture } = tile;
-    const own = page.layers === "picture" ? null : page.objects.of(picture);
+    const own = page.layers === "picture" ? null : page.tiles.of(picture, page.score);
     tile.own = own;
     drawObjects(tile.svg, picture, own, page);
     this.foot(tile);
@@ -93,7 +93,14 @@ export class Gallery {
   }
 
   // After the slider: masks are hidden or shown, numbers are written anew, nothing is drawn anew.
-  restyle() { for (const tile of this.tiles.values()) { if (tile.own) restyle(tile.svg, tile.own, this.page); this.foot(tile); } }
+  restyle() {
+    for (const tile of this.tiles.values()) {
+      // Below what is known more is fetched, and drawn when it comes.
+      if (tile.own?.least > this.page.score) this.page.tiles.of(tile.picture, this.page.score);
+      if (tile.own) restyle(tile.svg, tile.own, this.page);
+      this.foot(tile);
+    }
+  }
 
   repaint(numbers) {
     if (!numbers) { for (const tile of this.tiles.values()) this.paint(tile); return; }

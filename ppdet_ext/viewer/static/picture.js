@@ -214,8 +214,8 @@ export class One {
     const { picture } = this;
     try {
       const answer = await this.page.decide(picture, one.key, changes);
-      const own = this.page.objects.known.get(picture.number);
-      if (own) own.decisions = answer.decisions;
+      this.page.objects.decided(picture.number, answer.decisions);
+      this.page.tiles.decided(picture.number, answer.decisions);
       picture.decided = answer.decided;
       if (this.picture !== picture) return;
       if (goOn && this.listed().indexOf(one) < this.listed().length - 1) this.step(1);

@@ -39,7 +39,10 @@ const KEYS = [
 
 let hush = 0;
 page.say = (text) => { const box = $("message"); box.textContent = text; box.hidden = false; clearTimeout(hush); hush = setTimeout(() => { box.hidden = true; }, 6000); };
-page.objects = new Objects((numbers) => { gallery.repaint(numbers); if (one.picture && numbers.includes(one.picture.number)) one.draw(); });
+// Tiles get what the slider shows, and a little below; one picture gets all.
+page.floor = () => Math.max(0, Math.floor(page.score * 10 - 1) / 10);
+page.tiles = new Objects((numbers) => `/api/pictures?ids=${numbers.join()}&least=${page.floor()}`, (numbers) => gallery.repaint(numbers), 40);
+page.objects = new Objects(([number]) => `/api/objects/${number}`, (numbers) => { if (one.picture && numbers.includes(one.picture.number)) one.draw(); }, 1);
 const gallery = new Gallery(page, $("gallery"), $("sheet"));
 const one = new One(page);
 page.predict = async (numbers, urgent = true) => { try { await send("/api/predict", { numbers, urgent }); poll(true); } catch (error) { page.say(error.message); } };
@@ -164,7 +167,7 @@ const turn = (by) => {
 const absorb = (answer) => {
   Object.assign(page, { version: answer.version, waiting: answer.waiting, loading: answer.loading, predicts: answer.predicts, compared: answer.compared });
   const changed = unpack(answer.pictures), fresh = changed.some((picture) => !page.pictures[picture.number]);
-  for (const picture of changed) { page.pictures[picture.number] = picture; page.objects.forget(picture.number); }
+  for (const picture of changed) { page.pictures[picture.number] = picture; page.objects.forget(picture.number); page.tiles.forget(picture.number); }
   $("predict").hidden = !page.predicts;
   if (fresh) fillParts();
   return changed.map((picture) => picture.number);
