@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .api.configuration import load_config
     from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
     from .api.predictor import Predictor
+    from .api.report import write_report
     from .commands.export_labels import export_labels
     from .commands.import_labels import import_labels
     from .commands.new_config import new_config
@@ -33,13 +34,15 @@ _LAZY = {
     "Prediction": "runtime.prediction",
     "load_config": "api.configuration",
     **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
+    # `report` is the room.
+    "write_report": "api.report",
     "import_labels": "commands.import_labels",
     "new_config": "commands.new_config",
     **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
     "read_labels": "data.labels.formats",
     **{name: f"commands.{name}" for name in ("import_labels", "export_labels", "new_config")},
 }
-_HEAVY = ("api.predictor", "api.configuration", "api.functions", "commands.import_labels", "commands.new_config")
+_HEAVY = ("api.predictor", "api.configuration", "api.functions", "api.report", "commands.import_labels", "commands.new_config")
 __all__ = [
     "Candidates",
     "Detections",
@@ -58,6 +61,7 @@ __all__ = [
     "submit",
     "train",
     "tune",
+    "write_report",
 ]
 
 environment.tune_environment()

@@ -1,12 +1,15 @@
 """What callers hand in as a configuration: a YAML file, the folder of a run, or one that is loaded; overrides as a mapping."""
 
+import contextlib
 import json
-import logging
 import os
+import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.checkpoint.folder import CONFIG_FILE
@@ -25,7 +28,6 @@ Weights = PathLike | Sequence[PathLike] | None
 Steps = PathLike | Sequence[Mapping[str, Any]]
 # ppdet's workspace is one for the process: it is filled while something is built.
 BUILDING = threading.RLock()
-logger = logging.getLogger("ppdet_ext")
 
 
 def load_config(
@@ -145,3 +147,14 @@ def _file(path: Path) -> Path:
     if not found.is_file():
         raise UserError(f"{path}: there is no such file; tune writes one with {POSTPROCESS}, tuned.yml of the run.")
     return found
+
+
+@contextlib.contextmanager
+def left_as_found() -> Iterator[None]:
+    """Give the generators of numpy and Python their states back: trainings seed them."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])

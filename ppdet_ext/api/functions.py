@@ -5,20 +5,17 @@ signal handlers, loggers, the working directory and the random generators of num
 process, one after the other, do not know of each other. What they log goes to the logger "ppdet_ext".
 """
 
-import contextlib
 import json
 import os
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ppdet_ext.checkpoint.folder import BEST, FINAL, METRICS_FILE
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.commands import eval as eval_command
 from ppdet_ext.commands import infer as infer_command
+from ppdet_ext.commands import report as report_command
 from ppdet_ext.commands import submit as submit_command
 from ppdet_ext.commands import tune as tune_command
 from ppdet_ext.commands.flags import CHANGES, TUNED_FILE
@@ -34,7 +31,7 @@ from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
 from ppdet_ext.tuning.presence import PresenceTuned
 from ppdet_ext.tuning.tuner import Tuned
 
-from .configuration import Overrides, PathLike, Source, Steps, Weights, config_file, load_config, texts_of
+from .configuration import Overrides, PathLike, Source, Steps, Weights, config_file, left_as_found, load_config, texts_of
 
 
 @dataclass(frozen=True)
@@ -96,10 +93,12 @@ def train(
     """
     cfg = load_config(config, overrides)
     allow_change = [one_of(kind, CHANGES, "allow_change") for kind in paths_of(allow_change, "allow_change")]
-    with _left_as_found():
+    with left_as_found():
         folder = training.train(
             cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks
         )
+        if evaluate:
+            report_command.report_of_training(cfg, folder)
     best = folder / BEST
     return TrainingRun(folder, folder / FINAL, best if best.is_file() else None, _last_metrics(folder / METRICS_FILE))
 
@@ -126,7 +125,7 @@ def evaluate(
         UserError: for what the caller can mend.
     """
     cfg = _predicting(config, weights, overrides, postprocess)
-    with _left_as_found():
+    with left_as_found():
         return eval_command.evaluate(cfg, output_eval=_path(output_dir))
 
 
@@ -156,7 +155,7 @@ def tune(
     file = Path(output) if output is not None else run_folder(cfg) / TUNED_FILE
     words = _as_flags(config, weights, overrides)
     predicting, searching = predicting or Predicting(), searching or Searching()
-    with _left_as_found():
+    with left_as_found():
         if is_classifier(cfg):
             named, options = config_file(config), {"criterion": criterion}
             return TuningRun(file, tune_classifier(cfg, named, output=file, searching=searching, command=words, **options))
@@ -197,7 +196,7 @@ def infer(
         UserError: for what the caller can mend.
     """
     cfg = _predicting(config, weights, overrides, postprocess)
-    with _left_as_found():
+    with left_as_found():
         return infer_command.infer(
             cfg,
             images=_path(images),
@@ -239,7 +238,7 @@ def submit(
     """
     cfg = _predicting(config, weights, overrides, postprocess)
     chosen = None if form is None else os.fspath(form)
-    with _left_as_found():
+    with left_as_found():
         return submit_command.submit(
             cfg, results=_path(results), images=_path(images), output=Path(output), threshold=threshold, form=chosen
         )
@@ -271,14 +270,3 @@ def _last_metrics(file: Path) -> dict[str, dict[str, float]]:
         return {}
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return next((line["named"] for line in reversed(lines) if "named" in line), {})
-
-
-@contextlib.contextmanager
-def _left_as_found() -> Iterator[None]:
-    """Give the generators of numpy and Python their states back: trainings seed them."""
-    states = np.random.get_state(), random.getstate()
-    try:
-        yield
-    finally:
-        np.random.set_state(states[0])
-        random.setstate(states[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext import distributed
+from ppdet_ext.checkpoint.find import AUTO
 from ppdet_ext.checkpoint.folder import CONFIG_FILE
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.checkpoint.trained import best_weights, config_of_run
@@ -21,7 +23,8 @@ from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.distributed.interrupt import Interrupted
+from ppdet_ext.errors import DivergenceError, UserError, counted
 from ppdet_ext.evaluation import CocoMetric
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation
 from ppdet_ext.files.atomic import demand_writable
@@ -200,6 +203,24 @@ def _name(path: str, paths: Sequence[str]) -> str:
     """The last part of a path, where that tells it from others."""
     last = Path(path).resolve().name
     return last if sum(Path(other).resolve().name == last for other in paths) == 1 else path
+
+
+def report_of_training(cfg: Config, folder: Path) -> None:
+    """Report on the best weights of a training that is complete, unless `report: false`. Every rank calls it.
+
+    What the user can mend is logged, for the training itself has succeeded. Raises: Interrupted by SIGINT.
+    """
+    weights = best_weights(folder)
+    if not cfg.report or weights is None or is_classifier(cfg):
+        return
+    later = f"The training is complete: {folder}. A report of it: python tools/report.py --run {folder}"
+    try:
+        report(cfg.replaced(weights=str(weights)), Options(output=folder))
+    except (UserError, DivergenceError) as error:
+        logger.warning("No report was written: %s\n%s", error, later)
+    except KeyboardInterrupt:
+        logger.warning("%s", later)
+        raise Interrupted(signal.SIGINT, weights, AUTO) from None
 
 
 def _write(made: Report, truth: Truth, detections: Mapping[int, Detections], folder: Path, reading: Reading | None) -> None:

@@ -18,6 +18,7 @@ from ppdet_ext.training.train import train
 from .cli import config_of
 from .debug_run import debug_train
 from .flags import PROGRAM
+from .report import report_of_training
 
 TOOL = "tools/train.py"
 logger = logging.getLogger("ppdet_ext")
@@ -34,7 +35,10 @@ def run(args: argparse.Namespace) -> Path | None:
         "allow_change": args.allow_change,
     }
     if not args.debug_run:
-        folder = train(config_of(args), **options)
+        cfg = config_of(args)
+        folder = train(cfg, **options)
+        if args.eval:
+            report_of_training(cfg, folder)
         if world()[0] == 0:
             logger.info("Next: %s", next_command(args, folder))
         return folder

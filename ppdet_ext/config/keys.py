@@ -109,6 +109,7 @@ TABLE: dict[str, Key] = {
         "auto",
         about="computes COCO's numbers, the same ones; auto: hotcoco if it is there",
     ),
+    "report": Key(bool, True, about="a page about the best weights after a training with --eval, as of tools/report.py"),
     "save_dir": Key(str, "output", about="folder of the runs' folders"),
     "log_iter": Key(int, 20, least=1, about="steps between log lines"),
     "tensorboard": Key(bool, False, about="write curves for TensorBoard, too, to the folder tensorboard of the run"),

@@ -18,6 +18,7 @@ epoch: 3
 log_iter: 3
 worker_num: 0
 save_dir: out
+report: false
 TrainDataset: !SteelDataSet {{dataset_dir: {folder}/sheets, split: train.txt, height: 64, width: 128}}
 EvalDataset: !SteelDataSet {{dataset_dir: {folder}/sheets, split: val.txt, height: 64, width: 128}}
 TrainReader:

@@ -12,6 +12,7 @@ epoch: 2
 log_iter: 2
 worker_num: 0
 save_dir: {folder}/out
+report: false
 TrainDataset: !SteelDataSet {{dataset_dir: {folder}/sheets, split: train.txt, height: 64, width: 128}}
 EvalDataset: !SteelDataSet {{dataset_dir: {folder}/sheets, split: val.txt, height: 64, width: 128}}
 TestDataset: !ImageFolder {{images: {folder}/sheets/train_images}}

@@ -1,0 +1,102 @@
+"""tools/report.py and what a training leaves at its end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ppdet_ext import load_config, write_report
+from ppdet_ext.commands import report as command
+from ppdet_ext.commands.main import run
+from ppdet_ext.commands.report import Options, report_of_training
+from ppdet_ext.errors import UserError
+from ppdet_ext.report.json_file import read_report
+
+FILES = {"report.html", "report.json", "report.csv", "label_errors.csv"}
+
+
+@pytest.fixture(scope="module")
+def made(config: str, eager: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on a model that sees objects everywhere."""
+    folder = tmp_path_factory.mktemp("report")
+    given = ["-o", eager, "metric=[COCO, SeverstalDice]", "HTCRoIHead.score_threshold=0.05"]
+    assert run("report", ["-c", config, "--output", str(folder), *given]) == 0
+    return folder
+
+
+def test_a_report_has_its_files_and_every_section(made: Path) -> None:
+    assert {path.name for path in made.iterdir()} >= FILES
+    report = read_report(made / "report.json")
+    assert report.head.images > 0
+    assert report.head.detections > 0
+    assert [one.metric for one in report.competition] == ["SeverstalDice"]
+    assert report.head.primary == "segm"
+    assert report.pictures.images
+    assert (made / "report.html").read_text(encoding="utf-8").count("<section") > 5
+    rows = (made / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(rows) == 1 + len(report.classes)
+    assert rows[0].startswith("label,class,instances,images,detections,mask_ap,mask_ap50")
+
+
+def test_numbers_are_those_of_eval(made: Path, config: str, eager: str, tmp_path: Path) -> None:
+    given = ["-o", eager, "metric=[COCO, SeverstalDice]", "HTCRoIHead.score_threshold=0.05"]
+    assert run("eval", ["-c", config, "--output_eval", str(tmp_path), *given]) == 0
+    theirs = json.loads((tmp_path / "eval.json").read_text())["named"]
+    report = read_report(made / "report.json")
+    for kind in ("segm", "bbox"):
+        ours = {name: -1 if value is None else value for name, value in report.head.numbers[kind].items()}
+        assert ours == theirs[kind]
+    assert report.competition[0].value == pytest.approx(theirs["SeverstalDice"]["all"], abs=1e-12)
+
+
+def test_results_in_files_give_the_same_report(made: Path, config: str, eager: str, tmp_path: Path, capsys) -> None:
+    given = ["-o", eager, "HTCRoIHead.score_threshold=0.05"]
+    assert run("eval", ["-c", config, "--save_prediction_only", "--output_eval", str(tmp_path), *given]) == 0
+    found = write_report(config, results=tmp_path, output_dir=tmp_path / "report", pictures=0, compare=tmp_path)
+    whole = read_report(made / "report.json")
+    assert found is not None
+    assert found.head.numbers == whole.head.numbers
+    assert (found.confusion, found.errors) == (whole.confusion, whole.errors)
+    assert (found.pictures.images, found.compare.runs[0].rows[0].difference) == ([], 0)
+
+
+def test_a_training_ends_with_a_report_and_says_how_long_it_took(
+    trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    cfg = load_config(config, {"report": True, "save_dir": str(tmp_path)})
+    monkeypatch.setattr(command, "best_weights", lambda folder: trained / "best_model.pdparams")
+    monkeypatch.setattr("logging.Logger.propagate", True, raising=False)
+    report_of_training(cfg, tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= FILES
+    report_of_training(cfg.replaced(report=False), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_goes_wrong_with_it_does_not_fail_the_training(
+    trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(cfg: object, options: Options) -> None:
+        raise UserError("the disk is full")
+
+    said: list[str] = []
+    monkeypatch.setattr(command, "report", fails)
+    monkeypatch.setattr(command.logger, "warning", lambda text, *given: said.append(text % given))
+    report_of_training(load_config(config, {"report": True}), trained)
+    assert said[0].startswith("No report was written: the disk is full\nThe training is complete: ")
+    assert f"tools/report.py --run {trained}" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--score", "1.5"], "--score is 1.5; scores are numbers from 0 to 1."),
+        (["--pictures", "-1"], "--pictures is -1; give a number of pictures, or --no-pictures."),
+        (["--results", "no/such"], "no/such: there is no such folder or file."),
+        (["--compare", "no/such"], "no/such: there is no such folder or file."),
+        (["--part", "test"], "TestDataset has none: set its anno_path, or take another --part."),
+        (["--run", "."], "--run has its own configuration; leave -c out"),
+    ],
+)
+def test_what_cannot_be_is_said(flags: list[str], said: str, config: str, eager: str, tmp_path: Path, capsys) -> None:
+    assert run("report", ["-c", config, *flags, "--output", str(tmp_path / "out"), "-o", eager]) == 1
+    assert said in capsys.readouterr().err
