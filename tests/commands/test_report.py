@@ -1,6 +1,7 @@
 """tools/report.py and what a training leaves at its end."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,12 +62,14 @@ def test_results_in_files_give_the_same_report(made: Path, config: str, eager: s
 
 
 def test_a_training_ends_with_a_report_and_says_how_long_it_took(
-    trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cfg = load_config(config, {"report": True, "save_dir": str(tmp_path)})
     monkeypatch.setattr(command, "best_weights", lambda folder: trained / "best_model.pdparams")
-    monkeypatch.setattr("logging.Logger.propagate", True, raising=False)
+    said: list[str] = []
+    monkeypatch.setattr(command.logger, "info", lambda text, *given: said.append(text % given))
     report_of_training(cfg, tmp_path / "run")
+    assert re.match(r"Report in [\d.]+ s \([\d.]+ s of it for the predictions\): .*report.html", said[-1])
     assert {path.name for path in (tmp_path / "run").iterdir()} >= FILES
     report_of_training(cfg.replaced(report=False), tmp_path / "none")
     assert not (tmp_path / "none").exists()
