@@ -50,7 +50,7 @@ def _bins(tables: Tables, truths: np.ndarray, found: np.ndarray, missed: np.ndar
     if not single.any():
         return []
     # Edges are values that occur, so that what is equal stays together.
-    edges = np.unique(np.quantile(truths[single], np.linspace(0, 1, PARTS + 1), method="inverted_cdf"))
+    edges = np.unique(np.quantile(truths[single], np.arange(PARTS + 1) / PARTS, method="inverted_cdf"))
     bounds = [(edges[0], edges[0])] if len(edges) == 1 else list(zip(edges[:-1], edges[1:]))
     bins = []
     for place, (low, high) in enumerate(bounds):

@@ -76,17 +76,28 @@ def bootstrap_ap(tables: Tables, weights: np.ndarray, kind: str | None = None) -
 
 def _weighted_ap(verdicts: np.ndarray, weights: np.ndarray, instances: np.ndarray) -> np.ndarray:
     """(samples,) AP of one class. verdicts (10, n) by falling score, weights (samples, n), instances (samples,)."""
-    total = np.zeros(len(weights))
-    if not weights.shape[1]:
-        return np.where(instances > 0, 0.0, np.nan)
+    samples, n = weights.shape
+    total = np.zeros(samples)
+    needed = _needed(instances)
+    # Each row's counts lie above those of the row before, so that one search does for all rows.
+    offset = np.arange(samples)[:, None] * (int(instances.max(initial=0)) + 2)
     for verdict in verdicts:
         right, wrong = (np.cumsum(weights * (verdict == kind), axis=1) for kind in (RIGHT, WRONG))
         precision = right / np.maximum(right + wrong, 1)
         precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        for i in np.flatnonzero(instances):
-            places = np.searchsorted(right[i] / instances[i], RECALLS, side="left")
-            total[i] += precision[i, places[places < len(verdict)]].sum() / len(RECALLS)
+        padded = np.concatenate([precision, np.zeros((samples, 1))], axis=1)
+        places = np.searchsorted((right + offset).ravel(), (needed + offset).ravel()).reshape(needed.shape)
+        places = np.minimum(places - np.arange(samples)[:, None] * n, n)
+        total += np.take_along_axis(padded, places, axis=1).mean(axis=1)
     return np.where(instances > 0, total / len(verdicts), np.nan)
+
+
+def _needed(instances: np.ndarray) -> np.ndarray:
+    """(samples, 101) how many must be found for each of `RECALLS`, as `np.searchsorted(found / instances, RECALLS)` decides."""
+    some = np.maximum(instances, 1)[:, None]
+    count = np.ceil(RECALLS * some).astype(np.int64)
+    count = np.where((count - 1) / some >= RECALLS, count - 1, count)
+    return np.maximum(np.where(count / some < RECALLS, count + 1, count), 0)
 
 
 def _mean_of_classes(values: np.ndarray) -> np.ndarray:
