@@ -117,6 +117,14 @@
     $$("section[id]").forEach((section) => watch.observe(section));
   }
 
+  // A link into something closed opens it.
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1)), closed = target?.closest("details:not([open])");
+    if (closed) { closed.open = true; target.scrollIntoView(); }
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
   // On paper everything is open.
   addEventListener("beforeprint", () => $$("details:not([open])").forEach((one) => { one.open = true; one.dataset.printed = ""; }));
   addEventListener("afterprint", () => $$("details[data-printed]").forEach((one) => { one.open = false; delete one.dataset.printed; }));

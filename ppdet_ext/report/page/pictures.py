@@ -126,12 +126,19 @@ def _kept(report: Report, pixels: Pixels) -> dict[int, _Kept]:
         if canvas is None:
             continue
         scale = max(SIDES[0] / max(picture.height, picture.width, 1), 1e-6)
-        one = _Kept(picture, drawn(picture, 0.6 / min(scale, 1.0)), {side: jpeg_uri(canvas, side) for side in SIDES})
+        one = _Kept(picture, drawn(picture, 0.6 / min(scale, 1.0)), _wholes(canvas))
         for window in {window_of(picture, example): None for example in examples}:
             if _is_small(window, picture):
                 one.parts[window] = jpeg_uri(canvas[window.y1 : window.y2, window.x1 : window.x2], 2 * SHARP)
         kept[image] = one
     return kept
+
+
+def _wholes(canvas: np.ndarray) -> dict[int, str]:
+    """The whole picture by longest side; sides that it does not reach share a text."""
+    longest = max(canvas.shape[:2])
+    texts = {reached: jpeg_uri(canvas, reached) for reached in {min(side, longest): None for side in SIDES}}
+    return {side: texts[min(side, longest)] for side in SIDES}
 
 
 def window_of(picture: Picture, example: Example) -> Window:
