@@ -1,5 +1,5 @@
 // Masks over a picture as SVG, and one picture with its list of objects: zoom, keys, verdicts.
-import { IGNORED, RIGHT } from "./data.js";
+import { IGNORED, RIGHT, f1 } from "./data.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 export const make = (name, properties = {}, ...children) => {
@@ -63,6 +63,11 @@ export const restyle = (svg, own, page) => {
     shape.classList.toggle("rejected", own.decisions[one?.key]?.verdict === "rejected");
     shape.classList.toggle("chosen", page.chosen === one);
   }
+  // What is chosen is seen on whatever layer.
+  svg.querySelector(".focus")?.remove();
+  if (page.chosen && (page.layers === "difference" || !svg.querySelector(".chosen:not(.off)")) && (own.found.includes(page.chosen) || own.truth.includes(page.chosen))) {
+    draw("path", { d: outline(page.chosen), class: "focus" }, svg);
+  }
 };
 
 const $ = (id) => document.getElementById(id);
@@ -122,11 +127,24 @@ export class One {
     const mm = page.state.mm, size = `${picture.width} × ${picture.height} px`;
     const real = mm ? `, ${(picture.width * mm).toFixed(0)} × ${(picture.height * mm).toFixed(0)} mm` : "";
     const at = page.order.indexOf(picture.number);
-    $("facts").textContent = [size + real, picture.part, at < 0 ? "" : `${at + 1} of ${page.order.length}`].filter(Boolean).join(" · ");
+    this.about = [size + real, picture.part, at < 0 ? "" : `${at + 1} of ${page.order.length}`];
+    this.tell();
     this.list(own);
   }
 
-  restyle() { if (this.own) restyle($("drawing"), this.own, this.page); this.list(this.own); }
+  // Facts of the picture, and how many objects are right at this score.
+  tell() {
+    const counts = this.page.count(this.picture), { tp, fp, fn, compared } = counts;
+    const told = compared ? `${tp} right, ${fp} too many, ${fn} missed, F1 ${f1(counts).toFixed(2)}` : "";
+    $("facts").textContent = [...this.about, told].filter(Boolean).join(" · ");
+  }
+
+  restyle() {
+    if (!this.picture) return;
+    if (this.own) restyle($("drawing"), this.own, this.page);
+    this.tell();
+    this.list(this.own);
+  }
 
   // Objects that keys go through: those that are drawn.
   listed() {
@@ -171,7 +189,7 @@ export class One {
     };
     const acts = make("div", { className: "acts" }, act("✓", "accepted", "yes", "Accept (a)"), act("✕", "rejected", "no", "Reject (r)"));
     const title = make("div", { className: "title" }, dot, make("span", { textContent: decision.class && decision.class !== name ? `${name} → ${decision.class}` : name }));
-    const box = make("div", { className: `object${chosen ? " chosen" : ""} ${decision.verdict || ""}`, onclick: () => this.choose(one) }, title, acts, make("div", { className: "says", textContent: this.says(one, isTruth) + (decision.note && !chosen ? ` · ${decision.note}` : "") }));
+    const box = make("div", { className: `object${chosen ? " chosen" : ""} ${decision.verdict || ""}`, onclick: () => this.choose(one) }, title, acts, make("div", { className: "says" }, ...this.says(one, isTruth, chosen ? "" : decision.note)));
     if (chosen) {
       const select = make("select", { title: "Class", onclick: (event) => event.stopPropagation(), onchange: () => { const value = select.value; select.blur(); this.decide(one, { class: value === name ? "" : value }); } }, ...page.state.classes.map((own) => make("option", { value: own.name, textContent: own.name })));
       select.value = decision.class || name;
@@ -182,17 +200,18 @@ export class One {
     return box;
   }
 
-  says(one, isTruth) {
-    const mm = this.page.state.mm, words = [];
+  // Score, verdict of the comparison, size, note: parts of a line.
+  says(one, isTruth, note) {
+    const mm = this.page.state.mm, words = [], near = one.iou ? `, IoU ${one.iou.toFixed(2)}` : "";
     if (!isTruth) {
       words.push(one.score.toFixed(2));
-      if (one.hit === RIGHT) words.push(`right, IoU ${one.iou.toFixed(2)}`);
-      else if (one.hit === IGNORED) words.push("on a crowd");
-      else if (one.hit === 0) words.push(one.iou ? `wrong, IoU ${one.iou.toFixed(2)}` : "wrong");
+      if (one.hit === RIGHT) words.push(make("span", { className: "right", textContent: `right${near}` }));
+      else if (one.hit === IGNORED) words.push("not counted");
+      else if (one.hit === 0) words.push(make("span", { className: "wrong", textContent: `wrong${near}` }));
     } else if (one.crowd) words.push("crowd");
     if (mm && one.length) words.push(`${(one.length * mm).toFixed(1)} × ${(one.width * mm).toFixed(1)} mm`, `${(one.area * mm * mm).toFixed(1)} mm²`);
     else words.push(one.length ? `${one.length.toFixed(0)} × ${one.width.toFixed(0)} px` : "", `${one.area} px²`);
-    return words.filter(Boolean).join(" · ");
+    return [...words, note || ""].filter(Boolean).flatMap((word, i) => (i ? [" · ", word] : [word]));
   }
 
   choose(one) {

@@ -304,6 +304,10 @@ $("theme").onclick = switchTheme; $("help").onclick = () => $("keys").showModal(
 $("pick").onclick = () => $("files").click();
 $("files").onchange = () => { upload([...$("files").files]); $("files").value = ""; };
 $("predict").onclick = async () => { try { const { asked } = await (await send("/api/predict", { all: true })).json(); page.say(asked ? `${asked} pictures are being predicted.` : "All pictures are predicted."); poll(true); } catch (error) { page.say(error.message); } };
+// After a click keys are for the pictures again; who tabs stays where he is.
+document.querySelector(".bar").addEventListener("click", (event) => {
+  if (event.detail && event.target.closest("button") && !document.querySelector("dialog[open]")) $($("one").hidden ? "gallery" : "stage").focus({ preventScroll: true });
+});
 let over = 0;
 addEventListener("dragenter", (event) => { if (event.dataTransfer?.types.includes("Files")) { over++; $("veil").hidden = false; } });
 addEventListener("dragleave", () => { over = Math.max(0, over - 1); if (!over) $("veil").hidden = true; });
