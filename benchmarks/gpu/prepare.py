@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/prepare.py --output .gpu [--sample output/steel_sample] [--pictures FOLDER] [--only htc_r50 …]
 
-HTC and Mask R-CNN (R50-FPN, 80 classes) and U-Net (R50, 4 classes) have random weights from a seed (`weights.py`). So that they find
-as much as a trained model would: the last norm of each residual block is weakened, which keeps the features' size, and the class
-logits are scaled to a spread of `SPREAD`, which gives about four classes above 0.05 a region. `--sample` is the run of a trained
-model; it is exported as `tools/export.py` does, and pictures go with it. Needs the extra `export`.
+HTC and Mask R-CNN (R50-FPN, 80 classes) and U-Net (R50, 4 classes) have random weights from a seed (`weights.py`). So that they
+find as much as a trained model would, the last convolution of each residual block is weakened, which keeps the features' size,
+and the class logits are scaled to a spread of `SPREAD`. `--sample` is the run of a trained model; it is exported as
+`tools/export.py` does, and pictures go with it. Needs the extra `export`.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from ppdet_ext.config.load import load_config  # noqa: E402
 from ppdet_ext.data.transforms import NormalizeToCHW  # noqa: E402
 from ppdet_ext.export import onnx  # noqa: E402
 from ppdet_ext.export.graph import ExportGraph  # noqa: E402
+from ppdet_ext.export.half import to_half  # noqa: E402
 from ppdet_ext.export.paddle import save_paddle  # noqa: E402
 from ppdet_ext.export.verify import random_pixels  # noqa: E402
 from ppdet_ext.host.build import build_model  # noqa: E402
@@ -53,11 +54,9 @@ def drawn_model(config: str) -> tuple[Any, dict[str, Drawn]]:
     paddle.seed(0)
     model = build_model(load_config(str(ROOT / config), []))
     model.eval()
-    known: dict[str, Drawn] = {}
-    for name, layer in model.named_sublayers():
-        if isinstance(layer, paddle.nn.Layer) and name.endswith(("branch2c.norm", "bn3")) and hasattr(layer, "weight"):
-            layer.weight.set_value(paddle.full_like(layer.weight, RESIDUAL))
-    drawn = {p.name: own for name, p in model.named_parameters() if (own := drawn_for(name, p.numpy())) is not None}
+    _neutral(model)
+    parameters = model.named_parameters()
+    drawn = {one.name: own for name, one in parameters if (own := drawn_for(name, one.numpy())) is not None}
     for parameter in model.parameters():
         if parameter.name in drawn:
             parameter.set_value(drawn[parameter.name].values())
@@ -66,7 +65,17 @@ def drawn_model(config: str) -> tuple[Any, dict[str, Drawn]]:
         drawn[head.weight.name] = own = replace(own, scale=own.scale * SPREAD / spread)
         head.weight.set_value(own.values())
         head.bias.set_value(-mean * SPREAD / spread)
-    return model, {digest(own.values()): own for own in drawn.values()}
+    halves = [replace(own, half=True) for own in drawn.values()]
+    return model, {digest(own.values()): own for own in [*drawn.values(), *halves]}
+
+
+def _neutral(model: Any) -> None:
+    """Let batch norms do nothing, which folds into convolutions without a change of a bit, and weaken residual branches."""
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, paddle.nn.BatchNorm2D):
+            layer._variance.set_value(paddle.full_like(layer._variance, 1.0 - layer._epsilon))
+        if name.endswith(("branch2c.conv", "conv3")):
+            layer.weight.set_value(layer.weight * RESIDUAL)
 
 
 def spreads(model: Any) -> Iterator[tuple[Any, Any, float]]:
@@ -107,14 +116,20 @@ def write_cases(name: str, output: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             save_paddle(graph, (batch, *size, 3), Path(scratch))
             onnx.convert_to_onnx(Path(scratch), Path(scratch) / onnx.MODEL, graph.names)
-            left = strip(Path(scratch) / onnx.MODEL, output / f"{stem}.onnx", known)
-        print(f"{stem}: {(output / f'{stem}.onnx').stat().st_size / 1e6:.1f} MB, {left / 1e6:.1f} of them constants", flush=True)
+            for precision in ("fp32", "fp16"):
+                if precision == "fp16":
+                    to_half(Path(scratch) / onnx.MODEL, Path(scratch) / onnx.MODEL)
+                target = output / f"{stem}_{precision}.onnx"
+                left = strip(Path(scratch) / onnx.MODEL, target, known)
+                print(f"{target.name}: {left / 1e6:.1f} MB of constants", flush=True)
 
 
 def write_sample(run: Path, pictures: Path, output: Path, count: int = 24) -> None:
     """Export a trained model, and copy some pictures."""
-    command = [sys.executable, str(ROOT / "tools/export.py"), "-c", str(run / "config.yml"), "--output", str(output / run.name)]
-    subprocess.run([*command, "-o", f"weights={run / 'best_model'}"], check=True)
+    for precision in ("fp32", "fp16"):
+        command = [sys.executable, str(ROOT / "tools/export.py"), "-c", str(run / "config.yml"), "--precision", precision]
+        command += ["--output", str(output / f"{run.name}_{precision}"), "-o", f"weights={run / 'best_model'}"]
+        subprocess.run(command, check=True)
     (output / "pictures").mkdir(exist_ok=True)
     for file in sorted(pictures.iterdir())[:count]:
         (output / "pictures" / file.name).write_bytes(file.read_bytes())

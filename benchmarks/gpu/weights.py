@@ -18,24 +18,27 @@ _LEAST = 16384  # numbers of a tensor that is worth leaving out
 
 @dataclass(frozen=True)
 class Drawn:
-    """A float32 tensor of uniform numbers.
+    """A tensor of uniform numbers.
 
     Attributes:
         shape: of it.
         seed: of PCG64, whose raw integers every numpy gives alike.
         scale: standard deviation.
+        half: whether they are rounded to float16.
     """
 
     shape: tuple[int, ...]
     seed: int
     scale: float
+    half: bool = False
 
     def values(self) -> np.ndarray:
         """The tensor."""
         raw = np.random.PCG64(self.seed).random_raw(int(np.prod(self.shape)))
         # 24 bits are a float32's own, so neither the product nor the difference depends on a machine's rounding.
         unit = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24) - np.float32(0.5)
-        return (unit * np.float32(self.scale * 12**0.5)).reshape(self.shape)
+        values = (unit * np.float32(self.scale * 12**0.5)).reshape(self.shape)
+        return values.astype(np.float16) if self.half else values
 
 
 def digest(values: np.ndarray) -> str:
@@ -59,7 +62,7 @@ def strip(source: Path, target: Path, known: Mapping[str, Drawn]) -> int:
         known: digest of a tensor -> what it was drawn from.
 
     Returns:
-        Bytes of float tensors that stay in it.
+        Bytes of tensors that stay in it.
     """
     import onnx
 
@@ -77,7 +80,7 @@ def strip(source: Path, target: Path, known: Mapping[str, Drawn]) -> int:
 
 
 def fill(source: Path) -> Any:
-    """The ONNX model that `strip` has written, its tensors drawn anew. Raises: ValueError for other numbers than were left out."""
+    """The ONNX model that `strip` has written, its tensors drawn anew. ValueError for other numbers than were left out."""
     import onnx
 
     model, table = onnx.load(str(source)), json.loads(source.with_suffix(".json").read_text())
@@ -85,20 +88,21 @@ def fill(source: Path) -> Any:
         if name in table:
             entry = dict(table[name])
             sha256 = entry.pop("sha256")
-            tensor.raw_data = _drawn(entry["seed"], tuple(entry["shape"]), entry["scale"])
-            if hashlib.sha256(tensor.raw_data).hexdigest() != sha256:
+            tensor.raw_data, own = _drawn(Drawn(**{**entry, "shape": tuple(entry["shape"])}))
+            if own != sha256:
                 raise ValueError(f"{source}: {name} is drawn otherwise here")
     return model
 
 
-_BYTES: dict[tuple, bytes] = {}  # models share their weights
+_DRAWN: dict[Drawn, tuple[bytes, str]] = {}  # models share their weights
 
 
-def _drawn(seed: int, shape: tuple[int, ...], scale: float) -> bytes:
-    key = seed, shape, scale
-    if key not in _BYTES:
-        _BYTES[key] = Drawn(shape, seed, scale).values().tobytes()
-    return _BYTES[key]
+def _drawn(own: Drawn) -> tuple[bytes, str]:
+    """Bytes and their digest."""
+    if own not in _DRAWN:
+        values = own.values()
+        _DRAWN[own] = values.tobytes(), digest(values)
+    return _DRAWN[own]
 
 
 def tensors(model: Any) -> list[tuple[str, Any]]:
