@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import paddle
 
-# Names the command and the moment.
-IGNORED = {"environment.json"}
+# They name the command and the moment; the log has a line for each start, too.
+IGNORED = {"environment.json", "train.log"}
 
 
 def files_of(folder: Path) -> dict[str, Path]:
