@@ -52,8 +52,11 @@ def page_of(notebook: Path) -> str:
         shell = text.lstrip().startswith(("!", "%"))
         parts.append(f"```{'bash' if shell else 'python'}\n{text}\n```")
         for output in cell.get("outputs", []):
-            said = output.get("text") or output.get("data", {}).get("text/plain") or []
-            parts += ["```text\n" + "".join(said).rstrip() + "\n```"] if said else []
+            data = output.get("data", {})
+            if "image/jpeg" in data:
+                parts.append(f"![What the cell shows](data:image/jpeg;base64,{data['image/jpeg']})")
+            elif said := output.get("text") or data.get("text/plain"):
+                parts.append("```text\n" + "".join(said).rstrip() + "\n```")
     return "\n\n".join(parts) + "\n"
 
 

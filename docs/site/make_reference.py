@@ -68,8 +68,9 @@ INTRODUCED = {
     "training": (
         "Optimizer, schedules, sampler, sample",
         "`OptimizerBuilder` and `LearningRate` are sections; a schedule is the first entry of `LearningRate.schedulers`, as a"
-        " tag. Examples: [losses, optimizers, schedules](../losses.md). Hooks come from [plugins](../plugins.md#a-hook) alone.",
+        " tag. Examples: [losses, optimizers, schedules](../losses.md).",
     ),
+    "hooks": ("Hooks", f"{ENTRY} `hooks`. More come from [plugins](../plugins.md#a-hook)."),
     "ppdet": (
         "Parts of PaddleDetection",
         "Of its many parts those that the shipped configurations lean on. The text is PaddleDetection's, where it has one.",
@@ -165,6 +166,7 @@ def pages() -> dict[str, Page]:
         "heads": heads,
         "encoders": of_rooms(parts, ".backbones."),
         "decoders": of_rooms(parts, ".decoders."),
+        "hooks": KINDS["hook"],
         "training": {**of_rooms(parts, ".host."), **of_rooms(ours, ".schedules"), **SECTIONS},
         "ppdet": {name: everything[name] for name in OF_PPDET},
     }
