@@ -69,6 +69,13 @@ def test_a_gap_lifts_the_pen_and_faint_lines_are_not_read() -> None:
     assert "far" not in json.loads(ElementTree.fromstring(str(chart)).attrib["data-lines"])
 
 
+def test_links_in_a_chart_are_there_for_readers() -> None:
+    roles = {
+        ElementTree.fromstring(str(charts.bars("b", [Bar("a", [Part(1)], link=link)]))).attrib["role"] for link in (None, "#a")
+    }
+    assert roles == {"img", "group"}
+
+
 def test_a_bar_is_as_long_as_its_value() -> None:
     chart = charts.bars("b", [Bar("a", [Part(1.0)]), Bar("b", [Part(0.5), Part(0.25)])], highest=1.0)
     one, half, quarter = (float(width) for width in re.findall(r'width="([\d.]+)" height="14', str(chart)))

@@ -114,6 +114,17 @@ def test_numbers_of_the_report_are_on_the_page(page: str) -> None:
         assert f'{sentence.text} <a href="#{sentence.section}">' in page
 
 
+def test_a_model_that_finds_nothing_right_gets_a_sentence_for_curves() -> None:
+    report = example()
+    nothing = [
+        replace(one, precision50=[0.0] * 101, precision75=[0.0] * 101, precision_mean=[0.0] * 101)
+        for one in report.curves.curves
+    ]
+    section = page_text(replace(report, curves=replace(report.curves, curves=nothing)), None).split('<section id="curves">')[1]
+    assert "No detection is right at IoU .50" in section.split("</section>")[0]
+    assert "data-lines" not in section.split("</section>")[0]
+
+
 def test_names_are_data_everywhere() -> None:
     text = page_text(hostile(), grey)
     assert EVIL not in text

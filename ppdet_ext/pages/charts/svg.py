@@ -73,4 +73,6 @@ def canvas(width: float, height: float, label: str, *children: Content, **attrib
     """
     style = f"max-width:{pixel(width)}px"
     size = f"0 0 {pixel(width)} {pixel(height)}"
-    return element("svg", *children, class_="chart", viewBox=size, role="img", aria_label=label, style=style, **attributes)
+    # Readers do not look into an image, so that one with links is a group.
+    role = "group" if any("<a " in child for child in children) else "img"
+    return element("svg", *children, class_="chart", viewBox=size, role=role, aria_label=label, style=style, **attributes)

@@ -113,7 +113,7 @@ class CurveSet(NamedTuple):
 
     kind: str
     title: str
-    recall: Markup
+    recall: Markup | None
     ious: Markup | None
     scores: Markup | None
     f1: Markup | None
@@ -136,19 +136,17 @@ def _curve_set(report: Report, kind: str, curves: Sequence[Curve]) -> CurveSet:
     classes = sorted((curve for curve in curves if curve.label is not None), key=lambda one: -instances.get(one.label or 0, 0))
     title = {"segm": "Masks", "bbox": "Boxes"}[kind]
     scores = report.curves.scores
-    recall = lines(
-        f"Precision over recall at IoU .50, {title.lower()}",
-        _by_class(report, whole, classes, RECALLS, lambda one: _reached(one.precision50)),
-        Axis("recall"),
-        Axis("precision"),
-    )
+    right = any(_reached(one.precision50) for one in classes)
+    over_recall = _by_class(report, whole, classes, RECALLS, lambda one: _reached(one.precision50))
+    label = f"Precision over recall at IoU .50, {title.lower()}"
+    recall = lines(label, over_recall, Axis("recall"), Axis("precision")) if right else None
     f1 = None
-    if len(classes) > 1:
+    if right and len(classes) > 1:
         series = _by_class(report, None, classes, scores, lambda one: one.f1)
         f1 = lines(
             f"F1 over the score, by class, {title.lower()}", series, Axis("score"), Axis("F1"), verticals=[_score(report)]
         )
-    at_ious, at_scores = (_ious(whole, title), _scores(report, whole, title)) if whole else (None, None)
+    at_ious, at_scores = (_ious(whole, title), _scores(report, whole, title)) if whole and right else (None, None)
     return CurveSet(kind, title, recall, at_ious, at_scores, f1, max(len(classes) - NAMED, 0))
 
 

@@ -86,7 +86,7 @@ def _competition(report: Report, one: Competition) -> dict[str, Any]:
             (f"score ≥ {fixed(report.head.score, 2)}", fixed(one.at_score), "this report's threshold"),
             ("nothing at all", fixed(one.nothing), "an empty submission"),
         ],
-        "losses": bars(f"What {one.metric} lacks to 1", losses, name_columns=36) if losses else None,
+        "losses": bars(f"What {one.metric} lacks to 1", losses, name_columns=48) if losses else None,
         "classes": bars(f"{one.metric} by class", classes, highest=1.0) if len(classes) > 1 else None,
         "classes_left": max(len(known) - MOST_CLASSES, 0),
         "advice": one.advice,
