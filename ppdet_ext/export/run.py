@@ -18,6 +18,7 @@ from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.members import settings_of, with_weights
+from ppdet_ext.modeling.ops.seam import convertible_operators
 from ppdet_ext.runtime.open import ONNX, OPENVINO, open_engine
 from ppdet_ext.weights.find import find_weights
 
@@ -142,7 +143,8 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions, 
         save_paddle(graph, shape, aside)
         return PaddleEngine(aside, graph.names)
     with tempfile.TemporaryDirectory() as scratch:
-        save_paddle(graph, shape, Path(scratch))
+        with convertible_operators():
+            save_paddle(graph, shape, Path(scratch))
         whole = aside if options.format == "onnx" else Path(scratch)
         onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
         if options.precision == "int8":

@@ -17,7 +17,8 @@ from scipy.sparse import csr_matrix
 
 from ppdet_ext.errors import DivergenceError
 
-from .seam import takes_ours
+from . import traced_deform_conv
+from .seam import is_converted, takes_ours
 
 
 class DeformConv2D(nn.Layer):
@@ -78,6 +79,8 @@ def deform_conv2d(
     Raises:
         DivergenceError: an offset is NaN or infinite (on the CPU, where it would pass for a sample outside).
     """
+    if is_converted():
+        return traced_deform_conv.deform_conv2d(x, offset, weight, mask, stride, padding, groups)
     if not takes_ours(x):
         return paddle.vision.ops.deform_conv2d(x, offset, weight, None, stride, padding, 1, 1, groups, mask)
     if not bool(paddle.isfinite(offset).all()):

@@ -7,11 +7,17 @@ from contextvars import ContextVar
 import paddle
 
 _plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
+_convertible: ContextVar[bool] = ContextVar("convertible_operators", default=False)
 
 
 def takes_ours(x: paddle.Tensor) -> bool:
     """Whether our operators for CPUs run for x: at once, not traced, on a CPU, and not within `plain_operators`."""
     return paddle.in_dynamic_mode() and not _plain.get() and x.place.is_cpu_place()
+
+
+def is_converted() -> bool:
+    """Whether a graph is traced to be converted, with operators alone that ONNX Runtime and OpenVINO have."""
+    return _convertible.get()
 
 
 def size_of(x: paddle.Tensor) -> list[int] | paddle.Tensor:
@@ -32,3 +38,13 @@ def plain_operators() -> Iterator[None]:
         yield
     finally:
         _plain.reset(token)
+
+
+@contextmanager
+def convertible_operators() -> Iterator[None]:
+    """Trace a graph that ONNX is made of."""
+    token = _convertible.set(True)
+    try:
+        yield
+    finally:
+        _convertible.reset(token)
