@@ -262,7 +262,7 @@ def export_parser(prog: str = "export.py") -> argparse.ArgumentParser:
         "--precision",
         default="fp32",
         metavar="NAME",
-        help="fp32; onnx and openvino int8, openvino fp16 and bf16 too (%(default)s)",
+        help="fp32; onnx and openvino fp16 and int8, openvino bf16 too (%(default)s)",
     )
     text = "height and width, px, of the pixels it takes, or dynamic (default: TestReader's ResizeFixed, else dynamic)"
     parser.add_argument("--size", nargs="+", metavar="PX", help=text)
@@ -271,6 +271,10 @@ def export_parser(prog: str = "export.py") -> argparse.ArgumentParser:
     text = "pictures that int8 is calibrated on (default: those of TrainDataset)"
     parser.add_argument("--calibration", metavar="DIR", help=text)
     parser.add_argument("--calibration_images", type=int, default=64, metavar="N", help="at most so many (%(default)s)")
+    text = "images of EvalDataset by which the metric before and after is compared (default: 0; of fewer bits 100)"
+    parser.add_argument("--evaluate", type=int, metavar="N", help=text)
+    text = "refuse a model whose metric falls by more (default: %(default)s)"
+    parser.add_argument("--most_drop", type=float, default=1.0, metavar="POINTS", help=text)
     parser.add_argument("--output", metavar="DIR", help="folder to write (default: the format's name in the run's folder)")
     add_postprocess_flag(parser)
     return parser

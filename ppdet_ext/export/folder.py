@@ -1,7 +1,7 @@
 """The folder of an exported model: `inference.yml` says all that is needed to use it, README.md how."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Exported:
         source: what it was made of: configuration, weights and their SHA-256.
         versions: of the packages that made it.
         differences: of outputs, from the eager model.
+        accuracy: deciding numbers of the metric of both models, where they were measured.
     """
 
     format: str
@@ -66,6 +67,7 @@ class Exported:
     source: dict[str, Any]
     versions: dict[str, str]
     differences: list[dict[str, Any]]
+    accuracy: dict[str, Any] = field(default_factory=dict)
 
 
 def write_description(folder: Path, exported: Exported) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .child import convert_in_child, forbid_processes
+from .precise import mark_precise
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 
 
-def convert_to_openvino(source: Path, folder: Path, names: Sequence[str], half: bool = False) -> None:
+def convert_to_openvino(source: Path, folder: Path, names: Sequence[str], half: bool = False, precise: bool = False) -> None:
     """Make OpenVINO's files of an ONNX file.
 
     Args:
@@ -17,11 +18,14 @@ def convert_to_openvino(source: Path, folder: Path, names: Sequence[str], half: 
         folder: where they are written.
         names: of the outputs.
         half: whether weights are stored with 16 bits.
+        precise: whether what is no layer keeps fp32 where the engine computes with fewer bits.
 
     Raises:
         UserError: the converter failed.
     """
     convert_in_child(__name__, [str(source), str(folder / MODEL), str(int(half)), *names], "Conversion to OpenVINO")
+    if precise:
+        mark_precise(folder / MODEL)
 
 
 def main(source: str, target: str, half: str, *names: str) -> None:

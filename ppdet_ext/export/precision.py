@@ -1,9 +1,10 @@
 """ONNX files with fewer bits: 8-bit integers calibrated on pictures."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,14 +39,22 @@ def prepared(source: Path) -> Iterator[Path]:
         yield file
 
 
-def quantize(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
+def fine_layers(model: Any) -> set[str]:
+    """Names of the weights that keep fp32: those of the RPN, whose scores and boxes decide what all else looks at."""
+    head = getattr(model, "rpn_head", None)
+    return set() if head is None else {parameter.name for parameter in head.parameters()}
+
+
+def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], fine: Collection[str] = ()) -> None:
     """Write an ONNX file, also over its source, with convolutions of 8-bit integers (QDQ, weights by channel).
 
     Args:
         source: ONNX file, fp32.
         target: file to write; OpenVINO reads it too.
         batches: pixels (B, H, W, 3) uint8 as the graph takes them, whose ranges the activations get.
+        fine: names of weights of layers that stay as they are.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with prepared(source) as file:
@@ -55,6 +64,7 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
             _Pictures(batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATORS,
+            nodes_to_exclude=[node.name for node in onnx.load(file).graph.node if not set(fine).isdisjoint(node.input)],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

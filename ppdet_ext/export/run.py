@@ -3,8 +3,8 @@
 import importlib.metadata
 import logging
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,16 @@ from .child import PACKAGES, demand_packages
 from .graph import INPUT, ExportGraph
 from .half import to_half
 from .paddle import PaddleEngine, save_paddle
-from .precision import quantize
+from .precision import fine_layers, quantize
 from .reader import ReaderPlan
-from .verify import Difference, Engine, random_pixels, verify
+from .verify import Difference, Engine, check, compare, random_pixels
 
 logger = logging.getLogger("ppdet_ext")
 FORMATS = ("paddle", "onnx", "openvino")
 PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 DYNAMIC = "dynamic"
+# {"images": …, "eager": {number: value}, "exported": {number: value}}
+Accuracy = dict[str, Any]
 _PICTURES = 2  # of the configuration's own, to compare
 
 
@@ -80,13 +82,17 @@ class ExportOptions:
         onnx.check_opset(self.opset)
 
 
-def export(cfg: Config, output: Path, options: ExportOptions) -> list[Difference]:
+def export(
+    cfg: Config, output: Path, options: ExportOptions, judge: Callable[[Path], Accuracy | None] | None = None
+) -> list[Difference]:
     """Write the folder `output`; returns how the exported model differs from the eager one.
 
     Args:
         cfg: from `load_config`, with weights.
         output: folder; an exported model that is there is replaced.
         options: how.
+        judge: measures the metric of both models, given the folder of the exported one, or raises UserError; of fewer bits
+            it decides in place of the differences. None of its numbers: the differences decide.
 
     Raises:
         UserError: no weights, a model or reader that cannot be exported, a missing package, a converter that failed, or too
@@ -105,8 +111,14 @@ def export(cfg: Config, output: Path, options: ExportOptions) -> list[Difference
         shape = (options.batch, *(size or (None, None)), 3)
         calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
         engine = _write(graph, shape, aside, options, calibration)
-        found = verify(model, plan, engine, _pictures(cfg, plan, size, options.batch), options.precision)
-        folders.write_description(aside, _described(cfg, plan, graph, (names, ids), size, options, found))
+        found = compare(model, plan, engine, _pictures(cfg, plan, size, options.batch))
+        told = _described(cfg, plan, graph, (names, ids), size, options, found)
+        folders.write_description(aside, told)
+        measured = judge(aside) if judge else None
+        if measured is None or options.precision == "fp32":
+            check(found, options.precision)
+        if measured is not None:
+            folders.write_description(aside, replace(told, accuracy=measured))
     logger.info("Exported to %s: %s", output, ", ".join(sorted(path.name for path in output.iterdir())))
     return found
 
@@ -148,12 +160,13 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions, 
         whole = aside if options.format == "onnx" else Path(scratch)
         onnx.convert_to_onnx(Path(scratch), whole / onnx.MODEL, graph.names, options.opset)
         if options.precision == "int8":
-            quantize(whole / onnx.MODEL, whole / onnx.MODEL, calibration)
+            quantize(whole / onnx.MODEL, whole / onnx.MODEL, calibration, fine_layers(graph.model))
         if options.format == "onnx":
             if options.precision == "fp16":
                 to_half(aside / onnx.MODEL, aside / onnx.MODEL)
             return open_engine(aside, ONNX, device="cpu", threads=None, precision=options.precision)
-        openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, options.precision in ("fp16", "bf16"))
+        half, precise = options.precision in ("fp16", "bf16"), options.precision in ("bf16", "int8")
+        openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, half, precise)
     return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)
 
 
@@ -161,7 +174,7 @@ def _pictures(cfg: Config, plan: ReaderPlan, size: tuple[int, int] | None, batch
     """Batches to compare on: random ones, of two sizes where any may come, and pictures of TestDataset where there are some."""
     sizes = [size] if size else [(5 * plan.stride - 7, 6 * plan.stride + 3), (4 * plan.stride, 7 * plan.stride)]
     batches = [random_pixels(batch, *own) for own in sizes]
-    for picture in _own_pictures(cfg):
+    for picture in own_pictures(cfg):
         resized = plan.resized(picture)
         if size is None or resized.shape[:2] == size:
             batches.append(np.repeat(resized[None], batch, axis=0))
@@ -176,7 +189,7 @@ def _calibration(cfg: Config, plan: ReaderPlan, shape: Any, options: ExportOptio
         folder.load()
         files: Sequence[str] = [record.file for record in folder.records[:most]]
     else:
-        files = _own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)
+        files = own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)
     resized = [plan.resized(file) for file in files]
     fitting = [one for one in resized if None in shape or one.shape[:2] == tuple(shape[1:3])]
     if not fitting:
@@ -185,7 +198,7 @@ def _calibration(cfg: Config, plan: ReaderPlan, shape: Any, options: ExportOptio
     return [np.repeat(one[None], options.batch, axis=0) for one in fitting]
 
 
-def _own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _PICTURES) -> Sequence[str]:
+def own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _PICTURES) -> Sequence[str]:
     for key in keys:
         dataset: Any = cfg.get(key)
         try:

@@ -72,19 +72,16 @@ def random_pixels(batch: int, height: int, width: int, seed: int = 0) -> np.ndar
     return np.clip(slow + rng.integers(0, 60, (batch, height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def verify(
-    model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.ndarray], precision: str = "fp32"
-) -> list[Difference]:
-    """Compare the exported model with the eager one, and log how they differ.
+def compare(model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.ndarray]) -> list[Difference]:
+    """Run the exported model beside the eager one, and log how they differ.
 
     Args:
         model, plan: see `eager_outputs`.
         engine: of the exported model.
         pictures: batches (B, H, W, 3) uint8, as the graph takes them.
-        precision: of `LIMITS`.
 
     Raises:
-        UserError: they differ by more than `LIMITS`, an output is not finite or has another shape.
+        UserError: an output is not finite or has another shape.
     """
     found: dict[str, list[tuple[float, float]]] = {}
     objects = 0
@@ -97,12 +94,16 @@ def verify(
     logger.info("Eager against exported, %d batch(es): %s", len(pictures), "; ".join(map(str, differences)))
     if SCORES in found and not objects:
         logger.warning("The model found nothing in them, so little was compared; give TestDataset pictures with objects")
+    return differences
+
+
+def check(differences: Sequence[Difference], precision: str) -> None:
+    """UserError where models differ by more than `LIMITS` lets a precision."""
     if over := [f"{one}, allowed {_limits(one.output, precision)}" for one in differences if not _within(one, precision)]:
         raise UserError(
             f"The exported model differs from the eager one by more than {precision} may: {'; '.join(over)}. Nothing was "
             "written; try another --precision or --format."
         )
-    return differences
 
 
 def _within(one: Difference, precision: str) -> bool:

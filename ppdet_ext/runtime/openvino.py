@@ -12,8 +12,9 @@ from ppdet_ext.errors import UserError
 from .engine import failed, import_engine, last_line
 
 _SINK = "/sink_port_0"  # behind the name of an output
-# What it computes with. Without a hint it chooses by the processor, and an fp32 model gives other numbers on each.
-HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
+# What it computes with. Without a hint it chooses by the processor, and an fp32 model gives other numbers on each. Where bf16
+# is asked for, exported models name the operators that keep fp32; of int8 it is what was not quantised.
+HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "bf16"}
 
 
 class OpenVinoEngine:

@@ -16,7 +16,7 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
 from ppdet_ext.export.paddle import PaddleEngine
-from ppdet_ext.export.verify import verify
+from ppdet_ext.export.verify import check, compare
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host.build import build_model
 from ppdet_ext.runtime.predictor import Predictor
@@ -200,5 +200,7 @@ def test_differences_are_refused(maps: np.ndarray, message: str, monkeypatch):
     monkeypatch.setattr("ppdet_ext.export.verify.eager_outputs", lambda *_: {"maps": np.zeros((1, 1, 4, 4), np.float32)})
     pixels = [np.zeros((1, 4, 4, 3), np.uint8)]
     with pytest.raises(UserError, match=message):
-        verify(None, None, Told(maps), pixels)
-    assert verify(None, None, Told(np.full((1, 1, 4, 4), 1e-5, np.float32)), pixels)[0].largest == pytest.approx(1e-5)
+        check(compare(None, None, Told(maps), pixels), "fp32")  # type: ignore[arg-type]
+    (found,) = compare(None, None, Told(np.full((1, 1, 4, 4), 1e-5, np.float32)), pixels)  # type: ignore[arg-type]
+    assert found.largest == pytest.approx(1e-5)
+    check([found], "fp32")

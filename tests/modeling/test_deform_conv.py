@@ -10,6 +10,7 @@ from paddle import nn
 
 from ppdet_ext.errors import DivergenceError
 from ppdet_ext.modeling.ops.deform_conv import DeformConv2D, deform_conv2d
+from ppdet_ext.modeling.ops.seam import convertible_operators
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,16 @@ def test_offset_far_away_samples_nothing():
     offset = paddle.full([1, 18, 5, 5], 1e30)
     out = deform_conv2d(tensor(1, 4, 5, 5), offset, tensor(4, 4, 3, 3))
     assert np.abs(out.numpy()).max() == 0
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups", "modulated"), [(3, 1, 4, True), (3, 2, 1, False), (5, 2, 2, True)])
+def test_what_is_converted_samples_a_grid(kernel, stride, groups, modulated):
+    x, weight = tensor(2, 8, 9, 11), tensor(4, 8 // groups, kernel, kernel, seed=2)
+    height, width = -(-9 // stride), -(-11 // stride)
+    # Far enough for samples outside the map, and within a cell of it.
+    offset = 3 * tensor(2, 2 * kernel * kernel, height, width, seed=1)
+    mask = F.sigmoid(tensor(2, kernel * kernel, height, width, seed=3)) if modulated else None
+    arguments = (x, offset, weight, mask, stride, kernel // 2, groups)
+    expected = deform_conv2d(*arguments).numpy()
+    with convertible_operators():
+        np.testing.assert_allclose(deform_conv2d(*arguments).numpy(), expected, atol=2e-5)
