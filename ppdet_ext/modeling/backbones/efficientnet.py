@@ -10,8 +10,7 @@ from paddle import nn
 
 from ppdet_ext.host.registry import number_in, one_of, register_module
 from ppdet_ext.modeling.ops import depthwise
-from ppdet_ext.modeling.ops.gates import scale_images, squeeze_excite
-from ppdet_ext.modeling.ops.layers import add_into
+from ppdet_ext.modeling.ops.gates import squeeze_excite
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from .encoder import STAGES, Encoder, conv
@@ -110,12 +109,11 @@ class MBConvBlock(nn.Layer):
         """(B, inputs, H, W) -> (B, outputs, H/stride, W/stride)."""
         out = self._bn0.silu(self._expand_conv(x)) if self.expands else x
         out = self._bn1.silu(self._depthwise_conv(out))
-        out = self._bn2(self._project_conv(squeeze_excite(out, self._se_reduce, self._se_expand)))
+        out = self._project_conv(squeeze_excite(out, self._se_reduce, self._se_expand))
         if not self.has_shortcut:
-            return out
-        if self.training and self.drop is not None:
-            out = scale_images(out, self.drop(x.shape[0]).astype(out.dtype))
-        return add_into(out, x)
+            return self._bn2(out)
+        factors = self.drop(x.shape[0]) if self.training and self.drop is not None else None
+        return self._bn2.added(out, x, factors)
 
 
 @register_module

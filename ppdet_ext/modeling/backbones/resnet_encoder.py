@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import one_of, register_module
-from ppdet_ext.modeling.ops.layers import InplaceReLU, add_into
+from ppdet_ext.modeling.ops.layers import add_into
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 from .cbam import CBAM
@@ -33,15 +34,12 @@ class BasicBlock(nn.Layer):
         self.conv1, self.bn1 = kaiming_conv(inputs, planes, 3, stride), BatchNorm2D(planes)
         self.conv2, self.bn2 = kaiming_conv(planes, planes, 3), BatchNorm2D(planes)
         self.cbam = CBAM(planes) if attention else None
-        self.relu, self.downsample = InplaceReLU(), _shortcut(inputs, planes, stride)
+        self.downsample = _shortcut(inputs, planes, stride)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, inputs, H, W) -> (B, planes, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.cbam is not None:
-            out = self.cbam(out)
-        return self.relu(add_into(out, x if self.downsample is None else self.downsample(x)))
+        out = self.conv2(self.bn1.relu(self.conv1(x)))
+        return _joined(self.bn2, out, self.cbam, x if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Layer):
@@ -56,16 +54,18 @@ class Bottleneck(nn.Layer):
         self.conv2, self.bn2 = kaiming_conv(inner, inner, 3, stride, groups), BatchNorm2D(inner)
         self.conv3, self.bn3 = kaiming_conv(inner, outputs, 1), BatchNorm2D(outputs)
         self.cbam = CBAM(outputs) if attention else None
-        self.relu, self.downsample = InplaceReLU(), _shortcut(inputs, outputs, stride)
+        self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, inputs, H, W) -> (B, 4 planes, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        if self.cbam is not None:
-            out = self.cbam(out)
-        return self.relu(add_into(out, x if self.downsample is None else self.downsample(x)))
+        out = self.bn1.relu(self.conv1(x))
+        out = self.conv3(self.bn2.relu(self.conv2(out)))
+        return _joined(self.bn3, out, self.cbam, x if self.downsample is None else self.downsample(x))
+
+
+def _joined(norm: BatchNorm2D, x: paddle.Tensor, cbam: CBAM | None, shortcut: paddle.Tensor) -> paddle.Tensor:
+    """ReLU of the normalised map, gated where there is a gate, plus the shortcut."""
+    return norm.relu(x, shortcut) if cbam is None else F.relu(add_into(cbam(norm(x)), shortcut))
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Layer | None:
@@ -120,7 +120,7 @@ class ResNetEncoder(Encoder):
             one_of(attention, ["cbam"], "ResNetEncoder.attention")
         block = Bottleneck if variant.bottleneck else BasicBlock
         self.conv1, self.bn1 = kaiming_conv(in_channels, 64, 7, 2), BatchNorm2D(64)
-        self.relu, self.maxpool = InplaceReLU(), nn.MaxPool2D(3, 2, 1)
+        self.maxpool = nn.MaxPool2D(3, 2, 1)
         channels = [64]
         for i, count in enumerate(variant.blocks):
             planes = 64 << i
@@ -136,7 +136,7 @@ class ResNetEncoder(Encoder):
 
     def features(self, image: paddle.Tensor) -> Iterator[paddle.Tensor]:
         """f1 … f5 of (B, in_channels, H, W)."""
-        x = self.relu(self.bn1(self.conv1(image)))
+        x = self.bn1.relu(self.conv1(image))
         yield x
         x = self.maxpool(x)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

@@ -4,13 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
-from ppdet_ext.modeling.ops.gates import scale_channels
-from ppdet_ext.modeling.ops.layers import InplaceReLU, add_into
-from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.norms import BatchNorm2D, BatchNormReLU
 
 from .encoder import Encoder, conv
 
@@ -23,20 +20,6 @@ class Variant(NamedTuple):
     blocks: tuple[int, int, int, int]
     kind: str
     groups: int = 1
-
-
-class SqueezeExcitation(nn.Layer):
-    """Scale each channel by a function of all channels' means (arXiv 1709.01507)."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.fc1 = conv(channels, channels // _REDUCTION, 1, bias=True)
-        self.fc2 = conv(channels // _REDUCTION, channels, 1, bias=True)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        hidden = F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))
-        return scale_channels(x, F.sigmoid(self.fc2(hidden)))
 
 
 class Block(nn.Layer):
@@ -57,17 +40,20 @@ class Block(nn.Layer):
         self.conv1, self.bn1 = conv(inputs, first, 1, strides[0]), BatchNorm2D(first)
         self.conv2, self.bn2 = conv(first, inner, 3, strides[1], groups), BatchNorm2D(inner)
         self.conv3, self.bn3 = conv(inner, planes * 4, 1), BatchNorm2D(planes * 4)
-        self.relu, self.se_module = InplaceReLU(), SqueezeExcitation(planes * 4)
+        squeezed = planes * 4 // _REDUCTION
+        self.se_module = nn.LayerDict(
+            {"fc1": conv(planes * 4, squeezed, 1, bias=True), "fc2": conv(squeezed, planes * 4, 1, bias=True)}
+        )
         self.downsample = (
             nn.Sequential(conv(inputs, planes * 4, shortcut, stride), BatchNorm2D(planes * 4)) if shortcut else None
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, inputs, H, W) -> (B, 4 planes, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.se_module(self.bn3(self.conv3(out)))
-        return self.relu(add_into(out, x if self.downsample is None else self.downsample(x)))
+        out = self.bn1.relu(self.conv1(x))
+        out = self.bn2.relu(self.conv2(out))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn3.relu(self.conv3(out), shortcut, [*self.se_module.values()])
 
 
 @register_module
@@ -133,6 +119,5 @@ def _stem(in_channels: int, large: bool) -> tuple[nn.Layer, int]:
     shapes = [(in_channels, 64, 3, 2), (64, 64, 3, 1), (64, 128, 3, 1)] if large else [(in_channels, 64, 7, 2)]
     layers: list[tuple[str, nn.Layer]] = []
     for i, (inputs, outputs, kernel, stride) in enumerate(shapes, 1):
-        layers += [(f"conv{i}", conv(inputs, outputs, kernel, stride)), (f"bn{i}", BatchNorm2D(outputs))]
-        layers += [(f"relu{i}", InplaceReLU())]
+        layers += [(f"conv{i}", conv(inputs, outputs, kernel, stride)), (f"bn{i}", BatchNormReLU(outputs))]
     return nn.Sequential(*layers), shapes[-1][1]

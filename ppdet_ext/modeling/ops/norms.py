@@ -1,5 +1,8 @@
 """Batch normalisation whose stored statistics are those that torch would store."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -7,7 +10,10 @@ from paddle import nn
 
 from ppdet_ext.errors import UserError
 
-from . import channelwise, norm_silu
+from . import channelwise, norm_residual, norm_silu
+from .gates import scale_images, squeeze_excite
+from .layers import add_into
+from .norm_residual import Following
 from .norm_silu import Moments
 from .threads import array_of
 
@@ -35,6 +41,8 @@ class BatchNorm2D(nn.BatchNorm2D):
         """
         if self._is_fixed:
             return self._normalize(x, self._variance)
+        if channelwise.applies(x, self.weight):
+            return self._ours(x, Following(), private=False)
         count = self._count(x)
         # The operator updates a copy: its gradient keeps what it was given, and must find it unchanged.
         biased = self._variance.clone()
@@ -50,16 +58,52 @@ class BatchNorm2D(nn.BatchNorm2D):
         """
         if not channelwise.applies(x, self.weight):
             return F.silu(self(x))
-        if self._is_fixed:
-            moments = Moments(False, array_of(self._mean), array_of(self._variance))
+        with self._moments(x) as moments:
             return norm_silu.normalized_silu(x, self.weight, self.bias, moments, self._epsilon)
+
+    def relu(self, x: paddle.Tensor, shortcut: paddle.Tensor | None = None, gate: Sequence[nn.Conv2D] = ()) -> paddle.Tensor:
+        """ReLU of what `forward` gives, gated, plus a shortcut; as `silu` in one go, and in x's memory.
+
+        Args:
+            x: (B, C, H, W).
+            shortcut: (B, C, H, W).
+            gate: layers of a squeeze and excitation with a ReLU between them (see `squeeze_excite`).
+
+        Raises:
+            UserError: as `forward`.
+        """
+        if channelwise.applies(x, self.weight):
+            tensors = [tensor for layer in gate for tensor in (layer.weight, layer.bias)]
+            return self._ours(x, Following(True, shortcut, tensors), private=True)
+        out = self(x)
+        out = squeeze_excite(out, gate[0], gate[1], F.relu) if gate else out
+        if shortcut is not None:
+            out = add_into(out, shortcut)
+        return F.relu_(out) if paddle.in_dynamic_mode() else F.relu(out)
+
+    def added(self, x: paddle.Tensor, shortcut: paddle.Tensor, factors: paddle.Tensor | None = None) -> paddle.Tensor:
+        """What `forward` gives, times a factor for each image (B,), plus a shortcut; as `relu` otherwise."""
+        if channelwise.applies(x, self.weight):
+            return self._ours(x, Following(False, shortcut, (), factors), private=True)
+        out = self(x)
+        return add_into(out if factors is None else scale_images(out, factors.astype(out.dtype)), shortcut)
+
+    def _ours(self, x: paddle.Tensor, following: Following, private: bool) -> paddle.Tensor:
+        with self._moments(x) as moments:
+            return norm_residual.normalized(x, self.weight, self.bias, moments, self._epsilon, following, private)
+
+    @contextmanager
+    def _moments(self, x: paddle.Tensor) -> Iterator[Moments]:
+        """The moments to normalise by; those of a batch, filled in within the block, are stored behind it."""
+        if self._is_fixed:
+            yield Moments(False, array_of(self._mean), array_of(self._variance))
+            return
         count = self._count(x)
         moments = Moments(True, *np.empty((2, x.shape[1]), np.float32))
-        out = norm_silu.normalized_silu(x, self.weight, self.bias, moments, self._epsilon)
+        yield moments
         for stored, found in ((self._mean, moments.mean), (self._variance, moments.variance * (count / (count - 1)))):
             after = self._momentum * array_of(stored) + (1 - self._momentum) * found
             paddle.assign(after.astype(np.float32), output=stored)
-        return out
 
     @property
     def _is_fixed(self) -> bool:
@@ -104,6 +148,14 @@ class BatchNorm2D(nn.BatchNorm2D):
         """The running variance (C,) after a batch, computed from its values."""
         variance = x.astype("float32").var(axis=[0, 2, 3], unbiased=True)
         return self._momentum * self._variance + (1 - self._momentum) * variance
+
+
+class BatchNormReLU(BatchNorm2D):
+    """Batch normalisation and a ReLU as one layer, in x's memory where that can be."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W). UserError as of `BatchNorm2D`."""
+        return self.relu(x)
 
 
 class GroupNorm(nn.GroupNorm):

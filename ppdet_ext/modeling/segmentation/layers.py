@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.autograd import PyLayer
 from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform, XavierUniform
 
 from ppdet_ext.modeling.ops.convolution import Conv2D
+from ppdet_ext.modeling.ops.doubling import doubled
 from ppdet_ext.modeling.ops.layers import InplaceReLU
-from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.norms import BatchNormReLU
 from ppdet_ext.modeling.ops.seam import size_of, takes_ours
 
 # "kaiming": SMP's `initialize_decoder`; "xavier": its `initialize_head`; "torch": what torch gives a layer.
@@ -70,8 +70,9 @@ def _initializers(start: Start, fan_in: int) -> tuple[Initializer, Initializer]:
 
 def conv_norm_relu(inputs: int, outputs: int, kernel: int, norm: bool = True, start: Start = "kaiming") -> nn.Sequential:
     """Convolution, batch norm, ReLU; without the norm the convolution has a bias (SMP's Conv2dReLU)."""
-    layers = [conv(inputs, outputs, kernel, bias=not norm, start=start)]
-    return nn.Sequential(*layers, *([BatchNorm2D(outputs)] if norm else []), InplaceReLU())
+    return nn.Sequential(
+        conv(inputs, outputs, kernel, bias=not norm, start=start), BatchNormReLU(outputs) if norm else InplaceReLU()
+    )
 
 
 def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
@@ -129,28 +130,33 @@ class Attention(nn.Layer):
         return self.attention(x)
 
 
-class _Doubled(PyLayer):
-    """Each pixel four times; Paddle's own interpolation takes twice as long on a CPU, for the same bits."""
-
-    @staticmethod
-    def forward(ctx: Any, x: paddle.Tensor) -> paddle.Tensor:
-        b, c, h, w = x.shape
-        return x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, 2, w, 2]).reshape([b, c, 2 * h, 2 * w])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: paddle.Tensor) -> paddle.Tensor:
-        b, c, h, w = gradient.shape
-        return gradient.reshape([b * c * (h // 2), 2, w // 2, 2]).sum([1, 3]).reshape([b, c, h // 2, w // 2])
-
-
 def resize(x: paddle.Tensor, size: Size, mode: str = "nearest") -> paddle.Tensor:
     """(B, C, H, W) -> (B, C, *size), by the nearest pixel or bilinear between pixels' centres; `size` as of `size_of`."""
+    if _doubles(x, size, mode):
+        return doubled(x)
     if not isinstance(size, Sequence):
         return F.interpolate(x, size=size, mode=mode)
-    height, width = x.shape[2:]
-    if mode == "nearest" and list(size) == [2 * height, 2 * width] and takes_ours(x):
-        return _Doubled.apply(x)
-    return x if list(size) == [height, width] else F.interpolate(x, size=list(size), mode=mode)
+    return x if list(size) == x.shape[2:] else F.interpolate(x, size=list(size), mode=mode)
+
+
+def resize_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode: str = "nearest") -> paddle.Tensor:
+    """What `resize` gives of x (B, C, H, W) and behind it `skip` (B, D, *size), if there is one: (B, C + D, *size)."""
+    if skip is None:
+        return resize(x, size, mode)
+    if _doubles(x, size, mode) and skip.dtype == x.dtype:
+        return doubled(x, skip)
+    return paddle.concat([resize(x, size, mode), skip], axis=1)
+
+
+def _doubles(x: paddle.Tensor, size: Size, mode: str) -> bool:
+    """Whether that is what our operator does."""
+    return (
+        mode == "nearest"
+        and takes_ours(x)
+        and x.dtype == paddle.float32
+        and isinstance(size, Sequence)
+        and list(size) == [2 * side for side in x.shape[2:]]
+    )
 
 
 class Upsample(nn.Layer):

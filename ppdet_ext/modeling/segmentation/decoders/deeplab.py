@@ -11,8 +11,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
-from ppdet_ext.modeling.ops.layers import InplaceReLU
-from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.norms import BatchNorm2D, BatchNormReLU
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import Upsample, conv, conv_norm_relu
@@ -22,15 +21,11 @@ from .base import Decoder, check_widths
 RATES = (12, 24, 36)
 
 
-def _norm_relu(channels: int) -> tuple[nn.Layer, nn.Layer]:
-    return BatchNorm2D(channels), InplaceReLU()
-
-
 class _ImagePooling(nn.Sequential):
     """The mean of the image through a 1×1 convolution, at every cell."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.AdaptiveAvgPool2D(1), conv(inputs, outputs, 1, start="torch"), *_norm_relu(outputs))
+        super().__init__(nn.AdaptiveAvgPool2D(1), conv(inputs, outputs, 1, start="torch"), BatchNormReLU(outputs))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return F.interpolate(super().forward(x), size=size_of(x), mode="bilinear")
@@ -52,7 +47,7 @@ class ASPP(nn.Layer):
         parts: list[nn.Layer] = [conv_norm_relu(inputs, outputs, 1, start="torch")]
         for rate in rates:
             wide = _separable(inputs, outputs, rate) if depthwise else conv(inputs, outputs, 3, dilation=rate, start="torch")
-            parts.append(nn.Sequential(wide, *_norm_relu(outputs)))
+            parts.append(nn.Sequential(wide, BatchNormReLU(outputs)))
         self.convs = nn.LayerList([*parts, _ImagePooling(inputs, outputs)])
         projection = conv_norm_relu(len(self.convs) * outputs, outputs, 1, start="torch")
         self.project = nn.Sequential(*projection, nn.Dropout(dropout))
@@ -117,7 +112,7 @@ class DeepLabV3Decoder(_DeepLab):
         self.upsampling, self.out_channels = output_stride, channels
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
-        return F.relu(self.bn(self.conv(self.aspp(features[-1]))))
+        return self.bn.relu(self.conv(self.aspp(features[-1])))
 
 
 @register_module
@@ -153,10 +148,10 @@ class DeepLabV3PlusDecoder(_DeepLab):
         _, _, low, _, _, inputs = check_widths("DeepLabV3PlusDecoder", encoder_channels, self.depth)
         self.stride = self.output_stride = self._checked(output_stride)
         aspp = ASPP(inputs, channels, rates, separable, dropout)
-        self.aspp = nn.Sequential(aspp, _separable(channels, channels), *_norm_relu(channels))
+        self.aspp = nn.Sequential(aspp, _separable(channels, channels), BatchNormReLU(channels))
         self.up = Upsample(output_stride // 4)
         self.block1 = conv_norm_relu(low, low_channels, 1, start="torch")
-        self.block2 = nn.Sequential(_separable(channels + low_channels, channels), *_norm_relu(channels))
+        self.block2 = nn.Sequential(_separable(channels + low_channels, channels), BatchNormReLU(channels))
         self.out_channels = channels
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:

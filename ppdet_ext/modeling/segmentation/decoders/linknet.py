@@ -6,8 +6,7 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
-from ppdet_ext.modeling.ops.layers import InplaceReLU
-from ppdet_ext.modeling.ops.norms import BatchNorm2D
+from ppdet_ext.modeling.ops.norms import BatchNormReLU
 
 from ..layers import conv_norm_relu, transposed_conv
 from .base import Decoder, check_widths
@@ -21,7 +20,7 @@ class _Block(nn.Layer):
         hidden = inputs // 4
         self.block = nn.Sequential(
             conv_norm_relu(inputs, hidden, 1),
-            nn.Sequential(transposed_conv(hidden), BatchNorm2D(hidden), InplaceReLU()),
+            nn.Sequential(transposed_conv(hidden), BatchNormReLU(hidden)),
             conv_norm_relu(hidden, outputs, 1),
         )
 

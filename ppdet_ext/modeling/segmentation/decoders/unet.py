@@ -9,7 +9,7 @@ from paddle import nn
 from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import Attention, Size, conv_norm_relu, resize
+from ..layers import Attention, Size, conv_norm_relu, resize_beside
 from .base import Decoder, check_widths
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -48,9 +48,9 @@ class UNetBlock(nn.Layer):
 
     def forward(self, x: paddle.Tensor, size: Size, skip: paddle.Tensor | None = None) -> paddle.Tensor:
         """(B, inputs, h, w) and (B, skip, *size) -> (B, outputs, *size)."""
-        x = resize(x, size, self.interpolation)
+        x = resize_beside(x, size, skip, self.interpolation)
         if skip is not None:
-            x = self.attention1(paddle.concat([x, skip], axis=1))
+            x = self.attention1(x)
         # Layer by layer: called as one, they would hold the largest map until the last of them is done.
         for layer in self.conv1.children():
             x = layer(x)
