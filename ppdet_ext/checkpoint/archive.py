@@ -14,6 +14,7 @@ from .folder import (
     FINAL,
     LOG_FILE,
     METRICS_FILE,
+    REPORT_FILES,
     Position,
     list_folders,
 )
@@ -40,7 +41,7 @@ def set_aside(run: Path, after: Position | None = None) -> Path | None:
     # Checkpoints last: as long as they are there, a run that is ended in the midst can be resumed or set aside again.
     for file in files:
         file.rename(target / file.name)
-    for path in [run / name for name in (CURVES, EVENTS, LOG_FILE) if after is None and (run / name).exists()]:
+    for path in [run / name for name in (CURVES, EVENTS, LOG_FILE, *REPORT_FILES) if after is None and (run / name).exists()]:
         path.rename(target / path.name)
     for folder in folders:
         folder.rename(target / CHECKPOINTS / folder.name)

@@ -15,6 +15,8 @@ from ppdet_ext.files.manifest import read_manifest
 CHECKPOINTS, FINAL, BEST = "checkpoints", "model_final.pdparams", "best_model.pdparams"
 METRICS_FILE, CONFIG_FILE, ENVIRONMENT_FILE, CURVES = "metrics.jsonl", "config.yml", "environment.json", "vdl"
 LOG_FILE, EVENTS = "train.log", "tensorboard"
+# Of a report: page, all numbers, classes, likely faults of annotations and what label tools take of these.
+REPORT_FILES = ("report.html", "report.json", "report.csv", "label_errors.csv", "label_errors")
 # In a checkpoint's.
 WEIGHTS, OPTIMIZER, OWN_WEIGHTS = "model.pdparams", "model.pdopt", "model.pdema"
 STATE, CONFIG = "state.json", "config.yml"

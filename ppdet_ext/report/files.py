@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppdet_ext.checkpoint.folder import REPORT_FILES
 from ppdet_ext.data.labels.convert import labels_of_detections
 from ppdet_ext.data.labels.writers import WRITERS, WriteOptions
 from ppdet_ext.errors import UserError
@@ -20,7 +21,7 @@ from .json_file import report_text
 from .schema import ClassNumbers, Report
 from .schema_objects import LabelError
 
-REPORT, CLASSES, FAULTS, PAGE = "report.json", "report.csv", "label_errors.csv", "report.html"
+PAGE, REPORT, CLASSES, FAULTS, PROPOSALS = REPORT_FILES
 TOOLS = ("cvat", "label_studio")
 SETTING = "--output"
 _KINDS = {"segm": "mask", "bbox": "box"}
@@ -95,7 +96,7 @@ def export_faults(report: Report, records: Sequence[Record], detections: Mapping
         labels = labels_of_detections(chosen, report.head.class_names, 0.0, files)
         options = WriteOptions(overwrite=True, setting=SETTING, model_version=report.head.title)
         for tool in TOOLS:
-            written += WRITERS[tool](labels, folder / "label_errors" / tool, options).files
+            written += WRITERS[tool](labels, folder / PROPOSALS / tool, options).files
     except UserError as fault:
         # The report is there; label tools tell classes by name, and not every name goes into their files.
         logger.warning("Likely label errors are in %s alone: %s", FAULTS, fault)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ppdet_ext import load_config, write_report
+from ppdet_ext.checkpoint.archive import set_aside
 from ppdet_ext.commands import report as command
 from ppdet_ext.commands.main import run
 from ppdet_ext.commands.report import Options, report_of_training
@@ -103,3 +104,13 @@ def test_what_goes_wrong_with_it_does_not_fail_the_training(
 def test_what_cannot_be_is_said(flags: list[str], said: str, config: str, eager: str, tmp_path: Path, capsys) -> None:
     assert run("report", ["-c", config, *flags, "--output", str(tmp_path / "out"), "-o", eager]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_the_report_of_an_earlier_run_goes_aside_with_it(tmp_path: Path) -> None:
+    for name in ("best_model.pdparams", *FILES):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "label_errors" / "cvat").mkdir(parents=True)
+    aside = set_aside(tmp_path)
+    assert aside is not None
+    assert {path.name for path in aside.iterdir()} == {"best_model.pdparams", "label_errors", "checkpoints", *FILES}
+    assert [path for path in tmp_path.iterdir() if path != aside] == []
