@@ -121,6 +121,15 @@ def test_a_chain_whose_gradients_take_its_maps_memory_ends():
     assert all(p.grad is not None for p in layers.parameters() if not p.stop_gradient)
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_layer_of_norm_and_relu_is_the_same_on_both_sides(mode):
+    layer, (x,) = BatchNormReLU(3), tensors((2, 3, 4, 5))
+    getattr(layer, mode)()
+    ours = layer(x * 1).numpy()
+    with plain_operators():
+        np.testing.assert_allclose(layer(x * 1).numpy(), ours, atol=1e-5)
+
+
 def test_one_value_a_channel_is_refused_and_other_types_go_through_paddle():
     for shape in ([1, 2, 1, 1],):
         with pytest.raises(UserError, match="one value a channel"):

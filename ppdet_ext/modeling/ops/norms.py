@@ -75,7 +75,7 @@ class BatchNorm2D(nn.BatchNorm2D):
         if channelwise.applies(x, self.weight):
             tensors = [tensor for layer in gate for tensor in (layer.weight, layer.bias)]
             return self._ours(x, Following(True, shortcut, tensors), private=True)
-        out = self(x)
+        out = BatchNorm2D.forward(self, x)
         out = squeeze_excite(out, gate[0], gate[1], F.relu) if gate else out
         if shortcut is not None:
             out = add_into(out, shortcut)
