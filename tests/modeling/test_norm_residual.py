@@ -62,6 +62,15 @@ def test_values_gradients_and_statistics_are_paddles(shape, mode, kind):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4 * max(1.0, np.abs(b).max()))
 
 
+@pytest.mark.parametrize("mode", ["train", "fixed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_that_is_not_filled_yet_does_not_count(mode, kind, monkeypatch):
+    expected = outcome((2, 12, 5, 7), mode, kind)
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
+    for a, b in zip(outcome((2, 12, 5, 7), mode, kind), expected, strict=True):
+        assert np.array_equal(a, b)
+
+
 @pytest.mark.parametrize("mean", [0.0, 300.0])
 def test_means_far_from_zero_lose_no_digits(mean):
     values = outcome((2, 3, 40, 50), "train", "relu", mean)

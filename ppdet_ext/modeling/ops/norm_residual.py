@@ -124,7 +124,8 @@ class _Work:
         self.gates = np.ones(maps.shape[:2], np.float32)
         if factors is not None:
             self.gates *= factors[:, None]
-        self.means = np.empty(maps.shape[:2], np.float32)
+        # Zeros: where they are not needed they are multiplied by 0.
+        self.means = np.zeros(maps.shape[:2], np.float32)
         self.gate: Gate | None = None
 
     def forward(self, tensors: Sequence[paddle.Tensor], shortcut: np.ndarray | None, relu: bool, out: np.ndarray) -> None:
