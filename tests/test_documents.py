@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import ppdet_ext
 from ppdet_ext.data.formats.rle_presets import PRESETS
 from ppdet_ext.data.labels.formats import FORMATS
 from ppdet_ext.data.labels.writers import WRITERS
@@ -99,6 +101,13 @@ class TestReadme:
         for text, pattern in ((self.english, english), (self.chinese, chinese)):
             (found,) = re.findall(pattern, text)
             assert int(NUMBER_WORDS.get(found, found)) == number
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["license"]) == ("1.2.0", "Apache-2.0")
+    assert citation["version"] == ppdet_ext.__version__
+    assert all(one.keys() >= {"title", "type", "authors"} for one in [citation, *citation["references"]])
 
 
 def test_python_of_the_segmentation_page_runs() -> None:
