@@ -21,7 +21,9 @@ def view_parser(prog: str = "view.py") -> argparse.ArgumentParser:
     parser.add_argument("--part", nargs="+", choices=tuple(DATA_PARTS), default=None, metavar="PART", help=text)
     parser.add_argument("--infer_dir", metavar="DIR", help="pictures of a folder in place of the configuration's")
     parser.add_argument("--watch", metavar="DIR", help="show new pictures of this folder as they come, such as a camera's")
-    parser.add_argument("--model", metavar="DIR", help="folder of an exported model, or of a run (its configuration too)")
+    parser.add_argument(
+        "--model", "--run", metavar="DIR", help="folder of an exported model, or of a run (its configuration too)"
+    )
     parser.add_argument("--results", metavar="DIR", help="predictions that infer.py --save_results, or eval.py, has written")
     parser.add_argument(
         "--score", type=float, default=0.5, metavar="SCORE", help="score that the page begins with (%(default)s)"
