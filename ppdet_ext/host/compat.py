@@ -14,8 +14,12 @@ from ppdet_ext.structures import Rle
 
 from .deferred import defer
 
-# What pip cannot install by itself on every Python: paddledet's own pins have no release of numpy on 3.12.
-REMEDIES = {"paddle": "pip install paddlepaddle==3.3.1", "ppdet": "pip install --no-deps paddledet==2.6.0"}
+_EXTRA = 'pip install "ppdet-ext[train]" (of a checkout: pip install ".[train]")'
+# The extra cannot bring paddledet on every Python: its own pins have no release of numpy on 3.12.
+REMEDIES = {
+    "paddle": _EXTRA,
+    "ppdet": _EXTRA if sys.version_info < (3, 12) else "pip install --no-deps paddledet==2.6.0",
+}
 
 
 def demand_host() -> None:

@@ -61,8 +61,10 @@ def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
     assert {name: value.shape for name, value in found.items()} == {"maps": (1, 4, 50, 70), "presence": (1, 4)}
 
 
-def test_a_cascade(unet: list[str], tmp_path: Path, capsys):
+def test_a_cascade(unet: list[str], tmp_path: Path, capsys, monkeypatch):
     """Paddle's format; the others are made of it."""
+    numbers = {"images": 3, "eager": {"bbox": 0.5}, "exported": {"bbox": 0.25}}
+    monkeypatch.setattr("ppdet_ext.commands.export._judge", lambda args, options: lambda cfg, aside: numbers)
     config = str(Path(unet[1]).with_name("tiny.yml"))
     paddle.seed(0)
     paddle.save(build_model(load_config(config)).state_dict(), str(tmp_path / "w.pdparams"))
@@ -72,6 +74,7 @@ def test_a_cascade(unet: list[str], tmp_path: Path, capsys):
     assert "The model found nothing" not in out
     told = read(tmp_path / "out")
     assert told["outputs"] == ["boxes", "scores", "labels", "probs", "image"]
+    assert told["accuracy"] == numbers
     (unmatched,) = (one for one in told["differences"] if one["output"] == "unmatched")
     assert unmatched["largest"] <= 0.02
 
