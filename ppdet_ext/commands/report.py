@@ -210,8 +210,12 @@ def report_of_training(cfg: Config, folder: Path) -> None:
 
     What the user can mend is logged, for the training itself has succeeded. Raises: Interrupted by SIGINT.
     """
-    weights = best_weights(folder)
-    if not cfg.report or weights is None or is_classifier(cfg):
+    if not cfg.report or is_classifier(cfg):
+        return
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
+        # Rank 0 may be writing them still while others are here.
+        weights = on_rank_0(lambda: best_weights(folder), "finding the best weights")
+    if weights is None:
         return
     later = f"The training is complete: {folder}. A report of it: python tools/report.py --run {folder}"
     try:

@@ -87,7 +87,7 @@ def analyse(
     compared = _compared(truth, tables, others or {}, evaluator)
     why = "best F1" if score is None else "asked"
     head = _head(truth, tables, origin or Origin(), numbers, engine, made.score, why, began)
-    said = words(tables, head, made.classes, made.errors, made.calibration, made.label_errors)
+    said = words(tables, head, made.classes, made.errors, made.calibration, made.label_errors, made.competition)
     own = {one.name: getattr(made, one.name) for one in fields(made) if one.name != "score"}
     return Report(version=VERSION, head=head, words=said, runs=list(runs), compare=compared, **own)
 

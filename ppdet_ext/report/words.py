@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ppdet_ext.errors import counted
 
 from .classes import Rates, mean_rates
 from .label_errors import TITLES
-from .schema import ClassRow, Errors, Head, Sentence
+from .schema import ClassRow, Competition, Errors, Head, Sentence
 from .schema_objects import Calibration, LabelErrors
 from .tables import Tables
 
@@ -16,15 +18,22 @@ KINDS = {"segm": "mask", "bbox": "box"}
 
 
 def words(
-    tables: Tables, head: Head, rows: list[ClassRow], errors: Errors, calibration: Calibration, faults: LabelErrors
+    tables: Tables,
+    head: Head,
+    rows: list[ClassRow],
+    errors: Errors,
+    calibration: Calibration,
+    faults: LabelErrors,
+    competitions: Sequence[Competition] = (),
 ) -> list[Sentence]:
-    """One sentence each about classes, errors, the score to cut at, calibration and likely faults of the annotations."""
+    """One sentence each about classes, errors, the score to cut at, calibration, likely faults, and each competition."""
     made = [
         Sentence("classes", _classes(head, rows)),
         Sentence("errors", _errors(errors)),
         Sentence("curves", _score(head, mean_rates(tables, USUAL))),
         Sentence("calibration", _calibration(calibration)),
         Sentence("label_errors", _faults(faults)),
+        *(Sentence("competition", _competition(one)) for one in competitions),
     ]
     return [one for one in made if one.text]
 
@@ -57,6 +66,8 @@ def _errors(errors: Errors) -> str:
 def _score(head: Head, usual: Rates) -> str:
     if head.f1 is None or head.precision is None or head.recall is None:
         return ""
+    if not head.f1:
+        return f"At the score of {head.score:.2f} no detection is right: no score is better than another."
     why = "The best F1 is at" if head.score_from == "best F1" else "You asked for"
     text = f"{why} a score of {head.score:.2f}: {head.f1:.3f}, with {head.precision:.0%} of the detections right and "
     text += f"{head.recall:.0%} of the objects found"
@@ -83,3 +94,11 @@ def _faults(faults: LabelErrors) -> str:
         return "No annotation looks faulty."
     parts = ", ".join(f"{number} “{TITLES[kind].lower()}”" for kind, number in faults.counts.items() if number)
     return f"{counted(total, 'annotations')} to look at, which may be faulty: {parts}."
+
+
+def _competition(one: Competition) -> str:
+    text = f"{one.metric} is {one.value:.4f}; an empty submission has {one.nothing:.4f}"
+    worst = max(one.losses, key=lambda loss: loss.lost)
+    if not worst.lost:
+        return f"{text}."
+    return f"{text}. What costs most of it, {worst.lost:.4f}, is “{worst.title[0].lower()}{worst.title[1:]}”."
