@@ -172,12 +172,14 @@ def _add_confused(gallery: Gallery, confusion: Confusion) -> None:
     names = gallery.tables.class_names
     image_of = {record.im_id: i for i, record in enumerate(gallery.tables.records)}
 
-    def name(label: int | None) -> str:
-        return BACKGROUND if label is None else names[label]
+    def title_of(truth: int | None, found: int | None) -> str:
+        if truth is None or found is None:
+            return f"{names[found or 0]} found on nothing" if truth is None else f"{names[truth]} not found"
+        return f"{names[truth]} taken for {names[found]}"
 
     for cell in confusion.cells[:CELLS]:
         detail = ">".join(BACKGROUND if label is None else str(label) for label in (cell.truth, cell.found))
-        title = f"{name(cell.truth)} taken for {name(cell.found)}"
+        title = title_of(cell.truth, cell.found)
         gallery.add("confusion", title, cell.count, [gallery.whole(image_of[i], "") for i in cell.images[:OF_CELL]], detail)
 
 
