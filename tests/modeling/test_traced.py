@@ -6,6 +6,8 @@ import pytest
 from paddle.static import InputSpec
 from view_cases import model, network_batch, network_inputs
 
+from ppdet_ext.modeling.ops.roi_levels import pool_levels
+
 KEYS = ("boxes", "scores", "labels", "image", "probs")
 
 
@@ -64,3 +66,14 @@ def test_a_saved_graph_takes_other_sizes_and_images_without_objects(tmp_path):
         assert assert_found(dict(zip(KEYS, (x.numpy() for x in out))), detector, images, shapes) > 2
     nothing = loaded(paddle.zeros([1, 3, 64, 96]), paddle.to_tensor([[64.0, 96.0]]))
     assert [x.shape for x in nothing] == [[0, 4], [0], [0], [0], [0, 28, 28]]
+
+
+@pytest.mark.parametrize("boxes", [[[0.0, 0.0, 20.0, 20.0]], np.zeros((0, 4))])
+def test_nothing_is_summed_over_no_regions(boxes, monkeypatch):
+    # A level without regions: ONNX Runtime's CUDA provider ends with an error at a sum over an empty tensor.
+    sizes, plain = [], paddle.Tensor.sum
+    monkeypatch.setattr(paddle.Tensor, "sum", lambda x, *args, **kwargs: (sizes.append(x.size), plain(x, *args, **kwargs))[1])
+    maps = [paddle.rand([1, 3, 64 // stride, 64 // stride]) for stride in (4, 8)]
+    pooled = pool_levels(maps, (4, 8), 56, paddle.to_tensor(np.asarray(boxes, np.float32)), 7)
+    assert pooled.shape == [len(boxes), 3, 7, 7]
+    assert len(sizes) == 2 and min(sizes) > 0

@@ -43,7 +43,8 @@ def pool_levels(
         own = paddle.nonzero(level == k).flatten()
         # One more, left out again: OpenVINO pools no empty batch.
         part = paddle.concat([paddle.gather(boxes, own), paddle.to_tensor([[0.0, 0.0, 1.0, 1.0]])])
-        count = (paddle.ones_like(own).sum() + 1).reshape([1]).astype("int32")
+        # Counted with that one: ONNX Runtime's CUDA provider refuses a sum over nothing.
+        count = paddle.ones_like(part[:, :1]).sum().reshape([1]).astype("int32")
         cells = paddle.vision.ops.roi_align(feature, part, count, size * merge, 1.0 / stride, sampling_ratio=0, aligned=True)
         pooled.append((F.avg_pool2d(cells, merge) if merge > 1 else cells)[:-1])
         rows.append(own)
