@@ -76,4 +76,5 @@ def test_nothing_is_summed_over_no_regions(boxes, monkeypatch):
     maps = [paddle.rand([1, 3, 64 // stride, 64 // stride]) for stride in (4, 8)]
     pooled = pool_levels(maps, (4, 8), 56, paddle.to_tensor(np.asarray(boxes, np.float32)), 7)
     assert pooled.shape == [len(boxes), 3, 7, 7]
-    assert len(sizes) == 2 and min(sizes) > 0
+    assert len(sizes) == 2
+    assert min(sizes) > 0
