@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from reference_text import Meaning, command_page, meanings_of, object_page, summary_of, type_words  # noqa: E402
+from reference_text import command_page, meanings_of, object_page, summary_of, type_words  # noqa: E402
 
 import ppdet_ext  # noqa: E402
 import ppdet_ext.register  # noqa: E402
@@ -26,7 +26,19 @@ FOLDER = ROOT / "docs" / "reference"
 # What the program gives a metric, and no configuration.
 GIVEN = {"records", "class_names", "category_ids"}
 # Of PaddleDetection, those that the shipped configurations lean on.
-OF_PPDET = ("FPN", "ResNet", "PiecewiseDecay", "CosineDecay", "LinearWarmup", "ExpWarmup")
+OF_PPDET = ("FPN", "ResNet", "SwinTransformer", "PiecewiseDecay", "CosineDecay", "LinearWarmup", "ExpWarmup")
+# What its docstrings leave out.
+SAID_HERE = {
+    "values": "rates of the stages, one more than `milestones`; null: `gamma` says them",
+    "use_warmup": "false: no warm-up before it",
+    "pretrain_img_size": "side, px, of the pictures that its weights were trained on",
+    "patch_size": "side of a patch, px",
+    "depths": "blocks of each stage",
+    "num_heads": "attention heads of each stage",
+    "out_indices": "stages whose features are handed on",
+    "frozen_stages": "stages that do not learn; -1: none",
+    "pretrained": "weights of ImageNet, a URL or a file",
+}
 
 ENTRY = "Entries of a list, `- Name: {key: value}`:"
 SECTION = "Each is a section of its name; a key of the part above says the name."
@@ -107,7 +119,8 @@ def section(name: str, cls: type) -> str:
     if keys:
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key in keys:
-        kind, meaning = type_words(types.get(key.name), key.default), found.get(key.name, Meaning("")).text
+        kind = type_words(types.get(key.name), key.default)
+        meaning = found[key.name].text if key.name in found else SAID_HERE.get(key.name, "")
         if key.name in shared:
             meaning = f"{meaning} (Unless it is said here: the key of this name at the top level.)".strip()
         lines.append(f"| `{key.name}` | {kind} | {shown(key.default)} | {meaning} |")
