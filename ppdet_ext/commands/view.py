@@ -98,7 +98,7 @@ def _exported(folder: Path) -> tuple[Model, Any]:
     from ppdet_ext.runtime.predictor import Predictor
 
     described = ExportedModel.load(folder)
-    return Model(lambda: Predictor(folder), digest(folder / _EXPORTED_FILE), folder.name), described
+    return Model(lambda: Predictor(folder), digest(folder / _EXPORTED_FILE), folder.name, described.classes), described
 
 
 def _of_configuration(args: argparse.Namespace, exported: bool) -> Shown:
@@ -117,7 +117,7 @@ def _of_configuration(args: argparse.Namespace, exported: bool) -> Shown:
         records = [item.truth for item in items if item.truth is not None]
         number = give_results(items, Path(args.results), names, ids, records)
         logger.info("--results %s: predictions of %s", args.results, counted(number, "pictures"))
-    model = _exported(Path(args.model))[0] if exported else _eager(cfg, args)
+    model = _exported(Path(args.model))[0] if exported else _eager(cfg, args, names, ids)
     title = cfg.filename if args.model is None else Path(args.model).resolve().name
     return Shown(title, names, ids, items, model, reading_of(cfg, "test"), _form(cfg))
 
@@ -161,7 +161,7 @@ def _items(cfg: Config, args: argparse.Namespace) -> list[Item]:
     return items
 
 
-def _eager(cfg: Config, args: argparse.Namespace) -> Model | None:
+def _eager(cfg: Config, args: argparse.Namespace, names: Sequence[str], ids: Sequence[int]) -> Model | None:
     """What the configuration predicts with; None where its weights are not there and nobody has named them."""
     from ppdet_ext.config.keys import ENSEMBLE
     from ppdet_ext.submission.header import origin_of
@@ -169,7 +169,7 @@ def _eager(cfg: Config, args: argparse.Namespace) -> Model | None:
     try:
         if not cfg.get(ENSEMBLE) and not cfg.weights:
             return None
-        identity = json.dumps(origin_of(cfg), sort_keys=True)
+        identity = json.dumps([origin_of(cfg), list(names)], sort_keys=True)
     except UserError as error:
         if args.model is not None or any(text.startswith(("weights=", f"{ENSEMBLE}=")) for text in args.opt):
             raise
@@ -181,7 +181,7 @@ def _eager(cfg: Config, args: argparse.Namespace) -> Model | None:
         from ppdet_ext.inference.eager import EagerPredictor
 
         use_device(cfg.use_gpu)
-        return EagerPredictor(cfg)
+        return EagerPredictor(cfg, classes=(names, ids))
 
     return Model(make, identity, str(cfg.get(ENSEMBLE) or cfg.weights))
 

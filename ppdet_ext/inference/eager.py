@@ -36,15 +36,18 @@ class EagerPredictor(BasePredictor):
     Args:
         cfg: from `load_config`; its device is selected already.
         batch_size: images that are predicted together; None takes TestReader's.
+        classes: names and the data set's ids, by label of what is found; None takes the weights', or the data sets'.
 
     Raises: UserError for what the user can mend.
     """
 
-    def __init__(self, cfg: Config, batch_size: int | None = None) -> None:
+    def __init__(
+        self, cfg: Config, batch_size: int | None = None, classes: tuple[Sequence[str], Sequence[int]] | None = None
+    ) -> None:
         if batch_size is not None and batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more.")
         self.config, self._batch_size = cfg, batch_size
-        names, ids, _ = class_list(cfg, weights_first=True)
+        names, ids = classes or class_list(cfg, weights_first=True)[:2]
         self._names, self._ids = tuple(names), tuple(ids)
         self._inference = inference_of(cfg, names, ids, "test")
         self._feed = Feed(cfg, names, ids)

@@ -26,7 +26,7 @@ UPLOAD_BYTES, REQUEST_BYTES = 64 << 20, 1 << 20
 _MOST_DETAILS = 100
 _COARSE = 1.0  # px that outlines on tiles may deviate
 _MOST_CHANGED = 2000  # pictures of one answer; the rest comes with the next
-_KEPT = "private, max-age=31536000, immutable"
+_KEPT = "private, max-age=86400, immutable"
 routes = Blueprint("view", __name__)
 
 
@@ -88,6 +88,7 @@ def state() -> Response:
     classes = [{"name": _text(name), "colour": class_colour(label)} for label, name in enumerate(session.class_names)]
     return jsonify(
         title=session.title,
+        token=session.token,
         classes=classes,
         colours=FIXED,
         score=session.score,
@@ -155,7 +156,9 @@ def picture(number: int) -> Response:
 
 
 def _picture(content: bytes, mime: str) -> Response:
-    return Response(content, mimetype=mime, headers={"Cache-Control": _KEPT})
+    # A browser may keep it for as long as this server runs: the next one may have another picture of this number.
+    own = request.args.get("s") == _session().token
+    return Response(content, mimetype=mime, headers={"Cache-Control": _KEPT if own else "no-store"})
 
 
 @routes.post("/api/decide")

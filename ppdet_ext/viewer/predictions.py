@@ -8,7 +8,8 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,20 @@ def detections_of(content: Any) -> Detections:
     )
 
 
+def label_order(theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray | None:
+    """(classes,) int64 our label of each of a model's classes, by name; None where they are the same.
+
+    Raises: UserError where they have other names.
+    """
+    if list(theirs) == list(ours):
+        return None
+    if sorted(theirs) != sorted(ours) or len(set(ours)) < len(ours):
+        raise UserError(
+            f"--model finds {', '.join(theirs)}, but the data set has {', '.join(ours)}. Give the model of this data set."
+        )
+    return np.array([list(ours).index(name) for name in theirs], np.int64)
+
+
 class Worker:
     """The thread that predicts, and compares what it finds with annotations.
 
@@ -85,13 +100,17 @@ class Worker:
         catalogue: of the pictures.
         make: loads the model; called once, in this thread, when the first prediction is wanted. None: there is none.
         files: where predictions are kept.
-        threshold: lowest score that is kept of what the model finds.
+        labels: (classes,) int64, what a label of the model is on the page; None: the same.
     """
 
     def __init__(
-        self, catalogue: Catalogue, make: Callable[[], BasePredictor] | None, files: PredictionFiles, threshold: float = 0.0
+        self,
+        catalogue: Catalogue,
+        make: Callable[[], BasePredictor] | None,
+        files: PredictionFiles,
+        labels: np.ndarray | None = None,
     ) -> None:
-        self.catalogue, self.files, self.threshold = catalogue, files, threshold
+        self.catalogue, self.files, self.labels = catalogue, files, labels
         self._make, self._fault = make, ""
         self._model: BasePredictor | None = None
         self._queue: queue.PriorityQueue[tuple[int, int, Item | None]] = queue.PriorityQueue()
@@ -172,7 +191,7 @@ class Worker:
         if (known.height, known.width) != item.size:
             sizes = f"{known.width}x{known.height} pixels where its annotations count {item.width}x{item.height}"
             raise UserError(f"{item.name}: the model reads it with {sizes} (ReadImage: exif of TestReader).")
-        return known.select(known.scores >= self.threshold)
+        return known if self.labels is None else replace(known, labels=self.labels[known.labels])
 
     def _loaded(self) -> BasePredictor:
         if self._fault:

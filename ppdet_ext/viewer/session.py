@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from .catalogue import Catalogue, Item
 from .decisions import FILE, Decisions
 from .exports import Exports
 from .matching import match_picture
-from .predictions import SOON, PredictionFiles, Worker
+from .predictions import SOON, PredictionFiles, Worker, label_order
 from .sources import DROPPED, dropped_before, keep_dropped
 from .thumbnails import Thumbnails
 from .watching import FolderWatch
@@ -28,11 +29,15 @@ logger = logging.getLogger("ppdet_ext")
 
 @dataclass(frozen=True)
 class Model:
-    """What predicts: how it is loaded, what tells it from others, its name for people."""
+    """What predicts: how it is loaded, what tells it from others, its name for people.
+
+    classes: names by its labels; None where they are those of the page.
+    """
 
     make: Callable[[], BasePredictor]
     identity: str
     name: str
+    classes: tuple[str, ...] | None = None
 
 
 class Session:
@@ -49,7 +54,7 @@ class Session:
         reading: how files become pixels.
         form: of the Kaggle table that can be exported.
 
-    Raises: UserError for a scale that is none, or decisions that cannot be read.
+    Raises: UserError for a scale that is none, decisions that cannot be read, or a model of other classes.
     """
 
     def __init__(
@@ -75,8 +80,10 @@ class Session:
         self.thumbnails = Thumbnails(folder / "thumbs", reading)
         self.model_name = "" if model is None else model.name
         files = PredictionFiles(folder / "predictions", "" if model is None else model.identity)
-        self.worker = Worker(self.catalogue, None if model is None else model.make, files)
+        order = None if model is None or model.classes is None else label_order(model.classes, self.class_names)
+        self.worker = Worker(self.catalogue, None if model is None else model.make, files, order)
         self.exports = Exports(self.catalogue, self.decisions, self.class_names, self.class_ids, mm_per_pixel, form)
+        self.token = secrets.token_hex(8)
         self.watch: FolderWatch | None = None
         self.compared = threading.Event()
 

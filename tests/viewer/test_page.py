@@ -36,6 +36,7 @@ from ppdet_ext.viewer.catalogue import Item
 from ppdet_ext.viewer.decisions import Decisions
 from ppdet_ext.viewer.matching import match_picture
 from ppdet_ext.viewer.predictions import content_of, detections_of
+from ppdet_ext.viewer.session import Model
 from ppdet_ext.viewer.sources import one_of_each_class
 from ppdet_ext.viewer.watching import FolderWatch
 
@@ -112,6 +113,28 @@ def test_pictures_small_and_whole(page: Page) -> None:
     assert small.data == again.data
     assert len(list((page.session.folder / "thumbs").iterdir())) == 1
     assert page.get("/picture/0").data == Path(item.file).read_bytes()
+
+
+def test_a_browser_keeps_pictures_of_this_server_alone(page: Page, tmp_path: Path) -> None:
+    """The next server at this port has other pictures under these numbers."""
+    token = page.get("/api/state").get_json()["token"]
+    for address in ("/thumb/0", "/picture/0"):
+        assert "immutable" in page.get(f"{address}?s={token}").headers["Cache-Control"]
+        assert page.get(address).headers["Cache-Control"] == "no-store"
+    assert Page(session(tmp_path / "other")).get("/api/state").get_json()["token"] != token
+
+
+def test_classes_in_another_order_are_told_by_name(tmp_path: Path) -> None:
+    own = items(tmp_path / "sheets")
+    own[0].found = None
+    turned = Model(BrightModel, "turned", "turned", CLASSES[::-1])
+    page = Page(session(tmp_path, own, model=turned))
+    page.post("/api/predict", {"numbers": [0]})
+    until(lambda: own[0].found is not None)
+    assert own[0].found.labels.tolist() == [1, 1]  # type: ignore[union-attr]
+    page.session.stop()
+    with pytest.raises(UserError, match=r"--model finds a, b, but the data set has pits"):
+        session(tmp_path, own, model=Model(BrightModel, "x", "x", ("a", "b")))
 
 
 def test_a_turned_picture_is_sent_as_its_annotations_count_it(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ export class Gallery {
 
   give(tile, picture) {
     tile.picture = picture;
-    tile.image.src = `/thumb/${picture.number}`;
+    tile.image.src = `/thumb/${picture.number}?s=${this.page.state.token}`;
     tile.image.alt = picture.name;
     tile.title = picture.name;
     this.paint(tile);

@@ -111,7 +111,7 @@ export class One {
   show(picture) {
     const other = this.picture?.number !== picture.number;
     this.picture = picture;
-    if (other) { this.place = -1; this.page.chosen = null; $("image").src = `/picture/${picture.number}`; $("image").alt = picture.name; this.scale(this.zoom === 1 ? 1 : 0); $("objects").scrollTop = 0; }
+    if (other) { this.place = -1; this.page.chosen = null; $("image").src = `/picture/${picture.number}?s=${this.page.state.token}`; $("image").alt = picture.name; this.scale(this.zoom === 1 ? 1 : 0); $("objects").scrollTop = 0; }
     $("name").textContent = picture.name;
     this.draw();
   }

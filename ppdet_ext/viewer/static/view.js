@@ -146,7 +146,7 @@ page.open = (number) => {
   if (!picture.predicted && page.predicts && picture.state !== "failed") page.predict([number]);
   // The next one is there when it is asked for.
   const next = page.pictures[page.order[gallery.here + 1]];
-  if (next) { new Image().src = `/picture/${next.number}`; page.objects.of(next); }
+  if (next) { new Image().src = `/picture/${next.number}?s=${page.state.token}`; page.objects.of(next); }
 };
 const back = () => {
   $("one").hidden = true;
