@@ -121,7 +121,7 @@ def _columns(since: int, most: int | None) -> Response:
         items = sorted(items, key=lambda item: item.version)[:most]
         last = items[-1].version
         version, items = last, [item for item in session.catalogue.since(since)[1] if item.version <= last]
-    progress = {"waiting": session.worker.waiting, "loading": session.worker.loading}
+    progress = {"token": session.token, "waiting": session.worker.waiting, "loading": session.worker.loading}
     progress |= {"predicts": session.worker.can_predict, "compared": session.compared.is_set()}
     return jsonify(version=version, pictures=columns(items, session.decisions), **progress)
 

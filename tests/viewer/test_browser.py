@@ -14,6 +14,7 @@ from viewer_cases import CLASSES, NAMES, bright, items, session, write_sheet
 from ppdet_ext.viewer.application import create_app
 from ppdet_ext.viewer.serving import make
 from ppdet_ext.viewer.session import Session
+from ppdet_ext.viewer.watching import FolderWatch
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 TILES = "[...document.querySelectorAll('.tile-picture:not([hidden])')]"
@@ -183,6 +184,24 @@ def test_a_dropped_picture_is_predicted(page: Browser, tab: Tab) -> None:
     assert page.run("document.getElementById('name').textContent") == "dropped/<img src=x onerror=alert(1)>.png"
     assert "0.75" in page.run("document.querySelector('.object .says').textContent")
     assert page.run("document.querySelectorAll('#drawing path.found').length") == 1
+
+
+def test_pictures_of_a_watched_folder_come_to_the_top(page: Browser, tab: Tab) -> None:
+    folder = tab.folder / "line"
+    folder.mkdir()
+    watch = FolderWatch(folder, tab.session._take)
+    choose(page, "sort", "newest")
+    write_sheet(folder / "camera_1.jpg", 20)
+    watch.look(settled=True)
+    page.wait(f"{TILES}.length >= 5 && document.getElementById('numbers').textContent.includes('Right')")
+    page.wait(f"{TILES}.some((t) => t.title === 'camera_1.jpg' && t.querySelector('.badge')?.textContent === '1')")
+    assert names(page)[0] == "camera_1.jpg"
+
+
+def test_another_server_at_the_port_is_noticed(page: Browser, tab: Tab) -> None:
+    page.run("window.before = true")
+    tab.session.token = "another"
+    page.wait("!window.before && document.documentElement.dataset.ready")
 
 
 def test_what_was_accepted_is_saved(page: Browser, tab: Tab) -> None:

@@ -111,7 +111,7 @@ export class One {
   show(picture) {
     const other = this.picture?.number !== picture.number;
     this.picture = picture;
-    if (other) { this.place = -1; this.page.chosen = null; $("image").src = `/picture/${picture.number}?s=${this.page.state.token}`; $("image").alt = picture.name; this.scale(this.zoom === 1 ? 1 : 0); $("objects").scrollTop = 0; }
+    if (other) { this.place = -1; this.page.chosen = null; $("image").src = `/picture/${picture.number}?s=${this.page.state.token}`; $("image").alt = picture.name; this.scale(this.actual ? 1 : 0); $("objects").scrollTop = 0; }
     $("name").textContent = picture.name;
     this.draw();
   }
@@ -266,7 +266,8 @@ export class One {
     const box = stage.getBoundingClientRect(), x = at ? at.clientX - box.left : stage.clientWidth / 2, y = at ? at.clientY - box.top : stage.clientHeight / 2;
     const from = [stage.scrollLeft + x, stage.scrollTop + y];
     this.zoom = zoom && Math.min(Math.max(zoom, Math.min(this.fitted, 0.1)), 16);
-    if (this.zoom === 1) this.zoom = 1 / ratio === 1 ? 1 : 1 / ratio;
+    this.actual = zoom === 1;
+    if (this.actual) this.zoom = 1 / ratio;
     const scale = this.shown;
     canvas.style.width = `${this.picture.width * scale}px`;
     canvas.style.height = `${this.picture.height * scale}px`;

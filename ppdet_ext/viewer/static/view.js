@@ -177,7 +177,10 @@ const poll = async (soon = false) => {
   clearTimeout(polling);
   if (soon) { polling = setTimeout(poll, 150); return; }
   try {
-    const before = page.pictures.length, numbers = absorb(await get(`/api/changes?since=${page.version}`));
+    const news = await get(`/api/changes?since=${page.version}`);
+    // Another server answers, whose numbers are of other pictures.
+    if (news.token !== page.state.token) { location.reload(); return; }
+    const before = page.pictures.length, numbers = absorb(news);
     if (numbers.length) {
       // While somebody looks at one picture the order of the others stays.
       if ($("one").hidden || page.pictures.length > before) { const here = one.picture; arrange(); if (here) gallery.here = page.order.indexOf(here.number); }
