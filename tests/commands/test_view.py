@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flask import Flask
 from PIL import Image
 from runtime_models import write_folder
 
@@ -19,7 +20,7 @@ from ppdet_ext.commands.main import main
 from ppdet_ext.commands.page_flags import view_parser
 from ppdet_ext.commands.view import session_of
 from ppdet_ext.errors import UserError
-from ppdet_ext.viewer.serving import address_of, make
+from ppdet_ext.viewer.serving import address_of, make, serve
 from ppdet_ext.viewer.session import Session
 
 
@@ -113,8 +114,6 @@ def test_wrong_flags_are_said_in_a_line(words: tuple[str, str], text: str, tmp_p
 
 
 def test_a_port_that_is_taken_and_an_address_that_is_not_ours() -> None:
-    from flask import Flask
-
     first = make(Flask("x"), "127.0.0.1", 0)
     with pytest.raises(UserError, match=rf"--port {first.port}: cannot listen there"):
         make(Flask("x"), "127.0.0.1", first.port)
@@ -123,6 +122,25 @@ def test_a_port_that_is_taken_and_an_address_that_is_not_ours() -> None:
         make(Flask("x"), "203.0.113.1", 0)
     assert address_of("0.0.0.0", 80) == "http://127.0.0.1:80/"
     assert address_of("::1", 80) == "http://[::1]:80/"
+
+
+def test_an_address_that_others_reach_is_warned_of(monkeypatch: pytest.MonkeyPatch, caplog, capsys) -> None:
+    class Ended:
+        port = 5678
+
+        def serve_forever(self, poll_interval: float) -> None:
+            raise KeyboardInterrupt
+
+        def server_close(self) -> None:
+            pass
+
+    monkeypatch.setattr("ppdet_ext.viewer.serving.make", lambda *_: Ended())
+    for host, warned in (("127.0.0.1", False), ("0.0.0.0", True), ("::1", False)):
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="ppdet_ext"):
+            serve(Flask("x"), host, 5678)
+        assert ("nothing asks for a password" in caplog.text) == warned, host
+    assert "Open http://127.0.0.1:5678/ in a browser" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ export class Gallery {
     const state = make("span", { className: "state" });
     const foot = make("footer"), tile = make("div", { className: "tile-picture" }, make("div", { className: "shot-of" }, image, svg, state), foot);
     Object.assign(tile, { image, svg, state, foot });
+    image.addEventListener("error", () => { state.hidden = false; state.textContent = "cannot be read"; });
     tile.addEventListener("click", () => this.page.open(tile.picture.number));
     this.sheet.append(tile);
     return tile;
