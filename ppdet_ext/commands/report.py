@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ppdet_ext import distributed
 from ppdet_ext.checkpoint.find import AUTO
 from ppdet_ext.checkpoint.folder import CONFIG_FILE
 from ppdet_ext.checkpoint.run_folder import run_folder
@@ -84,7 +83,9 @@ def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found]
         others = {path: _other(path, options.key, dataset) for path in options.compare}
         predicted = time.perf_counter() - began
 
-        def write() -> Report:
+        kept: list[Report] = []
+
+        def write() -> None:
             truth = _truth(dataset)
             made = analyse(
                 truth,
@@ -99,10 +100,11 @@ def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found]
             )
             _write(made, truth, detections, folder, reading_of(cfg, "eval") if options.pictures else None)
             _tell(made, folder, predicted, time.perf_counter() - began)
-            return made
+            kept.append(made)
 
-        made = on_rank_0(write, "writing the report")
-    return made if distributed.world()[0] == 0 else None
+        # What it returns would be sent to all ranks.
+        on_rank_0(write, "writing the report")
+    return kept[0] if kept else None
 
 
 def _check(cfg: Config, options: Options, folder: Path) -> None:
