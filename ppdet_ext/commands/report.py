@@ -78,33 +78,34 @@ def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found]
     began = time.perf_counter()
     folder = Path(options.output) if options.output else run_folder(cfg)
     _check(cfg, options, folder)
+    kept: list[Report] = []
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         dataset, detections = found or _found(cfg, options.key, options.results)
-        others = {path: _other(path, options.key, dataset) for path in options.compare}
+        others = {_name(path, options.compare): _other(path, options.key, dataset) for path in options.compare}
         predicted = time.perf_counter() - began
 
-        kept: list[Report] = []
-
         def write() -> None:
-            truth = _truth(dataset)
-            made = analyse(
-                truth,
-                detections,
-                origin=_origin(cfg, options, dataset, detections),
-                score=options.score,
-                examples=options.pictures,
-                metrics=metrics_of(cfg),
-                runs=_curves([run_folder(cfg), *map(Path, options.compare)]),
-                others={_name(path, options.compare): own for path, own in others.items()},
-                evaluator=cfg.get("evaluator", "auto"),
-            )
-            _write(made, truth, detections, folder, reading_of(cfg, "eval") if options.pictures else None)
-            _tell(made, folder, predicted, time.perf_counter() - began)
-            kept.append(made)
+            kept.append(_analysed(cfg, options, dataset, detections, others))
+            _write(kept[0], _truth(dataset), detections, folder, reading_of(cfg, "eval") if options.pictures else None)
+            _tell(kept[0], folder, predicted, time.perf_counter() - began)
 
-        # What it returns would be sent to all ranks.
+        # What it returned would be sent to all ranks.
         on_rank_0(write, "writing the report")
     return kept[0] if kept else None
+
+
+def _analysed(cfg: Config, options: Options, dataset: Any, detections: Found, others: Mapping[str, Found]) -> Report:
+    return analyse(
+        _truth(dataset),
+        detections,
+        origin=_origin(cfg, options, dataset, detections),
+        score=options.score,
+        examples=options.pictures,
+        metrics=metrics_of(cfg),
+        runs=_curves([run_folder(cfg), *map(Path, options.compare)]),
+        others=others,
+        evaluator=cfg.get("evaluator", "auto"),
+    )
 
 
 def _check(cfg: Config, options: Options, folder: Path) -> None:

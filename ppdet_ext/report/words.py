@@ -64,9 +64,9 @@ def _errors(errors: Errors) -> str:
 
 
 def _score(head: Head, usual: Rates) -> str:
-    if head.f1 is None or head.precision is None or head.recall is None:
+    if head.f1 is None:
         return ""
-    if not head.f1:
+    if not head.f1 or head.precision is None or head.recall is None:
         return f"At the score of {head.score:.2f} no detection is right: no score is better than another."
     why = "The best F1 is at" if head.score_from == "best F1" else "You asked for"
     text = f"{why} a score of {head.score:.2f}: {head.f1:.3f}, with {head.precision:.0%} of the detections right and "
