@@ -103,6 +103,29 @@ class TestReadme:
             assert int(NUMBER_WORDS.get(found, found)) == number
 
 
+@pytest.mark.parametrize(
+    ("said", "page", "there"),
+    [
+        ("a training step 14.6 s, mmdetection 35.1 s", "speed.md", "HTC: 14.6 s, 3.9 GB | mmdetection's HTC: 35.1 s"),
+        ("inference 4.4 s, mmdetection 10.6 s", "speed.md", "HTC: 4.4 s, 1.9 GB | mmdetection's HTC: 10.6 s"),
+        ("0.8 % of the sample's training time", "speed.md", "| 0.8 %; a save 0.10 s |"),
+        ("0.042 ms for a row of steel, 6.4 times", "speed.md", "| 0.042 ms a row | decode + `pycocotools.encode`: 6.4 × |"),
+        ("1,362 and 19,099 comparisons, none", "reference_numbers.md", "1362 comparisons, 0 out of tolerance."),
+        ("1,362 and 19,099 comparisons, none", "smp_numbers.md", "19099 comparisons, 0 out of tolerance."),
+        ("0.082 as trained", "pipeline.md", "| 1. as trained | 0.0804 | – | 0.0816 |"),
+        ("0.355 tuned", "pipeline.md", "| 0.3552 |"),
+        ("0.391 with six views", "pipeline.md", "| 0.3914 |"),
+        ("0.412 with three models", "pipeline.md", "| 0.4121 |"),
+        ("an environment of 343 MB", "runtime.md", "has 343 MB"),
+        ("at val2017's size 3.5 s, pycocotools 79 s", "metrics.md", "take 3.5 s where\npycocotools takes 79 s"),
+        ("the steel sample's page: 1.4 MB, made in 2 s", "report.md", "| steel sample | 24, 4 | 18 | 1.4 MB | 2 |"),
+    ],
+)
+def test_figures_of_the_readme_stand_where_they_were_measured(said: str, page: str, there: str) -> None:
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert there in (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation["cff-version"], citation["license"]) == ("1.2.0", "Apache-2.0")
