@@ -24,7 +24,7 @@ def view_parser(prog: str = "view.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", "--run", metavar="DIR", help="folder of an exported model, or of a run (its configuration too)"
     )
-    parser.add_argument("--results", metavar="DIR", help="predictions that infer.py --save_results, or eval.py, has written")
+    parser.add_argument("--results", metavar="PATH", help="COCO results of infer.py --save_results, eval.py or any other tool")
     parser.add_argument(
         "--score", type=float, default=0.5, metavar="SCORE", help="score that the page begins with (%(default)s)"
     )

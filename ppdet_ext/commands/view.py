@@ -114,8 +114,7 @@ def _of_configuration(args: argparse.Namespace, exported: bool) -> Shown:
         for item in items:
             item.truth = None if item.truth is None else one_of_each_class(item.truth)
     if args.results is not None:
-        records = [item.truth for item in items if item.truth is not None]
-        number = give_results(items, Path(args.results), names, ids, records)
+        number = give_results(items, Path(args.results), names, ids)
         logger.info("--results %s: predictions of %s", args.results, counted(number, "pictures"))
     model = _exported(Path(args.model))[0] if exported else _eager(cfg, args, names, ids)
     title = cfg.filename if args.model is None else Path(args.model).resolve().name

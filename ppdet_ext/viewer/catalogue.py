@@ -27,7 +27,7 @@ class Item:
     truth: its annotations; None where none are known, which is not the same as none there.
     found: what a model has found; None where nobody has looked.
     match: of both; None until they are compared.
-    state, error: of the prediction. version: the catalogue's, when this was changed last.
+    im_id: its number in the data set. state, error: of the prediction. version: the catalogue's, when this was changed last.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Item:
     match: Match | None = None
     state: str = READY
     error: str = ""
+    im_id: int = -1
     number: int = -1
     version: int = 0
 

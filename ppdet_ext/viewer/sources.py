@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE
+from ppdet_ext.data.formats.result_files import IMAGES_FILE
 from ppdet_ext.data.images.check import pictures_in
 from ppdet_ext.data.images.decode import image_size, read_image_of
 from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.splits.selection import read_split_file
-from ppdet_ext.errors import UserError, counted
+from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.structures import Detections, Record, Rle
 
-from .catalogue import FAILED, Item
+from .catalogue import Item
 
 DROPPED, FOLDER = "dropped", "folder"
 MOST_PIXELS = 100_000_000  # of a picture that is dropped: 300 MB when it is decoded
@@ -44,6 +44,7 @@ def items_of_dataset(dataset: Any, part: str) -> list[Item]:
             record.width,
             f"fold {folds[record.name]}" if record.name in folds else part,
             record if dataset.annotated else None,
+            im_id=record.im_id,
         )
         for record in dataset.records
     ]
@@ -90,51 +91,28 @@ def items_of_folder(folder: Path, part: str = FOLDER, exif: bool = True) -> list
     return [Item(os.path.basename(file), file, *image_size(file, exif), part) for file in files]
 
 
-def give_results(
-    items: Sequence[Item], folder: Path, class_names: Sequence[str], class_ids: Sequence[int], records: Sequence[Record]
-) -> int:
-    """Give pictures the predictions that `infer --save_results` or `eval` has saved; returns how many got some.
+def give_results(items: Sequence[Item], path: Path, class_names: Sequence[str], class_ids: Sequence[int]) -> int:
+    """Give pictures the predictions of COCO results, of this program or any other; returns how many pictures these are of.
 
-    Those of `eval` have no `images.json`: they name images by the numbers of the data set's `records`.
+    Where a folder has `images.json`, images are told by name, and a picture that it does not list has no prediction. Else they
+    are told by the numbers of one data set, and a picture without any result is one in which nothing was found.
 
-    Raises: UserError for files that are missing, damaged or of other images.
+    Raises: UserError for files that are missing, damaged, or of other images.
     """
-    # They import paddle, which exported models do without.
-    from ppdet_ext.data.formats.coco_results import images_of_results
-    from ppdet_ext.submission.saved import saved_ids, saved_names
+    # It imports paddle, which exported models do without.
+    from ppdet_ext.report.results import Truth, read_results
+    from ppdet_ext.submission.saved import saved_names
 
-    if not (folder / MASK_FILE).is_file():
-        known = f"; there is {BOX_FILE}, but without masks" if (folder / BOX_FILE).is_file() else ""
-        raise UserError(f"--results {folder} has no {MASK_FILE}{known}; infer.py --save_results writes it, and eval.py.")
-    if (folder / IMAGES_FILE).is_file():
-        names = saved_names(folder)
-    else:
-        names = {record.im_id: record.name for record in records}
-    ids = saved_ids(folder, class_names, class_ids)
-    found = dict(images_of_results(folder / MASK_FILE, names, ids, 0.0))
-    given = 0
-    for item in items:
-        own = found.pop(item.name, None)
-        if own is None:
-            continue
-        _give(item, own)
-        given += 1
-    if not given:
-        first = next(iter(found), "none")
-        raise UserError(f"--results {folder} are of other images ({first}, …). Give those of this data set, or its --part.")
-    if found:
-        logger.warning("--results %s: %s that are not shown here", folder, counted(len(found), "images"))
-    return given
-
-
-def _give(item: Item, found: Detections) -> None:
-    if not len(found):
-        # Results do not tell the size of a picture in which nothing was found.
-        item.found = Detections.empty(*item.size)
-    elif (found.height, found.width) != item.size:
-        item.state, item.error = FAILED, f"its masks are of {found.width}x{found.height} pixels"
-    else:
-        item.found = found
+    listed = set(saved_names(path).values()) if (path / IMAGES_FILE).is_file() else None
+    numbers = [item.im_id for item in items] if listed is None else list(range(len(items)))
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--results {path} has no {IMAGES_FILE}: its image ids are those of one data set. Choose one --part.")
+    records = [Record(number, item.file, item.name, *item.size) for number, item in zip(numbers, items)]
+    found = read_results(path, Truth(records, class_names, class_ids))
+    for number, item in zip(numbers, items):
+        if number in found or listed is None or item.name in listed:
+            item.found = found.get(number, Detections.empty(*item.size))
+    return sum(item.found is not None for item in items)
 
 
 def keep_dropped(folder: Path, name: str, content: bytes, reading: Reading) -> Item:

@@ -15,11 +15,13 @@ import pytest
 from flask import Flask
 from PIL import Image
 from runtime_models import write_folder
+from viewer_cases import Page
 
 from ppdet_ext.commands.main import main
 from ppdet_ext.commands.page_flags import view_parser
 from ppdet_ext.commands.view import session_of
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures import Rle
 from ppdet_ext.viewer.serving import address_of, make, serve
 from ppdet_ext.viewer.session import Session
 
@@ -71,8 +73,23 @@ def test_saved_predictions_are_shown_and_compared(config: str, eager: str, tools
     shown = {item.name for item in session.catalogue.items if item.found is not None}
     assert shown
     assert shown <= names
-    with pytest.raises(UserError, match=r"has no mask.json"):
+    with pytest.raises(UserError, match=r"has no results"):
         opened(tmp_path, "-c", config, "--results", tmp_path)
+
+
+def test_results_of_another_tool_are_told_by_the_data_sets_numbers(config: str, tmp_path: Path) -> None:
+    own = opened(tmp_path, "-c", config)
+    first = own.catalogue.items[0]
+    row = {"image_id": first.im_id, "category_id": own.class_ids[1], "score": 0.7}
+    file = tmp_path / "mmdet.segm.json"
+    file.write_text(json.dumps([row | {"segmentation": Rle.full(*first.size).to_coco(text=True)}]))
+    session = opened(tmp_path, "-c", config, "--results", file)
+    assert [len(item.found) for item in session.catalogue.items[:2]] == [1, 0]  # type: ignore[arg-type]
+    file.write_text(json.dumps([row | {"bbox": [1, 2, 10, 5]}]))
+    session = opened(tmp_path, "-c", config, "--results", file)
+    assert session.catalogue.items[0].found.masks is None  # type: ignore[union-attr]
+    told = Page(session).objects(0)["found"][0]
+    assert (told["path"], told["box"], told["area"], told["label"]) == ("", [1, 2, 11, 7], 50, 1)
 
 
 def test_an_exported_model_on_a_folder_of_pictures(tmp_path: Path) -> None:
