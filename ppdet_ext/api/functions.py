@@ -26,6 +26,7 @@ from ppdet_ext.host import Config
 from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.registry import one_of
 from ppdet_ext.training import train as training
+from ppdet_ext.training.evaluation import BestFound
 from ppdet_ext.training.hooks import Hook
 from ppdet_ext.tuning.options import CRITERIA, Predicting, Searching
 from ppdet_ext.tuning.presence import PresenceTuned
@@ -94,11 +95,12 @@ def train(
     cfg = load_config(config, overrides)
     allow_change = [one_of(kind, CHANGES, "allow_change") for kind in paths_of(allow_change, "allow_change")]
     with left_as_found():
+        kept = BestFound() if evaluate and cfg.report else None
         folder = training.train(
-            cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks
+            cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks, best=kept
         )
-        if evaluate:
-            report_command.report_of_training(cfg, folder)
+        if kept is not None:
+            report_command.report_of_training(cfg, folder, kept)
     best = folder / BEST
     return TrainingRun(folder, folder / FINAL, best if best.is_file() else None, _last_metrics(folder / METRICS_FILE))
 

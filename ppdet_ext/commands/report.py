@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_ext.checkpoint.find import AUTO
-from ppdet_ext.checkpoint.folder import CONFIG_FILE
+from ppdet_ext.checkpoint.folder import BEST, CONFIG_FILE
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.checkpoint.trained import best_weights, config_of_run
-from ppdet_ext.config.keys import ENSEMBLE
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, VIEWS
 from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_rank_0
@@ -35,9 +35,10 @@ from ppdet_ext.report.analysis import Origin, analyse, fingerprint
 from ppdet_ext.report.files import PAGE, SETTING, export_faults, write_numbers
 from ppdet_ext.report.page import read_pixels, write_page
 from ppdet_ext.report.results import Truth, read_results
-from ppdet_ext.report.run_curves import run_curves
+from ppdet_ext.report.run_curves import best_numbers, run_curves
 from ppdet_ext.report.schema import Report, RunCurves
 from ppdet_ext.structures import Detections
+from ppdet_ext.training.evaluation import BestFound
 
 from .cli import config_of
 from .page_flags import DATA_PARTS, PICTURES
@@ -208,26 +209,36 @@ def _name(path: str, paths: Sequence[str]) -> str:
     return last if sum(Path(other).resolve().name == last for other in paths) == 1 else path
 
 
-def report_of_training(cfg: Config, folder: Path) -> None:
+def report_of_training(cfg: Config, folder: Path, best: BestFound | None = None) -> None:
     """Report on the best weights of a training that is complete, unless `report: false`. Every rank calls it.
 
-    What the user can mend is logged, for the training itself has succeeded. Raises: Interrupted by SIGINT.
+    best: what its best evaluation has found; where that is not of the best weights, because the run was resumed, or without
+    views that the configuration asks for, they predict once more. What the user can mend is logged, for the training itself
+    has succeeded. Raises: Interrupted by SIGINT.
     """
     if not cfg.report or is_classifier(cfg):
         return
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
         # Rank 0 may be writing them still while others are here.
-        weights = on_rank_0(lambda: best_weights(folder), "finding the best weights")
+        weights, known = on_rank_0(lambda: (best_weights(folder), _knows(cfg, folder, best)), "finding the best weights")
     if weights is None:
         return
+    found = (best.dataset, best.detections) if known and best is not None else None
     later = f"The training is complete: {folder}. A report of it: python tools/report.py --run {folder}"
     try:
-        report(cfg.replaced(weights=str(weights)), Options(output=folder))
+        report(cfg.replaced(weights=str(weights)), Options(output=folder), found)
     except (UserError, DivergenceError) as error:
         logger.warning("No report was written: %s\n%s", error, later)
     except KeyboardInterrupt:
         logger.warning("%s", later)
         raise Interrupted(signal.SIGINT, weights, AUTO) from None
+
+
+def _knows(cfg: Config, folder: Path, best: BestFound | None) -> bool:
+    """Whether what is kept is what the best weights find."""
+    if best is None or best.dataset is None or any(cfg.get(key) for key in (VIEWS, ENSEMBLE, CLASSIFIER)):
+        return False
+    return (folder / BEST).is_file() and best_numbers(folder) == best.numbers
 
 
 def _write(made: Report, truth: Truth, detections: Mapping[int, Detections], folder: Path, reading: Reading | None) -> None:

@@ -13,6 +13,7 @@ from ppdet_ext.checkpoint.folder import BEST, FINAL
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.interrupt import Interrupted
 from ppdet_ext.errors import UserError
+from ppdet_ext.training.evaluation import BestFound
 from ppdet_ext.training.train import train
 
 from .cli import config_of
@@ -36,9 +37,10 @@ def run(args: argparse.Namespace) -> Path | None:
     }
     if not args.debug_run:
         cfg = config_of(args)
-        folder = train(cfg, **options)
-        if args.eval:
-            report_of_training(cfg, folder)
+        best = BestFound() if args.eval and cfg.report else None
+        folder = train(cfg, **options, best=best)
+        if best is not None:
+            report_of_training(cfg, folder, best)
         if world()[0] == 0:
             logger.info("Next: %s", next_command(args, folder))
         return folder

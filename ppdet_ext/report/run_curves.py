@@ -44,6 +44,21 @@ def run_curves(folder: Path) -> RunCurves | None:
     )
 
 
+def best_numbers(folder: Path) -> dict[str, list[float]] | None:
+    """What the best evaluation of a run has measured, by metric; None where none is recorded."""
+    try:
+        lines = (folder / METRICS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    tests = [entry for entry in map(_parsed, lines) if entry.get("kind") == "eval"]
+    epoch, _ = _best(tests)
+    return next((_numbers(entry) for entry in tests if entry["epoch"] == epoch), None)
+
+
+def _numbers(entry: dict[str, Any]) -> dict[str, list[float]]:
+    return {key: value for key, value in entry.items() if isinstance(value, list) and value}
+
+
 def _parsed(line: str) -> dict[str, Any]:
     try:
         entry = json.loads(line)
@@ -56,7 +71,7 @@ def _best(tests: list[dict[str, Any]]) -> tuple[int | None, str | None]:
     """(epoch, metric) of the best evaluation, by what chooses a run's best weights; the first of equal ones."""
     best: tuple[float, int, str] | None = None
     for entry in tests:
-        numbers = {key: value for key, value in entry.items() if isinstance(value, list) and value}
+        numbers = _numbers(entry)
         if not numbers:
             continue
         name, value = decisive(numbers)

@@ -14,12 +14,34 @@ from ppdet_ext.evaluation.run import run_evaluation
 from ppdet_ext.inference.build import Inference
 from ppdet_ext.inference.classes import compare_classes
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.structures import Detections
 
 from .hooks import Evaluate
+from .hooks.evaluate import decisive
 from .state import Named, Numbers
 
 SHOWN = 5
 logger = logging.getLogger("ppdet_ext")
+
+
+class BestFound:
+    """What the best evaluation of a training has found, for a report at its end without predicting again.
+
+    Attributes:
+        dataset: that it was of; None before the first.
+        numbers: of its metrics.
+        detections: by image id, on rank 0; none on others.
+    """
+
+    def __init__(self) -> None:
+        self.dataset: InstanceDataSet | None = None
+        self.numbers: Numbers = {}
+        self.detections: dict[int, Detections] = {}
+
+    def take(self, dataset: InstanceDataSet, numbers: Numbers, detections: dict[int, Detections]) -> None:
+        """Keep an evaluation if it is better than what is kept, as `best_model.pdparams` is (see `decisive`)."""
+        if self.dataset is None or decisive(numbers)[1] > decisive(self.numbers)[1]:
+            self.dataset, self.numbers, self.detections = dataset, numbers, detections
 
 
 def evaluation_hook(
@@ -29,6 +51,7 @@ def evaluation_hook(
     new_metrics: Callable[[], list[Metric]],
     snapshot_epoch: int,
     reading: Reading = AS_SHOWN,
+    best: BestFound | None = None,
 ) -> Evaluate:
     """Evaluates the model as it is on a data set.
 
@@ -39,6 +62,7 @@ def evaluation_hook(
         new_metrics: gives metrics that are not started, the deciding one first.
         snapshot_epoch: epochs between evaluations.
         reading: how pictures that steps ask for are read.
+        best: keeps what the best evaluation finds.
 
     Raises:
         UserError: metrics or steps that do not work on the data set.
@@ -57,6 +81,8 @@ def evaluation_hook(
             name = type(metric).__name__
             if text := gain_over_nothing(name, outcome.values[name], metric.value_of_nothing()):
                 logger.info("%s", text)
+        if best is not None:
+            best.take(dataset, outcome.numbers, outcome.metrics[0].detections if outcome.metrics else {})
         return outcome.numbers, outcome.named
 
     return Evaluate(evaluate_model, snapshot_epoch)

@@ -34,7 +34,7 @@ from ppdet_ext.inference.build import reading_of, steps_of, warn_of_other_range
 from ppdet_ext.inference.predictor import lowest_score
 from ppdet_ext.weights.files.class_names import Classes
 
-from .evaluation import evaluation_hook, warn_of_data
+from .evaluation import BestFound, evaluation_hook, warn_of_data
 from .hooks import (
     AverageWeights,
     Evaluate,
@@ -67,6 +67,7 @@ def train(
     vdl_log_dir: str | Path | None = None,
     allow_change: Sequence[str] = (),
     hooks: Sequence[Hook] = (),
+    best: BestFound | None = None,
 ) -> Path:
     """Train as configured; returns the run's folder. Every rank calls it.
 
@@ -78,6 +79,7 @@ def train(
         use_vdl: write curves for VisualDL, to `vdl_log_dir` or `vdl` in the run's folder.
         allow_change: what may differ from the run that is resumed; keys of `checkpoint.CHANGES`.
         hooks: further ones, beside those of the configuration; called on every rank (see `Hook`).
+        best: keeps what the best evaluation finds.
 
     Raises:
         UserError: for what the user can mend.
@@ -90,7 +92,7 @@ def train(
     save = SaveCheckpoints(folder, cfg.snapshot_epoch, cfg.snapshot_iter, cfg.keep_checkpoints)
     with _supervised(cfg, folder, save), recorded() as log:
         dataset = load_dataset(cfg, "TrainDataset")
-        parts = [*_hooks(cfg, dataset, folder, evaluate, curves), *hooks, save]
+        parts = [*_hooks(cfg, dataset, folder, evaluate, curves, best), *hooks, save]
         trainer = _build_trainer(cfg, dataset, folder, parts, amp and _amp_works(cfg))
         interrupt.check()
         origin = resume_or_start(trainer, folder, resume, allow_change, cfg.pretrain_weights)
@@ -238,11 +240,11 @@ def _build_model(cfg: Config, dataset: Any) -> paddle.nn.Layer:
     return model
 
 
-def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path | None) -> list[Hook]:
+def _hooks(cfg: Config, dataset: Any, folder: Path, evaluate: bool, curves: Path | None, best: BestFound | None) -> list[Hook]:
     """Averaging, evaluation and what the configuration names are on every rank, records on the first."""
     hooks: list[Hook] = [AverageWeights(cfg.ema_decay)] if cfg.use_ema else []
     if evaluate:
-        hooks.append(_evaluation_hook(cfg, dataset))
+        hooks.append(_evaluation_hook(cfg, dataset, best))
     if distributed.world()[0] == 0:
         metrics = folder / METRICS_FILE
         hooks += [
@@ -271,12 +273,12 @@ def evaluated(cfg: Config, trained_on: Any) -> Any:
     return labelled_as(load_dataset(cfg, "EvalDataset"), trained_on.class_names, "TrainDataset", "EvalDataset")
 
 
-def _evaluation_hook(cfg: Config, trained_on: Any) -> Evaluate:
+def _evaluation_hook(cfg: Config, trained_on: Any, best: BestFound | None) -> Evaluate:
     """Evaluates one view of the model as it is, with the configured steps and metrics, on EvalDataset."""
     dataset = evaluated(cfg, trained_on)
     steps = steps_of(cfg, dataset.class_names, dataset.category_ids)
     loader, reading = make_loader(cfg, dataset, "eval"), reading_of(cfg, "eval")
-    hook = evaluation_hook(dataset, loader, steps, lambda: metrics_of(cfg), cfg.snapshot_epoch, reading)
+    hook = evaluation_hook(dataset, loader, steps, lambda: metrics_of(cfg), cfg.snapshot_epoch, reading, best)
     if distributed.world()[0] == 0:
         warn_of_other_range(cfg, "eval")
         warn_of_data(trained_on, dataset)

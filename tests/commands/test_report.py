@@ -11,8 +11,11 @@ from ppdet_ext.checkpoint.archive import set_aside
 from ppdet_ext.commands import report as command
 from ppdet_ext.commands.main import run
 from ppdet_ext.commands.report import Options, report_of_training
+from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.errors import UserError
 from ppdet_ext.report.json_file import read_report
+from ppdet_ext.report.run_curves import best_numbers
+from ppdet_ext.training.evaluation import BestFound
 
 FILES = {"report.html", "report.json", "report.csv", "label_errors.csv"}
 
@@ -76,10 +79,29 @@ def test_a_training_ends_with_a_report_and_says_how_long_it_took(
     assert not (tmp_path / "none").exists()
 
 
+def test_what_the_best_evaluation_found_is_not_predicted_again(
+    trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cfg = load_config(config, {"report": True})
+    dataset = load_dataset(cfg, "EvalDataset")
+    best = BestFound()
+    best.take(dataset, best_numbers(trained), {})
+    # Worse ones, and those as good that come later, are not kept.
+    best.take(dataset, best_numbers(trained), {1: None})
+    asked = []
+    monkeypatch.setattr(command, "report", lambda cfg, options, found: asked.append(found))
+    report_of_training(cfg, trained, best)
+    report_of_training(cfg, trained, BestFound())
+    other = BestFound()
+    other.take(dataset, {"segm": [0.123] * 12}, {})
+    report_of_training(cfg, trained, other)
+    assert asked == [(dataset, {}), None, None]
+
+
 def test_what_goes_wrong_with_it_does_not_fail_the_training(
     trained: Path, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fails(cfg: object, options: Options) -> None:
+    def fails(cfg: object, options: Options, found: object) -> None:
         raise UserError("the disk is full")
 
     said: list[str] = []
