@@ -6,9 +6,9 @@
 HTC R50-FPN with 80 classes and random weights (`gpu/prepare.py` says which), one picture, from uint8 pixels to run lengths of
 masks. `bf16` and `int8` are OpenVINO's. Each row is a process of its own: seconds are the median of the repeats after the first
 result, memory is the peak resident set of that process, `start` is from its start to its first result. Differences are those
-from the eager model's objects; of random weights they say little where there are fewer bits: `tools/export.py --evaluate` measures a
-trained model. `sample` is a trained run: pictures a second, from JPEG files to COCO results in JSON. `products` is what the
-machine multiplies. `--folder` keeps what was exported for the next run. Needs the extra `export`.
+from the eager model's objects; of random weights they say little where there are fewer bits: `tools/export.py --evaluate`
+measures a trained model. `sample` is a trained run: pictures a second, from JPEG files to COCO results in JSON. `products` is
+what the machine multiplies. `--folder` keeps what was exported for the next run. Needs the extra `export`.
 """
 
 import argparse
