@@ -99,13 +99,16 @@ class Browser:
         return answer["result"].get("value")
 
     def wait(self, expression: str, seconds: float = 20) -> Any:
-        """Wait until an expression is true; gives it."""
-        end = time.monotonic() + seconds
+        """Wait until an expression is true; gives it. While a page is being loaded there may be nothing to ask."""
+        end, fault = time.monotonic() + seconds, ""
         while time.monotonic() < end:
-            if value := self.run(expression):
-                return value
+            try:
+                if value := self.run(expression):
+                    return value
+            except AssertionError as error:
+                fault = str(error)
             time.sleep(0.05)
-        raise AssertionError(f"{expression} did not become true in {seconds} s; errors: {self.errors}")
+        raise AssertionError(f"{expression} did not become true in {seconds} s; errors: {self.errors} {fault}")
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)

@@ -201,7 +201,7 @@ def test_pictures_of_a_watched_folder_come_to_the_top(page: Browser, tab: Tab) -
 def test_another_server_at_the_port_is_noticed(page: Browser, tab: Tab) -> None:
     page.run("window.before = true")
     tab.session.token = "another"
-    page.wait("!window.before && document.documentElement.dataset.ready")
+    page.wait("!window.before && document.documentElement?.dataset.ready")
 
 
 def test_what_was_accepted_is_saved(page: Browser, tab: Tab) -> None:
