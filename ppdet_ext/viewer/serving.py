@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 
 from flask import Flask
@@ -69,8 +70,10 @@ def address_of(host: str, port: int) -> str:
 
 
 def serve(app: Flask, host: str, port: int | None) -> None:
-    """Say where the page is, and serve it until SIGINT. Raises: UserError where it cannot listen."""
+    """Say where the page is, and serve it until SIGINT or SIGTERM. Raises: UserError where it cannot listen."""
     server = make(app, host, port)
+    # As Ctrl+C: a service manager's way to end it. Paddle's own handler would print a stack.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not is_loopback(host):
         logger.warning(
             "--host %s: everybody who reaches this machine sees these pictures, and can decide on them; nothing asks for a "
@@ -85,4 +88,5 @@ def serve(app: Flask, host: str, port: int | None) -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
         server.server_close()

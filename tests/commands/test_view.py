@@ -1,4 +1,4 @@
-"""tools/view.py: what its flags show; a server that a browser could ask, ended by SIGINT."""
+"""tools/view.py: what its flags show; a server that a browser could ask, ended by a signal."""
 
 import argparse
 import json
@@ -190,7 +190,7 @@ def test_the_command_serves_watches_and_ends(root: Path, tmp_path: Path) -> None
         second = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60)
         assert second.returncode == 1
         assert "a page open that works in" in second.stderr
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
         rest = process.stdout.read()
         assert "Decisions are kept in" in rest
