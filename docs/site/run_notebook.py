@@ -1,8 +1,7 @@
 """Runs a notebook's cells in this process, without Jupyter: python docs/site/run_notebook.py docs/tutorial.ipynb [--write]
 
 Code cells share one namespace, as in a kernel. The cell tagged "parameters" may be followed by other values; cells tagged
-"skip-test" are left out. A line `!python tools/NAME.py …` is the command called here. With --write, what cells print and show
-is put into the file.
+"skip-test" are left out. With --write, what cells print and show is put into the file.
 """
 
 import argparse
@@ -11,8 +10,6 @@ import base64
 import contextlib
 import io
 import json
-import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,8 +41,6 @@ def run(notebook: Path, parameters: dict[str, Any] | None = None, *, write: bool
 
 def _cell(source: str, names: dict[str, Any]) -> tuple[str, Any]:
     """(what a cell prints, the value of its last expression)."""
-    source = re.sub(r"^!python tools/(\w+)\.py(.*)$", r"__command('\1', f'''\2''')", source, flags=re.M)
-    names["__command"] = _command
     tree = ast.parse(source)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     said = io.StringIO()
@@ -54,13 +49,6 @@ def _cell(source: str, names: dict[str, Any]) -> tuple[str, Any]:
         value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None
     # Whoever runs it works in another folder.
     return said.getvalue().replace(f"{Path.cwd()}/", ""), value
-
-
-def _command(name: str, words: str) -> None:
-    from ppdet_ext.commands.main import main
-
-    if code := main([name, *shlex.split(words)]):
-        raise RuntimeError(f"{name}{words} ended with exit code {code}")
 
 
 def _outputs(said: str, value: Any, count: int) -> list[dict[str, Any]]:
