@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ppdet_ext.structures import Detections, Record, Rle
+from ppdet_ext.structures import Detections, Record
 
 from .matching import Match
 
@@ -27,7 +27,9 @@ class Item:
     truth: its annotations; None where none are known, which is not the same as none there.
     found: what a model has found; None where nobody has looked.
     match: of both; None until they are compared.
-    im_id: its number in the data set. state, error: of the prediction. version: the catalogue's, when this was changed last.
+    state, error: of the prediction.
+    im_id: its number in the data set.
+    version: the catalogue's, when this was changed last.
     """
 
     name: str
@@ -48,11 +50,6 @@ class Item:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.height, self.width
-
-    @property
-    def truth_masks(self) -> Sequence[Rle]:
-        """Of the annotations, as far as they have any."""
-        return () if self.truth is None else self.truth.masks
 
     @property
     def truth_labels(self) -> np.ndarray:

@@ -23,7 +23,7 @@ from ppdet_ext.structures import Detections, Rle
 from .catalogue import FAILED, READY, RUNNING, WAITING, Catalogue, Item
 from .matching import match_picture
 
-# Who looks at a picture waits for it; what was asked for in bulk waits for nobody.
+# Who looks at a picture waits for it, and wants the newest of a folder; what was asked for in bulk keeps its order.
 URGENT, SOON, SOME_TIME = 0, 1, 2
 _FORMAT = 1
 logger = logging.getLogger("ppdet_ext")
@@ -139,7 +139,8 @@ class Worker:
                 continue
             if item.state != WAITING:
                 self.catalogue.change(item, lambda own: _set(own, WAITING))
-            self._queue.put((priority, next(self._order), item))
+            order = next(self._order)
+            self._queue.put((priority, order if priority == SOME_TIME else -order, item))
             asked += 1
         if asked:
             self._start()

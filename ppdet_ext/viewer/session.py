@@ -123,5 +123,4 @@ class Session:
         return same
 
     def _take(self, items: list[Item]) -> None:
-        # The newest waits least.
-        self.worker.ask(reversed(self.catalogue.add(items)), SOON)
+        self.worker.ask(self.catalogue.add(items), SOON)

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -367,6 +368,30 @@ def test_the_model_is_loaded_when_it_is_wanted_and_one_fault_stops_nobody(tmp_pa
     assert [item.state for item in own] == ["", "failed", "", ""]
     assert "1.jpg" in page.objects(1)["error"]
     assert own[0].match is not None
+    page.session.stop()
+
+
+def test_the_newest_picture_of_a_folder_is_predicted_first(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    class Slow(BrightModel):
+        def predict(self, images, **options):
+            order.append(Path(images).stem)
+            gate.wait(10)
+            return super().predict(images, **options)
+
+    gate = threading.Event()
+    page = Page(session(tmp_path, [], model=Model(Slow, "slow", "slow")))
+    files = [
+        write_sheet(tmp_path / f"{name}.png", 5 * number) for number, name in enumerate(("old", "older", "newer", "newest"))
+    ]
+    taken = [Item(file.name, str(file), HEIGHT, WIDTH, "watched") for file in files]
+    page.session._take(taken[:2])
+    until(lambda: len(order) == 1)
+    page.session._take(taken[2:])
+    gate.set()
+    until(lambda: not page.session.worker.waiting)
+    assert order[1:3] == ["newest", "newer"]
     page.session.stop()
 
 
