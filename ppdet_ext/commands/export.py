@@ -21,7 +21,7 @@ logger = logging.getLogger("ppdet_ext")
 def run(args: argparse.Namespace) -> list[Difference]:
     """`export` with the flags of `export_parser`."""
     calibration = args.calibration, args.calibration_images
-    options = ExportOptions(args.format, args.precision, _size(args.size), args.batch, args.opset, *calibration)
+    options = ExportOptions(args.format, args.precision, _size(args.size), args.batch, args.opset, *calibration, args.masks)
     judge = _judge(args, options)
     cfg = config_of(args)
     name = options.format if options.precision == "fp32" else f"{options.format}_{options.precision}"

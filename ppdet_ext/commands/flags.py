@@ -268,6 +268,8 @@ def export_parser(prog: str = "export.py") -> argparse.ArgumentParser:
     parser.add_argument("--size", nargs="+", metavar="PX", help=text)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
     parser.add_argument("--opset", type=int, default=17, metavar="N", help="of ONNX (%(default)s)")
+    text = "boxes: probabilities that span the boxes; full: masks of the whole image, too (%(default)s)"
+    parser.add_argument("--masks", default="boxes", metavar="NAME", help=text)
     text = "pictures that int8 is calibrated on (default: those of TrainDataset)"
     parser.add_argument("--calibration", metavar="DIR", help=text)
     parser.add_argument("--calibration_images", type=int, default=64, metavar="N", help="at most so many (%(default)s)")

@@ -9,6 +9,9 @@ from paddle import nn
 from ppdet_ext.errors import UserError
 from ppdet_ext.modeling.ops.padding import pad_to_multiple
 from ppdet_ext.modeling.ops.seam import size_of
+from ppdet_ext.modeling.ops.traced_paste import paste
+
+from .matching import BOXES, MASKS, PROBS
 
 INPUT = "pixels"
 # Of 2¹⁵, as OpenCV's conversion of RGB to grey adds them up.
@@ -22,12 +25,15 @@ class ExportGraph(nn.Layer):
         model: in evaluation mode; has `traced(images, im_shape) -> dict`.
         mean, std: of `NormalizeToCHW`; one number each makes grey images of the pictures.
         stride: images are padded with zeros, below and on the right, to multiples of it.
+        paste_masks: whether masks of the whole image are an output, too.
 
     Raises:
-        UserError: the model cannot be traced, or is in training mode.
+        UserError: the model cannot be traced, is in training mode, or has no masks to paste.
     """
 
-    def __init__(self, model: nn.Layer, mean: Sequence[float], std: Sequence[float], stride: int) -> None:
+    def __init__(
+        self, model: nn.Layer, mean: Sequence[float], std: Sequence[float], stride: int, paste_masks: bool = False
+    ) -> None:
         super().__init__()
         name = type(model).__name__
         if not hasattr(model, "traced"):
@@ -37,6 +43,9 @@ class ExportGraph(nn.Layer):
             )
         if model.training:
             raise UserError(f"The {name} is in training mode; call its eval() before it is exported.")
+        if paste_masks and getattr(model, "mask_cells", None) is None:
+            raise UserError(f"--masks full: a {name} gives no masks of boxes, which could be pasted; leave it out.")
+        self.paste_masks = paste_masks
         self.model, self.stride, self.grey = model, stride, len(mean) == 1
         scale = 1.0 / (255.0 * np.asarray(std, np.float64))
         self.scale = [float(value) for value in scale]
@@ -60,7 +69,10 @@ class ExportGraph(nn.Layer):
         sides = size_of(images)
         shape = paddle.to_tensor(sides, "float32") if isinstance(sides, list) else sides.astype("float32")
         shape = shape.reshape([1, 2]).expand([images.shape[0], 2])
-        return self.model.traced(pad_to_multiple(images, self.stride), shape)
+        found = self.model.traced(pad_to_multiple(images, self.stride), shape)
+        if self.paste_masks:
+            found[MASKS] = paste(found[PROBS], found[BOXES], images, float(self.model.settings.mask_threshold))
+        return found
 
     def forward(self, pixels: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
         """Pixels (B, H, W, 3) uint8 RGB -> the tensors of `outputs`, whose names are then in `names`."""

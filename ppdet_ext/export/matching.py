@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 BOXES, SCORES, LABELS, PROBS, IMAGE, UNMATCHED = "boxes", "scores", "labels", "probs", "image", "unmatched"
+MASKS = "masks"  # pasted into the image
 _OVERLAP = 0.7  # IoU of what counts as the same object
 
 

@@ -51,6 +51,8 @@ def _features(nodes: Mapping[str, ElementTree.Element], inputs: Mapping[str, lis
             continue
         others = [source for source in (sources[:1] if kind in _MOVES else sources) if source not in constants]
         known = [source in features for source in others]
-        if kind in _LAYERS or (known and ((kind in _BETWEEN | _MOVES and all(known)) or (kind == "Concat" and any(known)))):
+        # Of two results, as places and probabilities of masks, a product is none of a layer.
+        layer = kind in _LAYERS and (kind != "MatMul" or any(known) or len(others) < 2)
+        if layer or (known and ((kind in _BETWEEN | _MOVES and all(known)) or (kind == "Concat" and any(known)))):
             features.add(name)
     return features | constants

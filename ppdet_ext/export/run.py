@@ -36,6 +36,7 @@ logger = logging.getLogger("ppdet_ext")
 FORMATS = ("paddle", "onnx", "openvino")
 PRECISIONS = {"paddle": ("fp32",), "onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 DYNAMIC = "dynamic"
+MASKS_AS = ("boxes", "full")
 # {"images": …, "eager": {number: value}, "exported": {number: value}}
 Accuracy = dict[str, Any]
 _PICTURES = 2  # of the configuration's own, to compare
@@ -53,6 +54,7 @@ class ExportOptions:
         opset: of ONNX.
         calibration: folder of pictures, by whose values int8's ranges are chosen; None takes the configuration's data sets.
         calibration_images: at most so many of them.
+        masks: "boxes" gives probabilities that span the boxes; "full" masks of the whole image, too.
 
     Raises:
         UserError: unknown names, or what does not go together.
@@ -65,6 +67,7 @@ class ExportOptions:
     opset: int = onnx.OPSET
     calibration: str | None = None
     calibration_images: int = 64
+    masks: str = "boxes"
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -74,6 +77,8 @@ class ExportOptions:
             others = [name for name in FORMATS if self.precision in PRECISIONS[name]]
             where = f"; {self.precision} is for --format {' or '.join(others)}" if others else ""
             raise UserError(f"--precision {self.precision}: {self.format} is exported with {', '.join(known)}{where}.")
+        if self.masks not in MASKS_AS:
+            raise UserError(f"--masks {self.masks}: unknown.{nearest(self.masks, MASKS_AS)} There are {', '.join(MASKS_AS)}.")
         if self.batch < 1:
             raise UserError(f"--batch {self.batch}: give 1 or more.")
         if isinstance(self.size, tuple) and not all(folders.SMALLEST <= side <= folders.LARGEST for side in self.size):
@@ -106,7 +111,7 @@ def export(
     size = _size(plan, options.size)
     model = with_weights(cfg, cfg.weights, names)
     model.eval()
-    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride)
+    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, options.masks == "full")
     with new_folder(output) as aside:
         shape = (options.batch, *(size or (None, None)), 3)
         calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []

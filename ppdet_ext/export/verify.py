@@ -9,9 +9,10 @@ import numpy as np
 import paddle
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.structures.paste import paste_masks
 
 from .graph import INPUT
-from .matching import BOXES, IMAGE, LABELS, PROBS, SCORES, UNMATCHED, object_differences
+from .matching import BOXES, IMAGE, LABELS, MASKS, PROBS, SCORES, UNMATCHED, object_differences
 from .reader import ReaderPlan
 
 logger = logging.getLogger("ppdet_ext")
@@ -20,6 +21,8 @@ MAPS, PRESENCE = "maps", "presence"
 LIMITS = {"fp32": (1e-3, 1e-4), "fp16": (0.1, 5e-3), "bf16": (0.3, 2e-2), "int8": (1.0, 5e-2)}
 # Of boxes, px; and the share of objects that one of both models alone finds, the likes of which stand at a threshold.
 BOX_LIMITS = {"fp32": (0.5, 0.02), "fp16": (4.0, 0.5), "bf16": (float("inf"), 2.0), "int8": (float("inf"), 4.0)}
+# Of pasted masks, whose pixels at the threshold may fall on either side: pixels of one mask, and in the mean.
+MASK_LIMITS = (8.0, 1.0)
 UNMATCHED_LIMITS = {"fp32": 0.02, "fp16": 0.1, "bf16": 0.3, "int8": 0.4}
 
 
@@ -88,7 +91,8 @@ def compare(model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.
     for pixels in pictures:
         expected, got = eager_outputs(model, plan, pixels), engine.run({INPUT: pixels})
         objects += len(expected.get(SCORES, ()))
-        for name, own in _differences(expected, got).items():
+        own_masks = {MASKS: _pasted_otherwise(got, model.settings.mask_threshold)} if MASKS in got else {}
+        for name, own in {**_differences(expected, got), **own_masks}.items():
             found.setdefault(name, []).append(own)
     differences = [Difference(name, max(a for a, _ in own), float(np.mean([b for _, b in own]))) for name, own in found.items()]
     logger.info("Eager against exported, %d batch(es): %s", len(pictures), "; ".join(map(str, differences)))
@@ -114,6 +118,8 @@ def _within(one: Difference, precision: str) -> bool:
 def _limits(output: str, precision: str) -> tuple[float, float]:
     if output == UNMATCHED:
         return UNMATCHED_LIMITS[precision], UNMATCHED_LIMITS[precision]
+    if output == MASKS:
+        return MASK_LIMITS
     return (BOX_LIMITS if output == BOXES else LIMITS)[precision]
 
 
@@ -133,3 +139,12 @@ def _differences(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarra
         apart = np.abs(own.astype(np.float64) - value)
         differences[name] = float(apart.max(initial=0.0)), float(apart.mean()) if apart.size else 0.0
     return object_differences(expected, got) if objects else differences
+
+
+def _pasted_otherwise(got: Mapping[str, np.ndarray], threshold: float) -> tuple[float, float]:
+    """Pixels by which a mask that the graph has pasted differs from what the runtime makes of the same probabilities."""
+    masks = got[MASKS]
+    height, width = masks.shape[1:]
+    own = paste_masks(got[PROBS], got[BOXES], height, width, threshold) if len(masks) else []
+    apart = [float((mask != one.to_bitmap()).sum()) for mask, one in zip(masks, own)]
+    return max(apart, default=0.0), float(np.mean(apart)) if apart else 0.0

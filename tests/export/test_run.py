@@ -69,11 +69,13 @@ def test_a_cascade(unet: list[str], tmp_path: Path, capsys, monkeypatch):
     paddle.seed(0)
     paddle.save(build_model(load_config(config)).state_dict(), str(tmp_path / "w.pdparams"))
     flags = ["-c", config, "--format", "paddle", "--output", str(tmp_path / "out"), "-o", f"weights={tmp_path / 'w.pdparams'}"]
+    flags += ["--masks", "full"]
     assert tool("export", flags) == 0, capsys.readouterr().err
     out = capsys.readouterr().out
     assert "The model found nothing" not in out
     told = read(tmp_path / "out")
-    assert told["outputs"] == ["boxes", "scores", "labels", "probs", "image"]
+    assert told["outputs"] == ["boxes", "scores", "labels", "probs", "image", "masks"]
+    assert next(one for one in told["differences"] if one["output"] == "masks")["largest"] <= 8
     assert told["accuracy"] == numbers
     (unmatched,) = (one for one in told["differences"] if one["output"] == "unmatched")
     assert unmatched["largest"] <= 0.02
@@ -130,6 +132,8 @@ def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path,
         (["--size", "64"], "--size 64: give height and width in px"),
         (["--size", "64", "9000"], "--size 64 9000: sides are from 32 to 4096 px"),
         (["--batch", "0"], "--batch 0: give 1 or more"),
+        (["--masks", "ful"], "--masks ful: unknown. Did you mean 'full'? There are boxes, full."),
+        (["--format", "paddle", "--masks", "full"], "--masks full: a SemanticSegmentor gives no masks of boxes"),
         (["--format", "paddle", "-o", "TestTimeAugmentation={flips: [none, horizontal]}"], "without TestTimeAugmentation"),
         (["--format", "paddle", "-o", "weights=null"], "No weights are configured"),
         (["--format", "paddle", "-o", "weights=nowhere"], "nowhere"),
