@@ -3,6 +3,7 @@
 Nothing is written by hand in that folder; tests/test_reference.py says when a page is stale, and which keys have no meaning.
 """
 
+import functools
 import inspect
 import re
 import sys
@@ -23,6 +24,7 @@ from ppdet_ext.config.types import annotations_of  # noqa: E402
 from ppdet_ext.host.registry import ADAPTERS, KINDS, METRICS, SECTIONS, modules, tags  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
+EXAMPLES = 2
 # What the program gives a metric, and no configuration.
 GIVEN = {"records", "class_names", "category_ids"}
 # Of PaddleDetection, those that the shipped configurations lean on.
@@ -128,8 +130,24 @@ def section(name: str, cls: type) -> str:
         lines.append("It has no keys.")
     module = cls.__module__.replace(".", "/") + ".py"
     if cls.__module__.startswith("ppdet_ext."):
-        lines += ["", f"[Source](../../{module})"]
+        used = ", ".join(f"[`{file}`](../../{file})" for file in used_in(name))
+        lines += ["", f"[Source](../../{module})" + (f" · used in {used}" if used else "")]
     return "\n".join(lines)
+
+
+@functools.cache
+def configurations() -> dict[str, str]:
+    """Path -> text of the shipped configurations."""
+    files = sorted((ROOT / "configs").rglob("*.yml"), key=lambda file: ("_base_" in file.parts, file))
+    # What lies beside the folders is the reader's own.
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files if file.parent.name != "configs"}
+
+
+def used_in(name: str) -> list[str]:
+    """The first shipped configurations that name a part, those that are run before what they inherit."""
+    wanted = re.compile(rf"^[^#\n]*(?<![\w.]){re.escape(name.removeprefix('TrainReader.'))}(?!\w)", re.M)
+    found = (file for file, text in configurations().items() if wanted.search(text))
+    return [file for _, file in zip(range(EXAMPLES), found)]
 
 
 def shown(default: Any) -> str:
