@@ -35,6 +35,11 @@ def blocks(shape: Sequence[int], size: int) -> list[slice]:
     return [slice(first, min(first + step, channels)) for first in range(0, channels, step)]
 
 
+def image_blocks(shape: Sequence[int], size: int) -> list[tuple[int, slice]]:
+    """All maps (n, C, pixels) as an image and some of its channels, which have `size` pixels, or one."""
+    return [(image, part) for image in range(shape[0]) for part in blocks((1, *shape[1:]), size)]
+
+
 def affine(maps: np.ndarray, scale: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
     """Maps (C, pixels) times scale (C,) plus shift (C,)."""
     np.multiply(maps, scale[:, None], out=out)

@@ -39,10 +39,14 @@ def conv3x3(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor | None 
 
 def applies(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
     """Whether `layer` is such a convolution and x (n, C, H, W) a map so wide that it pays."""
+    return x.shape[3] >= MIN_WIDTH and is_plain_3x3(x, layer)
+
+
+def is_plain_3x3(x: paddle.Tensor, layer: paddle.nn.Conv2D) -> bool:
+    """Whether `layer` is such a convolution and x a float32 CPU tensor."""
     return (
         takes_ours(x)
         and x.dtype == paddle.float32
-        and x.shape[3] >= MIN_WIDTH
         and list(layer._kernel_size) == [3, 3]
         and list(layer._stride) == list(layer._dilation) == [1, 1]
         and layer._updated_padding in (1, [1, 1], [1, 1, 1, 1])
@@ -58,7 +62,7 @@ class _Convolution(PyLayer):
         ctx.save_for_backward(x, weight)
         ctx.learns = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
         ctx.has_bias = bias is not None
-        return tensor_of(_correlate(array_of(x), array_of(weight), None if bias is None else array_of(bias)))
+        return tensor_of(correlate(array_of(x), array_of(weight), None if bias is None else array_of(bias)))
 
     @staticmethod
     @without_threads_of_the_library
@@ -66,14 +70,14 @@ class _Convolution(PyLayer):
         x, weight = ctx.saved_tensor()
         data, filters, upstream = array_of(x), array_of(weight), array_of(grad)
         learns_x, learns_weight, learns_bias = ctx.learns
-        dx = _correlate(upstream, filters.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1], None) if learns_x else None
-        dw = _filter_gradient(data, upstream) if learns_weight else None
+        dx = correlate(upstream, filters.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1], None) if learns_x else None
+        dw = filter_gradient(data, upstream) if learns_weight else None
         db = upstream.sum(axis=(0, 2, 3)) if learns_bias else None
         grads = (dx, dw, db) if ctx.has_bias else (dx, dw)
         return tuple(None if g is None else tensor_of(g) for g in grads)
 
 
-def _correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """(n, C, H, W), (O, C, 3, 3), (O,) -> (n, O, H, W)."""
     outputs, channels, width = len(weight), x.shape[1], x.shape[3]
     # rows: column of the filter, then output; columns: row of the filter, then channel
@@ -95,7 +99,7 @@ def _correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np
     return out
 
 
-def _filter_gradient(x: np.ndarray, upstream: np.ndarray) -> np.ndarray:
+def filter_gradient(x: np.ndarray, upstream: np.ndarray) -> np.ndarray:
     """(n, C, H, W) and the output's gradient (n, O, H, W) -> (O, C, 3, 3)."""
     outputs, channels, width = upstream.shape[1], x.shape[1], x.shape[3]
 

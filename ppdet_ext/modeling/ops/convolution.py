@@ -4,7 +4,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from . import conv_groups, conv_rows
+from . import conv_groups, conv_rows, conv_strided
 from .layers import add_bias
 
 
@@ -20,5 +20,8 @@ class Conv2D(nn.Conv2D):
             return conv_rows.conv3x3(x, self.weight, self.bias)
         if conv_groups.applies(x, self):
             return conv_groups.grouped3x3(x, self.weight, self._groups, self._stride[0])
-        out = F.conv2d(x, self.weight, None, self._stride, self._updated_padding, self._dilation, self._groups)
+        stride = self._stride
+        if conv_strided.applies(x, self):
+            x, stride = conv_strided.every(x, stride[0]), [1, 1]
+        out = F.conv2d(x, self.weight, None, stride, self._updated_padding, self._dilation, self._groups)
         return out if self.bias is None else add_bias(out, self.bias)

@@ -6,9 +6,10 @@ import numpy as np
 import paddle
 from paddle.autograd import PyLayer
 
+from .channelwise import image_blocks
 from .threads import aligned, array_of, summed, tensor_of
 
-Maps = tuple[int, slice]  # an image, and some of its channels
+Maps = tuple[int, slice]  # of `image_blocks`
 _BLOCK = 1 << 17  # pixels worked on together: 512 KB
 
 
@@ -39,7 +40,7 @@ class _Doubled(PyLayer):
             into[:, :, 0, :, 0] = into[:, :, 0, :, 1] = data[maps]
             into[:, :, 1] = into[:, :, 0]
 
-        summed(_jobs(images, channels, 4 * height * width), double)
+        summed(image_blocks((images, channels, 4 * height * width), _BLOCK), double)
         if skip is not None:
             _copy(array_of(skip), out[:, channels:])
         return tensor_of(out)
@@ -56,7 +57,7 @@ class _Doubled(PyLayer):
                 rows = given[:, :, 0] + given[:, :, 1]
                 np.add(rows[..., ::2], rows[..., 1::2], out=dx[maps])
 
-            summed(_jobs(images, channels, 4 * height * width), halve)
+            summed(image_blocks((images, channels, 4 * height * width), _BLOCK), halve)
             found[0] = tensor_of(dx)
         if ctx.learns[1:] == [True]:
             beside = upstream[:, channels:]
@@ -72,10 +73,4 @@ def _copy(maps: np.ndarray, out: np.ndarray) -> None:
     def copy(part: Maps) -> None:
         out[part] = maps[part]
 
-    summed(_jobs(maps.shape[0], maps.shape[1], maps.shape[2] * maps.shape[3]), copy)
-
-
-def _jobs(images: int, channels: int, pixels: int) -> list[Maps]:
-    """All maps, so many at a time as fit into a cache."""
-    step = max(1, _BLOCK // pixels)
-    return [(i, slice(first, min(first + step, channels))) for i in range(images) for first in range(0, channels, step)]
+    summed(image_blocks((*maps.shape[:2], maps.shape[2] * maps.shape[3]), _BLOCK), copy)

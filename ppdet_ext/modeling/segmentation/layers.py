@@ -9,6 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform, XavierUniform
 
+from ppdet_ext.modeling.ops import conv_doubled
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.doubling import doubled
 from ppdet_ext.modeling.ops.layers import InplaceReLU
@@ -146,6 +147,13 @@ def resize_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode
     if _doubles(x, size, mode) and skip.dtype == x.dtype:
         return doubled(x, skip)
     return paddle.concat([resize(x, size, mode), skip], axis=1)
+
+
+def conv_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode: str, layer: Conv2D) -> paddle.Tensor:
+    """A convolution of what `resize_beside` gives; of doubled maps on a CPU without making them."""
+    if _doubles(x, size, mode) and conv_doubled.applies(x, layer) and (skip is None or skip.dtype == x.dtype):
+        return conv_doubled.conv3x3(x, skip, layer.weight)
+    return layer(resize_beside(x, size, skip, mode))
 
 
 def _doubles(x: paddle.Tensor, size: Size, mode: str) -> bool:

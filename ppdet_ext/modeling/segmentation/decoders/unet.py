@@ -9,7 +9,7 @@ from paddle import nn
 from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import Attention, Size, conv_norm_relu, resize_beside
+from ..layers import Attention, Size, conv_beside, conv_norm_relu, resize_beside
 from .base import Decoder, check_widths
 
 Interpolation = Literal["nearest", "bilinear"]
@@ -39,7 +39,7 @@ class UNetBlock(nn.Layer):
         super().__init__()
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation is {interpolation!r}; it is nearest or bilinear")
-        self.interpolation = interpolation
+        self.interpolation, self.attention = interpolation, attention
         self.conv1 = conv_norm_relu(inputs + skip, outputs, 3, norm)
         # SMP has this one in its last block, too, and never uses it.
         self.attention1 = Attention(attention, inputs + skip)
@@ -48,11 +48,13 @@ class UNetBlock(nn.Layer):
 
     def forward(self, x: paddle.Tensor, size: Size, skip: paddle.Tensor | None = None) -> paddle.Tensor:
         """(B, inputs, h, w) and (B, skip, *size) -> (B, outputs, *size)."""
-        x = resize_beside(x, size, skip, self.interpolation)
-        if skip is not None:
-            x = self.attention1(x)
+        convolution, *others = self.conv1.children()
+        if skip is None or self.attention is None:
+            x = conv_beside(x, size, skip, self.interpolation, convolution)
+        else:
+            x = convolution(self.attention1(resize_beside(x, size, skip, self.interpolation)))
         # Layer by layer: called as one, they would hold the largest map until the last of them is done.
-        for layer in self.conv1.children():
+        for layer in others:
             x = layer(x)
         return self.attention2(self.conv2(x))
 
