@@ -23,7 +23,8 @@ class WandB(ScalarHook):
 
     Args:
         project, name: of the run there; by default what W&B chooses.
-        mode: online, offline or disabled; by default what W&B's environment says.
+        mode: online, offline or disabled; by default what W&B's environment says. Offline W&B cannot know what is there: of a
+            run that was killed and resumed, the steps after the checkpoint are in both files that `wandb sync` takes.
         log_iter: steps between scalars.
 
     Raises: UserError where wandb is not installed.
