@@ -72,8 +72,8 @@ def escaped(text: str) -> str:
     """Text outside of `code` without what Markdown or HTML would take for its own."""
     pieces = re.split(r"(`[^`]*`)", " ".join(text.split()))
     # Within a word an underscore means nothing.
-    special = re.compile(r"([<*\[\]]|(?<!\w)_|_(?!\w))")
-    return "".join(piece if piece.startswith("`") else special.sub(r"\\\1", piece) for piece in pieces)
+    special = re.compile(r"([*\[\]]|(?<!\w)_|_(?!\w))")
+    return "".join(piece if piece.startswith("`") else special.sub(r"\\\1", piece.replace("<", "&lt;")) for piece in pieces)
 
 
 def summary_of(thing: Any, keys: Sequence[str]) -> str:
@@ -183,5 +183,9 @@ def _signature(thing: Any) -> str:
         text = str(inspect.signature(thing))
     except ValueError:
         return "(…)"
-    text = re.sub(r"\b(?:[a-zA-Z_]\w*\.)+([A-Za-z_]\w*)", r"\1", text.replace("(self, ", "(").replace("(self)", "()"))
+    text = re.sub(
+        r"\b(?:[a-zA-Z_]\w*\.)+([A-Za-z_]\w*)", r"\1", re.sub(r"^\((?:self|cls)(?:: [^,)]*)?(?:, |(?=\)))", "(", text)
+    )
+    # Types in quotes are types all the same.
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)
     return re.sub(r" at 0x\w+", "", text)
