@@ -27,7 +27,7 @@ from .pictures import choose_pictures
 from .precision import class_precisions, number
 from .quality import quality
 from .results import Truth
-from .schema import VERSION, ClassRow, Comparison, Competition, Confusion, Curves, Errors, Head, Report, RunCurves
+from .schema import VERSION, ClassRow, Comparison, Competition, Confusion, Curves, Errors, Head, Report, RunCurves, Sentence
 from .schema_objects import Breakdown, Calibration, LabelErrors, Pictures, Quality
 from .tables import IOU, Tables, tables_of
 from .words import words
@@ -88,6 +88,7 @@ def analyse(
     why = "best F1" if score is None else "asked"
     head = _head(truth, tables, origin or Origin(), numbers, engine, made.score, why, began)
     said = words(tables, head, made.classes, made.errors, made.calibration, made.label_errors, made.competition)
+    said += [Sentence("compare", run.verdict) for run in (compared.runs if compared else [])]
     own = {one.name: getattr(made, one.name) for one in fields(made) if one.name != "score"}
     return Report(version=VERSION, head=head, words=said, runs=list(runs), compare=compared, **own)
 

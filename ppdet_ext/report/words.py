@@ -67,13 +67,17 @@ def _score(head: Head, usual: Rates) -> str:
     if head.f1 is None:
         return ""
     if not head.f1 or head.precision is None or head.recall is None:
-        return f"At the score of {head.score:.2f} no detection is right: no score is better than another."
+        return f"At the score of {_shown(head.score)} no detection is right: no score is better than another."
     why = "The best F1 is at" if head.score_from == "best F1" else "You asked for"
-    text = f"{why} a score of {head.score:.2f}: {head.f1:.3f}, with {head.precision:.0%} of the detections right and "
+    text = f"{why} a score of {_shown(head.score)}: {head.f1:.3f}, with {head.precision:.0%} of the detections right and "
     text += f"{head.recall:.0%} of the objects found"
     if usual.f1 is None or abs(head.score - USUAL) < 0.005:
         return f"{text}."
     return f"{text}; at {USUAL} F1 is {usual.f1:.3f}."
+
+
+def _shown(score: float) -> str:
+    return f"{score:.2f}" if score >= 0.01 or not score else f"{score:.2g}"
 
 
 def _calibration(calibration: Calibration) -> str:

@@ -63,9 +63,9 @@ def test_no_pictures_are_none() -> None:
 
 
 def test_the_report_in_words_is_about_its_numbers() -> None:
-    report, _, _ = made_of(metrics=[SeverstalDice()])
+    report, _, _ = made_of(metrics=[SeverstalDice()], others={"nothing": {}})
     said = {one.section: one.text for one in report.words}
-    assert list(said) == ["classes", "errors", "curves", "calibration", "label_errors", "competition"]
+    assert list(said) == ["classes", "errors", "curves", "calibration", "label_errors", "competition", "compare"]
     weakest = min(report.classes, key=lambda row: row.numbers["segm"].ap)
     assert said["classes"].startswith(f"The weakest class is {weakest.name}: mask AP {weakest.numbers['segm'].ap:.3f}")
     worst = max(report.errors.kinds, key=lambda kind: kind.delta_ap50)
@@ -73,6 +73,7 @@ def test_the_report_in_words_is_about_its_numbers() -> None:
     assert f"{report.errors.ap50 + worst.delta_ap50:.3f}" in said["errors"]
     assert f"a score of {report.head.score:.2f}: {report.head.f1:.3f}" in said["curves"]
     assert str(sum(report.label_errors.counts.values())) in said["label_errors"]
+    assert said["compare"].startswith("nothing is ")
     assert f"SeverstalDice is {report.competition[0].value:.4f}" in said["competition"]
 
 
