@@ -31,15 +31,19 @@ def save_paddle(graph: ExportGraph, shape: tuple[int, int | None, int | None, in
         UserError: the model has something that cannot be traced.
     """
     spec = InputSpec([-1 if side is None else side for side in shape], "uint8", INPUT)
-    try:
-        with muted():
+    failure: Exception | None = None
+    with muted():
+        try:
             traced = paddle.jit.to_static(graph, input_spec=[spec], full_graph=True)
             paddle.jit.save(traced, str(folder / STEM))
-    except Exception as error:
-        size = "" if None not in shape else " With images of one size it may go: --size HEIGHT WIDTH."
+        except Exception as error:  # here, since what `muted` has held back would come out
+            failure = error
+    if failure is not None:
         # What Paddle makes of an error has the code around it.
-        told = [found[3] for line in str(error).splitlines() if (found := _ERROR.match(line))] or [type(error).__name__]
-        raise UserError(f"{type(graph.model).__name__} cannot be traced: {told[0].rstrip('.')}.{size}") from error
+        told = [found[3] for line in str(failure).splitlines() if (found := _ERROR.match(line))] or [type(failure).__name__]
+        may_help = None in shape and "--size" not in told[0]
+        size = " With images of one size it may go: --size HEIGHT WIDTH." if may_help else ""
+        raise UserError(f"{type(graph.model).__name__} cannot be traced: {told[0].rstrip('.')}.{size}") from failure
 
 
 class PaddleEngine:

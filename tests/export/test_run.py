@@ -15,7 +15,8 @@ from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
-from ppdet_ext.export.paddle import PaddleEngine
+from ppdet_ext.export.graph import ExportGraph
+from ppdet_ext.export.paddle import PaddleEngine, save_paddle
 from ppdet_ext.export.verify import check, compare
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host.build import build_model
@@ -211,3 +212,20 @@ def test_differences_are_refused(maps: np.ndarray, message: str, monkeypatch):
     (found,) = compare(None, None, Told(np.full((1, 1, 4, 4), 1e-5, np.float32)), pixels)  # type: ignore[arg-type]
     assert found.largest == pytest.approx(1e-5)
     check([found], "fp32")
+
+
+class Untraceable(paddle.nn.Layer):
+    """A model whose size must be known."""
+
+    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        raise UserError("Untraceable pools fields: export it with --size HEIGHT WIDTH.")
+
+
+def test_what_cannot_be_traced_is_one_line(tmp_path: Path, capfd):
+    model = Untraceable()
+    model.eval()
+    with pytest.raises(
+        UserError, match=r"^Untraceable cannot be traced: [^\n]*pools fields: export it with --size HEIGHT WIDTH\.$"
+    ):
+        save_paddle(ExportGraph(model, [0.5], [0.5], 32), (1, None, None, 3), tmp_path)
+    assert capfd.readouterr() == ("", "")
