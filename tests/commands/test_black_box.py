@@ -37,6 +37,8 @@ def run(tool: str, *arguments: str, cwd: Path = ROOT / "tools") -> tuple[int, st
      "--debug_run"),
     ("eval", "-h --help -c --config -o --opt --traceback --classwise --save_prediction_only --output_eval --metric "
      "--postprocess"),
+    ("report", "-h --help -c --config -o --opt --traceback --run --results --part --compare --output --score --pictures "
+     "--no-pictures --postprocess"),
     ("infer", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --output_dir --draw_threshold "
      "--save_results --mm_per_pixel --save_probabilities --draw_maps --num_images --postprocess"),
     ("submit", "-h --help -c --config -o --opt --traceback --infer_img --infer_dir --results --output "
