@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.modeling.ops import doubling, threads
-from ppdet_ext.modeling.ops.doubling import doubled
+from ppdet_ext.modeling.ops.doubling import doubled, doubled_onto
 from ppdet_ext.modeling.ops.seam import plain_operators
-from ppdet_ext.modeling.segmentation.layers import resize_beside
+from ppdet_ext.modeling.segmentation.layers import resize_beside, resize_onto
 
 
 def plain(x: paddle.Tensor, skip: paddle.Tensor | None = None) -> paddle.Tensor:
@@ -36,6 +36,25 @@ def test_values_and_gradients_are_paddles(images, channels, beside, height, widt
             np.testing.assert_allclose(ours, theirs, atol=2e-6)
         else:
             assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("frozen", [None, 0, 1])
+def test_a_sum_with_doubled_maps_is_paddles(frozen):
+    parts = tensors((2, 3, 4, 5), (2, 3, 8, 10))
+    if frozen is not None:
+        parts[frozen].stop_gradient = True
+        doubled_onto(*parts).sum().backward()
+        assert [part.grad is None for part in parts] == [i == frozen for i in range(2)]
+        return
+    ours, theirs = results(doubled_onto, parts), results(lambda x, other: plain(x) + other, parts)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+    assert np.array_equal(ours[0], theirs[0])
+    for size in ([8, 10], [7, 9]):
+        other = paddle.rand([2, 3, *size])
+        with plain_operators():
+            expected = resize_onto(parts[0], other).numpy()
+        assert np.array_equal(resize_onto(parts[0], other).numpy(), expected)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads_or_on_blocks(monkeypatch):

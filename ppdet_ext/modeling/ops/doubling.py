@@ -26,6 +26,11 @@ def doubled(x: paddle.Tensor, skip: paddle.Tensor | None = None) -> paddle.Tenso
     return _Doubled.apply(x, skip)
 
 
+def doubled_onto(x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
+    """Nearest-pixel enlargement of x (B, C, H, W), plus other maps (B, C, 2 H, 2 W); differentiable. float32 CPU tensors."""
+    return _Onto.apply(x, other)
+
+
 class _Doubled(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: paddle.Tensor, skip: paddle.Tensor | None) -> paddle.Tensor:
@@ -47,24 +52,51 @@ class _Doubled(PyLayer):
 
     @staticmethod
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        upstream, (images, channels, height, width) = array_of(grad), ctx.shape
+        upstream, channels = array_of(grad), ctx.shape[1]
         found: list[paddle.Tensor | None] = [None] * len(ctx.learns)
         if ctx.learns[0]:
-            dx = aligned(ctx.shape)
-
-            def halve(maps: Maps) -> None:
-                given = upstream[maps].reshape(-1, height, 2, 2 * width)
-                rows = given[:, :, 0] + given[:, :, 1]
-                np.add(rows[..., ::2], rows[..., 1::2], out=dx[maps])
-
-            summed(image_blocks((images, channels, 4 * height * width), _BLOCK), halve)
-            found[0] = tensor_of(dx)
+            found[0] = tensor_of(_halved(upstream, ctx.shape))
         if ctx.learns[1:] == [True]:
             beside = upstream[:, channels:]
             copy = aligned(beside.shape)
             _copy(beside, copy)
             found[1] = tensor_of(copy)
         return tuple(found)
+
+
+class _Onto(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
+        ctx.shape, ctx.learns = x.shape, [not tensor.stop_gradient for tensor in (x, other)]
+        data, beside, out = array_of(x), array_of(other), aligned(other.shape)
+        height, width = x.shape[2:]
+
+        def add(maps: Maps) -> None:
+            given, into = (one[maps].reshape(-1, height, 2, width, 2) for one in (beside, out))
+            for column in (0, 1):
+                np.add(given[..., column], data[maps][:, :, None], out=into[..., column])
+
+        summed(image_blocks((*x.shape[:2], 4 * height * width), _BLOCK), add)
+        return tensor_of(out)
+
+    @staticmethod
+    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
+        dx = tensor_of(_halved(array_of(grad), ctx.shape)) if ctx.learns[0] else None
+        return dx, grad if ctx.learns[1] else None
+
+
+def _halved(upstream: np.ndarray, shape: list[int]) -> np.ndarray:
+    """The gradient of doubled maps (B, C, 2 H, 2 W) -> of the maps, of `shape`: sums over four pixels."""
+    images, channels, height, width = shape
+    dx = aligned(shape)
+
+    def halve(maps: Maps) -> None:
+        given = upstream[maps].reshape(-1, height, 2, 2 * width)
+        rows = given[:, :, 0] + given[:, :, 1]
+        np.add(rows[..., ::2], rows[..., 1::2], out=dx[maps])
+
+    summed(image_blocks((images, channels, 4 * height * width), _BLOCK), halve)
+    return dx
 
 
 def _copy(maps: np.ndarray, out: np.ndarray) -> None:

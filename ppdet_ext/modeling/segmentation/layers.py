@@ -11,7 +11,7 @@ from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform
 
 from ppdet_ext.modeling.ops import conv_doubled
 from ppdet_ext.modeling.ops.convolution import Conv2D
-from ppdet_ext.modeling.ops.doubling import doubled
+from ppdet_ext.modeling.ops.doubling import doubled, doubled_onto
 from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNormReLU
 from ppdet_ext.modeling.ops.seam import size_of, takes_ours
@@ -147,6 +147,14 @@ def resize_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode
     if _doubles(x, size, mode) and skip.dtype == x.dtype:
         return doubled(x, skip)
     return paddle.concat([resize(x, size, mode), skip], axis=1)
+
+
+def resize_onto(x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
+    """Maps x (B, C, H, W) by the nearest pixel at the size of others (B, C, h, w), plus those."""
+    size = size_of(other)
+    if _doubles(x, size, "nearest") and other.dtype == x.dtype:
+        return doubled_onto(x, other)
+    return resize(x, size) + other
 
 
 def conv_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode: str, layer: Conv2D) -> paddle.Tensor:

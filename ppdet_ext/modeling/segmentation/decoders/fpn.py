@@ -10,7 +10,7 @@ from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.norms import GroupNorm
 from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import conv, enlarge, resize, times
+from ..layers import conv, enlarge, resize_onto, times
 from .base import Decoder, check_widths
 
 GROUPS = 32
@@ -49,7 +49,7 @@ class _Level(nn.Layer):
         self.skip_conv = conv(skip, channels, 1, bias=True)
 
     def forward(self, x: paddle.Tensor, skip: paddle.Tensor) -> paddle.Tensor:
-        return resize(x, size_of(skip)) + self.skip_conv(skip)
+        return resize_onto(x, self.skip_conv(skip))
 
 
 @register_module
