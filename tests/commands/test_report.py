@@ -54,7 +54,7 @@ def test_numbers_are_those_of_eval(made: Path, config: str, eager: str, tmp_path
     assert report.competition[0].value == pytest.approx(theirs["SeverstalDice"]["all"], abs=1e-12)
 
 
-def test_results_in_files_give_the_same_report(made: Path, config: str, eager: str, tmp_path: Path, capsys) -> None:
+def test_results_in_files_give_the_same_report(made: Path, config: str, eager: str, tmp_path: Path) -> None:
     given = ["-o", eager, "HTCRoIHead.score_threshold=0.05"]
     assert run("eval", ["-c", config, "--save_prediction_only", "--output_eval", str(tmp_path), *given]) == 0
     found = write_report(config, results=tmp_path, output_dir=tmp_path / "report", pictures=0, compare=tmp_path)

@@ -1,7 +1,6 @@
 """report.json, opened: its numbers are COCOeval's on the files; what is wrong with files is said with the row."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "mask.json").write_text("[{")
     with pytest.raises(UserError, match="is no complete JSON"):
         read_results(tmp_path, truth_of(case))
-    shutil.rmtree(tmp_path)
 
 
 def test_results_of_infer_are_matched_by_the_images_names(tmp_path: Path) -> None:
