@@ -14,6 +14,8 @@ from ppdet_ext.modeling.ops.traced_paste import paste
 from .matching import BOXES, MASKS, PROBS
 
 INPUT = "pixels"
+Flip = tuple[bool, bool]
+NO_FLIPS: tuple[Flip, ...] = ((False, False),)
 # Of 2¹⁵, as OpenCV's conversion of RGB to grey adds them up.
 _GREY = (9798.0, 19235.0, 3735.0)
 
@@ -26,13 +28,20 @@ class ExportGraph(nn.Layer):
         mean, std: of `NormalizeToCHW`; one number each makes grey images of the pictures.
         stride: images are padded with zeros, below and on the right, to multiples of it.
         paste_masks: whether masks of the whole image are an output, too.
+        flips: the views whose maps and presence are averaged, each (mirrored left and right, top and bottom).
 
     Raises:
         UserError: the model cannot be traced, is in training mode, or has no masks to paste.
     """
 
     def __init__(
-        self, model: nn.Layer, mean: Sequence[float], std: Sequence[float], stride: int, paste_masks: bool = False
+        self,
+        model: nn.Layer,
+        mean: Sequence[float],
+        std: Sequence[float],
+        stride: int,
+        paste_masks: bool = False,
+        flips: Sequence[Flip] = NO_FLIPS,
     ) -> None:
         super().__init__()
         name = type(model).__name__
@@ -45,7 +54,13 @@ class ExportGraph(nn.Layer):
             raise UserError(f"The {name} is in training mode; call its eval() before it is exported.")
         if paste_masks and getattr(model, "mask_cells", None) is None:
             raise UserError(f"--masks full: a {name} gives no masks of boxes, which could be pasted; leave it out.")
-        self.paste_masks = paste_masks
+        if tuple(flips) != NO_FLIPS and not hasattr(model, "presence"):
+            raise UserError(
+                f"TestTimeAugmentation is exported of networks whose maps are averaged. Of a {name} proposals of all views are "
+                "put together and scores averaged, between passes of the network: remove the key "
+                "(-o TestTimeAugmentation=null), or predict with tools/infer.py."
+            )
+        self.paste_masks, self.flips = paste_masks, tuple(flips)
         self.model, self.stride, self.grey = model, stride, len(mean) == 1
         scale = 1.0 / (255.0 * np.asarray(std, np.float64))
         self.scale = [float(value) for value in scale]
@@ -69,10 +84,22 @@ class ExportGraph(nn.Layer):
         sides = size_of(images)
         shape = paddle.to_tensor(sides, "float32") if isinstance(sides, list) else sides.astype("float32")
         shape = shape.reshape([1, 2]).expand([images.shape[0], 2])
-        found = self.model.traced(pad_to_multiple(images, self.stride), shape)
+        found = self._mean_of_views(images, shape)
         if self.paste_masks:
             found[MASKS] = paste(found[PROBS], found[BOXES], images, float(self.model.settings.mask_threshold))
         return found
+
+    def _mean_of_views(self, images: paddle.Tensor, shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        if self.flips == NO_FLIPS:
+            return self.model.traced(pad_to_multiple(images, self.stride), shape)
+        sums: dict[str, paddle.Tensor] = {}
+        for flip in self.flips:
+            axes = [axis for axis, mirrored in zip((3, 2), flip) if mirrored]
+            turned = paddle.flip(images, axes) if axes else images
+            for name, value in self.model.traced(pad_to_multiple(turned, self.stride), shape).items():
+                back = paddle.flip(value, axes) if axes and len(value.shape) == 4 else value
+                sums[name] = sums[name] + back if name in sums else back
+        return {name: value / float(len(self.flips)) for name, value in sums.items()}
 
     def forward(self, pixels: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
         """Pixels (B, H, W, 3) uint8 RGB -> the tensors of `outputs`, whose names are then in `names`."""

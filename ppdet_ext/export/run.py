@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext import __version__
-from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, POSTPROCESS, VIEWS
+from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, POSTPROCESS, VIEWS
 from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.members import settings_of, with_weights
+from ppdet_ext.inference.views import FLIPS
 from ppdet_ext.modeling.ops.seam import convertible_operators
 from ppdet_ext.runtime.open import ONNX, OPENVINO, open_engine
 from ppdet_ext.weights.find import find_weights
@@ -25,7 +26,7 @@ from ppdet_ext.weights.find import find_weights
 from . import folder as folders
 from . import onnx, openvino
 from .child import PACKAGES, demand_packages
-from .graph import INPUT, ExportGraph
+from .graph import INPUT, ExportGraph, Flip
 from .half import to_half
 from .paddle import PaddleEngine, save_paddle
 from .precision import fine_layers, quantize
@@ -111,12 +112,13 @@ def export(
     size = _size(plan, options.size)
     model = with_weights(cfg, cfg.weights, names)
     model.eval()
-    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, options.masks == "full")
+    flips, full = _flips(cfg), options.masks == "full"
+    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, full, flips)
     with new_folder(output) as aside:
         shape = (options.batch, *(size or (None, None)), 3)
         calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
         engine = _write(graph, shape, aside, options, calibration)
-        found = compare(model, plan, engine, _pictures(cfg, plan, size, options.batch))
+        found = compare(model, plan, engine, _pictures(cfg, plan, size, options.batch), flips)
         told = _described(cfg, plan, graph, (names, ids), size, options, found)
         folders.write_description(aside, told)
         measured = judge(aside) if judge else None
@@ -132,11 +134,21 @@ def _check(cfg: Config) -> None:
     """UserError for a configuration that is not one model."""
     if not cfg.weights and not cfg.get(ENSEMBLE):
         raise UserError("No weights are configured; add -o weights=output/…/best_model (suffix not needed).")
-    for key in (ENSEMBLE, VIEWS, CLASSIFIER):
+    for key in (ENSEMBLE, CLASSIFIER):
         if cfg.get(key):
             raise UserError(
                 f"One model is exported at a time, without {key}; remove that from the configuration (-o {key}=null)."
             )
+
+
+def _flips(cfg: Config) -> tuple[Flip, ...]:
+    """Views that TestTimeAugmentation asks for. UserError for others than mirrored ones, and another mean than the plain."""
+    views = cfg.get(VIEWS) or {}
+    if views.get("resizes"):
+        raise UserError(f"{VIEWS}.resizes: an exported graph sees pixels of one size; it has `flips` alone (resizes: null).")
+    if views and (cfg.get(ENSEMBLE_MEAN) or {}).get("power", 1) != 1:
+        raise UserError(f"{ENSEMBLE_MEAN}.power: an exported graph averages views plainly; leave it out.")
+    return tuple(FLIPS[name] for name in views.get("flips") or ["none"])
 
 
 def _size(plan: ReaderPlan, wanted: tuple[int, int] | str | None) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import paddle
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures.paste import paste_masks
 
-from .graph import INPUT
+from .graph import INPUT, NO_FLIPS, Flip
 from .matching import BOXES, IMAGE, LABELS, MASKS, PROBS, SCORES, UNMATCHED, object_differences
 from .reader import ReaderPlan
 
@@ -44,18 +44,26 @@ class Difference:
         return f"{self.output} {self.largest:.2g} (mean {self.mean:.2g})"
 
 
-def eager_outputs(model: Any, plan: ReaderPlan, pixels: np.ndarray) -> dict[str, np.ndarray]:
+def eager_outputs(model: Any, plan: ReaderPlan, pixels: np.ndarray, flips: Sequence[Flip] = NO_FLIPS) -> dict[str, np.ndarray]:
     """What the model itself says, by the code that every command predicts with.
 
     Args:
         model: HybridTaskCascade, SemanticSegmentor or ImageClassifier, in evaluation mode.
         plan: what the model is shown.
         pixels: (B, H, W, 3) uint8, resized.
+        flips: views whose mean it is.
 
     Returns:
         maps (B, classes, H, W) and presence (B, classes), those that the model gives; or boxes (n, 4) px, scores (n,), labels
         (n,), image (n,), with masks probs (n, S, S).
     """
+    if tuple(flips) != NO_FLIPS:
+        axes = [tuple(axis for axis, mirrored in zip((2, 1), flip) if mirrored) for flip in flips]
+        views = [eager_outputs(model, plan, np.flip(pixels, own)) for own in axes]
+        # Maps (B, classes, H, W) are mirrored back along the axes behind the classes.
+        back = [np.flip(one[MAPS], [axis + 1 for axis in own]) for one, own in zip(views, axes)] if MAPS in views[0] else []
+        means = {MAPS: np.mean(back, axis=0)} if back else {}
+        return means | ({PRESENCE: np.mean([one[PRESENCE] for one in views], axis=0)} if PRESENCE in views[0] else {})
     batch = plan.batch(pixels).converted(paddle.to_tensor)
     if not hasattr(model, "presence"):
         found = model.candidates(batch, model.settings)
@@ -75,11 +83,13 @@ def random_pixels(batch: int, height: int, width: int, seed: int = 0) -> np.ndar
     return np.clip(slow + rng.integers(0, 60, (batch, height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def compare(model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.ndarray]) -> list[Difference]:
+def compare(
+    model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.ndarray], flips: Sequence[Flip] = NO_FLIPS
+) -> list[Difference]:
     """Run the exported model beside the eager one, and log how they differ.
 
     Args:
-        model, plan: see `eager_outputs`.
+        model, plan, flips: see `eager_outputs`.
         engine: of the exported model.
         pictures: batches (B, H, W, 3) uint8, as the graph takes them.
 
@@ -89,7 +99,7 @@ def compare(model: Any, plan: ReaderPlan, engine: Engine, pictures: Sequence[np.
     found: dict[str, list[tuple[float, float]]] = {}
     objects = 0
     for pixels in pictures:
-        expected, got = eager_outputs(model, plan, pixels), engine.run({INPUT: pixels})
+        expected, got = eager_outputs(model, plan, pixels, flips), engine.run({INPUT: pixels})
         objects += len(expected.get(SCORES, ()))
         own_masks = {MASKS: _pasted_otherwise(got, model.settings.mask_threshold)} if MASKS in got else {}
         for name, own in {**_differences(expected, got), **own_masks}.items():

@@ -87,3 +87,32 @@ def test_what_cannot_be_traced_is_said():
     model.train()
     with pytest.raises(UserError, match=r"The Seen is in training mode; call its eval\(\)"):
         ExportGraph(model, [0.5], [0.5], 32)
+
+
+class Ramp(Seen):
+    """Maps that tell the place, and what is in the image."""
+
+    presence = True
+
+    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        place = paddle.cumsum(paddle.ones_like(images), axis=3)
+        return {"maps": images * place, "presence": (images * place).mean(axis=[2, 3])}
+
+
+def test_views_are_mirrored_back_and_averaged():
+    model = Ramp()
+    model.eval()
+    pixels = paddle.to_tensor(np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3)).astype(np.uint8))
+    flips = ((False, False), (True, False), (True, True))
+    found = ExportGraph(model, [0.0] * 3, [1.0] * 3, 8, flips=flips).outputs(pixels)
+    image, place = pixels.numpy().transpose(0, 3, 1, 2) / 255.0, np.arange(1, 17)
+    # Mirrored left and right, a column is multiplied by its place from the right; up and down changes nothing.
+    np.testing.assert_allclose(found["maps"].numpy(), image * (place + 2 * place[::-1]) / 3, rtol=1e-5)
+    np.testing.assert_allclose(found["presence"].numpy(), (image * (place + 2 * place[::-1]) / 3).mean(axis=(2, 3)), rtol=1e-5)
+
+
+def test_views_of_what_has_no_maps_are_refused():
+    model = Seen()
+    model.eval()
+    with pytest.raises(UserError, match=r"TestTimeAugmentation is exported of networks whose maps are averaged\. Of a Seen"):
+        ExportGraph(model, [0.5], [0.5], 32, flips=((True, False),))

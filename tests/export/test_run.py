@@ -48,7 +48,8 @@ def read(folder: Path) -> dict:
 
 
 def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
-    assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path / "out")]) == 0
+    flags = ["--format", "paddle", "--output", str(tmp_path / "out"), "-o", "TestTimeAugmentation={flips: [none, horizontal]}"]
+    assert tool("export", [*unet, *flags]) == 0, capsys.readouterr().err
     assert "Eager against exported, 4 batch(es): maps " in capsys.readouterr().out
     told = read(tmp_path / "out")
     assert told["input"] == {"name": "pixels", "shape": [1, None, None, 3], "dtype": "uint8", "channels": "rgb"}
@@ -135,7 +136,14 @@ def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path,
         (["--batch", "0"], "--batch 0: give 1 or more"),
         (["--masks", "ful"], "--masks ful: unknown. Did you mean 'full'? There are boxes, full."),
         (["--format", "paddle", "--masks", "full"], "--masks full: a SemanticSegmentor gives no masks of boxes"),
-        (["--format", "paddle", "-o", "TestTimeAugmentation={flips: [none, horizontal]}"], "without TestTimeAugmentation"),
+        (
+            ["--format", "paddle", "-o", "TestTimeAugmentation={flips: [none, vertical]}", "EnsembleMean={power: 2}"],
+            "EnsembleMean.power: an exported graph averages views plainly",
+        ),
+        (
+            ["--format", "paddle", "-o", "TestTimeAugmentation={resizes: [ResizeFixed: {height: 64, width: 64}]}"],
+            "TestTimeAugmentation.resizes: an exported graph sees pixels of one size",
+        ),
         (["--format", "paddle", "-o", "weights=null"], "No weights are configured"),
         (["--format", "paddle", "-o", "weights=nowhere"], "nowhere"),
         (
