@@ -16,8 +16,8 @@ ROOMS = (
     *("modeling.ops", "modeling.backbones", "modeling.detection", "modeling.segmentation", "config"),
     *("data.problems", "data.images", "data.formats", "data.labels", "data.transforms", "data.splits", "data.datasets"),
     *("data.synthetic", "data.loading", "postprocess", "runtime", "weights", "checkpoint", "inference", "export"),
-    *("evaluation", "submission", "training", "tuning", "report", "explore", "viewer"),
-    *("starter", "register", "commands", "api", "check_gpu"),
+    *("evaluation", "submission", "training", "tuning", "report", "viewer"),
+    *("starter", "explore", "register", "commands", "api", "check_gpu"),
 )
 HOST_ROOMS = ("host", "modeling")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40

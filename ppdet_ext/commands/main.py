@@ -41,6 +41,7 @@ COMMANDS = {
     "export_labels": Command(
         "write a data set or predictions as a label tool's files", data_flags.export_labels_parser, "commands.export_labels"
     ),
+    "explore": Command("look at a data set before training, in one page", page_flags.explore_parser, "commands.explore"),
     "train": Command("train a model", flags.train_parser, "commands.train"),
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
     "report": Command("say in one page what a model finds, misses and mistakes", page_flags.report_parser, "commands.report"),

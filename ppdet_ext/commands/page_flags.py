@@ -7,6 +7,7 @@ from .parser import FlagParser
 
 PICTURES = 12  # of a kind, in a report
 DATA_PARTS = {"train": "TrainDataset", "eval": "EvalDataset", "test": "TestDataset"}
+EXPLORED = ("train", "eval")  # parts that explore looks at, where none are named
 
 
 def view_parser(prog: str = "view.py") -> argparse.ArgumentParser:
@@ -58,4 +59,19 @@ def report_parser(prog: str = "report.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-pictures", action="store_const", const=0, dest="pictures", help="numbers and charts alone")
     add_postprocess_flag(parser)
+    return parser
+
+
+def explore_parser(prog: str = "explore.py") -> argparse.ArgumentParser:
+    """Flags of tools/explore.py."""
+    text = "Look at a data set before training, in one HTML page: what is in it, what is wrong, what to change."
+    parser = base_parser(prog, text)
+    text = f"data sets of the configuration, what is learnt first (default: {' '.join(EXPLORED)}): train, eval, test"
+    parser.add_argument("--part", nargs="+", choices=tuple(DATA_PARTS), default=None, metavar="PART", help=text)
+    text = "folder of what is written (default: output/<configuration>/explore)"
+    parser.add_argument("--output", metavar="DIR", help=text)
+    text = "read no pictures: neither shown nor compared, which is fast"
+    parser.add_argument("--no-pictures", action="store_false", dest="pictures", help=text)
+    text = "threads that read pictures (default: one for each core)"
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help=text)
     return parser

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ppdet_ext.data.images.check import IMAGE_CHECKS
+from ppdet_ext.data.problems import Problems
 from ppdet_ext.data.splits.selection import check_selection, keep_empty, select_images
 from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.errors import UserError, counted
@@ -29,6 +30,8 @@ class InstanceDataSet(HostDataSet):
 
     def __init__(self) -> None:
         self._records: list[Record] | None = None
+        # Faults of the annotations, once they are read.
+        self.problems: Problems | None = None
 
     def load(self) -> "InstanceDataSet":
         """Read the annotations; a second call does nothing. Raises: UserError naming what is wrong with them."""

@@ -103,7 +103,7 @@ class CocoJsonDataSet(SelectedDataSet):
         self._category_ids = [number for number, _ in categories]
         self._class_names = [name for _, name in categories]
         self._annotated = "annotations" in content
-        problems = Problems(path)
+        self.problems = problems = Problems(path)
         images = checked_images(content["images"], problems)
         grouped = group_by_image(content, self._category_ids, problems, self.crowds == "objects")
         demand_columns((item for one in grouped.values() for item in one.items), path)

@@ -85,7 +85,7 @@ class CsvDataSet(SelectedDataSet):
         listed = self._listed_images()
         main = self.layouts[0]  # Asked before names are looked up: a header may tell how that is done.
         listed, below = self._pictures_of(listed), self._pictures_of(images_below(self.image_folder))
-        problems = Problems(self._source())
+        self.problems = problems = Problems(self._source())
         if self.pictures is not None:
             self.pictures.learn(listed, below)
         instances = self._instances(listed, problems)
