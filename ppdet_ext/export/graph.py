@@ -95,9 +95,9 @@ class ExportGraph(nn.Layer):
         sums: dict[str, paddle.Tensor] = {}
         for flip in self.flips:
             axes = [axis for axis, mirrored in zip((3, 2), flip) if mirrored]
-            turned = paddle.flip(images, axes) if axes else images
+            turned = _mirrored(images, axes)
             for name, value in self.model.traced(pad_to_multiple(turned, self.stride), shape).items():
-                back = paddle.flip(value, axes) if axes and len(value.shape) == 4 else value
+                back = _mirrored(value, axes) if len(value.shape) == 4 else value
                 sums[name] = sums[name] + back if name in sums else back
         return {name: value / float(len(self.flips)) for name, value in sums.items()}
 
@@ -106,3 +106,12 @@ class ExportGraph(nn.Layer):
         found = self.outputs(pixels)
         self.names = tuple(found)
         return tuple(found.values())
+
+
+def _mirrored(x: paddle.Tensor, axes: Sequence[int]) -> paddle.Tensor:
+    """(B, C, H, W), whose size may be unknown, mirrored along axes: converters know no operator for that."""
+    for axis in axes:
+        line = x[0, 0, :, 0] if axis == 2 else x[0, 0, 0]
+        place = paddle.cumsum(paddle.ones_like(line))
+        x = paddle.gather(x, (place[-1:] - place).astype("int64"), axis=axis)
+    return x
