@@ -87,7 +87,7 @@ class _Normalized(PyLayer):
     ) -> paddle.Tensor:
         given = (x, *([] if shortcut is None else [shortcut]), *tensors)
         ctx.learns = [not tensor.stop_gradient for tensor in given]
-        ctx.adds, ctx.private = shortcut is not None, private
+        ctx.adds, ctx.private = shortcut is not None, private and ctx.learns[0]
         out = aligned(x.shape)
         maps = out.reshape(work.maps.shape)
         work.forward(tensors, None if shortcut is None else flat(shortcut), relu, maps)
@@ -167,15 +167,10 @@ class _Work:
         self.moments.mean[part] = mean = self.means[:, part].sum(axis=0) / np.float32(count)
         squares = sum(np.einsum("ncp,ncp->c", images[:, :, own], images[:, :, own]) for own in pieces)
         variance = squares / np.float32(count * length) - mean**2
-        if self._far(mean, variance):
+        if is_far(mean, variance):
             centred = images - mean[:, None]
             variance = np.einsum("ncp,ncp->c", centred, centred) / np.float32(count * length)
         self.moments.variance[part] = variance
-
-    @staticmethod
-    def _far(mean: np.ndarray, variance: np.ndarray) -> bool:
-        """Whether a mean is so far from zero that differences of sums over the maps would lose digits."""
-        return bool((mean**2 > _FAR * variance).any())
 
     def backward(
         self, upstream: np.ndarray, out: np.ndarray | None, through: np.ndarray | None, dx: np.ndarray
@@ -213,7 +208,7 @@ class _Work:
     def _add_up(self, part: slice, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums (n, c) of the gradient behind the gate (n, c, pixels), and of its products with the centred maps."""
         pieces, mean, maps = _pieces(inner.shape[2]), self.moments.mean[part], self.maps[:, part]
-        far = self._far(mean, self.moments.variance[part])
+        far = is_far(mean, self.moments.variance[part])
         if far:
             maps = maps - mean[:, None]
         sums = sum(np.einsum("ncp->nc", inner[:, :, own]) for own in pieces)
@@ -276,7 +271,7 @@ def _behind(part: slice, upstream: np.ndarray, out: np.ndarray | None, through: 
     if out is None:
         np.copyto(inner, given)
     else:
-        _rectify(given, out[:, part], inner)
+        rectify(given, out[:, part], inner)
     return inner
 
 
@@ -285,7 +280,12 @@ def _pieces(length: int) -> list[slice]:
     return [slice(first, min(first + _PIECE, length)) for first in range(0, length, _PIECE)]
 
 
-def _rectify(upstream: np.ndarray, out: np.ndarray, into: np.ndarray) -> None:
+def is_far(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether a mean is so far from zero that differences of sums over the maps would lose digits."""
+    return bool((mean**2 > _FAR * variance).any())
+
+
+def rectify(upstream: np.ndarray, out: np.ndarray, into: np.ndarray) -> None:
     """Write the upstream gradient where a ReLU gave more than 0, and 0 elsewhere.
 
     As whole numbers: bits of a positive float are one, so that the product takes the gradient's as they are.

@@ -10,7 +10,7 @@ from paddle import nn
 
 from ppdet_ext.errors import UserError
 
-from . import channelwise, norm_residual, norm_silu
+from . import channelwise, norm_groups, norm_residual, norm_silu
 from .gates import scale_images, squeeze_excite
 from .layers import add_into
 from .norm_residual import Following
@@ -165,6 +165,12 @@ class GroupNorm(nn.GroupNorm):
         """(B, C, H, W) -> (B, C, H, W)."""
         return super().forward(x) if paddle.in_dynamic_mode() else self.by_means(x)
 
+    def relu(self, x: paddle.Tensor) -> paddle.Tensor:
+        """ReLU of what `forward` gives; on a CPU in one go, and in x's memory."""
+        if channelwise.applies(x, self.weight):
+            return norm_groups.normalized_relu(x, self.weight, self.bias, self._num_groups, self._epsilon)
+        return F.relu(GroupNorm.forward(self, x))
+
     def by_means(self, x: paddle.Tensor) -> paddle.Tensor:
         """The same from means over maps, whose size may be unknown: groups' statistics are means of channels'."""
         apart = x - self._of_groups(x)
@@ -177,3 +183,11 @@ class GroupNorm(nn.GroupNorm):
         size = channels // self._num_groups
         means = x.mean(axis=[2, 3]).reshape([batch, self._num_groups, size]).mean(axis=2, keepdim=True)
         return means.tile([1, 1, size]).reshape([batch, channels, 1, 1])
+
+
+class GroupNormReLU(GroupNorm):
+    """Group normalisation and a ReLU as one layer, in x's memory where that can be."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return self.relu(x)

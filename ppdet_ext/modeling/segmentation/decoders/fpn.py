@@ -7,7 +7,7 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
-from ppdet_ext.modeling.ops.norms import GroupNorm
+from ppdet_ext.modeling.ops.norms import GroupNormReLU
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import conv, enlarge, resize_onto, times
@@ -22,7 +22,7 @@ class _Convolution(nn.Layer):
     def __init__(self, inputs: int, outputs: int, upsample: bool) -> None:
         super().__init__()
         self.upsample = upsample
-        self.block = nn.Sequential(conv(inputs, outputs, 3), GroupNorm(GROUPS, outputs), nn.ReLU())
+        self.block = nn.Sequential(conv(inputs, outputs, 3), GroupNormReLU(GROUPS, outputs))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = self.block(x)
