@@ -74,6 +74,14 @@ def keep_freed_memory() -> bool:
         return False
 
 
+def give_freed_memory_back() -> bool:
+    """Return what glibc keeps of freed blocks to the system: where nothing as large comes again. False without glibc."""
+    try:
+        return ctypes.CDLL("libc.so.6").malloc_trim(0) in (0, 1)
+    except (OSError, AttributeError):
+        return False
+
+
 def quiet_imports() -> None:
     """Ignore the warning about ccache that paddle gives when it is imported; nothing is compiled here."""
     warnings.filterwarnings("ignore", message="No ccache found")

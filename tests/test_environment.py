@@ -1,5 +1,6 @@
 """What surrounds a command: streams that are closed or not read, and a user without a home."""
 
+import ctypes
 import os
 import pwd
 import subprocess
@@ -65,3 +66,19 @@ def test_a_user_without_a_home_gets_one_that_nobody_can_write_to(monkeypatch):
         Path.home()
     environment.stand_in_home()
     assert Path.home() == Path("/nonexistent")
+
+
+def test_freed_memory_goes_back_to_the_system_when_told_so():
+    libc = ctypes.CDLL("libc.so.6")
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    libc.malloc.argtypes, libc.memset.argtypes = [ctypes.c_size_t], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    block = libc.malloc(200 << 20)
+    libc.memset(block, 1, 200 << 20)
+    before = resident()
+    libc.free(block)
+    assert environment.give_freed_memory_back()
+    assert before - resident() > 150 << 20

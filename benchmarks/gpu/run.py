@@ -2,7 +2,7 @@
 
     python benchmarks/gpu/run.py --folder .gpu --output results [--cpu] [--only sample equality speed torchvision profile]
 
-Needs no Paddle: numpy, onnx, onnxruntime-gpu, torch, torchvision; OpenCV, Pillow and PyYAML for the trained sample. `--folder`
+Needs no Paddle: numpy, onnx, onnxruntime-gpu, torch, torchvision; OpenCV, pycocotools and PyYAML for the sample. `--folder`
 is what `prepare.py` has written. Milliseconds are medians of the wall clock, pixels on the host before and results on the host
 after; torch.compile is off. `--cpu` rehearses it all without a GPU, once each. Results are printed, and written to
 `results.json` as they come.

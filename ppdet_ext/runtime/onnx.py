@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 
 from .engine import failed, import_engine
@@ -33,10 +34,13 @@ class OnnxEngine:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         # Warnings of single nodes are for those who write converters.
         options.log_severity_level = 3
+        # Planned for the sizes of one picture, memory is taken a second time: half a gigabyte of R50's 1.5.
+        options.enable_mem_pattern = False
         try:
             self._session = runtime.InferenceSession(str(file), options, providers=wanted)
         except Exception as error:  # its errors have no base class of their own
             raise UserError(f"{file}: ONNX Runtime {runtime.__version__} cannot load it: {error}") from error
+        give_freed_memory_back()  # the file's own weights: the session has a copy
         self._file = file
         self._outputs = [output.name for output in self._session.get_outputs()]
 
