@@ -17,6 +17,7 @@ from . import environment
 
 if TYPE_CHECKING:
     from .api.configuration import load_config
+    from .api.explore import explore_data
     from .api.functions import TrainingRun, TuningRun, evaluate, infer, submit, train, tune
     from .api.predictor import Predictor
     from .api.report import write_report
@@ -34,15 +35,19 @@ _LAZY = {
     "Prediction": "runtime.prediction",
     "load_config": "api.configuration",
     **dict.fromkeys(("train", "evaluate", "tune", "infer", "submit", "TrainingRun", "TuningRun"), "api.functions"),
-    # `report` is the room.
+    # `report` and `explore` are rooms.
     "write_report": "api.report",
+    "explore_data": "api.explore",
     "import_labels": "commands.import_labels",
     "new_config": "commands.new_config",
     **dict.fromkeys(("Rle", "Detections", "Candidates"), "structures"),
     "read_labels": "data.labels.formats",
     **{name: f"commands.{name}" for name in ("import_labels", "export_labels", "new_config")},
 }
-_HEAVY = ("api.predictor", "api.configuration", "api.functions", "api.report", "commands.import_labels", "commands.new_config")
+_HEAVY = (
+    *("api.predictor", "api.configuration", "api.functions", "api.report", "api.explore"),
+    *("commands.import_labels", "commands.new_config"),
+)
 __all__ = [
     "Candidates",
     "Detections",
@@ -52,6 +57,7 @@ __all__ = [
     "TrainingRun",
     "TuningRun",
     "evaluate",
+    "explore_data",
     "export_labels",
     "import_labels",
     "infer",

@@ -74,7 +74,9 @@ def _classes(found: Found) -> Iterator[Advice]:
         elif lacking:
             fate = "cannot be learnt" if part.name == "train" else "are not measured"
             text = f"Classes without an object in {part.name}, which {fate}: {_listed(lacking)}."
-            yield Advice("classes", text, [], "", part.name == "train")
+            # What occurs nowhere does no harm.
+            elsewhere = any(row.objects and not row.parts[number].objects for row in found.classes)
+            yield Advice("classes", text, [], "", part.name == "train" and elsewhere)
 
 
 def _balance(found: Found) -> Iterator[Advice]:
@@ -135,10 +137,8 @@ def _problems(found: Found) -> Iterator[Advice]:
         own = [problem for problem in found.problems if problem.part == part.name]
         if own:
             total = sum(problem.count for problem in own)
-            text = (
-                f"The annotations of {part.name} have {counted(total, 'faults')}; training would refuse them. Mend them, or "
-                f"leave {counted(part.left_out, 'images')} out."
-            )
+            without = f"leave {counted(part.left_out, 'images')} out" if part.left_out else "go on without what they are about"
+            text = f"The data of {part.name} have {counted(total, 'faults')}, which training refuses. Mend them, or {without}."
             options = [f"{part.key}.on_error=skip"] if "on_error" in part.adjustable else []
             yield Advice("problems", text, options, "", True)
 

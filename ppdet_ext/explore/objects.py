@@ -15,7 +15,7 @@ from ppdet_ext.structures.shapes import shape_of
 from .reading import Part
 
 # Parts, holes and boundaries of so many objects, evenly from all, tell what those of all are like.
-MOST_SHAPES = 20_000
+MOST_SHAPES = 10_000
 MANY = 2_000
 
 

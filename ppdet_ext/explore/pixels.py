@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from ppdet_ext.files.cache import ArrayCache
 
 VERSION = 1
 CELLS = 512  # numbers of a fingerprint
+MANY = 200  # pictures from which progress is shown
 LONGEST = 1024  # pixels of the longer side at which sharpness is measured
 FIELDS = ("brightness", "contrast", "sharpness")
 
@@ -56,7 +57,8 @@ def read_pixels(files: Sequence[str], reading: Reading, workers: int, folder: Pa
     missing = [file for file, stamp in zip(single, stamps) if stamp not in kept]
     faults: dict[str, str] = {}
     stamp_of = dict(zip(single, stamps))
-    for file, found in zip(missing, track(_looked(missing, reading, workers), len(missing), "Pictures")):
+    looked: Iterable[Row | str] = _looked(missing, reading, workers)
+    for file, found in zip(missing, track(looked, len(missing), "Pictures") if len(missing) >= MANY else looked):
         if isinstance(found, str):
             faults[file] = found
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ppdet_ext.data.datasets import MixedDataSet
+from ppdet_ext.data.formats.numbering import NumberingError
 from ppdet_ext.data.loading.build import prepare_sample
 from ppdet_ext.data.problems import SHOWN
 from ppdet_ext.errors import UserError
@@ -70,7 +71,11 @@ def _read(cfg: Config, name: str, required: bool) -> Part | None:
             )
         return None
     dataset = _lenient(cfg[key])
-    dataset.load()
+    try:
+        dataset.load()
+    except NumberingError as error:
+        options = " ".join(f"{key}.{word.replace(': ', '=')}" for word in error.keys.split(", "))
+        raise UserError(f"{error} Here: -o {options}") from error
     found = [problem for own in _inside(dataset) for problem in _problems(own, name)]
     place = [str(getattr(dataset, word)) for word in ("dataset_dir", "anno_path") if getattr(dataset, word, None)]
     lost = {image for own in _inside(dataset) if own.problems is not None for image in own.problems.images}

@@ -55,6 +55,15 @@ def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]
     n = pieces.column.size
     if n == 0:
         return 0, np.zeros(0, np.int32)
+    low, links = neighbours(pieces, height, diagonal)
+    indptr = np.zeros(n + 1, np.int32)
+    np.cumsum(links, out=indptr[1:])
+    neighbour = (np.repeat(low, links) + _ramp(links)).astype(np.int32)
+    return _connected(indptr, neighbour)
+
+
+def neighbours(pieces: Pieces, height: int, diagonal: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The first piece of the next column that touches each piece, and how many do, (n,) int64 each; as of `label`."""
     # A pitch of height + 2 keeps a bar's reach of one pixel from leaking into the column after the next.
     pitch = height + 2
     offset = pieces.column * pitch
@@ -62,11 +71,7 @@ def label(pieces: Pieces, height: int, diagonal: bool) -> tuple[int, np.ndarray]
     reach = int(diagonal)
     low = np.searchsorted(bottoms, tops + (pitch - reach), side="right")
     high = np.searchsorted(tops, bottoms + (pitch + reach), side="left")
-    links = np.maximum(high - low, 0)
-    indptr = np.zeros(n + 1, np.int32)
-    np.cumsum(links, out=indptr[1:])
-    neighbour = (np.repeat(low, links) + _ramp(links)).astype(np.int32)
-    return _connected(indptr, neighbour)
+    return low, np.maximum(high - low, 0)
 
 
 def _connected(indptr: np.ndarray, neighbour: np.ndarray) -> tuple[int, np.ndarray]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .rle import Rle
-from .rle_regions import label, split_columns
+from .rle_regions import label, neighbours, split_columns
 
 
 class Shape(NamedTuple):
@@ -25,9 +25,12 @@ def shape_of(mask: Rle) -> Shape:
     ends = starts + lengths
     pieces = split_columns(np.stack([starts, ends], axis=1).ravel(), mask.height)
     parts, _ = label(pieces, mask.height, diagonal=True)
+    # Bars that touch make a graph, of which each independent cycle goes around a hole.
+    links = int(neighbours(pieces, mask.height, diagonal=True)[1].sum())
+    holes = links - len(pieces.column) + parts
     # Each bar has an edge above and one below; beside each pixel there are two, unless its neighbour is set as well.
     sides = 2 * int(lengths.sum()) - 2 * _beside(starts, ends, mask.height)
-    return Shape(parts, mask.holes, 2 * len(pieces.column) + sides)
+    return Shape(parts, holes, 2 * len(pieces.column) + sides)
 
 
 def _beside(starts: np.ndarray, ends: np.ndarray, height: int) -> int:

@@ -30,6 +30,14 @@ _EDGES, _MOVE = 6, 2
 _HANGING, _SURELY_HANGING, _SHORT = 8, 2, 8
 
 
+class NumberingError(UserError):
+    """Masks are numbered otherwise than the file is said to be. keys: text of the keys that say so: "order: rows"."""
+
+    def __init__(self, text: str, keys: str) -> None:
+        super().__init__(text)
+        self.keys = keys
+
+
 class Evidence:
     """Collects what masks say of their numbering.
 
@@ -105,10 +113,11 @@ class Evidence:
         return None
 
     def demand_agreement(self, source: str) -> None:
-        """Raises: UserError naming the numbering that the masks speak for, where it is not the stated one."""
-        for fault in (self._order_fault(), self._base_fault(), self._reading_fault()):
+        """Raises: NumberingError naming the numbering that the masks speak for, where it is not the stated one."""
+        faults = (self._order_fault(), f"order: {self.told_order}"), (self._base_fault(), f"base: {self.told_base}")
+        for fault, keys in (*faults, (self._reading_fault(), self.fitting)):
             if fault:
-                raise UserError(f"{source}: {fault}")
+                raise NumberingError(f"{source}: {fault}", keys)
 
     @property
     def told_order(self) -> str | None:

@@ -23,7 +23,7 @@ def tiles(facts: Exploration) -> list[tuple[str, str, str]]:
     head = facts.head
     found = [("images", count(head.images), ", ".join(f"{part.name} {count(part.images)}" for part in head.parts))]
     empty = sum(part.empty for part in head.parts if part.annotated)
-    found.append(("objects", count(head.objects), f"{count(empty)} images without any"))
+    found.append(("objects", count(head.objects), f"{counted(empty, 'images')} without any"))
     found.append(("classes", count(len(head.class_names)), ""))
     if areas := [one for one in facts.distributions if one.key == "area"]:
         low, middle, high = (count(value) for value in (areas[0].low, areas[0].median, areas[0].high))
