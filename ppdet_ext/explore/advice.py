@@ -137,8 +137,10 @@ def _problems(found: Found) -> Iterator[Advice]:
         own = [problem for problem in found.problems if problem.part == part.name]
         if own:
             total = sum(problem.count for problem in own)
-            without = f"leave {counted(part.left_out, 'images')} out" if part.left_out else "go on without what they are about"
-            text = f"The data of {part.name} have {counted(total, 'faults')}, which training refuses. Mend them, or {without}."
+            text = (
+                f"The data of {part.name} have {counted(total, 'faults')}, which training refuses. Mend them, or go on without "
+                "the images that they are about."
+            )
             options = [f"{part.key}.on_error=skip"] if "on_error" in part.adjustable else []
             yield Advice("problems", text, options, "", True)
 

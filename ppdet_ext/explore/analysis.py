@@ -144,5 +144,4 @@ def _part_facts(data: Data, number: int) -> PartFacts:
         int((counts == 0).sum()),
         int(counts.sum()),
         int(np.sum(data.images.crowds[own])),
-        part.left_out,
     )

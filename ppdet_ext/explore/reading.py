@@ -28,7 +28,7 @@ class Part:
     """A data set of a configuration, read. name: train, eval, test; key: TrainDataset, …. source: its files, in words.
 
     records: with labels of `class_names` of all parts. class_names: its own. adjustable: its keys that advice may change.
-    problems: faults that were left out; left_out: images that they took.
+    problems: faults that were left out.
     """
 
     name: str
@@ -39,7 +39,6 @@ class Part:
     annotated: bool
     adjustable: frozenset[str]
     problems: Sequence[Problem]
-    left_out: int
 
 
 def read_parts(cfg: Config, parts: Sequence[str], required: bool = True) -> tuple[list[Part], list[str]]:
@@ -78,7 +77,6 @@ def _read(cfg: Config, name: str, required: bool) -> Part | None:
         raise UserError(f"{error} Here: -o {options}") from error
     found = [problem for own in _inside(dataset) for problem in _problems(own, name)]
     place = [str(getattr(dataset, word)) for word in ("dataset_dir", "anno_path") if getattr(dataset, word, None)]
-    lost = {image for own in _inside(dataset) if own.problems is not None for image in own.problems.images}
     return Part(
         name,
         key,
@@ -88,7 +86,6 @@ def _read(cfg: Config, name: str, required: bool) -> Part | None:
         bool(dataset.annotated),
         frozenset(vars(dataset)),
         found,
-        len(lost),
     )
 
 

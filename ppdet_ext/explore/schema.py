@@ -16,7 +16,7 @@ VERSION = 1
 class PartFacts:
     """A data set of the configuration. name: train, eval, test. source: its files. fingerprint: of its records.
 
-    empty: images without an object. left_out: images that faults of their annotations take out.
+    empty: images without an object.
     """
 
     name: str
@@ -27,7 +27,6 @@ class PartFacts:
     empty: int
     objects: int
     crowds: int
-    left_out: int
 
 
 @dataclass(frozen=True)

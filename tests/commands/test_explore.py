@@ -68,7 +68,8 @@ def test_files_say_what_is_wrong_and_the_lines_mend_it(steel: tuple[str, Path], 
     assert re.search(r"8 images with 4 objects looked at in [\d.]+ s: .*explore.html", said)
     facts = json.loads((folder / "page" / "explore.json").read_text())
     assert [leak["images"] for leak in facts["leaks"]["groups"]] == [[["train", "0.jpg"], ["eval", "8.jpg"]]]
-    assert [(one["part"], one["count"]) for one in facts["problems"]] == [("train", 1)]
+    assert [one["part"] for one in facts["problems"]] == ["train", "train", "eval"]
+    assert "image 2.jpg, row 5" in facts["problems"][1]["examples"][0]
     assert [one["key"] for one in facts["suspicious"]] == ["tiny"]
     assert facts["head"]["pixels"]
     options = [option for one in facts["advice"] for option in one["options"]]

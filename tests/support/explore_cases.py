@@ -37,7 +37,7 @@ def record(
 
 
 def part(name: str, records: Sequence[Record], names: Sequence[str] = NAMES, **options: Any) -> Part:
-    made = {"source": "data/train.csv", "annotated": True, "adjustable": KEYS, "problems": (), "left_out": 0, **options}
+    made = {"source": "data/train.csv", "annotated": True, "adjustable": KEYS, "problems": (), **options}
     return Part(name, f"{name.capitalize()}Dataset", records=records, class_names=names, **made)
 
 
