@@ -55,6 +55,8 @@ def test_a_sum_with_doubled_maps_is_paddles(frozen):
         with plain_operators():
             expected = resize_onto(parts[0], other).numpy()
         assert np.array_equal(resize_onto(parts[0], other).numpy(), expected)
+        with paddle.no_grad():
+            assert np.array_equal(resize_onto(parts[0], other).numpy(), expected)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads_or_on_blocks(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 from paddle.autograd import PyLayer
 
-from .channelwise import image_blocks
+from .channelwise import asks_for_gradient, image_blocks
 from .threads import aligned, array_of, summed, tensor_of
 
 Maps = tuple[int, slice]  # of `image_blocks`
@@ -27,8 +27,15 @@ def doubled(x: paddle.Tensor, skip: paddle.Tensor | None = None) -> paddle.Tenso
 
 
 def doubled_onto(x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
-    """Nearest-pixel enlargement of x (B, C, H, W), plus other maps (B, C, 2 H, 2 W); differentiable. float32 CPU tensors."""
-    return _Onto.apply(x, other)
+    """Nearest-pixel enlargement of x (B, C, H, W), plus other maps (B, C, 2 H, 2 W); differentiable. float32 CPU tensors.
+
+    Without a gradient in the other maps' memory.
+    """
+    if asks_for_gradient(x, other):
+        return _Onto.apply(x, other)
+    maps = array_of(other)
+    _add(array_of(x), maps, maps)
+    return other
 
 
 class _Doubled(PyLayer):
@@ -68,21 +75,26 @@ class _Onto(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
         ctx.shape, ctx.learns = x.shape, [not tensor.stop_gradient for tensor in (x, other)]
-        data, beside, out = array_of(x), array_of(other), aligned(other.shape)
-        height, width = x.shape[2:]
-
-        def add(maps: Maps) -> None:
-            given, into = (one[maps].reshape(-1, height, 2, width, 2) for one in (beside, out))
-            for column in (0, 1):
-                np.add(given[..., column], data[maps][:, :, None], out=into[..., column])
-
-        summed(image_blocks((*x.shape[:2], 4 * height * width), _BLOCK), add)
+        out = aligned(other.shape)
+        _add(array_of(x), array_of(other), out)
         return tensor_of(out)
 
     @staticmethod
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         dx = tensor_of(_halved(array_of(grad), ctx.shape)) if ctx.learns[0] else None
         return dx, grad if ctx.learns[1] else None
+
+
+def _add(x: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
+    """Write doubled maps x (B, C, H, W) plus others to `out` (B, C, 2 H, 2 W), which may be the others' memory."""
+    images, channels, height, width = x.shape
+
+    def add(maps: Maps) -> None:
+        given, into = (one[maps].reshape(-1, height, 2, width, 2) for one in (other, out))
+        for column in (0, 1):
+            np.add(given[..., column], x[maps][:, :, None], out=into[..., column])
+
+    summed(image_blocks((images, channels, 4 * height * width), _BLOCK), add)
 
 
 def _halved(upstream: np.ndarray, shape: list[int]) -> np.ndarray:

@@ -150,7 +150,7 @@ def resize_beside(x: paddle.Tensor, size: Size, skip: paddle.Tensor | None, mode
 
 
 def resize_onto(x: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
-    """Maps x (B, C, H, W) by the nearest pixel at the size of others (B, C, h, w), plus those."""
+    """Maps x (B, C, H, W) by the nearest pixel at the size of others (B, C, h, w), plus those, whose memory may be used."""
     size = size_of(other)
     if _doubles(x, size, "nearest") and other.dtype == x.dtype:
         return doubled_onto(x, other)
