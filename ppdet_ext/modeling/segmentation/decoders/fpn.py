@@ -93,10 +93,11 @@ class FPNDecoder(Decoder):
         self.out_channels = channels if merge == "add" else 4 * channels
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
-        c2, c3, c4, c5 = features[2:]
-        p5 = self.p5(c5)
-        p4 = self.p4(p5, c4)
-        p3 = self.p3(p4, c3)
-        p2 = self.p2(p3, c2)
+        # Each is let go of when it is used; the first two are not.
+        del features[:2]
+        p5 = self.p5(features.pop())
+        p4 = self.p4(p5, features.pop())
+        p3 = self.p3(p4, features.pop())
+        p2 = self.p2(p3, features.pop())
         levels = [branch(level) for branch, level in zip(self.seg_blocks, (p5, p4, p3, p2))]
         return self.dropout(paddle.add_n(levels) if self.merge == "add" else paddle.concat(levels, axis=1))
