@@ -91,6 +91,7 @@ def _range_of(records: Sequence[Record]) -> tuple[float, float] | None:
 def _commands(path: Path) -> tuple[str, ...]:
     config = f"-c {shlex.quote(str(path))}"
     return (
+        f"{command_line('explore')} {config}",
         f"{command_line('train')} {config} --eval",
         f"{command_line('eval')} {config} --classwise",
         f"{command_line('infer')} {config} --infer_dir PICTURES --save_results csv",

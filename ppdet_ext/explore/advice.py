@@ -122,7 +122,7 @@ def _many(found: Found) -> Iterator[Advice]:
 def _leaks(found: Found) -> Iterator[Advice]:
     leaks, parts = found.leaks, found.data.parts
     if leaks.count:
-        first = " = ".join(f"{name} ({part})" for part, name in leaks.groups[0].images[:3])
+        first = " = ".join(f"{name} ({part})" for part, name in (leaks.groups[0].images[0], leaks.groups[0].images[-1]))
         text = (
             f"{parts[0].name} shares {counted(leaks.affected, 'images')} with other parts: the same {leaks.groups[0].kind}, "
             f"{first}. Measured on them, a model looks better than it is."

@@ -13,7 +13,7 @@ from .pixels import Pixels
 from .schema import Leak, Leaks, Odd
 
 COPY = ".rf."  # Roboflow: name_jpg.rf.<hash>.jpg, one for each copy of a photograph
-MOST_LEAKS = 200
+MOST_LEAKS, MOST_NAMES = 200, 10
 ODD = 3
 
 
@@ -34,9 +34,15 @@ def find_leaks(data: Data, pixels: Pixels | None) -> Leaks:
             if held_out <= affected:
                 continue
             affected |= held_out
-            names = [(data.parts[data.images.part[i]].name, records[i].name) for i in group]
-            leaks.append(Leak(kind, names))
+            leaks.append(Leak(kind, _named(data, group)))
     return Leaks(leaks[:MOST_LEAKS], len(leaks), len(affected), _twice(data, pixels), pixels is not None)
+
+
+def _named(data: Data, group: Sequence[int]) -> list[tuple[str, str]]:
+    """(part, name) of the first images of each part."""
+    part = data.images.part
+    shown = [i for number in range(len(data.parts)) for i in [i for i in group if part[i] == number][:MOST_NAMES]]
+    return [(data.parts[part[i]].name, data.images.records[i].name) for i in shown]
 
 
 def _photograph(name: str) -> str | None:

@@ -154,7 +154,7 @@ class Odd:
 @dataclass(frozen=True)
 class Leak:
     """Images of several parts that are one. kind: "file", "picture" (the same, perhaps encoded anew), "photograph" (Roboflow's
-    copies of one). images: (part, name)."""
+    copies of one). images: (part, name) of the first ten of each part."""
 
     kind: str
     images: list[tuple[str, str]]

@@ -105,6 +105,19 @@ def test_without_pictures_none_is_read(steel: tuple[str, Path], monkeypatch: pyt
     assert len(page) < 300_000
 
 
+def test_pictures_that_have_no_room_are_left_out_and_counted(
+    steel: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config, _ = steel
+    explore(load_config(config), Options(output=tmp_path / "all"))
+    whole = page_of(tmp_path / "all").count("data:image/jpeg")
+    monkeypatch.setattr("ppdet_ext.explore.page.album.BYTES", 12_000)
+    explore(load_config(config), Options(output=tmp_path / "few"))
+    page = page_of(tmp_path / "few")
+    (left,) = re.findall(r"(\d+) pictures? (?:was|were) left out", page)
+    assert 0 < page.count("data:image/jpeg") == whole - int(left)
+
+
 def coco(folder: Path, classes: list[str], content: dict[str, Any] | None = None) -> str:
     made = content or coco_content()
     made["categories"] = [{"id": i, "name": name} for i, name in enumerate(classes, 1)]

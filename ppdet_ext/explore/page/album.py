@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from ppdet_ext.errors import counted
 from ppdet_ext.explore.analysis import Explored
 from ppdet_ext.explore.objects import Data
 from ppdet_ext.pages import Layer, Panel, Stored, Window, jpeg_uri, panels, path_of, store, window_around
 from ppdet_ext.pages.charts import svg
-from ppdet_ext.pages.formats import clipped, count, file_size
+from ppdet_ext.pages.formats import clipped, count
 from ppdet_ext.structures import Record
 
 Read = Callable[[Record], "np.ndarray | None"]
@@ -67,8 +68,11 @@ def album(explored: Explored, read: Read | None) -> Album:
         else:
             used += len(picture)
             groups[wanted[place].group].append(picture)
-    notes = [f"{left} pictures were left out, so that the page stays below {file_size(BYTES)}."] if left else []
-    notes += [f"{lost} pictures could not be read."] if lost else []
+    notes = []
+    if left:
+        notes.append(f"{counted(left, 'pictures')} {'was' if left == 1 else 'were'} left out, so that pages stay small.")
+    if lost:
+        notes.append(f"{counted(lost, 'pictures')} could not be read.")
     return Album(dict(groups), " ".join(notes), "" if groups else "None of the pictures could be read.")
 
 
@@ -124,7 +128,7 @@ def _leaks(explored: Explored) -> list[Wanted]:
     return [
         Wanted(f"leak-{number}", at[part, name], None, name, part)
         for number, leak in enumerate(explored.facts.leaks.groups[:LEAKS])
-        for part, name in leak.images[:2]
+        for part, name in (leak.images[0], leak.images[-1])
     ]
 
 

@@ -30,8 +30,9 @@ def tiles(facts: Exploration) -> list[tuple[str, str, str]]:
         found.append(("median area", f"{middle} px", f"90 % have {low} to {high}"))
     if facts.sizes:
         first, more = facts.sizes[0], len(facts.sizes) - 1
+        # Where a tile is narrow, the line breaks after the sign.
         others = f"and {counted(more, 'other sizes')}" if more else "all of them"
-        found.append(("image", f"{first.width}×{first.height}", others))
+        found.append(("image", f"{first.width}×\u200b{first.height}", others))
     grave = sum(one.grave for one in facts.advice)
     found.append(("to mend", count(grave), f"{count(len(facts.advice) - grave)} to think about"))
     return found
