@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.data.images.decode import read_record
 from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.errors import UserError, counted
@@ -29,7 +30,7 @@ from .cli import config_of
 from .flags import DEFAULT_CONFIG
 from .page_flags import EXPLORED
 
-PAGE, FACTS = "explore.html", "explore.json"
+FOLDER, PAGE, FACTS = "explore", "explore.html", "explore.json"
 SETTING = "--output"
 logger = logging.getLogger("ppdet_ext")
 
@@ -56,7 +57,7 @@ def explore(cfg: Config, options: Options | None = None, config: str = "") -> Ex
     began = time.perf_counter()
     if options.workers < 0:
         raise UserError(f"--workers is {options.workers}; give a number of threads, or 0 for one on each core.")
-    folder = Path(options.output) if options.output else Path(cfg.save_dir) / cfg.filename / "explore"
+    folder = Path(options.output) if options.output else run_folder(cfg) / FOLDER
     demand_writable(folder / PAGE, SETTING)
     parts = list(dict.fromkeys(options.parts or EXPLORED))
     found = explore_data(

@@ -151,10 +151,10 @@ def test_names_are_harmless_and_classes_may_be_many(tmp_path: Path, classes: int
 
 def test_no_object_at_all(tmp_path: Path) -> None:
     config = coco(tmp_path, ["a"], {**coco_content(), "annotations": []})
-    facts = explore(load_config(config), Options(output=tmp_path / "page"))
+    facts = explore(load_config(config))
     assert (facts.head.objects, facts.places, facts.anchors) == (0, None, None)
     assert [one.text for one in facts.advice] == ["None of the train part's 2 images has an object."]
-    assert "There is no object to show." in page_of(tmp_path / "page")
+    assert "There is no object to show." in page_of(tmp_path / "out" / "mine" / "explore")
 
 
 def test_mixed_sets_and_parts_without_annotations(tmp_path: Path) -> None:

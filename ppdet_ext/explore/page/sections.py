@@ -14,7 +14,7 @@ from ppdet_ext.pages.colours import class_colour
 from ppdet_ext.pages.formats import count, fixed, percent, short
 
 MOST_BARS = 40
-MOST_ROWS = 60
+MOST_ROWS, MOST_SIZES = 60, 12
 PARTS = {"train": "var(--accent)", "eval": "var(--unsure)", "test": "var(--other)"}
 
 
@@ -159,8 +159,9 @@ def together_section(facts: Exploration) -> Markup | None:
 def size_table(facts: Exploration) -> Markup | None:
     """Sizes of images, the commonest first; None where there is one, which the head tells."""
     columns = [Column("width", "", count), Column("height", "", count), Column("images", "", count)]
-    rows = [Row([one.width, one.height, one.images]) for one in facts.sizes]
-    return table(columns, rows, "Sizes of the images") if len(rows) > 1 else None
+    rows = [Row([one.width, one.height, one.images]) for one in facts.sizes[:MOST_SIZES]]
+    more = f", the commonest {MOST_SIZES}" if len(facts.sizes) > MOST_SIZES else ""
+    return table(columns, rows, f"Sizes of the images{more}") if len(rows) > 1 else None
 
 
 def odd_table(facts: Exploration) -> Markup | None:
