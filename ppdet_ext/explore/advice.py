@@ -95,7 +95,7 @@ def _balance(found: Found) -> Iterator[Advice]:
     share = float((counts == 0).mean()) if len(counts) else 0.0
     if EMPTY < share < 1:
         text = f"{percent(share)} of the images in training show no object; a quarter of them teaches what there is to learn."
-        options = [f"TrainDataset.empty_ratio={KEPT}"] if "empty_ratio" in found.data.parts[0].adjustable else []
+        options = [f"{path}={KEPT}" for path in found.data.parts[0].adjustable.get("empty_ratio", ())]
         yield Advice("classes", text, options, "", False)
 
 
@@ -141,7 +141,7 @@ def _problems(found: Found) -> Iterator[Advice]:
                 f"The data of {part.name} have {counted(total, 'faults')}, which training refuses. Mend them, or go on without "
                 "the images that they are about."
             )
-            options = [f"{part.key}.on_error=skip"] if "on_error" in part.adjustable else []
+            options = [f"{path}=skip" for path in part.adjustable.get("on_error", ())]
             yield Advice("problems", text, options, "", True)
 
 
@@ -150,9 +150,8 @@ def _suspicious(found: Found) -> Iterator[Advice]:
         text = f"{one.title}: {counted(one.count, 'objects')}. {one.meaning}"
         options = []
         if one.key == "tiny":
-            options = [
-                f"{part.key}.min_instance_area={TINY}" for part in found.data.parts if "min_instance_area" in part.adjustable
-            ]
+            paths = [path for part in found.data.parts for path in part.adjustable.get("min_instance_area", ())]
+            options = [f"{path}={TINY}" for path in paths]
         yield Advice("suspicious", text, options, "", one.key in ("whole", "two_classes"))
 
 

@@ -20,7 +20,7 @@ from .fit import READERS, anchor_facts, resized_facts
 from .leaks import find_leaks, odd_images
 from .objects import Data, data_of
 from .pixels import FIELDS, Pixels, read_pixels
-from .reading import read_parts
+from .reading import key_of, read_parts
 from .schema import VERSION, Distribution, Exploration, Head, PartFacts, Problem
 from .suspicious import overlap_distribution, overlaps, suspicions
 
@@ -98,7 +98,7 @@ def _pixels(cfg: Config, data: Data, workers: int) -> Pixels:
     part = data.parts[0]
     reader: Any = cfg.get(READERS[part.name]) or {}
     first = data.images.records[0].file
-    folder = getattr(cfg[part.key], "dataset_dir", None) or Path(first).parent
+    folder = getattr(cfg[key_of(part.name)], "dataset_dir", None) or Path(first).parent
     reading = Reading.of_transforms(reader.get("sample_transforms"))
     return read_pixels([record.file for record in data.images.records], reading, workers, Path(folder))
 

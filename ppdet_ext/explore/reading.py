@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,19 +25,19 @@ logger = logging.getLogger("ppdet_ext")
 
 @dataclass(frozen=True)
 class Part:
-    """A data set of a configuration, read. name: train, eval, test; key: TrainDataset, …. source: its files, in words.
+    """A data set of a configuration, read. name: train, eval, test. source: its files, in words.
 
-    records: with labels of `class_names` of all parts. class_names: its own. adjustable: its keys that advice may change.
+    records: with labels of `class_names` of all parts. class_names: its own. adjustable: its keys, and where the
+    configuration has each: {"on_error": ["TrainDataset.on_error"]}.
     problems: faults that were left out.
     """
 
     name: str
-    key: str
     source: str
     records: Sequence[Record]
     class_names: Sequence[str]
     annotated: bool
-    adjustable: frozenset[str]
+    adjustable: Mapping[str, Sequence[str]]
     problems: Sequence[Problem]
 
 
@@ -70,23 +70,35 @@ def _read(cfg: Config, name: str, required: bool) -> Part | None:
             )
         return None
     dataset = _lenient(cfg[key])
-    try:
-        dataset.load()
-    except NumberingError as error:
-        options = " ".join(f"{key}.{word.replace(': ', '=')}" for word in error.keys.split(", "))
-        raise UserError(f"{error} Here: -o {options}") from error
-    found = [problem for own in _inside(dataset) for problem in _problems(own, name)]
-    place = [str(getattr(dataset, word)) for word in ("dataset_dir", "anno_path") if getattr(dataset, word, None)]
+    adjustable: dict[str, list[str]] = {}
+    for path, own in _inside(key, dataset):
+        _load(path, own)
+        for word in vars(own):
+            adjustable.setdefault(word, []).append(f"{path}.{word}")
     return Part(
         name,
-        key,
-        "/".join(place) or str(getattr(dataset, "images", type(dataset).__name__)),
+        ", ".join(_source(own) for _, own in _inside(key, dataset)),
         dataset.records,
         [str(word) for word in dataset.class_names],
         bool(dataset.annotated),
-        frozenset(vars(dataset)),
-        found,
+        adjustable,
+        [problem for _, own in _inside(key, dataset) for problem in _problems(own, name)],
     )
+
+
+def _load(path: str, dataset: Any) -> None:
+    """Read a data set that is configured at `path`. Raises: UserError, also with what to give after -o."""
+    try:
+        dataset.load()
+    except NumberingError as error:
+        options = " ".join(f"{path}.{word.replace(': ', '=')}" for word in error.keys.split(", "))
+        raise UserError(f"{error} Here: -o {options}") from error
+
+
+def _source(dataset: Any) -> str:
+    """Its files, in words."""
+    place = [str(getattr(dataset, word)) for word in ("dataset_dir", "anno_path") if getattr(dataset, word, None)]
+    return "/".join(place) or str(getattr(dataset, "images", type(dataset).__name__))
 
 
 def _lenient(dataset: Any) -> Any:
@@ -100,8 +112,12 @@ def _lenient(dataset: Any) -> Any:
     return own
 
 
-def _inside(dataset: Any) -> Iterator[Any]:
-    yield from (dataset.labelled, dataset.pseudo) if isinstance(dataset, MixedDataSet) else (dataset,)
+def _inside(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
+    """Where in the configuration a data set is, and itself; of a mix its two parts."""
+    if isinstance(dataset, MixedDataSet):
+        yield from ((f"{key}.{word}", getattr(dataset, word)) for word in ("labelled", "pseudo"))
+    else:
+        yield key, dataset
 
 
 def _problems(dataset: Any, part: str) -> Iterator[Problem]:

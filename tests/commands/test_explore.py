@@ -162,7 +162,8 @@ def test_mixed_sets_and_parts_without_annotations(tmp_path: Path) -> None:
     pictures(tmp_path / "more", ["2.jpg"])
     text = block(2, 3, 12, 20).to_kaggle()
     write_csv(tmp_path, [("0.jpg", 1, text), ("1.jpg", 2, text)])
-    (tmp_path / "more.csv").write_text(f"ImageId,ClassId,EncodedPixels\n2.jpg,3,{text}\n")
+    dot = block(25, 50, 2, 2).to_kaggle()
+    (tmp_path / "more.csv").write_text(f"ImageId,ClassId,EncodedPixels\n2.jpg,3,{text}\n2.jpg,4,{dot}\n")
     keys = f"dataset_dir: {tmp_path}, height: {HEIGHT}, width: {WIDTH}"
     pseudo = f"!SteelDataSet {{{keys}, anno_path: more.csv, image_dir: more}}"
     train = f"!MixedDataSet {{labelled: !SteelDataSet {{{keys}}}, pseudo: {pseudo}}}"
@@ -170,6 +171,9 @@ def test_mixed_sets_and_parts_without_annotations(tmp_path: Path) -> None:
     facts = explore(load_config(config), Options(output=tmp_path / "page"))
     assert [(part.name, part.images, part.annotated) for part in facts.head.parts] == [("train", 3, True), ("eval", 1, False)]
     assert [leak.kind for leak in facts.leaks.groups] == ["file"]
+    (tiny,) = [one for one in facts.advice if "Smaller" in one.text]
+    assert tiny.options == ["TrainDataset.labelled.min_instance_area=16", "TrainDataset.pseudo.min_instance_area=16"]
+    assert not explore(load_config(config, tiny.options), Options(output=tmp_path / "page")).suspicious
 
 
 def test_what_cannot_be_done_is_said(tmp_path: Path, steel: tuple[str, Path]) -> None:

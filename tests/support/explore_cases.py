@@ -7,13 +7,13 @@ import numpy as np
 
 from ppdet_ext.config.load import load_config
 from ppdet_ext.explore.objects import Data, data_of
-from ppdet_ext.explore.reading import Part
+from ppdet_ext.explore.reading import Part, key_of
 from ppdet_ext.host import Config
 from ppdet_ext.structures import Record, Rle
 
 HEIGHT, WIDTH = 40, 80
 NAMES = ("pits", "scratches")
-KEYS = frozenset({"on_error", "min_instance_area", "empty_ratio"})
+KEYS = ("on_error", "min_instance_area", "empty_ratio")
 
 
 def mask(y: int, x: int, height: int, width: int) -> Rle:
@@ -37,8 +37,9 @@ def record(
 
 
 def part(name: str, records: Sequence[Record], names: Sequence[str] = NAMES, **options: Any) -> Part:
-    made = {"source": "data/train.csv", "annotated": True, "adjustable": KEYS, "problems": (), **options}
-    return Part(name, f"{name.capitalize()}Dataset", records=records, class_names=names, **made)
+    paths = {key: [f"{key_of(name)}.{key}"] for key in KEYS}
+    made = {"source": "data/train.csv", "annotated": True, "adjustable": paths, "problems": (), **options}
+    return Part(name, records=records, class_names=names, **made)
 
 
 def data(parts: Sequence[Part], names: Sequence[str] = NAMES) -> Data:
