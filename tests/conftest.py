@@ -43,7 +43,7 @@ SLOW = (
     "commands/test_segmentor.py",
     *("config/test_plugins.py::test_all_parts_of_the_page", "weights/test_class_names.py::test_there_and_back"),
     *("data/synthetic/test_sample_sheet.py::test_same_arguments", "inference/test_ensemble.py::test_one_views_features"),
-    *("commands/test_black_box.py::test_without", "commands/test_split.py::test_a_command_line"),
+    *("commands/test_black_box.py::test_without_the", "commands/test_split.py::test_a_command_line"),
 )
 
 

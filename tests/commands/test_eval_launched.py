@@ -9,6 +9,7 @@ from pathlib import Path
 import paddle
 import pytest
 
+from ppdet_ext.commands.main import run
 from ppdet_ext.config.load import load_config
 from ppdet_ext.host.build import build_model
 
@@ -26,14 +27,13 @@ def weights(config: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(folder: Path, command: list[str], tool: str, *arguments: str) -> subprocess.Popen:
-    """One thread each, for its number changes the last digits."""
+def launch(folder: Path, tool: str, *arguments: str) -> subprocess.Popen:
+    """On two ranks, of as many threads as this process has set for itself: their number changes the last digits."""
     folder.mkdir()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*LAUNCHED, str(ROOT / "tools" / f"{tool}.py"), *arguments]
+    assert "OMP_NUM_THREADS" in os.environ
     with (folder / "printed").open("w") as out:
-        return subprocess.Popen(
-            [*command, str(ROOT / "tools" / tool), *arguments], cwd=folder, stdout=out, stderr=out, env=environment
-        )
+        return subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
 
 
 def done(process: subprocess.Popen, folder: Path) -> str:
@@ -44,14 +44,21 @@ def done(process: subprocess.Popen, folder: Path) -> str:
     return printed
 
 
-def test_two_ranks_write_what_one_writes(config: str, weights: Path, tmp_path: Path) -> None:
+def test_two_ranks_write_what_one_writes(config: str, weights: Path, tmp_path: Path, capfd) -> None:
     chosen = ["-c", config, "-o", f"weights={weights}", f"save_dir={tmp_path}"]
-    started = {}
-    for ranks, command in (("one", [sys.executable]), ("two", LAUNCHED)):
-        evaluated, inferred = tmp_path / f"eval {ranks}", tmp_path / f"infer {ranks}"
-        started[evaluated] = run(evaluated, command, "eval.py", "--output_eval", str(evaluated), *chosen)
-        started[inferred] = run(inferred, command, "infer.py", "--save_results", "--output_dir", str(inferred), *chosen)
-    printed = {folder.name: done(process, folder) for folder, process in started.items()}
+
+    def words(ranks: str) -> dict[str, list[str]]:
+        return {
+            "eval": ["--output_eval", str(tmp_path / f"eval {ranks}"), *chosen],
+            "infer": ["--save_results", "--output_dir", str(tmp_path / f"infer {ranks}"), *chosen],
+        }
+
+    started = {tool: launch(tmp_path / f"{tool} two", tool, *own) for tool, own in words("two").items()}
+    printed = {}
+    for tool, own in words("one").items():
+        assert run(tool, own) == 0
+        printed[f"{tool} one"] = capfd.readouterr().out
+    printed |= {f"{tool} two": done(process, tmp_path / f"{tool} two") for tool, process in started.items()}
 
     alone, together = (json.loads((tmp_path / f"eval {ranks}" / "eval.json").read_text()) for ranks in ("one", "two"))
     for kind in ("bbox", "segm"):

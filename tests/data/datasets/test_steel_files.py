@@ -103,10 +103,11 @@ def test_pictures_of_another_size_are_told_how_to_be_read(tmp_path: Path) -> Non
         SteelDataSet(str(tmp_path)).load()
 
 
-@pytest.mark.parametrize(("rows", "amount"), [(1, "1 kB"), (5000, "95 kB"), (100_000, "2 MiB")])
-def test_how_much_is_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: int, amount: str) -> None:
+@pytest.mark.parametrize(("rows", "runs", "amount"), [(1, 1, "1 kB"), (100, 165, "97 kB"), (300, 1000, "2 MiB")])
+def test_how_much_is_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: int, runs: int, amount: str) -> None:
     caplog.set_level(logging.INFO, "ppdet_ext")
-    text = "".join(f"{number:07d}.jpg,1,1 10\n" for number in range(rows))
+    mask = " ".join(f"{3 * run + 1} 1" for run in range(runs))
+    text = "".join(f"{number:07d}.jpg,1,{mask}\n" for number in range(rows))
     (tmp_path / "train.csv").write_text("ImageId,ClassId,EncodedPixels\n" + text)
     SteelDataSet(str(tmp_path), check_images="none", cache=False).load()
     assert f"reading {amount} of masks" in caplog.text
