@@ -29,6 +29,7 @@ from ppdet_ext.evaluation.run import metrics_of, run_evaluation
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import inference_loader, reading_of
+from ppdet_ext.inference.classes import one_mask_a_class
 from ppdet_ext.inference.predictor import prepare
 from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.report.analysis import Origin, analyse, fingerprint
@@ -43,6 +44,12 @@ from ppdet_ext.training.evaluation import BestFound
 from .cli import config_of
 from .page_flags import DATA_PARTS, PICTURES
 
+JOINED = (
+    "The model gives a class one mask in an image, so the annotations of a class are joined, too: what is counted as an "
+    "object, and numbered as an annotation, is all of a class in one image, and AP is not that of eval.py. To count objects, "
+    "take the masks apart with the step Components (PostProcess)."
+)
+UNLIKE = "AP and F1 are of what the report's own model counts as an object."
 Found = dict[int, Detections]
 logger = logging.getLogger("ppdet_ext")
 
@@ -81,13 +88,15 @@ def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found]
     _check(cfg, options, folder)
     kept: list[Report] = []
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
+        joined = one_mask_a_class(cfg)
         dataset, detections = found or _found(cfg, options.key, options.results)
-        others = {_name(path, options.compare): _other(path, options.key, dataset) for path in options.compare}
+        others = {_name(path, options.compare): _other(path, options.key, dataset, joined) for path in options.compare}
         predicted = time.perf_counter() - began
 
         def write() -> None:
-            kept.append(_analysed(cfg, options, dataset, detections, others))
-            _write(kept[0], _truth(dataset), detections, folder, reading_of(cfg, "eval") if options.pictures else None)
+            truth = _truth(dataset, joined)
+            kept.append(_analysed(cfg, options, dataset, truth, detections, others))
+            _write(kept[0], truth, detections, folder, reading_of(cfg, "eval") if options.pictures else None)
             _tell(kept[0], folder, predicted, time.perf_counter() - began)
 
         # What it returned would be sent to all ranks.
@@ -95,9 +104,11 @@ def report(cfg: Config, options: Options | None = None, found: tuple[Any, Found]
     return kept[0] if kept else None
 
 
-def _analysed(cfg: Config, options: Options, dataset: Any, detections: Found, others: Mapping[str, Found]) -> Report:
+def _analysed(
+    cfg: Config, options: Options, dataset: Any, truth: Truth, detections: Found, others: Mapping[str, Found]
+) -> Report:
     return analyse(
-        _truth(dataset),
+        truth,
         detections,
         origin=_origin(cfg, options, dataset, detections),
         score=options.score,
@@ -140,16 +151,21 @@ def _demand_annotated(dataset: Any, key: str) -> None:
         raise UserError(f"A report compares with annotations, and {key} has none: set its anno_path, or take another --part.")
 
 
-def _truth(dataset: Any) -> Truth:
-    return Truth(dataset.records, [str(name) for name in dataset.class_names], list(dataset.category_ids))
+def _truth(dataset: Any, joined: bool = False) -> Truth:
+    """joined: with one mask a class in an image, as the model that is looked at has it."""
+    records = [record.joined_by_class() for record in dataset.records] if joined else dataset.records
+    return Truth(records, [str(name) for name in dataset.class_names], list(dataset.category_ids))
 
 
-def _other(path: str, key: str, dataset: Any) -> Found:
+def _other(path: str, key: str, dataset: Any, joined: bool) -> Found:
     """What another run has found in the same images. Raises: UserError where these are others, or have other classes."""
     folder = Path(path)
     if not (folder / CONFIG_FILE).is_file():
         return read_results(folder, _truth(dataset))
-    theirs, detections = _found(_run(folder), key, None)
+    own = _run(folder)
+    if one_mask_a_class(own) != joined:
+        logger.warning("--compare %s: one of the two gives a class one mask in an image, the other objects: %s", path, UNLIKE)
+    theirs, detections = _found(own, key, None)
     if list(theirs.class_names) != list(dataset.class_names) or fingerprint(theirs.records) != fingerprint(dataset.records):
         raise UserError(f"--compare {path}: its {key} holds other images, annotations or classes than the report's.")
     return detections
@@ -171,6 +187,8 @@ def _origin(cfg: Config, options: Options, dataset: Any, detections: Found) -> O
     missing = len(dataset.records) - len(detections)
     if options.results is not None and missing:
         notes.append(f"{counted(missing, 'images')} have no detection in the results, and count as images without any.")
+    if one_mask_a_class(cfg):
+        notes.append(JOINED)
     if both := _trained_on(cfg, options.key, dataset):
         notes.append(f"{both} of the {len(dataset.records)} images were trained on: the numbers say little of other images.")
     weights = "" if options.results is not None else str(cfg.get(ENSEMBLE) or cfg.weights or "")
@@ -178,10 +196,11 @@ def _origin(cfg: Config, options: Options, dataset: Any, detections: Found) -> O
         title=cfg.filename if options.results is None else f"{cfg.filename}: {Path(options.results).name}",
         made=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         config=cfg.filename,
-        data=f"{options.key}: {'/'.join(place)}",
+        data=", ".join(filter(None, (f"{options.key}: {'/'.join(place)}", getattr(dataset, "chosen_in_words", "")))),
         weights=weights,
         predictions=options.results or "the model",
         notes=notes,
+        trained_on="" if options.results is not None else getattr(cfg.get("TrainDataset"), "chosen_in_words", ""),
     )
 
 

@@ -19,7 +19,7 @@ from ppdet_ext.viewer.application import create_app
 from ppdet_ext.viewer.catalogue import Item
 from ppdet_ext.viewer.serving import serve
 from ppdet_ext.viewer.session import Model, Session
-from ppdet_ext.viewer.sources import give_results, items_of_dataset, items_of_folder, one_of_each_class
+from ppdet_ext.viewer.sources import give_results, items_of_dataset, items_of_folder
 
 from .page_flags import DATA_PARTS
 
@@ -103,28 +103,22 @@ def _exported(folder: Path) -> tuple[Model, Any]:
 
 def _of_configuration(args: argparse.Namespace, exported: bool) -> Shown:
     from ppdet_ext.inference.build import reading_of
-    from ppdet_ext.inference.classes import class_list
+    from ppdet_ext.inference.classes import class_list, one_mask_a_class
 
     cfg = _configuration(args)
     # The pictures of data sets come first: where these cannot be read, no model is of use.
     items = _items(cfg, args)
     names, ids, _ = class_list(cfg)
-    if _joins_objects(cfg):
+    if one_mask_a_class(cfg):
         logger.info("The model gives a class one mask in a picture: annotations of a class are joined, too")
         for item in items:
-            item.truth = None if item.truth is None else one_of_each_class(item.truth)
+            item.truth = None if item.truth is None else item.truth.joined_by_class()
     if args.results is not None:
         number = give_results(items, Path(args.results), names, ids)
         logger.info("--results %s: predictions of %s", args.results, counted(number, "pictures"))
     model = _exported(Path(args.model))[0] if exported else _eager(cfg, args, names, ids)
     title = cfg.filename if args.model is None else Path(args.model).resolve().name
     return Shown(title, names, ids, items, model, reading_of(cfg, "test"), _form(cfg))
-
-
-def _joins_objects(cfg: Config) -> bool:
-    """Whether objects of a class in one picture are one for the model: it classifies pixels, and no step takes them apart."""
-    steps = cfg.get("PostProcess") or ()
-    return cfg.architecture == "SemanticSegmentor" and not any("Components" in step for step in steps)
 
 
 def _configuration(args: argparse.Namespace) -> Config:

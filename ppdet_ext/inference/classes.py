@@ -43,6 +43,12 @@ def class_list(cfg: Config, weights_first: bool = False) -> tuple[list[str], lis
     return [f"class {number}" for number in numbers], numbers, True
 
 
+def one_mask_a_class(cfg: Config) -> bool:
+    """Whether objects of a class in one image are one for the model: it classifies pixels, and no step takes them apart."""
+    steps = cfg.get("PostProcess") or ()
+    return cfg.architecture == "SemanticSegmentor" and not any("Components" in step for step in steps)
+
+
 def _stored(cfg: Config) -> Classes | None:
     """Those of the (first) weights; None if these know none, or are of another number of classes."""
     entries = cfg.get(ENSEMBLE) or [cfg.weights]

@@ -47,6 +47,7 @@ class Origin:
     weights: str = ""
     predictions: str = ""
     notes: list[str] = field(default_factory=list)
+    trained_on: str = ""
 
 
 def analyse(
@@ -172,7 +173,7 @@ def _head(
         images=len(tables.records), empty_images=objects.count(0), instances=instances,
         crowds=int(tables.truths.crowd.sum()), detections=len(tables.found.score),
         not_counted=int((~tables.matched.counted).sum()), seconds=round(time.perf_counter() - began, 3),
-        notes=list(origin.notes),
+        notes=list(origin.notes), trained_on=origin.trained_on,
     )  # fmt: skip
 
 

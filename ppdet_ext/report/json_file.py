@@ -37,7 +37,7 @@ def _built(kind: Any, value: Any) -> Any:
     """A value of JSON as the type that an annotation names."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = _hints(kind)
-        return kind(**{name: _built(hints[name], value[name]) for name in hints})
+        return kind(**{name: _built(hints[name], value[name]) for name in hints if name in value})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _built(next(one for one in arguments if one is not type(None)), value)

@@ -28,6 +28,7 @@ class Head:
     images, empty_images (without an annotated object), instances (without crowds), crowds, detections.
     not_counted: detections beyond the best 100 of a class in an image, which COCO's AP leaves out.
     seconds: of the analysis, without predicting. notes: what the reader should know, such as that images were trained on.
+    trained_on: part, fold and split file that the configuration trains on, "" where it names none.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Head:
     not_counted: int
     seconds: float
     notes: list[str]
+    trained_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -60,3 +60,23 @@ class Record:
             areas=None if self.areas is None else self.areas[own],
             attributes=None if self.attributes is None else [self.attributes[i] for i in own],
         )
+
+    def joined_by_class(self) -> Record:
+        """The image as a model has it that gives a class one mask: the objects of a class are one, its crowds another.
+
+        Areas are those of the joined masks, and there are no attributes. An image without masks stays as it is.
+        """
+        if not self.masks:
+            return self
+        keys = sorted(set(zip(self.labels.tolist(), self.crowd.tolist())))
+        places = [np.flatnonzero((self.labels == label) & (self.crowd == crowd)) for label, crowd in keys]
+        masks = [Rle.merge([self.masks[i] for i in own]) for own in places]
+        return replace(
+            self,
+            boxes=np.array([mask.box for mask in masks], np.float32),
+            labels=np.array([label for label, _ in keys], np.int64),
+            masks=masks,
+            crowd=np.array([crowd for _, crowd in keys], bool),
+            areas=None,
+            attributes=None,
+        )

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ppdet_ext.data.formats.result_files import IMAGES_FILE
 from ppdet_ext.data.images.check import pictures_in
 from ppdet_ext.data.images.decode import image_size, read_image_of
@@ -20,7 +18,7 @@ from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.splits.selection import read_split_file
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import write_atomic
-from ppdet_ext.structures import Detections, Record, Rle
+from ppdet_ext.structures import Detections, Record
 
 from .catalogue import Item
 
@@ -48,30 +46,6 @@ def items_of_dataset(dataset: Any, part: str) -> list[Item]:
         )
         for record in dataset.records
     ]
-
-
-def one_of_each_class(record: Record) -> Record:
-    """The annotations as a model has them that gives a class one mask in a picture: joined. Crowds are left as they are."""
-    masks, labels, crowds = [], [], []
-    for label in np.unique(record.labels).tolist():
-        for crowd in (False, True):
-            own = np.flatnonzero((record.labels == label) & (record.crowd == crowd))
-            if len(own):
-                masks.append(Rle.merge([record.masks[place] for place in own]))
-                labels.append(label)
-                crowds.append(crowd)
-    boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-    return Record(
-        record.im_id,
-        record.file,
-        record.name,
-        record.height,
-        record.width,
-        boxes,
-        np.array(labels, np.int64),
-        masks,
-        np.array(crowds, bool),
-    )
 
 
 def _folds(dataset: Any) -> Mapping[str, int]:

@@ -136,3 +136,39 @@ def test_the_report_of_an_earlier_run_goes_aside_with_it(tmp_path: Path) -> None
     assert aside is not None
     assert {path.name for path in aside.iterdir()} == {"best_model.pdparams", "label_errors", "checkpoints", *FILES}
     assert [path for path in tmp_path.iterdir() if path != aside] == []
+
+
+def test_a_model_of_one_mask_a_class_is_measured_by_one_mask_a_class(config: str, workspace: Path, tmp_path: Path) -> None:
+    semantic = tmp_path / "semantic.yml"
+    semantic.write_text(
+        f"_BASE_: [{config}]\narchitecture: SemanticSegmentor\nmetric: SeverstalDice\n"
+        "SemanticSegmentor: {encoder: ResNetEncoder, decoder: FPNDecoder}\nResNetEncoder: {name: resnet18}\n"
+    )
+    dataset = load_dataset(load_config(str(semantic)), "EvalDataset")
+    rows = [
+        {"image_id": record.im_id, "category_id": dataset.category_ids[label], "score": 0.9, "segmentation": mask.to_coco(True)}
+        for record in (one.joined_by_class() for one in dataset.records)
+        for label, mask in zip(record.labels, record.masks)
+    ]
+    assert len(rows) < sum(len(record.labels) for record in dataset.records)
+    (tmp_path / "mask.json").write_text(json.dumps(rows))
+    given = {"results": tmp_path / "mask.json", "output_dir": tmp_path / "report", "pictures": 0}
+    made = write_report(str(semantic), **given)
+    assert made is not None
+    assert (made.head.f1, made.head.instances, made.head.numbers["segm"]["AP"]) == (1, len(rows), 1)
+    assert {row.numbers["segm"].dice for row in made.classes} <= {1, None}
+    assert made.head.notes == [command.JOINED]
+    # Taken apart, they are objects again, which the joined masks are not.
+    apart = write_report(str(semantic), overrides={"PostProcess": [{"Components": {}}]}, **given)
+    assert apart is not None
+    assert apart.head.instances > len(rows)
+    assert apart.head.f1 < 1
+    assert apart.head.notes == []
+
+
+def test_the_head_says_which_part_was_trained_on(made: Path, config: str, tmp_path: Path) -> None:
+    assert read_report(made / "report.json").head.trained_on == "split train.txt"
+    assert "split train.txt" in (made / "report.html").read_text(encoding="utf-8")
+    assert read_report(made / "report.json").head.data.endswith(", split val.txt")
+    folds = load_config(config, {"TrainDataset.split": None, "TrainDataset.fold": 1, "TrainDataset.part": "train"})
+    assert folds.TrainDataset.chosen_in_words == "part train, fold 1 of 5 (from 0)"

@@ -16,6 +16,13 @@ def test_a_report_is_read_as_it_was_written() -> None:
     assert report_text(read_report(EXAMPLE)) == text
 
 
+def test_a_report_from_before_the_trained_part_was_named_is_read(tmp_path: Path) -> None:
+    content = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    del content["head"]["trained_on"]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert read_report(tmp_path / "report.json").head.trained_on == ""
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [("[]", "is no report.json"), ('{"version": 1}', "is no report.json"), ("{", "no report.json"), ('{"version": 99}', "99")],

@@ -38,7 +38,6 @@ from ppdet_ext.viewer.decisions import Decisions
 from ppdet_ext.viewer.matching import match_picture
 from ppdet_ext.viewer.predictions import content_of, detections_of
 from ppdet_ext.viewer.session import Model
-from ppdet_ext.viewer.sources import one_of_each_class
 from ppdet_ext.viewer.watching import FolderWatch
 
 
@@ -89,12 +88,12 @@ def test_one_matching_gives_the_reports_verdicts_at_every_score(score: float) ->
 def test_a_model_of_one_mask_a_class_is_compared_with_annotations_of_one_mask_a_class() -> None:
     truth = record(0, Path("x"), "x", block(10), block(60), block(90))
     truth.labels, truth.crowd = np.array([0, 0, 1]), np.array([False, False, True])
-    joined = one_of_each_class(truth)
+    joined = truth.joined_by_class()
     assert joined.masks == [block(10).union(block(60)), block(90)]
     assert joined.labels.tolist() == [0, 1]
     assert joined.crowd.tolist() == [False, True]
     assert match_picture(joined, found((block(10).union(block(60)), 0, 0.7))).hit.tolist() == [1]
-    assert len(one_of_each_class(record(0, Path("x"), "x")).labels) == 0
+    assert len(record(0, Path("x"), "x").joined_by_class().labels) == 0
 
 
 def test_a_picture_with_all_its_objects(page: Page) -> None:

@@ -119,6 +119,13 @@ class SelectedDataSet(InstanceDataSet):
     def image_folder(self) -> str:
         return os.path.join(self.dataset_dir, self.image_dir)
 
+    @property
+    def chosen_in_words(self) -> str:
+        """The keys that choose its images: "part train, fold 0 of 5 (from 0), split folds.csv"; "" where all are taken."""
+        fold = None if self.fold is None else f"fold {self.fold} of {self.num_folds} (from 0)"
+        part = None if self.part == "all" and fold is None else f"part {self.part}"
+        return ", ".join(filter(None, (part, fold, self.split and f"split {self.split}")))
+
     def _source(self) -> str:
         """The file or folder that messages are about."""
         return os.path.join(self.dataset_dir, self.anno_path or self.image_dir)

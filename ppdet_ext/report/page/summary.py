@@ -69,6 +69,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Made", head.made),
         ("Configuration", head.config),
         ("Data", f"{head.data} (fingerprint {head.fingerprint})"),
+        ("Trained on", head.trained_on),
         ("Weights", head.weights),
         ("Predictions", head.predictions),
         ("Images", f"{count(head.images)}, {count(head.empty_images)} of them without objects"),
