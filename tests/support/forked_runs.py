@@ -21,6 +21,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# By the tool, by what it calls, and by optimizers' first step; what a child imports, each of two hundred does.
+IMPORTED = (
+    *("ppdet_ext.commands.cli", "ppdet_ext.commands.main", "ppdet_ext.commands.train", "ppdet_ext.commands.debug_run"),
+    *("hotcoco", "paddle.optimizer.fusion_utils", "paddle.distributed.auto_parallel.fully_shard_fusion"),
+)
 # What a child does to itself before the tool runs; called with its rank. Must be picklable.
 Change = Callable[[int], None]
 # multiprocessing's exit codes are read from a pipe, once, by whoever looks first.
@@ -88,7 +93,7 @@ def _wait(processes: Sequence[multiprocessing.Process], deadline: float) -> bool
 def _server() -> multiprocessing.context.ForkServerContext:
     """The server, started by the first call."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ppdet_ext.training.train", "ppdet_ext.commands.cli"])
+    context.set_forkserver_preload([__name__, *IMPORTED])
     # The server takes over this environment, and what is imported there reads it.
     before = dict(os.environ)
     paths = [str(ROOT), str(Path(__file__).parent)]
