@@ -33,6 +33,35 @@ def test_a_path_covers_exactly_the_masks_pixels(seed: int, height: int, width: i
     np.testing.assert_array_equal(filled(path_of(Rle.from_bitmap(bitmap)), height, width), bitmap)
 
 
+def traced(bitmap: np.ndarray, tolerance: float) -> str:
+    """The path that OpenCV's contours of a doubled bitmap give (4.12), without the corners that are none."""
+    doubled = cv2.copyMakeBorder(np.kron(bitmap, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    text = ""
+    for contour in cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]:
+        points = contour[:, 0].astype(np.int64) // 2
+        points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+        before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+        loop = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+        if tolerance and len(loop) > 4:
+            fewer = cv2.approxPolyDP(loop.astype(np.int32).reshape(-1, 1, 2), tolerance, True).reshape(-1, 2)
+            loop = fewer if len(fewer) >= 3 else loop
+        steps = [f"h{x}" if y == 0 else f"v{y}" if x == 0 else f"l{x} {y}" for x, y in np.diff(loop, axis=0).tolist()]
+        text += f"M{loop[0, 0]} {loop[0, 1]}{''.join(steps)}z"
+    return text
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24), st.sampled_from([0.3, 0.5, 0.8]),
+    st.sampled_from([0.0, 0.7, 1.5]),
+)  # fmt: skip
+def test_paths_are_those_of_traced_bitmaps_letter_by_letter(
+    seed: int, height: int, width: int, share: float, tolerance: float
+) -> None:
+    bitmap = (np.random.default_rng(seed).random((height, width)) < share).astype(np.uint8)
+    assert path_of(Rle.from_bitmap(bitmap), tolerance) == traced(bitmap, tolerance)
+
+
 def test_a_hole_and_two_parts_lie_where_the_mask_lies() -> None:
     bitmap = np.zeros((40, 60), np.uint8)
     bitmap[10:20, 30:50] = 1
