@@ -1,5 +1,6 @@
 """Shared fixtures: where the optional real data lies."""
 
+import gc
 import importlib
 import logging
 import os
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, "resume" not in item.path.parts))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: Python need not look through it for garbage again and again (2 % of the tests' time)."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
