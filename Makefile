@@ -36,7 +36,7 @@ lint: $(VENV)/.installed-dev
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/test_house.py
 
-# The pages as a site, in build/site/index.html; first what is written of the code.
+# The pages as a site, in build/site/index.html; first what is generated from the code.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.installed-docs
 	@$(RUN) docs/site/make_reference.py

@@ -1,4 +1,4 @@
-"""`write_report`: what a model finds, misses and mistakes, for programs."""
+"""`write_report`: what a model finds, misses and gets wrong, for programs."""
 
 import os
 from collections.abc import Sequence

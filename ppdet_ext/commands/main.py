@@ -44,7 +44,7 @@ COMMANDS = {
     "explore": Command("look at a data set before training, in one page", page_flags.explore_parser, "commands.explore"),
     "train": Command("train a model", flags.train_parser, "commands.train"),
     "eval": Command("evaluate weights by COCO's AP or another metric", flags.eval_parser, "commands.eval"),
-    "report": Command("say in one page what a model finds, misses and mistakes", page_flags.report_parser, "commands.report"),
+    "report": Command("say in one page what a model finds, misses and gets wrong", page_flags.report_parser, "commands.report"),
     "infer": Command("draw predictions on images", flags.infer_parser, "commands.infer"),
     "view": Command("look at data, truth and predictions in a browser", page_flags.view_parser, "commands.view"),
     "submit": Command("write a submission", flags.submit_parser, "commands.submit"),

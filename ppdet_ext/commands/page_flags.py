@@ -40,7 +40,7 @@ def view_parser(prog: str = "view.py") -> argparse.ArgumentParser:
 
 def report_parser(prog: str = "report.py") -> argparse.ArgumentParser:
     """Flags of tools/report.py."""
-    text = "Say what a model finds, misses and mistakes, in one HTML page with pictures; every number as JSON and CSV too."
+    text = "Say what a model finds, misses and gets wrong, in one HTML page with pictures; every number as JSON and CSV too."
     parser = base_parser(prog, text)
     parser.add_argument("--run", metavar="DIR", help="a run's folder: its configuration and best weights, in place of -c")
     text = "predictions in place of a model: folder with mask.json or bbox.json, or a JSON file of COCO results of any tool"
