@@ -7,7 +7,7 @@ tell apart. They are the same in both themes, for they lie on pictures.
 from ppdet_ext.drawing.detections import colour_of
 
 TRUTH = "#009e73"
-PREDICTION = "#0072b2"
+PREDICTION = "#56b4e9"  # their sky blue: their blue is lost on dark sheets
 TRUE_POSITIVE = "#009e73"  # pixels of both
 FALSE_POSITIVE = "#d55e00"  # of the prediction alone
 FALSE_NEGATIVE = "#cc79a7"  # of the truth alone

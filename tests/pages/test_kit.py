@@ -31,6 +31,7 @@ from ppdet_ext.pages import (
     table,
     window_around,
 )  # fmt: skip
+from ppdet_ext.pages.charts import svg
 from ppdet_ext.pages.colours import DARK, FIXED, LIGHT
 
 EVIL = "</script><b>&\"'.jpg"
@@ -57,7 +58,7 @@ def test_texts_can_be_read(theme: dict[str, str], ink: str, ground: str) -> None
 
 def test_every_colour_of_the_style_sheet_is_declared() -> None:
     used = set(re.findall(r"var\(--([\w-]+)\)", str(style())))
-    assert used - {*FIXED, *LIGHT} == {"c", "v"}
+    assert used - {*FIXED, *LIGHT} == {"c", "v", "own"}
     assert LIGHT.keys() == DARK.keys()
 
 
@@ -141,3 +142,13 @@ def test_a_window_holds_its_boxes_and_stays_inside(data: st.DataObject, height: 
     assert x2 <= window.x2 <= width
     assert window.size[0] >= min(40, height)
     assert window.size[1] >= min(40, width)
+
+
+@pytest.mark.parametrize("name", ["truth", "prediction"])
+def test_outlines_stand_out_from_dark_sheets(name: str) -> None:
+    assert contrast(FIXED[name], "#303030") >= 3
+
+
+def test_on_small_screens_charts_move_sideways_and_keep_their_letters() -> None:
+    assert "--own:540px" in svg.canvas(540, 240, "AP")
+    assert ".sideways>svg.chart{min-width:calc(var(--own)*.9)}" in str(style()).partition("(max-width:900px)")[2]

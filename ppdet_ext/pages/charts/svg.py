@@ -69,9 +69,10 @@ def title(content: str) -> Markup:
 def canvas(width: float, height: float, label: str, *children: Content, **attributes: object) -> Markup:
     """An inline picture of that many units, as wide as there is room; `label` is its alternative text.
 
-    Grows with its container up to its own width, so that its letters stay as large as the page's.
+    Grows with its container up to its own width, so that its letters stay as large as the page's. The style sheet keeps it from
+    shrinking much below that on a small screen, where it is moved sideways.
     """
-    style = f"max-width:{pixel(width)}px"
+    style = f"--own:{pixel(width)}px;max-width:var(--own)"
     size = f"0 0 {pixel(width)} {pixel(height)}"
     # Readers do not look into an image, so that one with links is a group.
     role = "group" if any("<a " in child for child in children) else "img"
