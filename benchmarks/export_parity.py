@@ -6,7 +6,7 @@ Weights of the detectors are made from parameter names (tests/support/recipe.py)
 Paddle's initial ones; `--run` adds a trained one. Graphs are traced for any size, once. A cell is the largest difference of
 boxes (px) / scores / mask probabilities; then, of all objects, how many have the same class and, pasted into the picture, the
 same mask to the bit, and by how many pixels the others differ at most. Of maps it is the largest difference and the pixels on
-another side of 0.5. Each model runs in a process of its own. Needs pip install 'ppdet-ext[train,export]'.
+another side of 0.5. Each model runs in a process of its own. Needs pip install '.[export]' in the checkout.
 """
 
 import argparse

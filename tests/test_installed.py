@@ -93,6 +93,6 @@ def test_an_installed_command_writes_a_configuration_of_its_own_files(installed:
 def test_a_missing_host_is_named_with_its_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compat.importlib.util, "find_spec", lambda name: None if name == package else object())
     by_itself = package == "ppdet" and sys.version_info >= (3, 12)
-    remedy = r"pip install --no-deps paddledet==2\.6\.0" if by_itself else r'pip install "ppdet-ext\[train\]"'
+    remedy = r"pip install --no-deps paddledet==2\.6\.0" if by_itself else r'pip install "\.\[train\]" in the checkout'
     with pytest.raises(UserError, match=rf"{package} is not installed\. Install it with: {remedy}"):
         compat.demand_host()

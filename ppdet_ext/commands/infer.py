@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from ppdet_ext.data.images.decode import read_image_of
 from ppdet_ext.distributed.group import among_ranks
-from ppdet_ext.drawing.detections import draw_detections
+from ppdet_ext.drawing.detections import draw_detections, why_nothing_is_drawn
 from ppdet_ext.drawing.files import SUFFIXES, drawn_name, write_picture
 from ppdet_ext.drawing.fonts import drawable_names
 from ppdet_ext.drawing.maps import draw_map_panels
@@ -140,16 +139,7 @@ def _finish(
     drawn = counted(sum(own.drawn for _, own in done), f"{things} of score {results.lowest:g} or more drawn")
     logger.info("%s, %s, in %s", counted(len(done), "images"), drawn, results.folder)
     if done and not any(own.drawn for _, own in done):
-        logger.info("%s", _why_nothing(things, max(own.highest for _, own in done)))
-
-
-def _why_nothing(things: str, highest: float) -> str:
-    """What to do where nothing is drawn; `highest` is the best score, 0 of none."""
-    if not highest:
-        return f"No {things} of any score are left by the model and its PostProcess steps. Is it trained long enough?"
-    # Rounded down, so that it is drawn.
-    lower = math.floor(highest * 1e3) / 1e3
-    return f"Nothing is drawn: the highest score found is {highest:.3g}. To see what there is: --draw_threshold {lower:g}"
+        logger.info("%s", why_nothing_is_drawn(max(own.highest for _, own in done), things))
 
 
 def _check_folder(folder: Path, predictor: ImagePredictor) -> None:

@@ -1,5 +1,6 @@
 """Pictures of detections and of annotations: translucent masks, outlines, boxes and legible labels."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -134,3 +135,12 @@ def _ink(colour: tuple[int, int, int]) -> tuple[int, int, int]:
     """Black or white, whichever reads better on `colour` (relative luminance as in Rec. 709)."""
     luminance = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     return (0, 0, 0) if luminance > 125 else (255, 255, 255)
+
+
+def why_nothing_is_drawn(highest: float, things: str = "objects") -> str:
+    """What to do where no picture has anything drawn; `highest` is the best score of all, 0 of none."""
+    if not highest:
+        return f"No {things} of any score are left by the model and its PostProcess steps. Is it trained long enough?"
+    # Rounded down, so that it is drawn.
+    lower = math.floor(highest * 1e3) / 1e3
+    return f"Nothing is drawn: the highest score found is {highest:.3g}. To see what there is: --draw_threshold {lower:g}"

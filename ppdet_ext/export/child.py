@@ -25,7 +25,7 @@ def demand_packages(format: str, *more: str) -> None:
     """UserError, naming the extra, where a package that a format needs is not installed."""
     missing = [name for name in (*PACKAGES[format], *more) if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"Export to {format} needs {', '.join(missing)}: pip install 'ppdet-ext[train,export]'")
+        raise UserError(f"Export to {format} needs {', '.join(missing)}: pip install '.[export]' in the checkout")
 
 
 def forbid_processes() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import paddle
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 from ppdet_ext.structures.paste import paste_masks
 
 from .graph import INPUT, NO_FLIPS, Flip
@@ -105,7 +105,7 @@ def compare(
         for name, own in {**_differences(expected, got), **own_masks}.items():
             found.setdefault(name, []).append(own)
     differences = [Difference(name, max(a for a, _ in own), float(np.mean([b for _, b in own]))) for name, own in found.items()]
-    logger.info("Eager against exported, %d batch(es): %s", len(pictures), "; ".join(map(str, differences)))
+    logger.info("Eager against exported, %s: %s", counted(len(pictures), "batches"), "; ".join(map(str, differences)))
     if SCORES in found and not objects:
         logger.warning("The model found nothing in them, so little was compared; give TestDataset pictures with objects")
     return differences

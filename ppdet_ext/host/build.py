@@ -6,7 +6,7 @@ from typing import Any
 import paddle
 from ppdet.core.workspace import create, global_config
 
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, counted
 
 from . import optimizer, schedules  # noqa: F401  they put their builders in place of ppdet's
 from .registry import ADAPTERS
@@ -55,7 +55,8 @@ def scaled_rate(base: float, base_batch_size: int | None, total_batch: int) -> f
     """
     rate = base if base_batch_size in (None, total_batch) else base * total_batch / base_batch_size
     if rate != base:
-        logger.info("Learning rate %g for %d images a step (base_lr %g is for %d)", rate, total_batch, base, base_batch_size)
+        images = counted(total_batch, "images")
+        logger.info("Learning rate %g for %s a step (base_lr %g is for %d)", rate, images, base, base_batch_size)
     return rate
 
 

@@ -14,7 +14,7 @@ from ppdet_ext.structures import Rle
 
 from .deferred import defer
 
-_EXTRA = 'pip install "ppdet-ext[train]" (of a checkout: pip install ".[train]")'
+_EXTRA = 'pip install ".[train]" in the checkout'
 # The extra cannot bring paddledet on every Python: its own pins have no release of numpy on 3.12.
 REMEDIES = {
     "paddle": _EXTRA,

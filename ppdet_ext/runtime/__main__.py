@@ -10,7 +10,7 @@ from pathlib import Path
 from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE, TABLE, coco_results, write_measurements
 from ppdet_ext.data.images.check import pictures_in
 from ppdet_ext.data.images.decode import read_image_of
-from ppdet_ext.drawing.detections import draw_detections
+from ppdet_ext.drawing.detections import draw_detections, why_nothing_is_drawn
 from ppdet_ext.drawing.files import drawn_name, write_picture
 from ppdet_ext.drawing.fonts import drawable_names
 from ppdet_ext.errors import DivergenceError, UserError, counted
@@ -76,6 +76,8 @@ def predict(args: argparse.Namespace) -> int:
     count = sum(len(one.filter(score=lowest)) for one in found)
     objects = counted(count, f"objects of score {lowest:g} or more")
     logger.info("%s, %s, in %s", counted(len(found), "images"), objects, output)
+    if found and not count:
+        logger.info("%s", why_nothing_is_drawn(max(float(one.scores.max(initial=0)) for one in found)))
     return len(found)
 
 

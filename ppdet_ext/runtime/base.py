@@ -117,6 +117,8 @@ class BasePredictor(ABC):
     def on_frame(self, handle: Callable[[np.ndarray, Prediction], object], *, channels: str = "rgb") -> Camera:
         """A loop of a camera's frames, each predicted and handed to `handle` in a thread of its own; see `Camera`.
 
+        Without steps a prediction holds all candidates, down to scores near 0: `handle` filters, `found.filter(score=0.5)`.
+
             with predictor.on_frame(show) as camera:
                 while running:
                     camera(grab())

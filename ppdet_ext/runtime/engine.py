@@ -10,7 +10,7 @@ import numpy as np
 
 from ppdet_ext.errors import UserError
 
-INSTALL = 'pip install "ppdet-ext[{extra}]"'
+INSTALL = 'pip install ".[{extra}]" in the checkout'
 
 
 class Engine(Protocol):

@@ -130,7 +130,8 @@ def _no_description(folder: Path) -> str:
     if (folder / _RUN_FILE).is_file():
         return (
             f"{folder} is the folder of a run. ppdet_ext.Predictor uses it where Paddle is installed "
-            f'(pip install "ppdet-ext[train]"); for the runtime export it: python tools/export.py -c {folder / _RUN_FILE}.'
+            f'(pip install ".[train]" in the checkout); for the runtime export it: '
+            f"python tools/export.py -c {folder / _RUN_FILE}."
         )
     if not folder.is_dir():
         names = [str(path.parent) for path in folder.parent.glob(f"*/{DESCRIPTION}")] if folder.parent.is_dir() else []

@@ -129,19 +129,16 @@ class Prediction(Detections):
         """A pandas.DataFrame, a row an object: image, object (from 1), class, score, box, and what is measured of the mask.
 
         mm_per_pixel: the side of a pixel, for columns in millimetres too. They are those of tools/infer.py --save_results csv,
-        not rounded.
+        not rounded. Raises: UserError without that package.
         """
-        pandas = importlib.import_module("pandas")
+        pandas = _package("pandas")
         rows = enumerate(measurement_rows(self, self.classes, mm_per_pixel), 1)
         table = [{IMAGE: self.name, OBJECT: number, **row} for number, row in rows]
         return pandas.DataFrame(table, columns=[IMAGE, OBJECT, *measurement_columns(mm_per_pixel)])
 
     def to_supervision(self) -> Any:
         """`supervision.Detections`, with class names as `data["class_name"]`. Raises: UserError without that package."""
-        try:
-            supervision = importlib.import_module("supervision")
-        except ImportError as error:
-            raise UserError("The package supervision is not installed. Install it with: pip install supervision") from error
+        supervision = _package("supervision")
         return supervision.Detections(
             xyxy=self.boxes.astype(np.float32).reshape(-1, 4),
             mask=None if self.masks is None else self.to_bitmaps(),
@@ -149,3 +146,11 @@ class Prediction(Detections):
             class_id=self.labels.astype(int),
             data={"class_name": np.array(self.class_names, dtype=str)},
         )
+
+
+def _package(name: str) -> Any:
+    """What only some programs need. Raises: UserError, with the command that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"The package {name} is not installed. Install it with: pip install {name}") from error

@@ -1,5 +1,6 @@
 """The learning rate follows the number of images of a step; any number of configurations live side by side."""
 
+import logging
 from itertools import permutations
 
 import paddle
@@ -35,6 +36,13 @@ def test_without_the_key_the_rate_is_as_configured() -> None:
     assert scaled_rate(0.3, cfg.base_batch_size, 7) == 0.3
     schedule, _ = build_optimizer(cfg, paddle.nn.Linear(1, 1), 1000)
     assert schedule.values[-2] == pytest.approx(0.03)
+
+
+def test_a_rate_for_one_image_is_told_of_one(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO, "ppdet_ext")
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    scaled_rate(0.02, 16, 1)
+    assert "Learning rate 0.00125 for 1 image a step (base_lr 0.02 is for 16)" in caplog.text
 
 
 def two() -> list[Config]:

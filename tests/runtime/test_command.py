@@ -2,9 +2,12 @@
 
 import csv
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,11 +16,14 @@ from runtime_models import write_folder
 
 import ppdet_ext
 from ppdet_ext.api.predictor import Predictor as LibraryPredictor
+from ppdet_ext.data.images.depth import AS_SHOWN
 from ppdet_ext.drawing import fonts
+from ppdet_ext.runtime import __main__ as command
 from ppdet_ext.runtime.__main__ import main
+from ppdet_ext.runtime.prediction import Prediction
 from ppdet_ext.runtime.predictor import Predictor
 
-# As in an environment made by `pip install ppdet-ext[runtime]`.
+# As in an environment made by `pip install ".[runtime]"`.
 ALONE = """import sys
 absent = ("paddle", "ppdet", "scipy", "pandas", "matplotlib", "threadpoolctl", "safetensors")
 sys.modules.update(dict.fromkeys(absent))
@@ -65,6 +71,32 @@ def test_pictures_results_and_a_table(model: Path, sheets: Path, tmp_path: Path)
         rows = list(csv.DictReader(stream))
     assert [row["class"] for row in rows] == ["pit", "scratch"] * 3
     assert "area_mm2" in rows[0]
+
+
+class OneFaint:
+    """A predictor that finds one object of score 0.0153 in each picture."""
+
+    has_steps, classes, category_ids, reading = False, ("pit",), (1,), AS_SHOWN
+
+    def __init__(self, folder: str, **options: Any) -> None: ...
+
+    def predict(self, files: Iterator[Path]) -> Iterator[Prediction]:
+        box, score, label = np.float32([[4, 4, 20, 20]]), np.float32([0.0153]), np.int64([0])
+        own = {"height": 40, "width": 60, "boxes": box, "scores": score, "labels": label, "masks": None}
+        return (Prediction(**own, name=file.name, classes=self.classes, category_ids=self.category_ids) for file in files)
+
+
+def test_the_highest_score_is_told_where_nothing_is_drawn(
+    sheets: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "ppdet_ext")
+    monkeypatch.setattr(logging.getLogger("ppdet_ext"), "propagate", True)
+    monkeypatch.setattr(command, "Predictor", OneFaint)
+    words = ["predict", "any", "--images", str(sheets), "--output", str(tmp_path), "--save", "pictures"]
+    assert main(words) == 0
+    assert caplog.messages[-1].endswith("the highest score found is 0.0153. To see what there is: --draw_threshold 0.015")
+    assert main([*words, "--draw_threshold", "0.015"]) == 0
+    assert caplog.messages[-1].startswith("3 images, 3 objects of score 0.015 or more")
 
 
 @pytest.mark.parametrize(

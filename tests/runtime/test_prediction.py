@@ -87,6 +87,12 @@ def test_table_of_measurements(found: Prediction) -> None:
     assert "area_mm2" not in found.to_dataframe()
 
 
+def test_a_missing_pandas_is_named_with_its_remedy(found: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="Install it with: pip install pandas"):
+        found.to_dataframe()
+
+
 def test_it_is_drawn_on_pixels_and_files(found: Prediction, tmp_path: Path) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), (10, 20, 30), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
