@@ -13,12 +13,12 @@ import numpy as np
 
 import ppdet_ext.register  # noqa: F401  what configurations may name
 from ppdet_ext.checkpoint.folder import CONFIG_FILE
-from ppdet_ext.checkpoint.trained import best_weights, config_of_run
+from ppdet_ext.checkpoint.trained import best_weights, config_of_run, near_run
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.config.keys import ENSEMBLE, POSTPROCESS
 from ppdet_ext.config.load import load_config as load_file
 from ppdet_ext.config.load import resolve_path
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
 
 Overrides = Mapping[str, Any] | Sequence[str] | None
@@ -74,8 +74,7 @@ def _demand_run(path: Path) -> None:
     """UserError for a path that is neither there nor a YAML file's, where a run has a near name."""
     if path.suffix in (".yml", ".yaml") or path.exists():
         return
-    there = [str(file.parent) for file in sorted(path.parent.glob(f"*/{CONFIG_FILE}"))] if path.parent.is_dir() else []
-    if hint := nearest(path, there):
+    if hint := near_run(path):
         raise UserError(f"There is no run in {path}.{hint}")
 
 

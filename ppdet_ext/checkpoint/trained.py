@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppdet_ext.config.load import load_config
-from ppdet_ext.errors import UserError
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.host import Config
 
 from .find import newest_checkpoint
@@ -26,6 +26,8 @@ def config_of_run(
     texts, over, training, plugins: of `load_config`. Raises: UserError as that, and for a folder of none.
     """
     file = folder / CONFIG_FILE
+    if not folder.exists():
+        raise UserError(f"There is no run in {folder}: it does not exist.{near_run(folder)}")
     if not file.is_file():
         raise UserError(
             f"{folder} is no folder of a run: it has no {CONFIG_FILE}. Give such a folder, or a configuration file."
@@ -35,6 +37,11 @@ def config_of_run(
     here = cfg.replaced(save_dir=str(folder.resolve().parent))
     here.filename = folder.resolve().name
     return here
+
+
+def near_run(folder: Path) -> str:
+    """The hint ' Did you mean …?' with the run beside `folder` whose name is nearest, or ''."""
+    return nearest(folder, [str(file.parent) for file in sorted(folder.parent.glob(f"*/{CONFIG_FILE}"))])
 
 
 def best_weights(folder: Path) -> Path | None:

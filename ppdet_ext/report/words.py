@@ -14,6 +14,7 @@ from .tables import Tables
 
 USUAL = 0.5  # the score that pictures are drawn from where nothing else is said
 FAIR = 0.05  # between a score and the share of right ones
+LEARNT = 0.02  # AP50 below which sentences about classes, errors and scores would praise or blame chance
 KINDS = {"segm": "mask", "bbox": "box"}
 
 
@@ -26,14 +27,21 @@ def words(
     faults: LabelErrors,
     competitions: Sequence[Competition] = (),
 ) -> list[Sentence]:
-    """One sentence each about classes, errors, the score to cut at, calibration, likely faults, and each competition."""
+    """One sentence each about classes, errors, the score to cut at, calibration, likely faults, and each competition.
+
+    Of a model that has learnt next to nothing that alone is said, beside the competitions' values.
+    """
+    about_competitions = [Sentence("competition", _competition(one)) for one in competitions]
+    if head.detections and errors.ap50 is not None and errors.ap50 < LEARNT:
+        text = f"The model has learnt next to nothing: its {KINDS[head.primary]} AP50 is {errors.ap50:.3f}. Train longer."
+        return [Sentence("classes", text), *about_competitions]
     made = [
         Sentence("classes", _classes(head, rows)),
-        Sentence("errors", _errors(errors)),
+        Sentence("errors", _errors(head, rows, errors)),
         Sentence("curves", _score(head, mean_rates(tables, USUAL))),
         Sentence("calibration", _calibration(calibration)),
         Sentence("label_errors", _faults(faults)),
-        *(Sentence("competition", _competition(one)) for one in competitions),
+        *about_competitions,
     ]
     return [one for one in made if one.text]
 
@@ -43,6 +51,8 @@ def _classes(head: Head, rows: list[ClassRow]) -> str:
     there = [(row.numbers[kind].ap or 0.0, row) for row in rows if row.numbers[kind].ap is not None]
     if not there:
         return "Nothing is annotated, so there is no AP."
+    if not head.detections:
+        return f"Nothing was found, so {KINDS[kind]} AP is 0."
     if len(there) == 1:
         ap, row = there[0]
         return f"{row.name}: {KINDS[kind]} AP {ap:.3f} over {counted(row.instances, 'objects')}."
@@ -52,15 +62,33 @@ def _classes(head: Head, rows: list[ClassRow]) -> str:
     return f"{text}; it has {counted(row.instances, 'objects')} in {counted(row.images, 'images')}."
 
 
-def _errors(errors: Errors) -> str:
+def _errors(head: Head, rows: list[ClassRow], errors: Errors) -> str:
+    """The costliest kind of error that occurs at the score, and how much is missed there: the two are seldom the same."""
     gains = [(kind.delta_ap50, kind) for kind in errors.kinds if kind.delta_ap50 is not None]
     if errors.ap50 is None or not gains:
         return ""
-    gain, kind = max(gains, key=lambda one: one[0])
-    if gain <= 0:
-        return f"AP50 is {errors.ap50:.3f}, and no kind of error alone costs any of it."
-    text = f"What costs most is “{kind.title}”: without it AP50 would be {errors.ap50 + gain:.3f} in place of {errors.ap50:.3f}"
-    return f"{text} ({counted(kind.count, 'cases')} at the score below)."
+    # What occurs below the score alone is nothing that a user of the score meets.
+    gain, kind = max(((gain, kind) for gain, kind in gains if kind.count), key=lambda one: one[0], default=(0.0, None))
+    if kind is None or gain <= 0:
+        text = f"AP50 is {errors.ap50:.3f}, and no kind of error that occurs at the score below costs any of it alone."
+    else:
+        text = f"What costs most is “{kind.title}”: without it AP50 would be {errors.ap50 + gain:.3f} in place of "
+        text += f"{errors.ap50:.3f} ({counted(kind.count, 'cases')} at the score below)."
+    return f"{text}{_missed(head, rows)}"
+
+
+def _missed(head: Head, rows: list[ClassRow]) -> str:
+    """' At the score of …, 25 of 79 objects are missed, 10 of them scratches.', or '' where none is."""
+    missed = sum(row.numbers[head.primary].fn for row in rows)
+    if not missed:
+        return ""
+    text = f" At the score of {_shown(head.score)}, {missed} of {counted(head.instances, 'objects')} "
+    text += "is missed" if missed == 1 else "are missed"
+    most = max(rows, key=lambda row: row.numbers[head.primary].fn)
+    own = most.numbers[head.primary].fn
+    if len([row for row in rows if row.instances]) == 1:
+        return f"{text}."
+    return f"{text}, {own} of them {most.name}." if own < missed else f"{text}, all of {most.name}."
 
 
 def _score(head: Head, usual: Rates) -> str:
@@ -88,7 +116,9 @@ def _calibration(calibration: Calibration) -> str:
         return ""
     if abs(worst.accuracy - worst.confidence) < FAIR:
         return f"Scores are what they say: in no tenth of them is the share of right ones further than {FAIR} from the score."
-    text = f"Scores from {worst.low:.1f} to {worst.high:.1f} are least to be trusted: {worst.confidence:.2f} on average, while "
+    fault = "low" if worst.accuracy > worst.confidence else "high"
+    text = f"Scores from {worst.low:.1f} to {worst.high:.1f} are least to be trusted. They are too {fault}: "
+    text += f"{worst.confidence:.2f} on average, while "
     return f"{text}{worst.accuracy:.0%} of these {counted(worst.count, 'detections')} are right."
 
 

@@ -13,6 +13,7 @@ import pytest
 from ppdet.utils.checkpoint import load_weight, save_model
 
 from ppdet_ext.checkpoint import Position, find_checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from ppdet_ext.checkpoint.trained import config_of_run
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.files.atomic import write_atomic
 from ppdet_ext.weights.load import load_weights
@@ -327,3 +328,12 @@ def test_a_pair_s_older_half_is_said(pair: Path, caplog) -> None:
     os.utime(pair.with_suffix(".pdopt"), (1, 1))
     find_checkpoint(str(pair), pair.parent)
     assert "may be from an interrupted save" in caplog.text
+
+
+def test_a_run_that_does_not_exist_gets_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yml").write_text("epoch: 1\n")
+    with pytest.raises(UserError, match=r"no run in .*mien: it does not exist\. Did you mean '.*mine'\?"):
+        config_of_run(tmp_path / "mien")
+    with pytest.raises(UserError, match="is no folder of a run"):
+        config_of_run(tmp_path)

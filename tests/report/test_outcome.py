@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from report_cases import case_of
 
@@ -17,6 +18,7 @@ from ppdet_ext.report.files import classes_csv, export_faults, faults_csv, write
 from ppdet_ext.report.results import Truth
 from ppdet_ext.report.run_curves import POINTS, run_curves
 from ppdet_ext.report.schema import Report
+from ppdet_ext.report.words import _errors
 from ppdet_ext.structures import Detections, Record, Rle
 
 
@@ -83,6 +85,37 @@ def test_words_of_nothing_right_do_not_praise_a_score() -> None:
     said = {one.section: one.text for one in analyse(truth, {}).words}
     assert said["curves"] == "At the score of 0.50 no detection is right: no score is better than another."
     assert said["calibration"] == "Too little was found to tell whether scores can be trusted."
+
+
+def test_words_of_a_model_that_learnt_nothing_say_that_alone() -> None:
+    case = case_of(1, images=4)
+    corner, score, label = np.array([[0, 0, 1, 1]], np.float32), np.array([0.5], np.float32), np.array([0])
+    found = {
+        one.im_id: Detections(one.height, one.width, corner, score, label, [Rle.full(1, 1).place(0, 0, one.height, one.width)])
+        for one in case.records
+    }
+    (said,) = analyse(Truth(case.records, case.names, [1, 2, 3]), found).words
+    assert said.text == "The model has learnt next to nothing: its mask AP50 is 0.000. Train longer."
+
+
+def test_words_tell_what_is_missed_and_which_way_scores_are_wrong() -> None:
+    report, _, _ = made_of(score=0.7)
+    said = {one.section: one.text for one in report.words}
+    missed = {row.name: row.numbers["segm"].fn for row in report.classes}
+    most = max(missed, key=missed.__getitem__)
+    total = f"At the score of 0.70, {sum(missed.values())} of {report.head.instances} objects are missed"
+    assert said["errors"].endswith(f" {total}, {missed[most]} of them {most}.")
+    (named,) = [kind for kind in report.errors.kinds if f"“{kind.title}”" in said["errors"]]
+    assert named.count
+    worst = report.calibration.bins[report.calibration.worst]
+    assert ("too low" if worst.accuracy > worst.confidence else "too high") in said["calibration"]
+
+
+def test_no_error_is_named_that_has_no_case_at_the_score() -> None:
+    report, _, _ = made_of(score=0.7)
+    kinds = [replace(kind, count=0) for kind in report.errors.kinds]
+    text = _errors(report.head, report.classes, replace(report.errors, kinds=kinds))
+    assert "no kind of error that occurs at the score below costs any of it alone. At the score" in text
 
 
 def test_tables_for_spreadsheets_take_no_name_for_a_formula() -> None:

@@ -114,6 +114,14 @@ def test_numbers_of_the_report_are_on_the_page(page: str) -> None:
         assert f'{sentence.text} <a href="#{sentence.section}">' in page
 
 
+def test_the_summary_names_the_annotated_classes_and_the_best_checkpoint(page: str) -> None:
+    report = example()
+    assert "<dd>52 of 2 classes, beside 1 crowd</dd>" in page
+    assert "epoch 5 by mask AP (checkpoint epoch_4, counted from 0)" in page
+    lacking = [replace(report.classes[0], instances=0), *report.classes[1:]]
+    assert "<dd>52, of 1 of the 2 classes, beside 1 crowd</dd>" in page_text(replace(report, classes=lacking), grey)
+
+
 def test_a_model_that_finds_nothing_right_gets_a_sentence_for_curves() -> None:
     report = example()
     nothing = [

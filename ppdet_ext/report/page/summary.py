@@ -73,11 +73,17 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Weights", head.weights),
         ("Predictions", head.predictions),
         ("Images", f"{count(head.images)}, {count(head.empty_images)} of them without objects"),
-        ("Annotated objects", f"{count(head.instances)} of {count(len(head.class_names))} classes{crowds}"),
+        ("Annotated objects", f"{count(head.instances)}{_of_classes(report)}{crowds}"),
         ("Detections", f"{count(head.detections)}" + _beyond(head.not_counted)),
         ("Computed with", f"{head.engine} {head.engine_version}, in {duration(head.seconds)} without predicting"),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _of_classes(report: Report) -> str:
+    """Of how many classes there are objects, and of how many there could be."""
+    there, every = sum(1 for row in report.classes if row.instances), len(report.head.class_names)
+    return f" of {counted(every, 'classes')}" if there == every else f", of {count(there)} of the {counted(every, 'classes')}"
 
 
 def _beyond(number: int) -> str:
@@ -104,7 +110,12 @@ def run_section(report: Report) -> dict[str, Any] | None:
         "rates": _rates(runs, epochs),
         "scores": _scores(runs, epochs),
     }
-    best = [f"{run.name}: epoch {run.best_epoch + 1} by {run.best_metric}" for run in runs if run.best_epoch is not None]
+    # Charts have the end of the first epoch at 1.
+    best = [
+        f"{run.name}: epoch {run.best_epoch + 1} by {run.best_metric} (checkpoint epoch_{run.best_epoch}, counted from 0)"
+        for run in runs
+        if run.best_epoch is not None
+    ]
     return {"charts": charts, "best": "; ".join(best), "several": len(runs) > 1, "cut": cut}
 
 
