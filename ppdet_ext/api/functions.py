@@ -20,6 +20,8 @@ from ppdet_ext.commands import submit as submit_command
 from ppdet_ext.commands import tune as tune_command
 from ppdet_ext.commands.flags import CHANGES, TUNED_FILE
 from ppdet_ext.commands.tune_classifier import tune_classifier
+from ppdet_ext.distributed import share
+from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, paths_of
 from ppdet_ext.evaluation.run import Evaluation
 from ppdet_ext.host import Config
@@ -80,7 +82,7 @@ def train(
 
     Args:
         config, overrides: see `load_config`.
-        evaluate: at each snapshot epoch, and keep the best weights.
+        evaluate: at each snapshot epoch, and keep the best weights. Of a run that was finished without, the final weights.
         resume: "auto" goes on from the newest checkpoint of the run's folder, if there is one; see tools/train.py -r.
         amp: mixed precision, on GPUs.
         use_vdl: write curves for VisualDL.
@@ -99,10 +101,13 @@ def train(
         folder = training.train(
             cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks, best=kept
         )
+        metrics = _last_metrics(folder / METRICS_FILE)
+        if evaluate and _on_all_ranks(cfg, not metrics):
+            metrics = eval_command.evaluate(cfg.replaced(weights=str(folder / FINAL))).named
         if kept is not None:
             report_command.report_of_training(cfg, folder, kept)
     best = folder / BEST
-    return TrainingRun(folder, folder / FINAL, best if best.is_file() else None, _last_metrics(folder / METRICS_FILE))
+    return TrainingRun(folder, folder / FINAL, best if best.is_file() else None, metrics)
 
 
 def evaluate(
@@ -264,6 +269,12 @@ def _path(path: PathLike | None) -> str | None:
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f"{path!r} is no path. It takes one file or folder; Predictor(…).predict takes lists of images.")
     return os.fspath(path)
+
+
+def _on_all_ranks(cfg: Config, answer: bool) -> bool:
+    """Rank 0's answer: its alone may be the file system with the run's files."""
+    with among_ranks(cfg.use_gpu, cfg.stall_timeout):
+        return share(answer, "whether the run has been evaluated")
 
 
 def _last_metrics(file: Path) -> dict[str, dict[str, float]]:

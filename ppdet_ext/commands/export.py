@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.errors import UserError
+from ppdet_ext.export.folder import predict_command
 from ppdet_ext.export.run import DYNAMIC, Accuracy, ExportOptions, export
 from ppdet_ext.export.verify import Difference
 from ppdet_ext.host import Config
@@ -26,7 +27,10 @@ def run(args: argparse.Namespace) -> list[Difference]:
     cfg = config_of(args)
     name = options.format if options.precision == "fp32" else f"{options.format}_{options.precision}"
     folder = Path(args.output) if args.output else run_folder(cfg) / name
-    return export(cfg, folder, options, None if judge is None else lambda aside: judge(cfg, aside))
+    found = export(cfg, folder, options, None if judge is None else lambda aside: judge(cfg, aside))
+    if command := predict_command(options.format, folder):
+        logger.info("Next: %s", command)
+    return found
 
 
 def _judge(args: argparse.Namespace, options: ExportOptions) -> Callable[[Config, Path], Accuracy | None] | None:

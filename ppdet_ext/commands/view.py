@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
 from collections.abc import Sequence
@@ -15,9 +16,7 @@ from ppdet_ext.data.images.depth import AS_SHOWN, Reading
 from ppdet_ext.errors import UserError, counted
 from ppdet_ext.files.atomic import demand_writable
 from ppdet_ext.files.lock import locked
-from ppdet_ext.viewer.application import create_app
 from ppdet_ext.viewer.catalogue import Item
-from ppdet_ext.viewer.serving import serve
 from ppdet_ext.viewer.session import Model, Session
 from ppdet_ext.viewer.sources import give_results, items_of_dataset, items_of_folder
 
@@ -45,6 +44,12 @@ class Shown:
 
 def run(args: argparse.Namespace) -> None:
     """Serve the page that the flags of `view_parser` name, until SIGINT."""
+    # An environment of the runtime alone has no web server.
+    if importlib.util.find_spec("flask") is None:
+        raise UserError('The package flask is not installed. Install it with: pip install ".[view]" in the checkout')
+    from ppdet_ext.viewer.application import create_app
+    from ppdet_ext.viewer.serving import serve
+
     if not 0 <= args.score <= 1:
         raise UserError(f"--score is {args.score:g}; scores lie between 0 and 1.")
     if args.port is not None and not 0 <= args.port <= 65535:

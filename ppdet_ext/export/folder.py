@@ -1,5 +1,6 @@
 """The folder of an exported model: `inference.yml` says all that is needed to use it, README.md how."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,17 @@ Classes by label: {classes}.
 
 {description} also has the thresholds, the steps of post-processing and the SHA-256 of each file.
 """
+_PREDICT = """
+## Predict
+
+In this folder, with ppdet_ext alone (in its checkout: `pip install ".[{extra}]"`; no Paddle):
+
+    python -m ppdet_ext.runtime predict . --images PICTURES --output found
+
+writes each picture with what was found, COCO results and a table. In a program:
+`ppdet_ext.Predictor(folder).predict(pictures)`.
+"""
+_EXTRAS = {"onnx": "runtime", "openvino": "openvino"}  # formats that the runtime reads
 _ENGINES = {"paddle": "Paddle Inference", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -99,7 +111,8 @@ def sizes_of(size: Sequence[int] | None) -> dict[str, list[int]]:
 
 def _readme(exported: Exported) -> str:
     heights, widths = (_range(exported.sizes[axis]) for axis in ("height", "width"))
-    return _README.format(
+    predict = _PREDICT.format(extra=_EXTRAS[exported.format]) if exported.format in _EXTRAS else ""
+    text = _README.format(
         architecture=exported.architecture,
         engine=_ENGINES[exported.format],
         batch=exported.input["shape"][0],
@@ -109,6 +122,14 @@ def _readme(exported: Exported) -> str:
         classes=", ".join(f"{label} {name}" for label, name in enumerate(exported.classes)),
         description=f"`{DESCRIPTION}`",
     )
+    return text + predict
+
+
+def predict_command(format: str, folder: Path) -> str | None:
+    """The command that finds objects with the model in `folder`; None for a format that the runtime does not read."""
+    if format not in _EXTRAS:
+        return None
+    return f"python -m ppdet_ext.runtime predict {shlex.quote(str(folder))} --images FOLDER --output found"
 
 
 def _range(sides: Sequence[int]) -> str:

@@ -82,6 +82,9 @@ def test_a_second_training_in_a_thread_is_the_same_and_leaves_nothing(
     assert (runs[0].best, runs[0].metrics) == (None, {})
     again = train(config, overrides, resume="auto")
     assert digest(again.final) == digest(trained.final)
+    # It was finished without an evaluation; one is made up for.
+    evaluated = train(config, overrides, evaluate=True, resume="auto")
+    assert (evaluated.best, evaluated.metrics) == (None, trained.metrics)
     assert state() == before
 
 

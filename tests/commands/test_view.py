@@ -1,6 +1,7 @@
 """tools/view.py: what its flags show; a server that a browser could ask, ended by a signal."""
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -128,6 +129,16 @@ def test_wrong_flags_are_said_in_a_line(words: tuple[str, str], text: str, tmp_p
     exported = write_folder(tmp_path / "exported")
     assert main(["view", "--model", str(exported), "--output_dir", str(tmp_path / "view"), *words]) == 1
     assert text in capsys.readouterr().err
+
+
+def test_a_missing_flask_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    for name in ("ppdet_ext.commands.view", "ppdet_ext.viewer.application", "ppdet_ext.viewer.serving"):
+        monkeypatch.delitem(sys.modules, name)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "flask" else find(name, *more))
+    monkeypatch.setitem(sys.modules, "flask", None)
+    assert main(["view", "--model", "any", "--output_dir", str(tmp_path)]) == 1
+    assert 'The package flask is not installed. Install it with: pip install ".[view]"' in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_and_an_address_that_is_not_ours() -> None:

@@ -15,6 +15,7 @@ from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
+from ppdet_ext.export.folder import Exported, predict_command, write_description
 from ppdet_ext.export.graph import ExportGraph
 from ppdet_ext.export.paddle import PaddleEngine, save_paddle
 from ppdet_ext.export.verify import check, compare
@@ -168,6 +169,20 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
     assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path)]) == 1
     assert "holds other files, and would be replaced" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("format", "extra"), [("onnx", "runtime"), ("openvino", "openvino"), ("paddle", None)])
+def test_the_way_to_predict_is_told(format: str, extra: str | None, tmp_path: Path) -> None:
+    sizes, shape = {"height": [64, 64], "width": [32, 4096]}, {"name": "pixels", "shape": [1, 64, None, 3]}
+    lists = {key: [] for key in ("outputs", "classes", "category_ids", "transforms", "postprocess", "differences")}
+    dicts = {key: {} for key in ("settings", "source", "versions")}
+    told = Exported(format, "fp32", "SemanticSegmentor", shape, sizes, stride=32, **lists, **dicts)
+    write_description(tmp_path, told)
+    readme = (tmp_path / "README.md").read_text()
+    assert ("python -m ppdet_ext.runtime predict . --images" in readme) == (extra is not None)
+    assert extra is None or f'pip install ".[{extra}]"' in readme
+    expected = None if extra is None else "python -m ppdet_ext.runtime predict 'my line/3' --images FOLDER --output found"
+    assert predict_command(format, Path("my line/3")) == expected
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):

@@ -32,7 +32,7 @@ def test_folders_that_are_no_exported_model(tmp_path: Path) -> None:
     refused(tmp_path / "empty", r"empty is empty; an exported model has inference\.yml")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yml").write_text("epoch: 1")
-    refused(tmp_path / "run", r"run is the folder of a run\. .*pip install .\.\[train\]. in the checkout*tools/export\.py -c ")
+    refused(tmp_path / "run", r"run is the folder of a run\. .*pip install .\.\[train\]. in the checkout.*tools/export\.py -c ")
     (tmp_path / "run" / "config.yml").rename(tmp_path / "run" / "other.yml")
     refused(tmp_path / "run", r"run is no exported model: it has no inference\.yml")
 
