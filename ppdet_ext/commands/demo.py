@@ -39,11 +39,20 @@ def run(args: argparse.Namespace) -> None:
         print(f"{name:16} {numbers[kind][0]:6.3f} {numbers[kind][1]:6.3f}")
     print(f"{time.time() - started:.0f} seconds. Weights: {RUN / 'model_final.pdparams'}, pictures: {PICTURES}/, ", end="")
     print(f"submission: {PICTURES / 'submission.csv'}")
+    print(f"Next: {_called('report')} --run {RUN}\n      {_called('view')} --run {RUN}")
 
 
 def _folder() -> Path:
     """Where the demo's `output` lies: the checkout, or, installed without one, the working directory."""
     return Path.cwd() if ROOT == PACKAGE else ROOT
+
+
+def _called(name: str) -> str:
+    """A command as it may be typed in `_folder`, with the Python that runs the demo where that lies below it."""
+    if Path(sys.argv[0]).name == PROGRAM:
+        return f"{PROGRAM} {name}"
+    python = Path(sys.executable)
+    return f"{python.relative_to(ROOT) if python.is_relative_to(ROOT) else 'python'} tools/{name}.py"
 
 
 def _command(name: str, *flags: str) -> None:

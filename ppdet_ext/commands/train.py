@@ -13,6 +13,7 @@ from ppdet_ext.checkpoint.folder import BEST, FINAL
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.interrupt import Interrupted
 from ppdet_ext.errors import UserError
+from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.training.evaluation import BestFound
 from ppdet_ext.training.train import train
 
@@ -22,6 +23,17 @@ from .flags import PROGRAM
 from .report import report_of_training
 
 TOOL = "tools/train.py"
+# What nothing but a training reads; `next_command` leaves them out.
+TRAINING_KEYS = (
+    "epoch",
+    "snapshot_epoch",
+    "snapshot_iter",
+    "log_iter",
+    "pretrain_weights",
+    "report",
+    "gradient_accumulation_steps",
+)
+TRAINING_SECTIONS = ("LearningRate", "OptimizerBuilder", "TrainReader")
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -42,7 +54,9 @@ def run(args: argparse.Namespace) -> Path | None:
         if best is not None:
             report_of_training(cfg, folder, best)
         if world()[0] == 0:
-            logger.info("Next: %s", next_command(args, folder))
+            # A classifier finds no objects that pages could show.
+            pages = [] if is_classifier(cfg) else page_commands(folder)
+            logger.info("Next:\n  %s", "\n  ".join([next_command(args, folder), *pages]))
         return folder
     if args.resume or args.vdl_log_dir:
         raise UserError("--debug_run begins anew and leaves nothing; leave -r and --vdl_log_dir out.")
@@ -53,13 +67,27 @@ def run(args: argparse.Namespace) -> Path | None:
 def next_command(args: argparse.Namespace, folder: Path) -> str:
     """The command line that uses what was trained: evaluates it, or, where that has been done, draws what it finds."""
     best = folder / BEST
+    kept = [one for one in args.opt if not _of_training(one)]
     weights = best if args.eval and best.is_file() else folder / FINAL
     tool = "infer" if args.eval else "eval"
-    # ppdet-ext train, python tools/train.py, or however it was called.
-    program = re.sub(r"train(\.py)?$", rf"{tool}\1", _program(TOOL))
     chosen = [] if args.config is None else ["-c", str(args.config)]
     flags = ["--infer_dir", "FOLDER"] if args.eval else []
-    return f"{program} {shlex.join([*chosen, *flags, '-o', *args.opt, f'weights={weights}'])}"
+    return f"{_other(tool)} {shlex.join([*chosen, *flags, '-o', *kept, f'weights={weights}'])}"
+
+
+def page_commands(folder: Path) -> list[str]:
+    """The command lines of the pages that show what a run's model finds."""
+    return [f"{_other(tool)} {shlex.join(['--run', str(folder)])}" for tool in ("report", "view")]
+
+
+def _other(tool: str) -> str:
+    # ppdet-ext train, python tools/train.py, or however it was called.
+    return re.sub(r"train(\.py)?$", rf"{tool}\1", _program(TOOL))
+
+
+def _of_training(override: str) -> bool:
+    path = override.partition("=")[0].strip()
+    return path in TRAINING_KEYS or path.partition(".")[0] in TRAINING_SECTIONS
 
 
 def go_on(args: argparse.Namespace, interrupt: KeyboardInterrupt) -> str:

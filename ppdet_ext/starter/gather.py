@@ -76,7 +76,7 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
     if faults and (not skip or not kept):
         rest = "; no picture is left" if skip else ""
         leave = "" if skip else ", or leave these labels out: --on_error skip"
-        raise UserError(f"{'; '.join(faults)}{rest}. Say where the pictures are: --images DIR{leave}.")
+        raise UserError(f"Say where the pictures are: --images DIR{leave}. {'; '.join(faults)}{rest}.")
     skipped = labels.skipped.copy()
     for reason, names in (("labelled pictures that are not there", missing), (_UNUSABLE, wrong)):
         skipped.update({reason: len(names)})
@@ -84,13 +84,16 @@ def with_pictures(labels: LabelSet, pictures: Pictures, skip: bool) -> LabelSet:
 
 
 def _near(images: Sequence[LabelledImage], pictures: Pictures, masks: Sequence[str]) -> str:
-    """The names of the first few, each with files that may be meant, none of the `masks`."""
-    told = []
+    """The names of the first few, each with files that may be meant, none of the `masks`; what several share is said once."""
+    names: dict[str, list[str]] = {}
     for image in images[:_NAMED]:
         text = pictures.why_missing(image.name, image.subset, {*masks}).partition(" Say where")[0].rstrip(".")
-        text = text.replace(f": no such picture in {pictures.folder}. ", ": ")
-        told.append(text.replace(": no such picture in ", ": not in "))
-    return "; ".join(told) + ("; …" if len(images) > _NAMED else "")
+        why = text.removeprefix(f"{image.name}: ").replace(f"no such picture in {pictures.folder}. ", "")
+        names.setdefault(why.replace("no such picture in ", "not in "), []).append(image.name)
+    more = ", …" if len(images) > _NAMED else ""
+    # The last that are named stand for all that are not.
+    last = next(reversed(names), None)
+    return "; ".join(f"{', '.join(named)}{more if why == last else ''}: {why}" for why, named in names.items())
 
 
 def _fault_of(image: LabelledImage, file: str) -> str | None:

@@ -97,6 +97,8 @@ def test_the_demo_calls_the_tools_and_ends_with_their_code(tmp_path: Path, monke
     out = capsys.readouterr().out
     assert "$ python tools/train.py -c configs/htc/steel_sample.yml -r auto\n" in out
     assert "masks             0.400  0.800" in out
+    assert "tools/report.py --run output/steel_sample\n" in out
+    assert out.endswith("tools/view.py --run output/steel_sample\n")
     codes["eval"] = 130
     with pytest.raises(demo.Failed) as ended:
         main(["demo"])

@@ -42,12 +42,12 @@ def test_missing_pictures_are_counted_with_near_names_or_skipped(tmp_path: Path)
     picture(tmp_path / "sheet_01.png", 1)
     picture(tmp_path / "small.png", 2, (20, 30))
     found = labels_of(
-        image("sheet_01.png", "pit", folder=tmp_path), image("small.png", "pit", folder=tmp_path), image("shet_02.png", "pit")
+        image("sheet_01.png", "pit", folder=tmp_path), image("small.png", "pit", folder=tmp_path), image("shet_01.png", "pit")
     )
     pictures = Pictures(str(tmp_path))
     with pytest.raises(UserError) as error:
         with_pictures(found, pictures, skip=False)
-    assert "1 labelled picture not found: shet_02.png: There is sheet_01.png" in str(error.value)
+    assert "1 labelled picture not found: shet_01.png: There is sheet_01.png" in str(error.value)
     assert "small.png is 30x20 px, its labels are for 60x40 px" in str(error.value)
     assert "--on_error skip" in str(error.value)
     # What is a mask is no photograph that was meant.
@@ -57,13 +57,22 @@ def test_missing_pictures_are_counted_with_near_names_or_skipped(tmp_path: Path)
         far.lost, count = lost, 2 - len(lost)
         with pytest.raises(UserError, match=rf"not found: other\.png: not in {tmp_path}, which has {count} other picture"):
             with_pictures(far, pictures, skip=False)
-    with pytest.raises(UserError, match=rf"shet_02\.png: not in {tmp_path}, which has 1 other picture[;.]"):
+    # What is true of several is said once; the remedy comes first.
+    far = labels_of(*(image(f"{number:05}.png", "pit") for number in range(7)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError) as error:
+        with_pictures(far, Pictures(str(tmp_path / "empty")), skip=False)
+    assert str(error.value) == (
+        "Say where the pictures are: --images DIR, or leave these labels out: --on_error skip. 7 labelled pictures not found: "
+        f"00000.png, 00001.png, 00002.png, 00003.png, 00004.png, …: not in {tmp_path / 'empty'}, which has no picture."
+    )
+    with pytest.raises(UserError, match=rf"shet_01\.png: not in {tmp_path}, which has 1 other picture[;.]"):
         with_pictures(found, pictures, skip=False)
     kept = with_pictures(found, pictures, skip=True)
     assert [one.name for one in kept.images] == ["sheet_01.png"]
     assert kept.skipped["labelled pictures that are not there"] == kept.skipped["pictures that cannot be used"] == 1
     with pytest.raises(UserError, match="no picture is left"):
-        with_pictures(labels_of(image("shet_02.png", "pit")), pictures, skip=True)
+        with_pictures(labels_of(image("shet_01.png", "pit")), pictures, skip=True)
 
 
 def test_labels_drawn_before_the_exif_rotation_are_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ppdet_ext.commands.train import next_command
+from ppdet_ext.commands.train import next_command, page_commands
 from ppdet_ext.structures import Record
 from ppdet_ext.training.hooks import ProgressBar
 from ppdet_ext.training.run_log import log_detail, recorded
@@ -137,18 +137,25 @@ def test_of_many_evaluations_the_best_and_the_last_are_shown() -> None:
 @pytest.mark.parametrize(
     ("called", "expected"),
     [
-        (["python", "tools/train.py"], "python tools/infer.py -c steel.yml --infer_dir FOLDER -o epoch=2 weights="),
-        (["python3", "/opt/tools/train.py"], "python3 /opt/tools/infer.py -c steel.yml --infer_dir FOLDER -o epoch=2 weights="),
+        (["python", "tools/train.py"], "python tools/infer.py -c steel.yml --infer_dir FOLDER -o use_gpu=true weights="),
+        (
+            ["python3", "/opt/tools/train.py"],
+            "python3 /opt/tools/infer.py -c steel.yml --infer_dir FOLDER -o use_gpu=true weights=",
+        ),
     ],
 )
 def test_the_next_command_is_said(called: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["-c", "steel.yml", "--eval", "-o", "epoch=2"]
+    options = ["epoch=2", "use_gpu=true", "TrainReader.sampler={balance: 0.5}", "LearningRate.base_lr=0.1"]
+    words = ["-c", "steel.yml", "--eval", "-o", *options]
     monkeypatch.setattr(sys, "argv", [called[1], *words])
     monkeypatch.setattr(sys, "orig_argv", [*called, *words])
-    args = Namespace(eval=True, config="steel.yml", opt=["epoch=2"])
+    args = Namespace(eval=True, config="steel.yml", opt=options)
     (tmp_path / "best_model.pdparams").touch()
     assert next_command(args, tmp_path) == f"{expected}{tmp_path}/best_model.pdparams"
     args.eval = False
     assert next_command(args, tmp_path) == (
-        f"{called[0]} {called[1].replace('train', 'eval')} -c steel.yml -o epoch=2 weights={tmp_path}/model_final.pdparams"
+        f"{called[0]} {called[1].replace('train', 'eval')} -c steel.yml -o use_gpu=true weights={tmp_path}/model_final.pdparams"
     )
+    assert page_commands(tmp_path) == [
+        f"{called[0]} {called[1].replace('train', tool)} --run {tmp_path}" for tool in ("report", "view")
+    ]

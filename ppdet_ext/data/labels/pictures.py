@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import unicodedata
 import urllib.parse
 from collections import Counter, defaultdict
@@ -80,7 +81,8 @@ class Pictures:
         found = self._candidates(name, subset)
         if len(found) > 1:
             return f"{name}: may be {' or '.join(found[:5])} in {self.folder}. Leave one of them there."
-        near = closest(_plain(name).rpartition("/")[2], self._index.by_last, 3)
+        last = _plain(name).rpartition("/")[2]
+        near = [file for file in closest(last, self._index.by_last, 9) if _may_be_meant(last, file)][:3]
         others = [file for file in self.all() if os.path.join(self.folder, *file.split("/")) not in masks]
         files = [file for plain in near for file in self._index.by_last[plain] if file in others]
         which = f", which has {counted(len(others), 'other pictures')}" if others else ", which has no picture"
@@ -117,6 +119,13 @@ class _Index:
             last = _plain(name).rpartition("/")[2]
             self.by_last[last].append(name)
             self.by_stem[os.path.splitext(last)[0]].append(name)
+
+
+def _may_be_meant(name: str, file: str) -> bool:
+    """Whether the names are alike without suffix and with the same numbers: 0001.jpg is not meant where 0002.jpg is said."""
+    stems = [os.path.splitext(one)[0] for one in (name, file)]
+    numbers = [[*map(int, re.findall(r"[0-9]+", stem))] for stem in stems]
+    return numbers[0] == numbers[1] and bool(closest(stems[0], stems[1:]))
 
 
 def _ends_with(path: str, part: str) -> bool:

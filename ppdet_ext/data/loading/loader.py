@@ -126,13 +126,11 @@ class Loader:
             dropped += batch.dropped or 0
             crowds += batch.crowds or 0
             yield replace(batch.converted(paddle.to_tensor), dropped=None, crowds=None)
-        logger.log(
-            logging.INFO if dropped else logging.DEBUG,
-            "epoch %d: no targets were %s of which cropping or resizing left too few pixels, and %s",
-            self.epoch,
-            counted(dropped, "instances"),
-            counted(crowds, "crowds"),
-        )
+        their = "its" if dropped == 1 else "their"
+        left_out = f"{counted(dropped, 'objects')} left out: cropping or resizing left too few of {their} pixels"
+        untaught = f"{counted(crowds, 'crowds')} {'is no target' if crowds == 1 else 'are no targets'}"
+        told = [*([left_out] if dropped or not crowds else []), *([untaught] if crowds else [])]
+        logger.log(logging.INFO if dropped else logging.DEBUG, "epoch %d: %s", self.epoch, "; ".join(told))
 
     def arrays(self) -> Iterator[Batch]:
         """The batches as numpy arrays; with workers the large ones are valid until the next batch is taken."""
