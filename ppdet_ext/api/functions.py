@@ -101,9 +101,7 @@ def train(
         folder = training.train(
             cfg, evaluate=evaluate, resume=resume, amp=amp, use_vdl=use_vdl, allow_change=allow_change, hooks=hooks, best=kept
         )
-        metrics = _last_metrics(folder / METRICS_FILE)
-        if evaluate and _on_all_ranks(cfg, not metrics):
-            metrics = eval_command.evaluate(cfg.replaced(weights=str(folder / FINAL))).named
+        metrics = _metrics_of(cfg, folder) if evaluate else _last_metrics(folder / METRICS_FILE)
         if kept is not None:
             report_command.report_of_training(cfg, folder, kept)
     best = folder / BEST
@@ -271,10 +269,13 @@ def _path(path: PathLike | None) -> str | None:
     return os.fspath(path)
 
 
-def _on_all_ranks(cfg: Config, answer: bool) -> bool:
-    """Rank 0's answer: its alone may be the file system with the run's files."""
+def _metrics_of(cfg: Config, folder: Path) -> dict[str, dict[str, float]]:
+    """As `_last_metrics`; where there are none the final weights are evaluated. Every rank calls it."""
+    metrics = _last_metrics(folder / METRICS_FILE)
     with among_ranks(cfg.use_gpu, cfg.stall_timeout):
-        return share(answer, "whether the run has been evaluated")
+        # Rank 0 decides: its alone may be the file system with the run's files.
+        missing = share(not metrics, "whether the run has been evaluated")
+    return eval_command.evaluate(cfg.replaced(weights=str(folder / FINAL))).named if missing else metrics
 
 
 def _last_metrics(file: Path) -> dict[str, dict[str, float]]:

@@ -141,6 +141,15 @@ def test_a_missing_flask_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     assert 'The package flask is not installed. Install it with: pip install ".[view]"' in capsys.readouterr().err
 
 
+def test_the_page_of_exported_models_needs_no_package_of_training(root: Path) -> None:
+    absent = ("paddle", "ppdet", "scipy", "pandas", "matplotlib", "threadpoolctl", "safetensors", "sklearn")
+    names = ("commands.view", "viewer.application", "viewer.serving", "runtime.predictor")
+    imports = "".join(f"import ppdet_ext.{name}\n" for name in names)
+    code = f"import sys\nsys.modules.update(dict.fromkeys({absent}))\n{imports}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_port_that_is_taken_and_an_address_that_is_not_ours() -> None:
     first = make(Flask("x"), "127.0.0.1", 0)
     with pytest.raises(UserError, match=rf"--port {first.port}: cannot listen there"):
