@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import logging
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from ppdet_ext.data.formats.submission_format import Format
 from ppdet_ext.data.images.depth import AS_SHOWN, Reading
@@ -60,6 +63,9 @@ def run(args: argparse.Namespace) -> None:
         session = session_of(args)
         session.start(None if args.watch is None else Path(args.watch))
         logger.info("%s: %s", session.title, counted(len(session.catalogue.items), "pictures"))
+        if decided := session.decisions.names():
+            text = "%s are taken up from %s; for those of this run alone give it a folder: --output_dir output/RUN/view"
+            logger.info(text, f"Decisions on {counted(len(decided), 'pictures')}", session.decisions.file)
         try:
             serve(create_app(session, args.host), args.host, args.port)
         finally:
@@ -94,7 +100,17 @@ def _of_exported(args: argparse.Namespace) -> Shown:
         raise UserError("--results and --part are of a data set: give its configuration, -c CONFIG.")
     reading = described.read.reading
     items = [] if args.infer_dir is None else items_of_folder(Path(args.infer_dir), exif=reading.exif)
-    return Shown(Path(args.model).resolve().name, described.classes, described.category_ids, items, model, reading)
+    return Shown(_name_of_model(Path(args.model)), described.classes, described.category_ids, items, model, reading)
+
+
+def _name_of_model(folder: Path) -> str:
+    """The run's name; of an exported model that of the configuration with its folder's, which is often `onnx` alone."""
+    own = folder.resolve().name
+    # Whether the description is one is checked where the model is opened.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        name = str(yaml.safe_load((folder / _EXPORTED_FILE).read_text(encoding="utf-8"))["source"]["configuration"])
+        return own if name in ("", own) else f"{name}, {own}"
+    return own
 
 
 def _exported(folder: Path) -> tuple[Model, Any]:
@@ -122,7 +138,7 @@ def _of_configuration(args: argparse.Namespace, exported: bool) -> Shown:
         number = give_results(items, Path(args.results), names, ids)
         logger.info("--results %s: predictions of %s", args.results, counted(number, "pictures"))
     model = _exported(Path(args.model))[0] if exported else _eager(cfg, args, names, ids)
-    title = cfg.filename if args.model is None else Path(args.model).resolve().name
+    title = cfg.filename if args.model is None else _name_of_model(Path(args.model))
     return Shown(title, names, ids, items, model, reading_of(cfg, "test"), _form(cfg))
 
 

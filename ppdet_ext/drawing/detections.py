@@ -1,5 +1,6 @@
 """Pictures of detections and of annotations: translucent masks, outlines, boxes and legible labels."""
 
+import colorsys
 import math
 from collections.abc import Sequence
 
@@ -11,10 +12,19 @@ from ppdet_ext.structures import Detections, Record, Rle
 
 from .fonts import drawable, font_of
 
-# Red, green, blue and amber first, for the four steel classes.
+
+def _more(number: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours by the golden angle, one bright, one dark, one pale in turn, so that neighbours differ in more than hue."""
+    kinds = ((0.85, 0.95), (0.9, 0.6), (0.45, 0.95))
+    made = [colorsys.hsv_to_rgb(0.618034 * i % 1, *kinds[i % 3]) for i in range(number)]
+    return tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in made)
+
+
+# Red, green, blue and amber first, for the four steel classes. The first twelve differ most; data sets such as COCO need more.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 57, 53), (46, 190, 96), (66, 135, 245), (255, 193, 37), (186, 85, 211), (38, 198, 218),
     (255, 127, 80), (158, 217, 60), (240, 98, 146), (121, 134, 203), (0, 137, 123), (161, 136, 127),
+    *_more(96),
 )  # fmt: skip
 
 

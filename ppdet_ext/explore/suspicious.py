@@ -14,7 +14,7 @@ from .facts import distribution
 from .objects import MANY, Data
 from .schema import Distribution, Spot, Suspicion
 
-TINY = 16  # pixels
+TINY = 16  # pixels, area
 WHOLE = 0.95  # of the image
 SAME, TWICE = 0.999, 0.8  # IoU
 MOST_SPOTS = 24
@@ -101,7 +101,7 @@ def suspicions(data: Data, found: Overlaps) -> list[Suspicion]:
     tiny = tiny[np.argsort(objects.area[tiny], kind="stable")]
     large = np.flatnonzero(objects.area >= WHOLE * np.maximum(whole, 1))
     kinds = (
-        ("tiny", f"Smaller than {TINY} px", tiny, lambda i: f"{objects.area[i]:.0f} px"),
+        ("tiny", f"Smaller than {TINY} px²", tiny, lambda i: f"{objects.area[i]:.0f} px²"),
         ("whole", f"Masks of {WHOLE:.0%} of the image or more", large, share),
         ("two_classes", "One mask under two classes", *_later(data, found, ~alike & same)),
         ("twice", "Annotated twice", *_later(data, found, alike)),

@@ -20,7 +20,7 @@ from viewer_cases import Page
 
 from ppdet_ext.commands.main import main
 from ppdet_ext.commands.page_flags import view_parser
-from ppdet_ext.commands.view import session_of
+from ppdet_ext.commands.view import _name_of_model, session_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 from ppdet_ext.viewer.serving import address_of, make, serve
@@ -101,6 +101,7 @@ def test_an_exported_model_on_a_folder_of_pictures(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(np.full((40, 60, 3), 90 + number, np.uint8)).save(pictures / f"{number}.png")
     session = opened(tmp_path, "--model", exported, "--infer_dir", pictures)
+    assert session.title == "exported"
     assert [item.name for item in session.catalogue.items] == ["0.png", "1.png"]
     assert (session.class_names, session.class_ids) == (["pit", "scratch"], [7, 3])
     session.worker.ask(session.catalogue.items)
@@ -114,6 +115,15 @@ def test_an_exported_model_on_a_folder_of_pictures(tmp_path: Path) -> None:
         opened(tmp_path, "--model", pictures)
     with pytest.raises(UserError, match="are of a data set"):
         opened(tmp_path, "--model", exported, "--part", "eval")
+
+
+def test_the_page_is_called_by_the_model_and_not_by_its_format(tmp_path: Path) -> None:
+    exported = tmp_path / "onnx"
+    exported.mkdir()
+    assert _name_of_model(exported) == "onnx"
+    for text, name in (("source: {configuration: steel}", "steel, onnx"), ("source: []", "onnx"), ("a: [", "onnx")):
+        (exported / "inference.yml").write_text(text)
+        assert _name_of_model(exported) == name
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_faults_leaks_and_suspicious_objects() -> None:
     assert [one.section for one in given if one.grave] == ["leaks", "problems"]
     assert only(given, "5 faults").options == ["TrainDataset.on_error=skip"]
     assert only(given, "a.jpg (train) = a.jpg (eval)").command == "python tools/split.py -c configs/mine.yml"
-    assert only(given, "Smaller than 16 px: 1 object").options == [
+    assert only(given, "Smaller than 16 px²: 1 object").options == [
         "TrainDataset.min_instance_area=16",
         "EvalDataset.min_instance_area=16",
     ]

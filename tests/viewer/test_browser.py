@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import pytest
 from browser import CHROMIUM, Browser, chromium
-from viewer_cases import CLASSES, NAMES, bright, items, session, write_sheet
+from viewer_cases import CLASSES, HEIGHT, NAMES, WIDTH, bright, items, session, write_sheet
 
 from ppdet_ext.viewer.application import create_app
+from ppdet_ext.viewer.catalogue import Item
 from ppdet_ext.viewer.serving import make
 from ppdet_ext.viewer.session import Session
 from ppdet_ext.viewer.watching import FolderWatch
@@ -243,3 +244,19 @@ def test_twelve_thousand_pictures_are_forty_tiles(page: Browser, tab: Tab) -> No
         assert page.run("document.querySelectorAll('.tile-picture').length") < 150
     finally:
         del tab.session.catalogue.items[-len(added) :]
+
+
+def test_what_is_not_predicted_yet_is_said_and_mended_by_a_click(tab: Tab) -> None:
+    own = session(tab.folder / "bare", [Item("0.jpg", tab.session.catalogue.items[0].file, HEIGHT, WIDTH, "")], model=bright())
+    server = make(create_app(own), "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    page = tab.browser
+    page.open(f"http://127.0.0.1:{server.port}/")
+    page.wait("!!document.querySelector('#numbers button')")
+    assert "1 picture not predicted yet" in numbers(page)
+    assert page.run("document.querySelector('.tile-picture:not([hidden]) .badge').title") == "not predicted yet"
+    page.run("document.querySelector('#numbers button').click()")
+    page.wait("!document.querySelector('#numbers button')")
+    assert "not predicted" not in numbers(page)
+    server.shutdown()
+    own.stop()

@@ -99,7 +99,7 @@ def _classes(data: Data) -> list[Wanted]:
         for place in places:
             i = int(own[place])
             image = int(objects.image[i])
-            wanted.append(Wanted(f"class-{label}", image, i, data.images.records[image].name, f"{count(objects.area[i])} px"))
+            wanted.append(Wanted(f"class-{label}", image, i, data.images.records[image].name, f"{count(objects.area[i])} px²"))
     return wanted
 
 

@@ -27,12 +27,13 @@ def tiles(facts: Exploration) -> list[tuple[str, str, str]]:
     found.append(("classes", count(len(head.class_names)), ""))
     if areas := [one for one in facts.distributions if one.key == "area"]:
         low, middle, high = (count(value) for value in (areas[0].low, areas[0].median, areas[0].high))
-        found.append(("median area", f"{middle} px", f"90 % have {low} to {high}"))
+        found.append(("median area", f"{middle} px²", f"90 % have {low} to {high}"))
     if facts.sizes:
         first, more = facts.sizes[0], len(facts.sizes) - 1
-        # Where a tile is narrow, the line breaks after the sign.
+        # Two numbers are wider than one: they are written smaller, and break after the sign where a tile is narrow.
+        size = Markup('<span class="pair">{}×\u200b{}</span>').format(first.width, first.height)
         others = f"and {counted(more, 'other sizes')}" if more else "all of them"
-        found.append(("image", f"{first.width}×\u200b{first.height}", others))
+        found.append(("image", size, others))
     grave = sum(one.grave for one in facts.advice)
     found.append(("to mend", count(grave), f"{count(len(facts.advice) - grave)} to think about"))
     return found

@@ -82,11 +82,11 @@ export class Gallery {
 
   foot(tile) {
     const { picture } = tile, { tp, fp, fn, shown, objects, compared } = this.page.count(picture);
-    const [accepted, rejected, notes] = picture.decided;
+    const { page } = this, [accepted, rejected, notes] = picture.decided;
     const badge = (text, kind, title) => make("span", { className: `badge ${kind}`, textContent: text, title });
     const badges = compared
       ? [badge(`${tp}✓`, "right", "right"), fp ? badge(`${fp}+`, "wrong", "too many") : "", fn ? badge(`${fn}−`, "missed", "missed") : ""]
-      : [picture.predicted ? badge(String(shown), "", "predictions") : picture.annotated ? badge(String(objects), "", "annotations") : ""];
+      : [picture.predicted ? badge(String(shown), "", "predictions") : picture.annotated ? badge(String(objects), "", "annotations") : page.predicts && !picture.state ? badge("?", "", "not predicted yet") : ""];
     const decided = [accepted ? `${accepted} accepted` : "", rejected ? `${rejected} rejected` : "", notes ? "✎" : ""].filter(Boolean).join(", ");
     tile.foot.replaceChildren(make("span", { className: "called", textContent: picture.name }), ...(decided ? [badge(decided, "", decided)] : []), ...badges.filter(Boolean));
     tile.state.hidden = !picture.state;

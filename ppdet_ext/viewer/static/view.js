@@ -47,6 +47,8 @@ const gallery = new Gallery(page, $("gallery"), $("sheet"));
 const one = new One(page);
 page.predict = async (numbers, urgent = true) => { try { await send("/api/predict", { numbers, urgent }); poll(true); } catch (error) { page.say(error.message); } };
 
+const predictAll = async () => { try { const { asked } = await (await send("/api/predict", { all: true })).json(); page.say(asked ? `${asked} ${asked === 1 ? "picture is" : "pictures are"} being predicted.` : "All pictures are predicted."); poll(true); } catch (error) { page.say(error.message); } };
+
 // --- which pictures, in which order
 
 const arrange = () => {
@@ -71,12 +73,13 @@ const arrange = () => {
 };
 
 const tally = () => {
-  let tp = 0, fp = 0, fn = 0, shown = 0, objects = 0, compared = 0, predicted = 0;
+  let tp = 0, fp = 0, fn = 0, shown = 0, objects = 0, compared = 0, predicted = 0, unasked = 0;
   const by = page.state.classes.map(() => 0), part = $("part").value, anyFound = page.pictures.some((picture) => picture.predicted);
   for (const picture of page.pictures) {
     if (part && picture.part !== part) continue;
     const own = page.count(picture);
     tp += own.tp; fp += own.fp; fn += own.fn; shown += own.shown; objects += own.objects; compared += own.compared; predicted += picture.predicted;
+    unasked += !picture.predicted && !picture.state;
     const labels = anyFound ? picture.found.label : picture.truth.label;
     for (let i = 0; i < labels.length; i++) if (!anyFound || picture.found.score[i] >= page.score) by[labels[i]]++;
   }
@@ -94,6 +97,8 @@ const tally = () => {
   if (meanings && objects) cells.push(make("span", { className: "meanings" }, ...meanings.map(([colour, text]) => make("span", {}, Object.assign(make("i", { className: "dot" }), { style: `background:var(--${colour})` }), ` ${text} `))));
   if (!page.compared) cells.push(make("span", { className: "work", textContent: "comparing…" }));
   if (page.loading) cells.push(make("span", { className: "work", textContent: "loading the model…" }));
+  // A picture without shapes might as well be one in which nothing was found.
+  if (page.predicts && unasked) cells.push(make("span", { className: "work" }, `${unasked} ${unasked === 1 ? "picture" : "pictures"} not predicted yet `, make("button", { type: "button", className: "plain", textContent: "Predict all", onclick: predictAll })));
   if (page.waiting) cells.push(make("span", { className: "work", textContent: `${page.waiting} to predict` }));
   $("numbers").replaceChildren(...cells);
   legend(by);
@@ -306,7 +311,7 @@ $("back").onclick = back; $("previous").onclick = () => turn(-1); $("next").oncl
 $("theme").onclick = switchTheme; $("help").onclick = () => $("keys").showModal(); $("export").onclick = () => $("save").showModal(); $("download").onclick = download;
 $("pick").onclick = () => $("files").click();
 $("files").onchange = () => { upload([...$("files").files]); $("files").value = ""; };
-$("predict").onclick = async () => { try { const { asked } = await (await send("/api/predict", { all: true })).json(); page.say(asked ? `${asked} pictures are being predicted.` : "All pictures are predicted."); poll(true); } catch (error) { page.say(error.message); } };
+$("predict").onclick = predictAll;
 // After a click keys are for the pictures again; who tabs stays where he is.
 document.querySelector(".bar").addEventListener("click", (event) => {
   if (event.detail && event.target.closest("button") && !document.querySelector("dialog[open]")) $($("one").hidden ? "gallery" : "stage").focus({ preventScroll: true });
