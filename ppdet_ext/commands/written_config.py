@@ -152,8 +152,8 @@ def _tell(path: Path, chosen: Choices) -> None:
     height, width = chosen.shown
     if chosen.small < WANTED_SIZE / 2:
         logger.warning(
-            "A tenth of the objects measures less than %.0f px in pictures of %dx%d px, and will hardly be found. Cut the "
-            "pictures into parts, with their labels, or raise the sizes in %s",
+            "A tenth of the objects measures less than %.0f px in pictures of %dx%d px, and will hardly be found. Raise "
+            "the sizes in %s and train on windows (CropAroundDefect; docs/own_data.md, tiny objects on huge pictures)",
             chosen.small, width, height, path,
         )  # fmt: skip
     text = "Images of %dx%d px, %d a step, %d epochs of %s; %s says why"

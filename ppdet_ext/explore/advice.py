@@ -166,7 +166,8 @@ def _resized(found: Found) -> Iterator[Advice]:
     factor = enlargement(found.cfg, found.data)
     options: list[str] = []
     if factor is None:
-        text += " Larger images would not help enough: cut them into parts, with their labels."
+        text += " Larger images alone would not help enough: raise the sizes and train on windows (CropAroundDefect), as "
+        text += "docs/own_data.md says of tiny objects on huge pictures."
     else:
         text += f" Images {factor:.1f} times as large keep them, and take {factor**2:.1f} times as long."
         for reader in ("TrainReader", "EvalReader", "TestReader"):

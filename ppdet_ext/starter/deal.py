@@ -17,6 +17,7 @@ from ppdet_ext.errors import counted
 
 logger = logging.getLogger("ppdet_ext")
 TRAIN, VAL, TEST = SIDES = ("train", "val", "test")
+MOST_EMPTY = 3  # classes without an object that have rows of their own in the table
 # What exports call them, with a year or number behind it or not.
 _CALLED = {TRAIN: TRAIN, "training": TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, "dev": VAL, TEST: TEST, "testing": TEST}
 
@@ -173,7 +174,7 @@ def _warn_of_leaks(images: Sequence[LabelledImage], sides: Sequence[str], groups
 
 
 def table(images: Sequence[LabelledImage], class_names: Sequence[str], sides: Sequence[str], skipped: Mapping[str, int]) -> str:
-    """Images and objects of each class by side, and what was left out."""
+    """Images and objects of each class by side, and what was left out. Many classes without an object share a row."""
     titles = [side for side in SIDES if side in sides]
     found: Counter[tuple[str, str]] = Counter()
     for image, side in zip(images, sides):
@@ -187,7 +188,10 @@ def table(images: Sequence[LabelledImage], class_names: Sequence[str], sides: Se
         return [title, *map(str, numbers), str(sum(numbers))]
 
     crowds = ["crowds"] if any(found["crowds", side] for side in titles) else []
-    rows = ["images", "images without objects", *(f"objects: {name}" for name in class_names), *crowds]
+    empty = [name for name in class_names if not any(found[f"objects: {name}", side] for side in titles)]
+    folded = [f"objects: {len(empty)} other classes"] if len(empty) > MOST_EMPTY else []
+    shown = [name for name in class_names if not folded or name not in empty]
+    rows = ["images", "images without objects", *(f"objects: {name}" for name in shown), *folded, *crowds]
     cells = [["", *titles, "all"], *map(row, rows)]
     cells += [[f"left out: {reason}", *([""] * len(titles)), str(number)] for reason, number in skipped.items() if number]
     return "\n".join(line.rstrip() for line in aligned(cells))

@@ -236,3 +236,12 @@ def test_the_table_counts_objects_crowds_and_what_was_left_out() -> None:
         ["crowds", "0", "1", "1"],
         ["left", "out:", "polylines", "3"],
     ]
+    names = ["pit", *(f"never {number}" for number in range(4)), "scratch"]
+    folded = table(images, names, ["train", "val", "train"], Counter()).splitlines()
+    assert [line.split() for line in folded[3:]] == [
+        ["objects:", "pit", "2", "0", "2"],
+        ["objects:", "scratch", "1", "0", "1"],
+        ["objects:", "4", "other", "classes", "0", "0", "0"],
+        ["crowds", "0", "1", "1"],
+    ]
+    assert any("never 1" in line for line in table(images, names[:3], ["train", "val", "train"], Counter()).splitlines())

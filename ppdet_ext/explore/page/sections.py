@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from ppdet_ext.errors import counted
-from ppdet_ext.explore.schema import Distribution, Exploration
+from ppdet_ext.explore.schema import Distribution, Exploration, PartFacts
 from ppdet_ext.pages import Column, Row, anchor, table
 from ppdet_ext.pages.charts import Bar, Group, Part, bars, heat_map, histogram, matrix, svg
 from ppdet_ext.pages.colours import class_colour
@@ -15,6 +16,7 @@ from ppdet_ext.pages.formats import count, fixed, percent, short
 
 MOST_BARS = 40
 MOST_ROWS, MOST_SIZES = 60, 12
+MOST_EMPTY = 3  # classes without an object that have rows of their own
 PARTS = {"train": "var(--accent)", "eval": "var(--unsure)", "test": "var(--other)"}
 
 
@@ -40,8 +42,38 @@ def tiles(facts: Exploration) -> list[tuple[str, str, str]]:
 
 
 def class_section(facts: Exploration) -> dict[str, Any]:
-    """The table of classes, and bars of objects by part."""
+    """The table of classes, and bars of objects by part. Many classes without an object are no rows, but named in one line."""
     parts = facts.head.parts
+    rows = []
+    empty = [one.name for one in facts.classes if not one.objects]
+    folded = empty if MOST_EMPTY < len(empty) < len(facts.classes) else []
+    shown = [one for one in facts.classes if one.objects or not folded]
+    for one in shown:
+        numbers = [value for part in one.parts for value in (part.objects, part.images, part.area_share)]
+        own = [one.area, one.area_low, one.area_high, one.aspect, one.fill, one.weight]
+        rows.append(
+            Row(
+                [_named(one.label, one.name), one.objects, *numbers, *own],
+                anchor("class", one.label, one.name),
+                not one.objects,
+            )
+        )
+    ordered = sorted(shown, key=lambda one: -one.objects)[:MOST_BARS]
+    drawn = [
+        Bar(one.name, [Part(own.objects, PARTS[part.name], f"{one.name}, {part.name}: {count(own.objects)}")
+                       for part, own in zip(parts, one.parts)], count(one.objects))
+        for one in ordered
+    ]  # fmt: skip
+    return {
+        "table": table(_class_columns(parts), rows, "Classes"),
+        "bars": bars("Objects by class", drawn) if facts.head.objects else None,
+        "legend": [(part.name, PARTS[part.name]) for part in parts],
+        "left": max(len(shown) - MOST_BARS, 0),
+        "empty": folded,
+    }
+
+
+def _class_columns(parts: Sequence[PartFacts]) -> list[Column]:
     columns = [Column("class"), Column("objects", "all parts together", count)]
     for part in parts:
         columns += [
@@ -55,29 +87,7 @@ def class_section(facts: Exploration) -> dict[str, Any]:
         Column("fill", "share of its box that an object fills, median", _two),
         Column("weight", "inverse of the number of objects, 1 on average", _two),
     ]  # fmt: skip
-    rows = []
-    for one in facts.classes:
-        numbers = [value for part in one.parts for value in (part.objects, part.images, part.area_share)]
-        own = [one.area, one.area_low, one.area_high, one.aspect, one.fill, one.weight]
-        rows.append(
-            Row(
-                [_named(one.label, one.name), one.objects, *numbers, *own],
-                anchor("class", one.label, one.name),
-                not one.objects,
-            )
-        )
-    ordered = sorted(facts.classes, key=lambda one: -one.objects)[:MOST_BARS]
-    drawn = [
-        Bar(one.name, [Part(own.objects, PARTS[part.name], f"{one.name}, {part.name}: {count(own.objects)}")
-                       for part, own in zip(parts, one.parts)], count(one.objects))
-        for one in ordered
-    ]  # fmt: skip
-    return {
-        "table": table(columns, rows, "Classes"),
-        "bars": bars("Objects by class", drawn) if facts.head.objects else None,
-        "legend": [(part.name, PARTS[part.name]) for part in parts],
-        "left": max(len(facts.classes) - MOST_BARS, 0),
-    }
+    return columns
 
 
 def _named(label: int, name: str) -> Markup:
