@@ -62,15 +62,20 @@ def run(args: argparse.Namespace) -> None:
     with locked(folder, seconds=1, doing="a page open that works in", setting=_OUTPUT):
         session = session_of(args)
         session.start(None if args.watch is None else Path(args.watch))
-        logger.info("%s: %s", session.title, counted(len(session.catalogue.items), "pictures"))
-        if decided := session.decisions.names():
-            text = "%s are taken up from %s; for those of this run alone give it a folder: --output_dir output/RUN/view"
-            logger.info(text, f"Decisions on {counted(len(decided), 'pictures')}", session.decisions.file)
+        _tell(session)
         try:
             serve(create_app(session, args.host), args.host, args.port)
         finally:
             session.stop()
         logger.info("Decisions are kept in %s", session.decisions.file)
+
+
+def _tell(session: Session) -> None:
+    """How many pictures there are, and what was decided before, which may have been of another model's predictions."""
+    logger.info("%s: %s", session.title, counted(len(session.catalogue.items), "pictures"))
+    if decided := session.decisions.names():
+        text = "Decisions on %s are taken up from %s; for those of one run alone give a folder: --output_dir output/RUN/view"
+        logger.info(text, counted(len(decided), "pictures"), session.decisions.file)
 
 
 def session_of(args: argparse.Namespace) -> Session:

@@ -72,6 +72,9 @@ def test_files_say_what_is_wrong_and_the_lines_mend_it(steel: tuple[str, Path], 
     assert "image 2.jpg, row 5" in facts["problems"][1]["examples"][0]
     assert [one["key"] for one in facts["suspicious"]] == ["tiny"]
     assert facts["head"]["pixels"]
+    page = page_of(folder / "page")
+    assert f'<span class="pair">{WIDTH}×' in page
+    assert "Smaller than 16 px²" in page
     options = [option for one in facts["advice"] for option in one["options"]]
     assert {"TrainDataset.on_error=skip", "TrainDataset.min_instance_area=16", "TrainDataset.empty_ratio=0.25"} <= set(options)
     with pytest.raises(UserError, match="has faults"):

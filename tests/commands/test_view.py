@@ -16,11 +16,11 @@ import pytest
 from flask import Flask
 from PIL import Image
 from runtime_models import write_folder
-from viewer_cases import Page
+from viewer_cases import Page, session
 
 from ppdet_ext.commands.main import main
 from ppdet_ext.commands.page_flags import view_parser
-from ppdet_ext.commands.view import _name_of_model, session_of
+from ppdet_ext.commands.view import _name_of_model, _tell, session_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.structures import Rle
 from ppdet_ext.viewer.serving import address_of, make, serve
@@ -115,6 +115,17 @@ def test_an_exported_model_on_a_folder_of_pictures(tmp_path: Path) -> None:
         opened(tmp_path, "--model", pictures)
     with pytest.raises(UserError, match="are of a data set"):
         opened(tmp_path, "--model", exported, "--part", "eval")
+
+
+def test_decisions_that_are_taken_up_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ppdet_ext")
+    made = session(tmp_path)
+    _tell(made)
+    assert "taken up" not in caplog.text
+    made.decisions.decide(made.catalogue.items[0].name, "key", {"verdict": "accepted"})
+    _tell(made)
+    assert f"Decisions on 1 picture are taken up from {made.decisions.file};" in caplog.text
+    made.stop()
 
 
 def test_the_page_is_called_by_the_model_and_not_by_its_format(tmp_path: Path) -> None:
