@@ -7,11 +7,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
 
 # Paddle logs through the root logger; without a handler, logging would bind one to the first test's captured stderr.
 logging.getLogger().addHandler(logging.NullHandler())
+# How long an example takes depends on what else the machine does, so no property is judged by it.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parents[1]
 # Their tests need neither paddle nor ppdet, which take seconds to import.
 LIGHT = {

@@ -16,6 +16,9 @@ def folder(run_folder: Path, config: str, sheets: list[str], tmp_path: Path, mon
     shutil.copytree(run_folder, tmp_path / "output" / "steel_sample")
     shutil.copytree(Path(sheets[0]).parent, tmp_path / "sheets")
     shutil.copy(sheets[0], tmp_path / "sheet.jpg")
+    demo = tmp_path / "dataset" / "steel_sample" / "train_images"
+    demo.mkdir(parents=True)
+    shutil.copy(sheets[0], demo / "sheet_00012.jpg")
     (tmp_path / "mine.yml").write_text(f"_BASE_: [{config}]\nsave_dir: {tmp_path}/output\n")
     (tmp_path / "marks").mkdir()
     for sheet in sheets:

@@ -26,4 +26,4 @@ def test_the_script_of_the_page(root: Path, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "a.png: 32x48 px"
     assert lines[1].startswith("  pit 1.00 at (2, 2) to (14, 10), ")
-    assert lines[-1] == "3 defects"
+    assert lines[-1] == "2 defects"

@@ -43,6 +43,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, yes: bool) -> io.StringIO:
 def test_the_long_line_is_in_the_file_and_where_there_is_no_terminal(
     terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: io.StringIO
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "84")
     errors = on_terminal(monkeypatch, terminal)
     with recorded() as log:
         logger.info("before the folder is known")

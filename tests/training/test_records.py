@@ -70,6 +70,7 @@ def test_log_line_shows_the_total_and_the_parts_of_the_model(tmp_path: Path) -> 
 
 
 def test_a_bar_is_shown_on_a_terminal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "84")
     for terminal in (True, False):
         shown = io.StringIO()
         monkeypatch.setattr(shown, "isatty", lambda terminal=terminal: terminal)

@@ -19,7 +19,8 @@ from .base import Hook
 TOTAL = "loss"
 # The speed is that of so many of the last steps.
 WINDOW = 20
-FORMAT = "{desc}: step {n_fmt}/{total_fmt} |{bar:12}| "
+# The bar takes what the words leave of the line: in 80 columns they are all that fits.
+FORMAT = "{desc}: step {n_fmt}/{total_fmt} |{bar}| "
 
 
 class ProgressBar(Hook):
