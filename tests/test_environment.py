@@ -31,6 +31,22 @@ for number in range(3000):
 print("and a print")
 print("done", file=sys.stderr)
 """
+HEAP = """import ctypes, resource
+if {limited}:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 36, 1 << 36))
+import ppdet_ext
+resident = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+block = libc.malloc(64 << 20)
+huge = False
+for line in open("/proc/self/smaps"):
+    if "-" in line.split()[0]:
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+    if line.startswith("VmFlags") and first <= block < last:
+        huge = "hg" in line.split()
+print(huge, resident < 100 << 20)
+"""
 
 
 @pytest.mark.parametrize(("number", "name"), enumerate(("stdin", "stdout", "stderr")))
@@ -82,3 +98,21 @@ def test_freed_memory_goes_back_to_the_system_when_told_so():
     libc.free(block)
     assert environment.give_freed_memory_back()
     assert before - resident() > 150 << 20
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="a system without huge pages")
+@pytest.mark.parametrize(
+    ("limited", "variables", "huge"),
+    [(False, {}, True), (True, {}, False), (False, {"MALLOC_ARENA_MAX": "1"}, False)],
+    ids=["as a rule", "limited address space", "malloc set up by the user"],
+)
+def test_large_blocks_are_asked_for_in_huge_pages_without_taking_memory(limited, variables, huge):
+    done = subprocess.run(
+        [sys.executable, "-c", HEAP.format(limited=limited)],
+        cwd=ROOT,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{huge} True\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppdet_ext.environment import give_freed_memory_back
+from ppdet_ext.environment import give_freed_memory_back, keep_freed_memory
 from ppdet_ext.errors import UserError
 
 from .engine import failed, import_engine
@@ -41,6 +41,7 @@ class OnnxEngine:
         except Exception as error:  # its errors have no base class of their own
             raise UserError(f"{file}: ONNX Runtime {runtime.__version__} cannot load it: {error}") from error
         give_freed_memory_back()  # the file's own weights: the session has a copy
+        keep_freed_memory()  # with the heap its huge pages went, too
         self._file = file
         self._outputs = [output.name for output in self._session.get_outputs()]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ppdet_ext.register  # noqa: F401  before paddle
 from ppdet_ext.config.files import read_tree
+from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.paddle_file import read_data_file
 from tests.hostile.opcodes import PROTOCOL, array, dtype, number, one, schedule
@@ -73,6 +74,7 @@ def main() -> None:
         with open(Path(folder) / "a hole of 1 GiB.pdparams", "wb") as hole:
             hole.write(PROTOCOL + b"\x8e" + struct.pack("<Q", 1 << 29))
             hole.truncate(1 << 30)
+        give_freed_memory_back()  # and the address space that is kept for more
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
         for what in (*files, "a hole of 1 TiB.pdparams", "a hole of 1 GiB.pdparams"):

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from ppdet_ext.data.labels.formats import read_labels
+from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 
 LIMIT = 256 << 20
@@ -99,6 +100,7 @@ def main() -> None:
         for form in ("coco", "cvat", "label_studio", "coco_panoptic"):
             __import__(f"ppdet_ext.data.labels.readers.{form}")
         refusal(folder / "run lengths of a gigapixel.json")
+        give_freed_memory_back()  # and the address space that is kept for more
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
         for what in files:

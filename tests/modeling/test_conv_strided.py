@@ -5,7 +5,7 @@ import paddle
 import pytest
 from gradients import results, tensors
 
-from ppdet_ext.modeling.ops import conv_strided, threads
+from ppdet_ext.modeling.ops import channelwise, conv_strided, threads
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.seam import plain_operators
 
@@ -13,7 +13,7 @@ from ppdet_ext.modeling.ops.seam import plain_operators
 @pytest.mark.parametrize("size", [(1, 1), (6, 8), (7, 5)])
 @pytest.mark.parametrize("stride", [2, 3])
 def test_values_and_gradients_are_paddles(size, stride, monkeypatch):
-    monkeypatch.setattr(conv_strided, "_BLOCK", 100)
+    monkeypatch.setattr(channelwise, "BLOCK", 100)
     paddle.seed(0)
     layer = Conv2D(5, 4, 1, stride, bias_attr=False)
     parts = [*tensors((2, 5, *size)), layer.weight]

@@ -8,7 +8,7 @@ from gradients import results, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.ops import doubling, threads
+from ppdet_ext.modeling.ops import channelwise, threads
 from ppdet_ext.modeling.ops.doubling import doubled, doubled_onto
 from ppdet_ext.modeling.ops.seam import plain_operators
 from ppdet_ext.modeling.segmentation.layers import resize_beside, resize_onto
@@ -64,7 +64,7 @@ def test_bits_do_not_depend_on_the_number_of_threads_or_on_blocks(monkeypatch):
     found = []
     for count, block in (("1", 1), ("2", 200), ("2", 1 << 17)):
         monkeypatch.setenv("OMP_NUM_THREADS", count)
-        monkeypatch.setattr(doubling, "_BLOCK", block)
+        monkeypatch.setattr(channelwise, "BLOCK", block)
         threads.pool.cache_clear()
         found.append(results(doubled, parts))
     threads.pool.cache_clear()

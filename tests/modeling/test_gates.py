@@ -7,7 +7,7 @@ import pytest
 from gradients import results, tensors
 from paddle import nn
 
-from ppdet_ext.modeling.ops import gates, threads
+from ppdet_ext.modeling.ops import channelwise, threads
 from ppdet_ext.modeling.ops.gates import squeeze_excite
 
 SHAPES = [(2, 12, 5, 7), (1, 9, 1, 1), (3, 70, 40, 61)]
@@ -38,7 +38,7 @@ def test_values_and_gradients_are_paddles(shape):
 
 def test_bits_repeat_do_not_depend_on_threads_and_are_the_same_without_a_gradient(monkeypatch):
     (x,), pair = tensors(SHAPES[2]), layers(SHAPES[2][1])
-    monkeypatch.setattr(gates, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(channelwise, "BLOCK", 1 << 14)
     found = []
     for count in ("1", "2", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", count)

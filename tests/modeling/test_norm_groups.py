@@ -5,7 +5,7 @@ import paddle
 import pytest
 from gradients import results, tensors
 
-from ppdet_ext.modeling.ops import norm_groups, threads
+from ppdet_ext.modeling.ops import channelwise, threads
 from ppdet_ext.modeling.ops.norms import GroupNorm, GroupNormReLU
 from ppdet_ext.modeling.ops.seam import plain_operators
 
@@ -31,7 +31,7 @@ def test_values_and_gradients_are_paddles(shape, groups, mean):
 
 
 def test_bits_repeat_do_not_depend_on_threads_or_on_what_memory_had_and_are_the_same_without_a_gradient(monkeypatch):
-    monkeypatch.setattr(norm_groups, "_BLOCK", 4000)
+    monkeypatch.setattr(channelwise, "BLOCK", 4000)
     shape, found = (2, 12, 30, 41), []
     for count in ("1", "2", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", count)

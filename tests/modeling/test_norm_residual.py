@@ -6,7 +6,7 @@ import pytest
 from gradients import results, tensors
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling.ops import norm_residual, threads
+from ppdet_ext.modeling.ops import channelwise, threads
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.norms import BatchNorm2D, BatchNormReLU
 from ppdet_ext.modeling.ops.seam import plain_operators
@@ -81,7 +81,7 @@ def test_means_far_from_zero_lose_no_digits(mean):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_repeat_and_do_not_depend_on_the_number_of_threads(kind, monkeypatch):
-    monkeypatch.setattr(norm_residual, "_BLOCK", 4000)
+    monkeypatch.setattr(channelwise, "BLOCK", 4000)
     found = []
     for count in ("1", "2", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", count)

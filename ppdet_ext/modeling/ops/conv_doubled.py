@@ -12,11 +12,11 @@ import paddle
 from paddle.autograd import PyLayer
 
 from . import conv_rows
-from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
+from .threads import aligned, array_of, even_parts, summed, tensor_of, without_threads_of_the_library
 
 _COLUMNS = 400  # of a matrix, at least: several rows of a narrow map are one
 # Which rows (or columns) of the filter fall on the first and on the second of two pixels, for an even and for an odd place.
-_SUMS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
+_ON = ((slice(0, 1), slice(1, 3)), (slice(0, 2), slice(2, 3)))
 
 
 class Band(NamedTuple):
@@ -66,7 +66,7 @@ class _Convolution(PyLayer):
         x, *skips, weight = ctx.saved_tensor()
         learns_x, *learns_skip, learns_weight = ctx.learns
         filters, upstream, channels = array_of(weight), array_of(grad), x.shape[1]
-        dw = np.empty(filters.shape, np.float32) if learns_weight else None
+        dw = aligned(filters.shape) if learns_weight else None
         dx = _gradients(array_of(x), filters[:, :channels], upstream, learns_x, None if dw is None else dw[:, :channels])
         found = [None if dx is None else tensor_of(dx)]
         if skips:
@@ -80,14 +80,32 @@ class _Convolution(PyLayer):
 
 def _of_places(weight: np.ndarray) -> np.ndarray:
     """(O, C, 3, 3) -> matrices of even and odd rows, (2, 4 O, 2 C): place and pixel across, output; pixel down, channel."""
-    sums = np.einsum("atr,bsq,ocrq->absotc", _SUMS, _SUMS, weight, optimize=True)
-    return np.ascontiguousarray(sums).reshape(2, 4 * len(weight), -1)
+    outputs, channels = weight.shape[:2]
+    places = aligned((2, 2, 2, outputs, 2, channels))
+
+    def run(part: slice) -> None:
+        taps = np.ascontiguousarray(weight[part].transpose(2, 3, 0, 1))
+        for place, pixel in np.ndindex(2, 2):
+            rows = taps[_ON[place][pixel]].sum(axis=0)
+            for across in np.ndindex(2, 2):
+                np.sum(rows[_ON[across[0]][across[1]]], axis=0, out=places[place, across[0], across[1], part, pixel])
+
+    summed(even_parts(outputs, outputs), run)
+    return places.reshape(2, 4 * outputs, 2 * channels)
 
 
-def _of_places_adjoint(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Gradient of the matrices (2, 4 O, 2 C) -> of the filters, of `shape` (O, C, 3, 3)."""
-    sums = gradient.reshape(2, 2, 2, shape[0], 2, shape[1])
-    return np.einsum("atr,bsq,absotc->ocrq", _SUMS, _SUMS, sums, optimize=True)
+def _of_places_adjoint(gradient: np.ndarray, dw: np.ndarray) -> None:
+    """Write the gradient of the matrices (2, 4 O, 2 C) as that of the filters to `dw` (O, C, 3, 3)."""
+    outputs, channels = dw.shape[:2]
+    sums = gradient.reshape(2, 2, 2, outputs, 2, channels)
+
+    def run(part: slice) -> None:
+        taps = np.zeros((3, 3, *dw[part].shape[:2]), np.float32)
+        for place, pixel, beside, across in np.ndindex(2, 2, 2, 2):
+            taps[_ON[place][pixel], _ON[beside][across]] += sums[place, beside, across, part, pixel]
+        dw[part] = taps.transpose(2, 3, 0, 1)
+
+    summed(even_parts(outputs, outputs), run)
 
 
 def _correlate(x: np.ndarray, places: np.ndarray, out: np.ndarray, adds: bool) -> None:
@@ -144,7 +162,7 @@ def _gradients(
             if band.last < height:
                 dx[band.image, :, band.last] += below
     if dw is not None:
-        dw[...] = _of_places_adjoint(total[0], weight.shape)
+        _of_places_adjoint(total[0], dw)
     return dx
 
 

@@ -15,7 +15,7 @@ from .seam import takes_ours
 from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
 
 MIN_CHANNELS = 4  # of a group; thinner ones are depthwise convolutions, or nearly
-_BAND = 1 << 17  # floats of what is worked on together: 512 KB
+_BAND = 1 << 18  # floats of what is worked on together: 1 MB
 
 
 class Job(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from paddle.autograd import PyLayer
 
 from .seam import takes_ours
-from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
+from .threads import aligned, array_of, copied, summed, tensor_of, without_threads_of_the_library
 
 MIN_WIDTH = 96  # narrower rows make products that are too small
 _BAND = 1 << 19  # floats of an image's band of rows: 2 MB
@@ -81,7 +81,7 @@ def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.
     """(n, C, H, W), (O, C, 3, 3), (O,) -> (n, O, H, W)."""
     outputs, channels, width = len(weight), x.shape[1], x.shape[3]
     # rows: column of the filter, then output; columns: row of the filter, then channel
-    stacked = np.ascontiguousarray(weight.transpose(3, 0, 2, 1)).reshape(3 * outputs, 3 * channels)
+    stacked = copied(weight.transpose(3, 0, 2, 1)).reshape(3 * outputs, 3 * channels)
     out = aligned((len(x), outputs, *x.shape[2:]))
 
     def run(band: Band) -> None:
@@ -114,7 +114,7 @@ def filter_gradient(x: np.ndarray, upstream: np.ndarray) -> np.ndarray:
         return [total]
 
     total = summed(_bands(x.shape), run)[0].reshape(3, outputs, 3, channels)
-    return np.ascontiguousarray(total.transpose(1, 3, 2, 0))
+    return copied(total.transpose(1, 3, 2, 0))
 
 
 def _bands(shape: tuple[int, ...]) -> list[Band]:

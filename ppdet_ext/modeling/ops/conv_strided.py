@@ -13,8 +13,6 @@ from .channelwise import image_blocks
 from .seam import takes_ours
 from .threads import aligned, array_of, summed, tensor_of
 
-_BLOCK = 1 << 17  # pixels worked on together: 512 KB
-
 
 def every(x: paddle.Tensor, stride: int) -> paddle.Tensor:
     """Every `stride`th pixel of every `stride`th row of float32 CPU maps (n, C, H, W), from the first on; differentiable."""
@@ -55,4 +53,4 @@ class _Every(PyLayer):
 
 def _jobs(shape: list[int]) -> list[tuple[int, slice]]:
     images, channels, height, width = shape
-    return image_blocks((images, channels, height * width), _BLOCK)
+    return image_blocks((images, channels, height * width))

@@ -10,7 +10,6 @@ from .channelwise import asks_for_gradient, image_blocks
 from .threads import aligned, array_of, summed, tensor_of
 
 Maps = tuple[int, slice]  # of `image_blocks`
-_BLOCK = 1 << 17  # pixels worked on together: 512 KB
 
 
 def doubled(x: paddle.Tensor, skip: paddle.Tensor | None = None) -> paddle.Tensor:
@@ -52,7 +51,7 @@ class _Doubled(PyLayer):
             into[:, :, 0, :, 0] = into[:, :, 0, :, 1] = data[maps]
             into[:, :, 1] = into[:, :, 0]
 
-        summed(image_blocks((images, channels, 4 * height * width), _BLOCK), double)
+        summed(image_blocks((images, channels, 4 * height * width)), double)
         if skip is not None:
             _copy(array_of(skip), out[:, channels:])
         return tensor_of(out)
@@ -94,7 +93,7 @@ def _add(x: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
         for column in (0, 1):
             np.add(given[..., column], x[maps][:, :, None], out=into[..., column])
 
-    summed(image_blocks((images, channels, 4 * height * width), _BLOCK), add)
+    summed(image_blocks((images, channels, 4 * height * width)), add)
 
 
 def _halved(upstream: np.ndarray, shape: list[int]) -> np.ndarray:
@@ -107,7 +106,7 @@ def _halved(upstream: np.ndarray, shape: list[int]) -> np.ndarray:
         rows = given[:, :, 0] + given[:, :, 1]
         np.add(rows[..., ::2], rows[..., 1::2], out=dx[maps])
 
-    summed(image_blocks((images, channels, 4 * height * width), _BLOCK), halve)
+    summed(image_blocks((images, channels, 4 * height * width)), halve)
     return dx
 
 
@@ -117,4 +116,4 @@ def _copy(maps: np.ndarray, out: np.ndarray) -> None:
     def copy(part: Maps) -> None:
         out[part] = maps[part]
 
-    summed(image_blocks((*maps.shape[:2], maps.shape[2] * maps.shape[3]), _BLOCK), copy)
+    summed(image_blocks((*maps.shape[:2], maps.shape[2] * maps.shape[3])), copy)

@@ -12,8 +12,6 @@ from paddle.autograd import PyLayer
 from .channelwise import affine, applies, asks_for_gradient, blocks, broadcasting, flat
 from .threads import aligned, array_of, summed, tensor_of
 
-_BLOCK = 1 << 17  # pixels worked on together: 512 KB
-
 
 def scale_channels(x: paddle.Tensor, factors: paddle.Tensor) -> paddle.Tensor:
     """x (B, C, H, W) times factors (B, C) or (B, C, 1, 1)."""
@@ -69,7 +67,7 @@ class _SqueezeExcite(PyLayer):
         def run(part: slice) -> None:
             of_factors[:, part] = np.einsum("ncp,ncp->nc", maps[:, part], upstream[:, part])
 
-        summed(blocks(maps.shape, _BLOCK), run)
+        summed(blocks(maps.shape), run)
         of_means, *found = gate.backward(of_factors)
         if ctx.learns[0]:
             dx = aligned(x.shape)
@@ -125,7 +123,7 @@ def _means(maps: np.ndarray) -> np.ndarray:
     def run(part: slice) -> None:
         means[:, part] = np.einsum("ncp->nc", maps[:, part])
 
-    summed(blocks(maps.shape, _BLOCK), run)
+    summed(blocks(maps.shape), run)
     return means / np.float32(maps.shape[2])
 
 
@@ -139,4 +137,4 @@ def _scale(maps: np.ndarray, factors: np.ndarray, shifts: np.ndarray | None, out
             else:
                 affine(image, factors[i, part], shifts[i, part], into)
 
-    summed(blocks(maps.shape, _BLOCK), broadcasting(run))
+    summed(blocks(maps.shape), broadcasting(run))

@@ -10,8 +10,6 @@ from .channelwise import affine, asks_for_gradient, blocks, broadcasting
 from .norm_residual import is_far, rectify
 from .threads import aligned, array_of, summed, tensor_of
 
-_BLOCK = 1 << 17  # pixels worked on together: 512 KB, three times
-
 
 def normalized_relu(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, groups: int, epsilon: float) -> paddle.Tensor:
     """ReLU of the maps normalised by each group of channels; differentiable by all three tensors. float32 on a CPU.
@@ -114,4 +112,4 @@ class _Work:
 
     def _in_blocks(self, run: Any) -> None:
         groups, channels, pixels = self.maps.shape
-        summed(blocks((1, groups, channels * pixels), _BLOCK), broadcasting(run))
+        summed(blocks((1, groups, channels * pixels)), broadcasting(run))

@@ -17,7 +17,6 @@ from .gates import Gate
 from .norm_silu import Moments
 from .threads import aligned, array_of, summed, tensor_of
 
-_BLOCK = 1 << 17  # pixels of the channels worked on together: 512 KB, three or four times
 _PIECE = 1 << 15  # pixels of a map that go through all steps of a pass together: 128 KB
 _FAR = 16  # variances, of a squared mean
 
@@ -258,7 +257,7 @@ class _Work:
             for one in passes:
                 one(part)
 
-        summed(blocks(self.maps.shape, _BLOCK), broadcasting(run))
+        summed(blocks(self.maps.shape), broadcasting(run))
 
 
 def _behind(part: slice, upstream: np.ndarray, out: np.ndarray | None, through: np.ndarray | None) -> np.ndarray:

@@ -13,8 +13,6 @@ from paddle.autograd import PyLayer
 from .channelwise import affine, asks_for_gradient, blocks, broadcasting, flat
 from .threads import aligned, array_of, summed, tensor_of
 
-_BLOCK = 1 << 16  # pixels worked on together: 256 KB, three or four times
-
 
 @dataclass
 class Moments:
@@ -90,7 +88,7 @@ class _NormalizedSilu(PyLayer):
                     out -= centred
             inner *= scale[:, None]
 
-        summed(blocks(data.shape, _BLOCK), broadcasting(run))
+        summed(blocks(data.shape), broadcasting(run))
         found = dx.reshape(x.shape), products * inverse, sums
         return tuple(tensor_of(one) if learns else None for one, learns in zip(found, ctx.learns))
 
@@ -118,7 +116,7 @@ def _normalize(
             np.subtract(-1, other, out=other)
             np.divide(values, other, out=into)
 
-    summed(blocks(data.shape, _BLOCK), broadcasting(run))
+    summed(blocks(data.shape), broadcasting(run))
 
 
 def _exponential(values: np.ndarray, out: np.ndarray) -> None:

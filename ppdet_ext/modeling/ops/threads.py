@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 Job = TypeVar("Job")
 _LINE = 64  # bytes of a cache line, and of the longest vector
+_LARGE = 1 << 16  # floats whose copy is worth a second thread
 
 
 def without_threads_of_the_library(function: Callable) -> Callable:
@@ -59,11 +60,30 @@ def aligned(shape: Sequence[int]) -> np.ndarray:
 
 def tensor_of(array: np.ndarray) -> paddle.Tensor:
     """The array's own memory as a tensor; that of a copy where it does not begin as `aligned` does."""
-    if array.ctypes.data % _LINE or not array.flags.c_contiguous:
-        copy = aligned(array.shape)
+    return from_dlpack(copied(array) if array.ctypes.data % _LINE or not array.flags.c_contiguous else array)
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy of float32, contiguous and as `aligned`; that of a large view with other strides is made in threads."""
+    copy = aligned(array.shape)
+    if copy.size < _LARGE:
         copy[...] = array
-        array = copy
-    return from_dlpack(array)
+        return copy
+    axis = int(np.argmax(array.shape))
+    source, into = np.moveaxis(array, axis, 0), np.moveaxis(copy, axis, 0)
+
+    def copy_part(part: slice) -> None:
+        into[part] = source[part]
+
+    summed(even_parts(len(into), len(into)), copy_part)
+    return copy
+
+
+def even_parts(length: int, most: int) -> list[slice]:
+    """Parts of `length` of at most `most`, as even as can be, as many as a multiple of the threads where it can be."""
+    threads = pool()._max_workers
+    count = min(length, threads * -(-length // (threads * most)))
+    return [slice(length * k // count, length * (k + 1) // count) for k in range(count)]
 
 
 def summed(jobs: Sequence[Job], run: Callable[[Job], list[np.ndarray] | None]) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from paddle.autograd import PyLayer
 from paddle.utils.dlpack import from_dlpack
 
 from .seam import takes_ours
-from .threads import array_of, pool, summed, without_threads_of_the_library
+from .threads import array_of, summed, without_threads_of_the_library
 from .winograd_canvas import STEP, Canvas, canvases
 
 TILE = STEP + 2  # input cells of a tile along each side
@@ -180,4 +180,4 @@ class _Convolution(PyLayer):
 
 def _in_threads(shape: tuple[int, ...], job: Callable[[Canvas], list[np.ndarray] | None]) -> list[np.ndarray]:
     """Run `job` on every canvas of an (n, C, H, W) batch; the sums of what the jobs return."""
-    return summed(canvases(shape, pool()._max_workers), job)
+    return summed(canvases(shape), job)

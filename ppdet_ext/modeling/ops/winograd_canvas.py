@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from .threads import even_parts
+
 STEP = 4  # output cells of a tile along each side
 COLUMNS, ROWS = 4, 4  # regions of a canvas: about 200 tiles, so that its buffers stay in the cache
 TILES = 200  # of a strip
@@ -99,19 +101,12 @@ class Strip(Canvas):
         yield canvas[start : start + window.shape[2], border : border + self.width], window[0].transpose(1, 2, 0)
 
 
-def canvases(shape: tuple[int, ...], threads: int) -> list[Canvas]:
+def canvases(shape: tuple[int, ...]) -> list[Canvas]:
     """An (n, C, height, width) batch in canvases, of a number that the threads can share evenly."""
     n, _, height, width = shape
     down, across = -(-height // STEP), -(-width // STEP)
     if down * across < TILES // 2:
-        rows = -(-n // COLUMNS)
-        edges = [min(n, COLUMNS * edge) for edge in _edges(rows, ROWS, threads)]
-        return [Regions(first, last, height, width) for first, last in zip(edges, edges[1:])]
-    edges = _edges(down, max(1, TILES // across), threads)
-    return [Strip(i, i + 1, height, width, top, bottom) for i in range(n) for top, bottom in zip(edges, edges[1:])]
-
-
-def _edges(length: int, most: int, threads: int) -> list[int]:
-    """Edges of parts of at most `most`, as even as can be, as many as a multiple of `threads` where there are enough."""
-    count = min(length, threads * -(-length // (threads * most)))
-    return [length * k // count for k in range(count + 1)]
+        parts = even_parts(-(-n // COLUMNS), ROWS)
+        return [Regions(COLUMNS * part.start, min(n, COLUMNS * part.stop), height, width) for part in parts]
+    parts = even_parts(down, max(1, TILES // across))
+    return [Strip(i, i + 1, height, width, part.start, part.stop) for i in range(n) for part in parts]

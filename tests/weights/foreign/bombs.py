@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save
 
 import ppdet_ext.register  # noqa: F401  before paddle
+from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from tests.weights.foreign.torch_files import legacy, name, number, one, table, tensor, text, zipped
@@ -119,6 +120,7 @@ def main() -> None:
             paths[what] = Path(folder) / f"{index}.{'safetensors' if 'safetensors' in what else 'pth'}"
             paths[what].write_bytes(content)
         files.clear()
+        give_freed_memory_back()  # and the address space that is kept for more
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
         for what, path in paths.items():
