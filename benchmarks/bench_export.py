@@ -48,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--sample", type=Path, help="folder of a trained run")
     parser.add_argument("--pictures", type=Path, help="folder of pictures for it")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--streams", type=int, default=1, help="of the sample: pictures at the same time")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--worker", nargs=2, metavar=("WORK", "ROW"), help=argparse.SUPPRESS)
     parser.add_argument("--begun", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -153,7 +154,7 @@ def find_in_pictures(row: str, args: argparse.Namespace) -> dict[str, Any]:
     from ppdet_ext.runtime.predictor import Predictor
 
     files = sorted(args.pictures.iterdir())[:24]
-    predictor = Predictor(args.folder / f"{SAMPLE}_{row}", threads=args.threads)
+    predictor = Predictor(args.folder / f"{SAMPLE}_{row}", threads=args.threads, streams=args.streams)
     json.dumps(predictor.predict(files[0]).to_coco())
     start, objects = time.time() - args.begun, 0
 
@@ -208,7 +209,16 @@ def work(work: str, row: str, args: argparse.Namespace) -> None:
 def in_process(work: str, row: str, args: argparse.Namespace) -> dict[str, Any] | None:
     """What a process of its own says of a row; None, after its last line, where it fails."""
     command = [sys.executable, __file__, "--folder", str(args.folder), "--worker", work, row]
-    command += ["--repeats", str(args.repeats), "--threads", str(args.threads), "--begun", repr(time.time())]
+    command += [
+        "--repeats",
+        str(args.repeats),
+        "--threads",
+        str(args.threads),
+        "--streams",
+        str(args.streams),
+        "--begun",
+        repr(time.time()),
+    ]
     command += ["--pictures", str(args.pictures)] if args.pictures else []
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -32,7 +32,7 @@ def boundary(mask: Rle, width: int) -> Rle:
     # Eroding the part that holds the mask, with an empty frame around it, does what eroding the image does.
     whole = np.pad(mask.crop(y1, x1, y2, x2).to_bitmap(), 1)
     ring = whole - cv2.erode(whole, _CROSS, iterations=width)
-    return Rle.from_bitmap(np.asfortranarray(ring[1:-1, 1:-1])).place(y1, x1, *mask.size)
+    return Rle.from_window(ring[1:-1, 1:-1], y1, x1, *mask.size)
 
 
 def boundary_width(height: int, width: int, dilation_ratio: float) -> int:

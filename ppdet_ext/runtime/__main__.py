@@ -43,8 +43,10 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--postprocess", metavar="FILE", help="YAML with PostProcess, such as tools/tune.py writes")
     predict.add_argument("--engine", choices=("auto", *FILES), default="auto", help="default: that of the export")
     predict.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: by ONNX Runtime (onnxruntime-gpu)")
-    predict.add_argument("--threads", type=int, metavar="N", help="of one prediction (default: all processors)")
+    predict.add_argument("--threads", type=int, metavar="N", help="of all predictions together (default: all processors)")
     predict.add_argument("--batch_size", type=int, metavar="N", help="images of one size at a time")
+    text = "images at the same time, each on its share of the threads, in as many times the memory (default: 1)"
+    predict.add_argument("--streams", type=int, default=1, metavar="N", help=text)
     predict.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
     return parser
 
@@ -56,7 +58,7 @@ def predict(args: argparse.Namespace) -> int:
         raise UserError(f"--draw_threshold is {args.draw_threshold:g}; scores lie between 0 and 1.")
     output, images = Path(args.output), _images(args.images)
     _check_output(output, images)
-    options = {key: getattr(args, key) for key in ("engine", "device", "threads", "postprocess", "batch_size")}
+    options = {key: getattr(args, key) for key in ("engine", "device", "threads", "postprocess", "batch_size", "streams")}
     predictor = Predictor(args.folder, **options)
     usual = 0.0 if predictor.has_steps else 0.5
     lowest = usual if args.draw_threshold is None else args.draw_threshold

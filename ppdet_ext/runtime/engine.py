@@ -25,7 +25,7 @@ class Engine(Protocol):
 
 
 def default_threads() -> int:
-    """Threads of one prediction: OMP_NUM_THREADS, which `import ppdet_ext` sets where nobody has."""
+    """Threads where none are told: OMP_NUM_THREADS, which `import ppdet_ext` sets where nobody has."""
     words = os.environ.get("OMP_NUM_THREADS", "")
     return int(words) if words.isdecimal() and int(words) else os.cpu_count() or 1
 

@@ -25,13 +25,13 @@ class OnnxEngine:
         UserError: the package is missing or lacks the device, or the file is no model that it reads.
     """
 
-    def __init__(self, file: Path, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, file: Path, device: str = "cpu", threads: int = 1, streams: int = 1) -> None:
         runtime = import_engine("onnxruntime", "runtime")
         wanted = PROVIDERS[device]
         if wanted[0] not in runtime.get_available_providers():
             raise UserError(f"This onnxruntime has no {wanted[0]}; install onnxruntime-gpu in its place, or take device='cpu'.")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = max(1, threads // streams), 1
         # Warnings of single nodes are for those who write converters.
         options.log_severity_level = 3
         # Planned for the sizes of one picture, memory is taken a second time: half a gigabyte of R50's 1.5.

@@ -14,15 +14,16 @@ FILES = {ONNX: ("model.onnx",), OPENVINO: ("model.xml", "model.onnx")}
 PADDLE_FILES = ("model.json", "model.pdmodel")
 
 
-def open_engine(folder: Path, engine: str, *, device: str, threads: int | None, precision: str) -> Engine:
+def open_engine(folder: Path, engine: str, *, device: str, threads: int | None, precision: str, streams: int = 1) -> Engine:
     """Load the model of an exported folder.
 
     Args:
         folder: its files.
         engine: "onnx", "openvino", or "auto": that which the model was exported for.
         device: "cpu", or "gpu" of ONNX Runtime.
-        threads: of one prediction; None: `default_threads`.
+        threads: of all predictions together; None: `default_threads`.
         precision: what the model was exported with, "fp32", "fp16", "bf16" or "int8".
+        streams: predictions that run at the same time.
 
     Raises:
         UserError: no such engine, or it is not installed, has no such device, or cannot read the model.
@@ -33,16 +34,18 @@ def open_engine(folder: Path, engine: str, *, device: str, threads: int | None, 
         raise UserError(f'device is {device!r}; expected "cpu" or "gpu".')
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}; give 1 or more.")
+    if streams < 1:
+        raise UserError(f"streams is {streams}; give 1 or more.")
     chosen = engine if engine != "auto" else next((name for name in FILES if (folder / FILES[name][0]).is_file()), ONNX)
     file = next((folder / name for name in FILES[chosen] if (folder / name).is_file()), None)
     if file is None:
         raise UserError(_nothing_for(folder, chosen))
     count = threads or default_threads()
     if chosen == ONNX:
-        return OnnxEngine(file, device, count)
+        return OnnxEngine(file, device, count, streams)
     if device != "cpu":
         raise UserError("OpenVINO runs on the CPU here; for a GPU export with --format onnx, or take device='cpu'.")
-    return OpenVinoEngine(file, count, precision)
+    return OpenVinoEngine(file, count, precision, streams)
 
 
 def _nothing_for(folder: Path, engine: str) -> str:

@@ -22,18 +22,19 @@ class OpenVinoEngine:
 
     Args:
         file: `.xml`, or `.onnx`.
-        threads: of one prediction.
+        threads: of all predictions together.
+        streams: predictions that run at the same time, each on its share of the threads.
         precision: a key of `HINTS`. Of fp16 the weights are stored so, and computed with in fp32.
 
     Raises:
         UserError: the package is missing, or the file is no model that it reads.
     """
 
-    def __init__(self, file: Path, threads: int = 1, precision: str = "fp32") -> None:
+    def __init__(self, file: Path, threads: int = 1, precision: str = "fp32", streams: int = 1) -> None:
         openvino = import_engine("openvino", "openvino")
         hints = {
             "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": streams,
             "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
         }
         try:

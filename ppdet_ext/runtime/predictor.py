@@ -1,7 +1,9 @@
 """`Predictor`: an exported model as an object that finds things in images, without Paddle."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.structures import Candidates, Record
 
-from .base import BasePredictor, PathLike, Steps
+from .base import BasePredictor, PathLike, Result, Steps
 from .findings import candidates_of, check_outputs
 from .folder import ExportedModel
 from .images import Picture
 from .open import open_engine
 from .prediction import Prediction
+
+Batch = list[tuple[Sample, Sample]]  # of each image what was decoded, and resized
 
 _KEY = "PostProcess"
 _NO_RANDOMNESS = np.random.default_rng(0)  # transforms of an exported model draw nothing
@@ -42,9 +46,12 @@ class Predictor(BasePredictor):
         folder: what tools/export.py has written.
         engine: "onnx", "openvino", or "auto": that which the model was exported for.
         device: "cpu", or "gpu" of ONNX Runtime.
-        threads: of one prediction; None takes OMP_NUM_THREADS, or as many as there are processors.
+        threads: of all predictions together; None takes OMP_NUM_THREADS, or as many as there are processors.
         postprocess: steps in place of the exported ones: a list as of `PostProcess`, or a YAML file with it, such as tune's.
         batch_size: images of one size that are predicted together; None takes what the model was exported for, or 1.
+        streams: batches of a list, a folder or a generator that are predicted at the same time, each on its share of the
+            threads. 1 has one image the soonest; as many as threads have many images the soonest, and take as many times the
+            memory. From a generator so many batches and one are taken ahead.
 
     Raises:
         UserError: no exported model, a file that is not what was exported, a missing engine, steps that do not exist.
@@ -59,15 +66,20 @@ class Predictor(BasePredictor):
         threads: int | None = None,
         postprocess: Steps | None = None,
         batch_size: int | None = None,
+        streams: int = 1,
     ) -> None:
         self._model = model = ExportedModel.load(Path(folder))
         check_outputs(model.outputs, folder)
         self._entries = model.postprocess if postprocess is None else steps_in(postprocess)
         self._steps = self._post_process(self._entries)
-        self._engine = open_engine(model.folder, engine, device=device, threads=threads, precision=model.precision)
+        self._engine = open_engine(
+            model.folder, engine, device=device, threads=threads, precision=model.precision, streams=streams
+        )
         if self._model.input not in self._engine.input_shapes:
             raise UserError(f"{folder}: the model has no input {model.input!r}. Export it with tools/export.py.")
         self._batch_size = self._images_at_once(batch_size)
+        self._streams = streams
+        self._workers = ThreadPoolExecutor(streams, "predict") if streams > 1 else None
 
     def _images_at_once(self, asked: int | None) -> int:
         fixed = self._engine.input_shapes[self._model.input][0]
@@ -106,21 +118,34 @@ class Predictor(BasePredictor):
         super().warm_up(height or least_height, width or least_width)
 
     def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
-        for batch in self._batches(pictures):
-            yield from self._predicted([decoded for decoded, _ in batch], self._found(batch))
+        return self._of_batches(pictures, lambda batch: self._predicted([decoded for decoded, _ in batch], self._found(batch)))
 
     def _candidates(self, pictures: Iterator[Picture]) -> Iterator[Candidates]:
-        for batch in self._batches(pictures):
-            yield from self._found(batch)
+        return self._of_batches(pictures, self._found)
+
+    def _of_batches(self, pictures: Iterator[Picture], work: Callable[[Batch], list[Result]]) -> Iterator[Result]:
+        """Results of all batches in their order; a batch that cannot be read, or fails, raises in its place."""
+        batches = self._batches(pictures)
+        if self._workers is None:
+            for batch in batches:
+                yield from work(batch)
+            return
+        waiting: deque[Future[list[Result]]] = deque()
+        while True:
+            while len(waiting) <= self._streams and (begun := _begun(self._workers, batches, work)):
+                waiting.append(begun)
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
 
     def _post_process(self, steps: Steps | None) -> PostProcess:
         if steps is None:
             return self._steps
         return PostProcess(steps_in(steps), self.classes, self.category_ids, self._model.mask_threshold)
 
-    def _batches(self, pictures: Iterator[Picture]) -> Iterator[list[tuple[Sample, Sample]]]:
+    def _batches(self, pictures: Iterator[Picture]) -> Iterator[Batch]:
         """Decoded and resized samples; those of a batch come one after the other and are of one size."""
-        batch: list[tuple[Sample, Sample]] = []
+        batch: Batch = []
         for number, picture in enumerate(pictures):
             decoded = self._decoded(picture, number)
             pair = decoded, self._resized(decoded)
@@ -145,7 +170,7 @@ class Predictor(BasePredictor):
         self._model.check_size(*sample.size, _name_of(sample))
         return sample
 
-    def _found(self, batch: Sequence[tuple[Sample, Sample]]) -> list[Candidates]:
+    def _found(self, batch: Batch) -> list[Candidates]:
         resized = [sample for _, sample in batch]
         # A graph of a fixed batch gets the last image again, whose results are left out.
         missing = (self._engine.input_shapes[self._model.input][0] or 0) - len(resized)
@@ -155,10 +180,24 @@ class Predictor(BasePredictor):
         except DivergenceError as error:
             raise DivergenceError(f"{error} (images: {', '.join(map(_name_of, resized))})") from error
 
-    def _predicted(self, samples: Sequence[Sample], found: list[Candidates]) -> Iterator[Prediction]:
-        for sample, one in zip(samples, found):
-            cut = self._steps(one, sample.name, lambda own=sample: own.image)  # type: ignore[misc]
-            yield Prediction.of(cut, sample.name, self.classes, self.category_ids)
+    def _predicted(self, samples: Sequence[Sample], found: list[Candidates]) -> list[Prediction]:
+        cut = [self._steps(one, own.name, lambda own=own: own.image) for own, one in zip(samples, found)]  # type: ignore[misc]
+        return [Prediction.of(one, own.name, self.classes, self.category_ids) for own, one in zip(samples, cut)]
+
+
+def _begun(
+    workers: ThreadPoolExecutor, batches: Iterator[Batch], work: Callable[[Batch], list[Result]]
+) -> Future[list[Result]] | None:
+    """The next batch in a thread's hands; what it raised if it could not be read, and None if there is none."""
+    try:
+        batch = next(batches)
+    except StopIteration:
+        return None
+    except Exception as error:
+        failed: Future[list[Result]] = Future()
+        failed.set_exception(error)
+        return failed
+    return workers.submit(work, batch)
 
 
 def _name_of(sample: Sample) -> str:

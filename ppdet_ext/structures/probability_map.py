@@ -92,7 +92,7 @@ class ProbabilityMap:
             inside = self._levels() >= np.flatnonzero(np.float32(threshold) <= _FLOATS)[0]
         else:
             inside = self.stored >= np.float32(threshold)
-        return Rle.from_bitmap(np.asfortranarray(inside)).place(*self.box[:2], *self.size)
+        return Rle.from_window(inside, *self.box[:2], *self.size)
 
     def extent(self, least: float = LEAST) -> tuple[float, float, float, float] | None:
         """Box x1, y1, x2, y2 of the pixels with at least that probability; None where there are none."""

@@ -63,8 +63,7 @@ class Rle:
         Raises: UserError naming `image`, `row`, `column` and the fault: odd count, non-integer, zero or negative run, start
             before `base`, unsorted, overlapping, beyond height · width.
         """
-        names = [f"image {image}" if image is not None else "", f"row {row}" if row is not None else ""]
-        where = ", ".join(filter(None, names)) or "mask"
+        where = ", ".join(f"{key} {value}" for key, value in (("image", image), ("row", row)) if value is not None) or "mask"
         counts = rle_codec.parse_kaggle(text, height * width, where, base, relative, column)
         return cls.from_counts(counts, height, width)
 
@@ -85,9 +84,7 @@ class Rle:
     @classmethod
     def from_runs(cls, starts: np.ndarray, lengths: np.ndarray, height: int, width: int) -> "Rle":
         """From 0-indexed column-major starts and lengths (n,); ValueError unless ascending and disjoint."""
-        edges = np.empty(2 * len(starts), np.int64)
-        edges[0::2] = starts
-        edges[1::2] = edges[0::2] + lengths
+        edges = np.stack([starts, np.add(starts, lengths)], axis=1).astype(np.int64).ravel()
         inside = not edges.size or (edges[0] >= 0 and edges[-1] <= height * width)
         if not inside or (edges[1:] < edges[:-1]).any() or (edges[0::2] == edges[1::2]).any():
             raise ValueError(f"runs must be positive, ascending, disjoint and inside {height}x{width} pixels")
@@ -101,9 +98,14 @@ class Rle:
         if not bitmap.size:
             return cls.empty(*bitmap.shape)
         pixels = bitmap if bitmap.dtype == bool else bitmap != 0
-        coded = mask_utils.encode(np.asfortranarray(pixels).view(np.uint8))
         height, width = bitmap.shape
-        return cls(height, width, coded["counts"])
+        return cls(height, width, mask_utils.encode(np.asfortranarray(pixels).view(np.uint8))["counts"])
+
+    @classmethod
+    def from_window(cls, bitmap: np.ndarray, y: int, x: int, height: int, width: int) -> "Rle":
+        """`from_bitmap(bitmap).place(y, x, height, width)` of (h, w) bool, in half the time. ValueError unless it fits."""
+        rle_regions.demand_inside(bitmap.shape, y, x, height, width)
+        return cls._from_edges(rle_regions.window_edges(bitmap, y, x, height), height, width)
 
     @classmethod
     def from_polygons(cls, polygons: list[list[float]], height: int, width: int) -> "Rle":
@@ -198,8 +200,7 @@ class Rle:
 
     def place(self, y: int, x: int, height: int, width: int) -> "Rle":
         """This mask with its corner at row y, column x of an empty canvas. ValueError unless it fits."""
-        if not (0 <= y <= height - self.height and 0 <= x <= width - self.width):
-            raise ValueError(f"{self.height}x{self.width} at row {y}, column {x} leaves {height}x{width}")
+        rle_regions.demand_inside(self.size, y, x, height, width)
         pieces = self._pieces()
         moved = rle_regions.Pieces(pieces.column + x, pieces.top + y, pieces.bottom + y)
         return self._from_pieces(moved, height, width)

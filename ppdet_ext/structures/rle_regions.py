@@ -31,6 +31,23 @@ class Pieces(NamedTuple):
         return edges
 
 
+def demand_inside(size: Sequence[int], y: int, x: int, height: int, width: int) -> None:
+    """ValueError unless so many rows and columns fit into (height, width) from row y, column x on."""
+    rows, columns = size
+    if not (0 <= y <= height - rows and 0 <= x <= width - columns):
+        raise ValueError(f"{rows}x{columns} at row {y}, column {x} leaves {height}x{width}")
+
+
+def window_edges(bitmap: np.ndarray, y: int, x: int, height: int) -> np.ndarray:
+    """Where bars begin and end, as of `Pieces.edges`, of a bitmap (h, w) at row y, column x; fastest in Fortran order."""
+    rows, columns = bitmap.shape
+    # An empty pixel below each column, and one before all: runs begin and end within a column.
+    pixels = np.zeros(columns * (rows + 1) + 1, bool)
+    pixels[1:].reshape(columns, rows + 1)[:, :rows] = bitmap.T
+    column, row = np.divmod(np.flatnonzero(pixels[1:] != pixels[:-1]), rows + 1)
+    return (column + x) * height + row + y
+
+
 def split_columns(edges: np.ndarray, height: int) -> Pieces:
     """Edges (2n,) of runs in a mask of that height -> the runs cut at column borders."""
     starts, ends = edges[0::2], edges[1::2]

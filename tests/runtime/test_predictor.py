@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,40 @@ def test_batches_are_of_one_size_and_change_nothing(tmp_path: Path) -> None:
     for apart, together in zip(one.predict(pictures), many.predict(pictures)):
         assert apart.masks == together.masks
     assert sizes_of_batches == [(3, 20, 30), (1, 20, 30), (1, 30, 20), (1, 20, 30)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_streams_change_nothing_but_the_time(engine: str, tmp_path: Path, picture: np.ndarray) -> None:
+    folder = write_folder(tmp_path)
+    pytest.importorskip(PACKAGES[engine])
+    one, two = (Predictor(folder, engine=engine, threads=2, streams=streams) for streams in (1, 2))
+    pictures = [picture // (number + 1) for number in range(7)]
+    for apart, together in zip(one.predict(pictures), two.predict(pictures), strict=True):
+        assert (apart.scores.tolist(), apart.masks) == (together.scores.tolist(), together.masks)
+    for before, after in zip(one.candidates(pictures), two.candidates(pictures), strict=True):
+        np.testing.assert_array_equal(before.boxes, after.boxes)
+
+
+def test_streams_take_images_ahead_and_raise_in_their_place(tmp_path: Path, picture: np.ndarray) -> None:
+    pytest.importorskip("onnxruntime")
+    predictor = Predictor(write_folder(tmp_path), engine="onnx", threads=2, streams=2)
+    taken: list[int] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for number in itertools.count():
+            taken.append(number)
+            yield picture if number != 5 else picture[:, :, :2]
+
+    found = predictor.predict(images())
+    assert taken == []
+    next(found)
+    assert taken == [0, 1, 2], "two are predicted, and one waits"
+    assert len([next(found) for _ in range(4)]) == 4
+    with pytest.raises(UserError, match="shape"):
+        next(found)
+    assert len(taken) == 6
+    with pytest.raises(UserError, match="streams is 0; give 1 or more"):
+        Predictor(write_folder(tmp_path / "again"), streams=0)
 
 
 def test_threads_share_one(tmp_path: Path, picture: np.ndarray) -> None:

@@ -134,6 +134,7 @@ def test_crop_and_place(bitmap: np.ndarray, data: st.DataObject) -> None:
     placed = part.place(y1, x1, h, w)
     assert same(placed, canvas)
     assert placed.crop(y1, x1, y2, x2) == part
+    assert Rle.from_window(bitmap[y1:y2, x1:x2] != 0, y1, x1, h, w) == placed
 
 
 @PROPERTY

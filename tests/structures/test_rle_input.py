@@ -203,6 +203,7 @@ def test_wrong_use_is_refused() -> None:
         lambda: rle.crop(0, 0, 4, 4),
         lambda: rle.crop(2, 0, 1, 4),
         lambda: rle.place(0, 1, 3, 4),
+        lambda: Rle.from_window(np.ones((3, 4), bool), 1, 0, 3, 4),
         lambda: rle.components(connectivity=6),
         lambda: Rle.merge([]),
         lambda: rle.iou(Rle.full(4, 3)),

@@ -181,7 +181,7 @@ def box_mask(attributes: Mapping[str, str], height: int, width: int) -> Rle:
         box = Rle.from_coco({"size": [columns, rows], "counts": runs.tolist()}).transpose()
         return box.crop(y1 - top, x1 - left, y2 - top, x2 - left).place(y1, x1, height, width)
     pixels = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(rows, columns)
-    return Rle.from_bitmap(pixels[y1 - top : y2 - top, x1 - left : x2 - left]).place(y1, x1, height, width)
+    return Rle.from_window(pixels[y1 - top : y2 - top, x1 - left : x2 - left], y1, x1, height, width)
 
 
 def _points(text: str) -> list[float]:
