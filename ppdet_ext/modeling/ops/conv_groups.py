@@ -15,16 +15,20 @@ from .seam import takes_ours
 from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
 
 MIN_CHANNELS = 4  # of a group; thinner ones are depthwise convolutions, or nearly
-_BAND = 1 << 18  # floats of what is worked on together: 1 MB
+_BAND = 1 << 19  # floats of what is worked on together: 2 MB
 
 
 class Job(NamedTuple):
-    """An image, a group, and the rows [first, last) that come out."""
+    """An image, some groups, and the rows [first, last) that come out."""
 
     image: int
-    group: int
+    groups: slice
     first: int
     last: int
+
+    def channels(self, of_group: int) -> slice:
+        """The groups' channels."""
+        return slice(self.groups.start * of_group, self.groups.stop * of_group)
 
 
 def grouped3x3(x: paddle.Tensor, weight: paddle.Tensor, groups: int, stride: int = 1) -> paddle.Tensor:
@@ -95,13 +99,12 @@ def _correlate(x: np.ndarray, filters: np.ndarray, size: list[int], stride: int,
     width = (size[1] - 1) * stride + 1
 
     def run(job: Job) -> None:
-        own = slice(job.group * channels, (job.group + 1) * channels)
-        rows = _triples(x[job.image, own], job, width, stride, spread)
-        terms = np.matmul(stacked[job.group], rows).reshape(len(rows), 3, outputs, -1)
-        total = terms[:, 0, :, :width:stride] + terms[:, 1, :, 1 : 1 + width : stride]
-        total += terms[:, 2, :, 2 : 2 + width : stride]
-        into = out[job.image, job.group * outputs : (job.group + 1) * outputs, job.first : job.last]
-        into[...] = total.transpose(1, 0, 2)
+        rows = _triples(x[job.image, job.channels(channels)], job, width, stride, spread)
+        terms = np.matmul(stacked[job.groups, None], rows).reshape(*rows.shape[:2], 3, outputs, -1)
+        total = terms[:, :, 0, :, :width:stride] + terms[:, :, 1, :, 1 : 1 + width : stride]
+        total += terms[:, :, 2, :, 2 : 2 + width : stride]
+        into = out[job.image, job.channels(outputs), job.first : job.last]
+        into.reshape(-1, outputs, *into.shape[1:])[...] = total.transpose(0, 2, 1, 3)
 
     summed(_jobs(len(x), groups, size[0], 3 * max(outputs, channels) * (width + 2)), run)
     return out
@@ -112,52 +115,59 @@ def _filter_gradient(x: np.ndarray, upstream: np.ndarray, shape: tuple[int, ...]
     groups, outputs, channels = shape[:3]
     width = (upstream.shape[3] - 1) * stride + 1
     jobs = _jobs(len(x), groups, upstream.shape[2], 3 * max(outputs, channels) * (width + 2))
-    # column of the filter, output, row of the filter, channel
-    terms = np.empty((len(jobs), 3, outputs, 3, channels), np.float32)
+    terms: list[np.ndarray] = [np.empty(0)] * len(jobs)
 
     def run(number: int) -> None:
         job = jobs[number]
-        rows = _triples(x[job.image, job.group * channels : (job.group + 1) * channels], job, width, stride, 1)
-        shifted = np.zeros((len(rows), 3, outputs, width + 2), np.float32)
-        given = upstream[job.image, job.group * outputs : (job.group + 1) * outputs, job.first : job.last]
+        rows = _triples(x[job.image, job.channels(channels)], job, width, stride, 1)
+        shifted = np.zeros((*rows.shape[:2], 3, outputs, width + 2), np.float32)
+        given = upstream[job.image, job.channels(outputs), job.first : job.last]
+        given = given.reshape(-1, outputs, *given.shape[1:]).transpose(0, 2, 1, 3)
         for column in range(3):
-            shifted[:, column, :, column : column + width : stride] = given.transpose(1, 0, 2)
-        product = np.matmul(shifted.reshape(len(rows), 3 * outputs, -1), rows.transpose(0, 2, 1))
-        terms[number] = product.sum(axis=0).reshape(terms.shape[1:])
+            shifted[:, :, column, :, column : column + width : stride] = given
+        product = np.matmul(shifted.reshape(*rows.shape[:2], 3 * outputs, -1), rows.transpose(0, 1, 3, 2))
+        # column of the filter, output, row of the filter, channel
+        terms[number] = product.sum(axis=1).reshape(-1, 3, outputs, 3, channels)
 
     summed(range(len(jobs)), run)
     total = np.zeros(shape, np.float32)
     # In the jobs' order, whichever thread had them.
     for job, own in zip(jobs, terms):
-        total[job.group] += own.transpose(1, 3, 2, 0)
+        total[job.groups] += own.transpose(0, 2, 4, 3, 1)
     return total
 
 
 def _jobs(images: int, groups: int, height: int, floats: int) -> list[Job]:
-    """All rows of all groups of all images, so many at a time as fit into a cache; `floats` are a row's."""
-    count = -(-height // max(1, _BAND // floats))
-    edges = [height * i // count for i in range(count + 1)]
-    return [Job(i, group, *ends) for i in range(images) for group in range(groups) for ends in zip(edges, edges[1:])]
+    """All rows of all groups of all images, so many groups or rows at a time as fit into a cache; `floats` are a row's."""
+    bands = -(-height // max(1, _BAND // floats))
+    parts = -(-groups // max(1, _BAND // (floats * height)))
+    rows, some = ([length * i // count for i in range(count + 1)] for length, count in ((height, bands), (groups, parts)))
+    return [Job(i, slice(*own), *ends) for i in range(images) for own in zip(some, some[1:]) for ends in zip(rows, rows[1:])]
 
 
 def _triples(x: np.ndarray, job: Job, width: int, stride: int, spread: int) -> np.ndarray:
     """For each row that comes out, the row in its middle between its neighbours, with a pixel of zeros at each side.
 
     Args:
-        x: (c, h, w); spread − 1 rows and columns of zeros are put behind each.
+        x: (groups · c, h, w); spread − 1 rows and columns of zeros are put behind each.
         job: the rows that come out.
         width: pixels of a row that are looked at.
         stride: from one middle row to the next.
 
     Returns:
-        (rows, 3 c, width + 2).
+        (groups, rows, 3 c, width + 2).
     """
-    channels, height, across = x.shape
+    groups = job.groups.stop - job.groups.start
+    channels = len(x) // groups
+    height, across = x.shape[1:]
     top = job.first * stride - 1
-    rows = np.zeros(((job.last - job.first - 1) * stride + 3, channels, max(width, (across - 1) * spread + 1) + 2), np.float32)
+    count = (job.last - job.first - 1) * stride + 3
+    rows = np.zeros((groups, count, channels, max(width, (across - 1) * spread + 1) + 2), np.float32)
     first = max(0, -(-top // spread))
-    last = min(height, (top + len(rows) - 1) // spread + 1)
-    inside = rows[first * spread - top : (last - 1) * spread - top + 1 : spread]
-    inside[:, :, 1 : (across - 1) * spread + 2 : spread] = x[:, first:last].transpose(1, 0, 2)
-    row, channel, pixel = rows.strides
-    return as_strided(rows, (job.last - job.first, 3 * channels, width + 2), (stride * row, channel, pixel))
+    last = min(height, (top + count - 1) // spread + 1)
+    inside = rows[:, first * spread - top : (last - 1) * spread - top + 1 : spread]
+    given = x[:, first:last].reshape(groups, channels, -1, across)
+    inside[..., 1 : (across - 1) * spread + 2 : spread] = given.transpose(0, 2, 1, 3)
+    group, row, channel, pixel = rows.strides
+    shape, strides = (job.last - job.first, 3 * channels, width + 2), (stride * row, channel, pixel)
+    return as_strided(rows, (groups, *shape), (group, *strides))

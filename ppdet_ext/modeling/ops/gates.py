@@ -45,7 +45,7 @@ def squeeze_excite(
     if asks_for_gradient(x, *tensors):
         return _SqueezeExcite.apply(x, *tensors)
     maps = flat(x)
-    _scale(maps, Gate(*tensors).forward(_means(maps)), None, maps)
+    scale_maps(maps, Gate(*tensors).forward(_means(maps)), None, maps)
     return x
 
 
@@ -55,7 +55,7 @@ class _SqueezeExcite(PyLayer):
         ctx.save_for_backward(x, *tensors)
         ctx.learns = [not tensor.stop_gradient for tensor in (x, *tensors)]
         ctx.gate, maps, out = Gate(*tensors), flat(x), aligned(x.shape)
-        _scale(maps, ctx.gate.forward(_means(maps)), None, out.reshape(maps.shape))
+        scale_maps(maps, ctx.gate.forward(_means(maps)), None, out.reshape(maps.shape))
         return tensor_of(out)
 
     @staticmethod
@@ -71,7 +71,7 @@ class _SqueezeExcite(PyLayer):
         of_means, *found = gate.backward(of_factors)
         if ctx.learns[0]:
             dx = aligned(x.shape)
-            _scale(upstream, gate.factors, of_means / maps.shape[2], dx.reshape(maps.shape))
+            scale_maps(upstream, gate.factors, of_means / maps.shape[2], dx.reshape(maps.shape))
             found = [dx, *found]
         else:
             found = [None, *found]
@@ -127,7 +127,7 @@ def _means(maps: np.ndarray) -> np.ndarray:
     return means / np.float32(maps.shape[2])
 
 
-def _scale(maps: np.ndarray, factors: np.ndarray, shifts: np.ndarray | None, out: np.ndarray) -> None:
+def scale_maps(maps: np.ndarray, factors: np.ndarray, shifts: np.ndarray | None, out: np.ndarray) -> None:
     """Maps (n, C, pixels) times factors (n, C) plus shifts (n, C) or nothing."""
 
     def run(part: slice) -> None:

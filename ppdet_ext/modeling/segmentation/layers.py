@@ -12,6 +12,7 @@ from paddle.nn.initializer import Constant, Initializer, KaimingUniform, Uniform
 from ppdet_ext.modeling.ops import conv_doubled
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.doubling import doubled, doubled_onto
+from ppdet_ext.modeling.ops.enlarging import enlarged
 from ppdet_ext.modeling.ops.layers import InplaceReLU
 from ppdet_ext.modeling.ops.norms import BatchNormReLU
 from ppdet_ext.modeling.ops.seam import size_of, takes_ours
@@ -188,14 +189,9 @@ class Upsample(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, factor·H, factor·W)."""
-        return enlarge(x, times(size_of(x), self.factor))
+        return enlarged(x, times(size_of(x), self.factor))
 
 
 def times(size: Size, factor: int) -> Size:
     """Height and width, as of `size_of`, times a factor."""
     return [side * factor for side in size] if isinstance(size, Sequence) else size * factor
-
-
-def enlarge(x: paddle.Tensor, size: Size) -> paddle.Tensor:
-    """(B, C, H, W) -> (B, C, *size), bilinear, corners aligned."""
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -7,10 +7,12 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.enlarging import enlarged
+from ppdet_ext.modeling.ops.merging import Dropout2D, added
 from ppdet_ext.modeling.ops.norms import GroupNormReLU
 from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import conv, enlarge, resize_onto, times
+from ..layers import conv, resize_onto, times
 from .base import Decoder, check_widths
 
 GROUPS = 32
@@ -26,7 +28,7 @@ class _Convolution(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = self.block(x)
-        return enlarge(x, times(size_of(x), 2)) if self.upsample else x
+        return enlarged(x, times(size_of(x), 2)) if self.upsample else x
 
 
 class _Branch(nn.Layer):
@@ -89,7 +91,7 @@ class FPNDecoder(Decoder):
         self.p3 = _Level(pyramid_channels, c3)
         self.p2 = _Level(pyramid_channels, c2)
         self.seg_blocks = nn.LayerList([_Branch(pyramid_channels, channels, n) for n in (3, 2, 1, 0)])
-        self.dropout = nn.Dropout2D(dropout)
+        self.dropout = Dropout2D(dropout)
         self.out_channels = channels if merge == "add" else 4 * channels
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
@@ -100,4 +102,4 @@ class FPNDecoder(Decoder):
         p3 = self.p3(p4, features.pop())
         p2 = self.p2(p3, features.pop())
         levels = [branch(level) for branch, level in zip(self.seg_blocks, (p5, p4, p3, p2))]
-        return self.dropout(paddle.add_n(levels) if self.merge == "add" else paddle.concat(levels, axis=1))
+        return self.dropout(added(levels) if self.merge == "add" else paddle.concat(levels, axis=1))

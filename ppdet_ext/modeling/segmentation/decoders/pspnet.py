@@ -9,9 +9,11 @@ from paddle import nn
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_module
+from ppdet_ext.modeling.ops.enlarging import enlarged
+from ppdet_ext.modeling.ops.merging import Dropout2D
 from ppdet_ext.modeling.ops.seam import size_of
 
-from ..layers import conv_norm_relu, enlarge
+from ..layers import conv_norm_relu
 from .base import Decoder, check_widths
 
 BINS = (1, 2, 3, 6)
@@ -48,7 +50,7 @@ class _Bin(nn.Layer):
         self.pool = nn.Sequential(_Means(bins), conv_norm_relu(inputs, outputs, 1, norm=bins > 1))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return enlarge(self.pool(x), size_of(x))
+        return enlarged(self.pool(x), size_of(x))
 
 
 class _PyramidPooling(nn.Layer):
@@ -83,7 +85,7 @@ class PSPDecoder(Decoder):
         inputs = check_widths(f"PSPDecoder of depth {depth}", encoder_channels, depth)[-1]
         self.psp = _PyramidPooling(inputs)
         self.conv = conv_norm_relu(inputs // len(BINS) * len(BINS) + inputs, channels, 1)
-        self.dropout = nn.Dropout2D(dropout)
+        self.dropout = Dropout2D(dropout)
         self.out_channels = channels
 
     @classmethod
