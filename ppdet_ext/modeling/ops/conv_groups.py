@@ -120,10 +120,11 @@ def _filter_gradient(x: np.ndarray, upstream: np.ndarray, shape: tuple[int, ...]
     def run(number: int) -> None:
         job = jobs[number]
         rows = _triples(x[job.image, job.channels(channels)], job, width, stride, 1)
-        shifted = np.zeros((*rows.shape[:2], 3, outputs, width + 2), np.float32)
+        shifted = (np.empty if stride == 1 else np.zeros)((*rows.shape[:2], 3, outputs, width + 2), np.float32)
         given = upstream[job.image, job.channels(outputs), job.first : job.last]
         given = given.reshape(-1, outputs, *given.shape[1:]).transpose(0, 2, 1, 3)
         for column in range(3):
+            shifted[:, :, column, :, :column] = shifted[:, :, column, :, column + width :] = 0
             shifted[:, :, column, :, column : column + width : stride] = given
         product = np.matmul(shifted.reshape(*rows.shape[:2], 3 * outputs, -1), rows.transpose(0, 1, 3, 2))
         # column of the filter, output, row of the filter, channel

@@ -6,6 +6,7 @@ of the maps, so that nothing is kept for the gradient but what goes in and what 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,7 +202,11 @@ class _Work:
             # What a gate scales is affine in the centred maps.
             scale = self.weight * self._inverse(slice(None))
             of_means, *learned = self.gate.backward(products * scale + sums * self.bias)
-            self._in_blocks(lambda part: finish(part, _behind(part, upstream, out, through)))
+            # A shortcut's gradient is what `_behind` has given before.
+            again = (
+                partial(_behind, upstream=upstream, out=out, through=None) if through is None else lambda part: through[:, part]
+            )
+            self._in_blocks(lambda part: finish(part, again(part)))
         return [*found, *learned]
 
     def _add_up(self, part: slice, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
