@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: by ONNX Runtime (onnxruntime-gpu)")
     predict.add_argument("--threads", type=int, metavar="N", help="of all predictions together (default: all processors)")
     predict.add_argument("--batch_size", type=int, metavar="N", help="images of one size at a time")
-    text = "images at the same time, each on its share of the threads, in as many times the memory (default: 1)"
+    text = "images at the same time, each on its share of the threads and with working memory of its own (default: 1)"
     predict.add_argument("--streams", type=int, default=1, metavar="N", help=text)
     predict.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
     return parser

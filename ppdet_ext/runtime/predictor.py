@@ -50,8 +50,8 @@ class Predictor(BasePredictor):
         postprocess: steps in place of the exported ones: a list as of `PostProcess`, or a YAML file with it, such as tune's.
         batch_size: images of one size that are predicted together; None takes what the model was exported for, or 1.
         streams: batches of a list, a folder or a generator that are predicted at the same time, each on its share of the
-            threads. 1 has one image the soonest; as many as threads have many images the soonest, and take as many times the
-            memory. From a generator so many batches and one are taken ahead.
+            threads. 1 has one image the soonest; as many as threads have many images the soonest, each with working
+            memory of its own. From a generator so many batches and one are taken ahead.
 
     Raises:
         UserError: no exported model, a file that is not what was exported, a missing engine, steps that do not exist.
