@@ -87,7 +87,8 @@ def _advise_huge_pages(libc: ctypes.CDLL) -> None:
     import resource  # not on Windows, which has no glibc either
 
     huge, page = 14, os.sysconf("SC_PAGE_SIZE")  # 14: MADV_HUGEPAGE of mman.h
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY or _is_overcommit_forbidden():
+    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    if limits != [resource.RLIM_INFINITY] * 2 or _is_overcommit_forbidden():
         return
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]

@@ -32,8 +32,8 @@ print("and a print")
 print("done", file=sys.stderr)
 """
 HEAP = """import ctypes, resource
-if {limited}:
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 36, 1 << 36))
+if {limit!r}:
+    resource.setrlimit(getattr(resource, {limit!r}), (1 << 36, 1 << 36))
 import ppdet_ext
 resident = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 libc = ctypes.CDLL("libc.so.6")
@@ -102,13 +102,13 @@ def test_freed_memory_goes_back_to_the_system_when_told_so():
 
 @pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="a system without huge pages")
 @pytest.mark.parametrize(
-    ("limited", "variables", "huge"),
-    [(False, {}, True), (True, {}, False), (False, {"MALLOC_ARENA_MAX": "1"}, False)],
-    ids=["as a rule", "limited address space", "malloc set up by the user"],
+    ("limit", "variables", "huge"),
+    [("", {}, True), ("RLIMIT_AS", {}, False), ("RLIMIT_DATA", {}, False), ("", {"MALLOC_ARENA_MAX": "1"}, False)],
+    ids=["as a rule", "limited address space", "limited data", "malloc set up by the user"],
 )
-def test_large_blocks_are_asked_for_in_huge_pages_without_taking_memory(limited, variables, huge):
+def test_large_blocks_are_asked_for_in_huge_pages_without_taking_memory(limit, variables, huge):
     done = subprocess.run(
-        [sys.executable, "-c", HEAP.format(limited=limited)],
+        [sys.executable, "-c", HEAP.format(limit=limit)],
         cwd=ROOT,
         timeout=60,
         capture_output=True,

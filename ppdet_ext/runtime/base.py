@@ -24,6 +24,8 @@ _SIZE = (256, 256)  # px, of a picture to warm up with, where none is told
 class BasePredictor(ABC):
     """Finds objects in images. Subclasses say how, one batch after the other."""
 
+    _streams = 1  # batches at the same time
+
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ class BasePredictor(ABC):
 
     def warm_up(self, height: int = _SIZE[0], width: int = _SIZE[1]) -> None:
         """Predict a grey picture of that size, px, so that the first real one does not wait for memory and plans."""
-        self.predict(np.full((height, width, 3), 128, np.uint8))
+        self.predict([np.full((height, width, 3), 128, np.uint8)] * self._streams)
 
     def on_frame(self, handle: Callable[[np.ndarray, Prediction], object], *, channels: str = "rgb") -> Camera:
         """A loop of a camera's frames, each predicted and handed to `handle` in a thread of its own; see `Camera`.

@@ -62,9 +62,13 @@ def test_bits_do_not_depend_on_the_number_of_threads_or_on_blocks(monkeypatch):
 
 def test_weights_are_shares():
     for length, target in ((1, 1), (1, 5), (4, 4), (50, 100), (400, 1600)):
-        assert np.array_equal(enlarging.weights(length, target).sum(axis=0) > 0.99999, np.ones(target, bool))
-    identity = enlarging.weights(4, 4)
-    assert np.array_equal(identity, np.eye(4, dtype=np.float32))
+        whole, turned = np.zeros((length, target)), np.zeros((target, length))
+        for matrix, inverse in ((whole, False), (turned, True)):
+            for some, own, shares in enlarging._tiles(length, target, inverse):
+                matrix[some, own] = shares
+        np.testing.assert_allclose(whole.sum(axis=0), 1, rtol=1e-6)
+        assert np.array_equal(whole, turned.T)
+    assert np.array_equal(next(enlarging._tiles(4, 4, False))[2], np.eye(4, dtype=np.float32))
 
 
 def test_it_is_paddles_where_ours_is_not_for(monkeypatch):

@@ -4,7 +4,6 @@ Paddle's gradient of it takes one thread.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from paddle.autograd import PyLayer
 from .channelwise import applies, asks_for_gradient, image_blocks
 from .threads import aligned, array_of, summed, tensor_of, without_threads_of_the_library
 
+Tile = tuple[slice, slice, np.ndarray]  # rows and columns of a matrix, and what it has there
 _TILE = 64  # columns of a product: the matrix has nothing but zeros beyond some rows of these
 
 
@@ -42,7 +42,8 @@ def _resampled(maps: np.ndarray, size: tuple[int, int], inverse: bool) -> np.nda
     """Maps (n, C, h, w) enlarged to `size`; inverse: the gradient of enlarged maps, for those of `size`."""
     out = aligned((*maps.shape[:2], *size))
     rows, columns = (
-        weights(target, side).T if inverse else weights(side, target) for side, target in zip(maps.shape[2:], size)
+        list(_tiles(target, side, True) if inverse else _tiles(side, target, False))
+        for side, target in zip(maps.shape[2:], size)
     )
 
     def run(part: tuple[int, slice]) -> None:
@@ -57,37 +58,44 @@ def _resampled(maps: np.ndarray, size: tuple[int, int], inverse: bool) -> np.nda
     return out
 
 
-@lru_cache(maxsize=64)
-def weights(length: int, target: int) -> np.ndarray:
-    """(length, target) float32: shares of pixels in those of an enlarged row, in Paddle's float32 steps."""
+def _across(maps: np.ndarray, columns: Sequence[Tile], out: np.ndarray) -> np.ndarray:
+    """Maps (c, h, w) times the matrix of these tiles (w, W), written to out (c, h, W)."""
+    for some, own, shares in columns:
+        np.matmul(maps[:, :, some], shares, out=out[:, :, own])
+    return out
+
+
+def _down(maps: np.ndarray, rows: Sequence[Tile], out: np.ndarray) -> np.ndarray:
+    """Maps (c, h, w) times the matrix of these tiles (h, H) from the left, written to out (c, H, w)."""
+    for some, own, shares in rows:
+        np.matmul(shares.T, maps[:, some], out=out[:, own])
+    return out
+
+
+def _tiles(length: int, target: int, inverse: bool) -> Iterator[Tile]:
+    """The matrix (length, target) of pixels' shares in those of an enlarged row, columns by columns; inverse: its transpose.
+
+    The whole one would be as large as the maps of a wide picture. In Paddle's float32 steps.
+    """
     ratio = np.float32(length - 1) / np.float32(target - 1) if target > 1 else np.float32(0)
     at = ratio * np.arange(target, dtype=np.float32)
     first = np.minimum(at.astype(np.int64), length - 1)
     share = at - first.astype(np.float32)
-    found = np.zeros((length, target), np.float32)
-    found[first, np.arange(target)] = 1 - share
-    found[np.minimum(first + 1, length - 1), np.arange(target)] += share
-    found.setflags(write=False)
+    for start in range(0, length if inverse else target, _TILE):
+        if inverse:
+            own = slice(start, min(start + _TILE, length))
+            some = slice(*map(int, np.searchsorted(first, (own.start - 1, own.stop))))
+            yield some, own, _shares(first[some], share[some], length, own).T
+        else:
+            own = slice(start, min(start + _TILE, target))
+            some = slice(int(first[own][0]), min(int(first[own][-1]) + 2, length))
+            yield some, own, _shares(first[own], share[own], length, some)
+
+
+def _shares(first: np.ndarray, share: np.ndarray, length: int, pixels: slice) -> np.ndarray:
+    """Shares (pixels, n) of a row's pixels in enlarged ones, which begin at `first` (n,) and take `share` (n,) of the next."""
+    found = np.zeros((pixels.stop - pixels.start, len(first)), np.float32)
+    for at, weight in ((first, 1 - share), (np.minimum(first + 1, length - 1), share)):
+        inside = np.flatnonzero((at >= pixels.start) & (at < pixels.stop))
+        found[at[inside] - pixels.start, inside] += weight[inside]
     return found
-
-
-def _across(maps: np.ndarray, columns: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Maps (c, h, w) times columns (w, W), written to out (c, h, W)."""
-    for some, own in _tiles(columns):
-        np.matmul(maps[:, :, some], columns[some, own], out=out[:, :, own])
-    return out
-
-
-def _down(maps: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Maps (c, h, w) times rows (h, H) from the left, written to out (c, H, w)."""
-    for some, own in _tiles(rows):
-        np.matmul(rows[some, own].T, maps[:, some], out=out[:, own])
-    return out
-
-
-def _tiles(matrix: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Columns of a matrix with few diagonals, some at a time, and the rows in which they have more than zeros."""
-    for first in range(0, matrix.shape[1], _TILE):
-        own = slice(first, first + _TILE)
-        filled = np.flatnonzero(matrix[:, own].any(axis=1))
-        yield slice(filled[0], filled[-1] + 1), own
