@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.evaluation.coco_mask_ap import MOST
@@ -27,8 +27,7 @@ from .pictures import choose_pictures
 from .precision import class_precisions, number
 from .quality import quality
 from .results import Truth
-from .schema import VERSION, ClassRow, Comparison, Competition, Confusion, Curves, Errors, Head, Report, RunCurves, Sentence
-from .schema_objects import Breakdown, Calibration, LabelErrors, Pictures, Quality
+from .schema import VERSION, Comparison, Errors, Head, Report, RunCurves
 from .tables import IOU, Tables, tables_of
 from .words import words
 
@@ -83,40 +82,32 @@ def analyse(
     began = time.perf_counter()
     numbers, engine = coco_numbers(truth, detections, evaluator)
     tables = tables_of(truth.records, detections, truth.class_names)
-    cut = score if score is not None else overall_best(tables).threshold
-    made = _sections(tables, 0.5 if cut is None else cut, examples, metrics)
+    best = overall_best(tables).threshold if score is None else score
+    cut, why = 0.5 if best is None else best, "best F1" if score is None else "asked"
+    head = _head(truth, tables, origin or Origin(), numbers, engine, cut, why)
     compared = _compared(truth, tables, others or {}, evaluator)
-    why = "best F1" if score is None else "asked"
-    head = _head(truth, tables, origin or Origin(), numbers, engine, made.score, why, began)
-    said = words(tables, head, made.classes, made.errors, made.calibration, made.label_errors, made.competition)
-    said += [Sentence("compare", run.verdict) for run in (compared.runs if compared else [])]
-    own = {one.name: getattr(made, one.name) for one in fields(made) if one.name != "score"}
-    return Report(version=VERSION, head=head, words=said, runs=list(runs), compare=compared, **own)
+    made = _without_words(tables, head, examples, metrics, runs, compared)
+    seconds = round(time.perf_counter() - began, 3)
+    return replace(made, head=replace(head, seconds=seconds), words=words(tables, made))
 
 
-@dataclass(frozen=True)
-class _Sections:
-    """Those that follow from the matches and the score alone."""
-
-    score: float
-    classes: list[ClassRow]
-    curves: Curves
-    confusion: Confusion
-    errors: Errors
-    breakdown: Breakdown
-    calibration: Calibration
-    quality: Quality | None
-    pictures: Pictures
-    label_errors: LabelErrors
-    competition: list[Competition]
-
-
-def _sections(tables: Tables, score: float, examples: int, metrics: Sequence[Metric]) -> _Sections:
+def _without_words(
+    tables: Tables,
+    head: Head,
+    examples: int,
+    metrics: Sequence[Metric],
+    runs: Sequence[RunCurves],
+    compared: Comparison | None,
+) -> Report:
+    score = head.score
     precisions = {kind: class_precisions(tables, kind) for kind in tables.kinds}
     confused, faults = confusion(tables, score), candidates(tables)
     ap50, kinds = error_kinds(tables, score)
-    return _Sections(
-        score=score,
+    return Report(
+        version=VERSION,
+        head=head,
+        words=[],
+        runs=list(runs),
         classes=class_rows(tables, precisions, score),
         curves=curves(tables, precisions),
         confusion=confused,
@@ -127,6 +118,7 @@ def _sections(tables: Tables, score: float, examples: int, metrics: Sequence[Met
         pictures=choose_pictures(tables, score, examples, confused, faults),
         label_errors=label_errors(tables, faults),
         competition=competitions(tables, metrics, score),
+        compare=compared,
     )
 
 
@@ -155,9 +147,8 @@ def _compared(
     return compare(tables, made)
 
 
-def _head(
-    truth: Truth, tables: Tables, origin: Origin, numbers: Numbers, engine: str, score: float, why: str, began: float
-) -> Head:
+def _head(truth: Truth, tables: Tables, origin: Origin, numbers: Numbers, engine: str, score: float, why: str) -> Head:
+    """All but the seconds that the analysis takes, which nobody knows before its end."""
     at_score = mean_rates(tables, score)
     instances = int(tables.instances().sum())
     package, _, version = engine.partition(" ")
@@ -172,7 +163,7 @@ def _head(
         f1=at_score.f1, precision=at_score.precision, recall=at_score.recall, numbers=numbers,
         images=len(tables.records), empty_images=objects.count(0), instances=instances,
         crowds=int(tables.truths.crowd.sum()), detections=len(tables.found.score),
-        not_counted=int((~tables.matched.counted).sum()), seconds=round(time.perf_counter() - began, 3),
+        not_counted=int((~tables.matched.counted).sum()), seconds=0.0,
         notes=list(origin.notes), trained_on=origin.trained_on,
     )  # fmt: skip
 

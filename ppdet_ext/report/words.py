@@ -1,14 +1,12 @@
-"""The report in five sentences."""
+"""The report in a few sentences."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from ppdet_ext.errors import counted
 
 from .classes import Rates, mean_rates
 from .label_errors import TITLES
-from .schema import ClassRow, Competition, Errors, Head, Sentence
+from .schema import ClassRow, Competition, Errors, Head, Report, Sentence
 from .schema_objects import Calibration, LabelErrors
 from .tables import Tables
 
@@ -18,30 +16,24 @@ LEARNT = 0.02  # AP50 below which sentences about classes, errors and scores wou
 KINDS = {"segm": "mask", "bbox": "box"}
 
 
-def words(
-    tables: Tables,
-    head: Head,
-    rows: list[ClassRow],
-    errors: Errors,
-    calibration: Calibration,
-    faults: LabelErrors,
-    competitions: Sequence[Competition] = (),
-) -> list[Sentence]:
-    """One sentence each about classes, errors, the score to cut at, calibration, likely faults, and each competition.
+def words(tables: Tables, report: Report) -> list[Sentence]:
+    """One sentence each about classes, errors, the score to cut at, calibration, likely faults, each competition and run.
 
-    Of a model that has learnt next to nothing that alone is said, beside the competitions' values.
+    Of a model that has learnt next to nothing that alone is said, beside the competitions' values and the other runs'.
     """
-    about_competitions = [Sentence("competition", _competition(one)) for one in competitions]
+    head, rows, errors = report.head, report.classes, report.errors
+    others = [Sentence("competition", _competition(one)) for one in report.competition]
+    others += [Sentence("compare", run.verdict) for run in (report.compare.runs if report.compare else [])]
     if head.detections and errors.ap50 is not None and errors.ap50 < LEARNT:
         text = f"The model has learnt next to nothing: its {KINDS[head.primary]} AP50 is {errors.ap50:.3f}. Train longer."
-        return [Sentence("classes", text), *about_competitions]
+        return [Sentence("classes", text), *others]
     made = [
         Sentence("classes", _classes(head, rows)),
         Sentence("errors", _errors(head, rows, errors)),
         Sentence("curves", _score(head, mean_rates(tables, USUAL))),
-        Sentence("calibration", _calibration(calibration)),
-        Sentence("label_errors", _faults(faults)),
-        *about_competitions,
+        Sentence("calibration", _calibration(report.calibration)),
+        Sentence("label_errors", _faults(report.label_errors)),
+        *others,
     ]
     return [one for one in made if one.text]
 
