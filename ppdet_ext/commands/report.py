@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
 import signal
 import time
@@ -23,7 +22,7 @@ from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.distributed.interrupt import Interrupted
-from ppdet_ext.errors import DivergenceError, UserError, counted
+from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.evaluation import CocoMetric
 from ppdet_ext.evaluation.run import metrics_of, run_evaluation
 from ppdet_ext.files.atomic import demand_writable
@@ -32,7 +31,7 @@ from ppdet_ext.inference.build import inference_loader, reading_of
 from ppdet_ext.inference.classes import one_mask_a_class
 from ppdet_ext.inference.predictor import prepare
 from ppdet_ext.inference.presence import is_classifier
-from ppdet_ext.report.analysis import Origin, analyse, fingerprint
+from ppdet_ext.report.analysis import analyse, fingerprint
 from ppdet_ext.report.files import PAGE, SETTING, export_faults, write_numbers
 from ppdet_ext.report.page import read_pixels, write_page
 from ppdet_ext.report.results import Truth, read_results
@@ -43,12 +42,8 @@ from ppdet_ext.training.evaluation import BestFound
 
 from .cli import config_of
 from .page_flags import DATA_PARTS, PICTURES
+from .report_origin import origin_of_report
 
-JOINED = (
-    "The model gives a class one mask in an image, so the annotations of a class are joined, too: what is counted as an "
-    "object, and numbered as an annotation, is all of a class in one image, and AP is not that of eval.py. To count objects, "
-    "take the masks apart with the step Components (PostProcess)."
-)
 UNLIKE = "AP and F1 are of what the report's own model counts as an object."
 Found = dict[int, Detections]
 logger = logging.getLogger("ppdet_ext")
@@ -110,7 +105,7 @@ def _analysed(
     return analyse(
         truth,
         detections,
-        origin=_origin(cfg, options, dataset, detections),
+        origin=origin_of_report(cfg, options.results, options.key, dataset, detections),
         score=options.score,
         examples=options.pictures,
         metrics=metrics_of(cfg),
@@ -178,44 +173,6 @@ def _run(folder: Path, texts: Sequence[str] = (), over: str | None = None) -> Co
         return cfg
     weights = best_weights(folder)
     return cfg if weights is None else cfg.replaced(weights=str(weights))
-
-
-def _origin(cfg: Config, options: Options, dataset: Any, detections: Found) -> Origin:
-    """What the head of the report says."""
-    place = [str(getattr(dataset, name)) for name in ("dataset_dir", "anno_path") if getattr(dataset, name, None)]
-    notes = []
-    missing = len(dataset.records) - len(detections)
-    if options.results is not None and missing:
-        notes.append(f"{counted(missing, 'images')} have no detection in the results, and count as images without any.")
-    if one_mask_a_class(cfg):
-        notes.append(JOINED)
-    if both := _trained_on(cfg, options.key, dataset):
-        notes.append(f"{both} of the {len(dataset.records)} images were trained on: the numbers say little of other images.")
-    weights = "" if options.results is not None else str(cfg.get(ENSEMBLE) or cfg.weights or "")
-    return Origin(
-        title=cfg.filename if options.results is None else f"{cfg.filename}: {Path(options.results).name}",
-        made=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        config=cfg.filename,
-        data=", ".join(filter(None, (f"{options.key}: {'/'.join(place)}", getattr(dataset, "chosen_in_words", "")))),
-        weights=weights,
-        predictions=options.results or "the model",
-        notes=notes,
-        trained_on="" if options.results is not None else getattr(cfg.get("TrainDataset"), "chosen_in_words", ""),
-    )
-
-
-def _trained_on(cfg: Config, key: str, dataset: Any) -> int:
-    """How many images are in TrainDataset, too; 0 where that cannot be read."""
-    if key == "TrainDataset":
-        return len(dataset.records)
-    if cfg.get("TrainDataset") is None:
-        return 0
-    try:
-        trained = {record.file for record in load_dataset(cfg, "TrainDataset").records}
-    except UserError as error:
-        logger.info("Whether images were trained on is not known: %s", error)
-        return 0
-    return sum(record.file in trained for record in dataset.records)
 
 
 def _curves(folders: Sequence[Path]) -> list[RunCurves]:

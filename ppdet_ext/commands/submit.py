@@ -12,7 +12,6 @@ from ppdet_ext import distributed
 from ppdet_ext.checkpoint.run_folder import run_folder
 from ppdet_ext.config.files import read_tree
 from ppdet_ext.data.datasets import FashionDataSet, RleCsvDataSet
-from ppdet_ext.data.formats.result_files import ORIGIN_FILE
 from ppdet_ext.distributed.collective import on_rank_0
 from ppdet_ext.distributed.group import among_ranks
 from ppdet_ext.errors import UserError, nearest
@@ -26,7 +25,7 @@ from ppdet_ext.inference.presence import is_classifier
 from ppdet_ext.submission import Format
 from ppdet_ext.submission.header import header_of, origin_of
 from ppdet_ext.submission.predict import submit_predictions
-from ppdet_ext.submission.saved import submit_results
+from ppdet_ext.submission.saved import saved_origin, submit_results
 
 from .cli import config_of
 from .flags import FORMATS, STYLES, known_formats
@@ -129,7 +128,7 @@ def submit(
 def _from_results(cfg: Config, folder: Path, images: str | None, output: Path, score: float, form: Format) -> int:
     class_names, class_ids, _ = class_list(cfg)
     rows = submit_results(folder, images, output, score, form, class_names, class_ids)
-    made_by = _read_json(folder / ORIGIN_FILE)
+    made_by = saved_origin(folder)
     if made_by:
         logger.info("The results in %s are of %s", folder, made_by.get("weights"))
         _say_score(cfg, made_by.get("origin"), score)

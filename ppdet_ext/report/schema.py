@@ -20,7 +20,8 @@ class Head:
     """What was evaluated, and what the numbers mean.
 
     title: name of the run. made: time, ISO 8601 with zone. config: file. data: name and files of the data set. fingerprint: of
-    the records, 16 hexadecimal digits. weights: file, "" where predictions came from files. predictions: where they are from.
+    the records, 16 hexadecimal digits. weights: file; where predictions came from files what these name, or "".
+    predictions: where they are from.
     engine, engine_version: what computed COCO's numbers. protocol: a sentence that says how. class_names: by label.
     primary: "segm" where there are masks, else "bbox": what matches, errors, calibration and pictures are of.
     score: the threshold that counts and pictures are at; score_from: "best F1" or "asked". iou: from which objects match.
@@ -28,7 +29,8 @@ class Head:
     images, empty_images (without an annotated object), instances (without crowds), crowds, detections.
     not_counted: detections beyond the best 100 of a class in an image, which COCO's AP leaves out.
     seconds: of the analysis, without predicting. notes: what the reader should know, such as that images were trained on.
-    trained_on: part, fold and split file that the configuration trains on, "" where it names none.
+    trained_on: part, fold and split file that the configuration trains on, "" where it names none; where predictions
+    came from files, those of the run that their weights lie in, or that it is not known, and why.
     """
 
     title: str

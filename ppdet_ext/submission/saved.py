@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.data.formats.result_files import IMAGES_FILE, MASK_FILE, ORIGIN_FILE
@@ -64,9 +65,8 @@ def saved_ids(folder: Path, class_names: Sequence[str], class_ids: Sequence[int]
     configuration has other ids; where they differ, or are not known, the configuration's ids are taken.
     """
     try:
-        content = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
-        theirs = [(int(number), str(name)) for number, name in content["classes"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        theirs = [(int(number), str(name)) for number, name in saved_origin(folder)["classes"]]
+    except (ValueError, KeyError, TypeError):
         return list(class_ids)
     ids = {name: number for number, name in theirs}
     ours = list(zip(class_ids, class_names))
@@ -79,6 +79,15 @@ def saved_ids(folder: Path, class_names: Sequence[str], class_ids: Sequence[int]
             "Classes with other ids. %s: %s; the configuration: %s. They are matched by name", folder / ORIGIN_FILE, *listed
         )
     return [ids[name] for name in class_names]
+
+
+def saved_origin(folder: Path) -> dict[str, Any]:
+    """What `origin.json` says of saved results, see `ORIGIN_FILE`; nothing of those without one, as of other programs."""
+    try:
+        found = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _demand_same(saved: Iterable[str], records: Sequence[Record], folder: Path, images: str) -> None:

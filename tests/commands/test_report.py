@@ -11,10 +11,12 @@ from ppdet_ext.checkpoint.archive import set_aside
 from ppdet_ext.commands import report as command
 from ppdet_ext.commands.main import run
 from ppdet_ext.commands.report import Options, report_of_training
+from ppdet_ext.commands.report_origin import JOINED
 from ppdet_ext.data.loading.build import load_dataset
 from ppdet_ext.errors import UserError
 from ppdet_ext.report.json_file import read_report
 from ppdet_ext.report.run_curves import best_numbers
+from ppdet_ext.report.schema import Head
 from ppdet_ext.training.evaluation import BestFound
 
 FILES = {"report.html", "report.json", "report.csv", "label_errors.csv"}
@@ -157,7 +159,7 @@ def test_a_model_of_one_mask_a_class_is_measured_by_one_mask_a_class(config: str
     assert made is not None
     assert (made.head.f1, made.head.instances, made.head.numbers["segm"]["AP"]) == (1, len(rows), 1)
     assert {row.numbers["segm"].dice for row in made.classes} <= {1, None}
-    assert made.head.notes == [command.JOINED]
+    assert made.head.notes == [JOINED]
     # Taken apart, they are objects again, which the joined masks are not.
     apart = write_report(str(semantic), overrides={"PostProcess": [{"Components": {}}]}, **given)
     assert apart is not None
@@ -172,3 +174,23 @@ def test_the_head_says_which_part_was_trained_on(made: Path, config: str, tmp_pa
     assert read_report(made / "report.json").head.data.endswith(", split val.txt")
     folds = load_config(config, {"TrainDataset.split": None, "TrainDataset.fold": 1, "TrainDataset.part": "train"})
     assert folds.TrainDataset.chosen_in_words == "part train, fold 1 of 5 (from 0)"
+
+
+def test_what_results_were_trained_on_is_told_as_far_as_they_say(trained: Path, config: str, tmp_path: Path) -> None:
+    (tmp_path / "mask.json").write_text("[]")
+
+    def head(weights: str = "", part: str = "eval") -> Head:
+        if weights:
+            (tmp_path / "origin.json").write_text(json.dumps({"weights": weights}))
+        made = write_report(config, results=tmp_path, part=part, output_dir=tmp_path / "report", pictures=0)
+        assert made is not None
+        return made.head
+
+    silent = head(part="train")
+    assert (silent.weights, silent.trained_on) == ("", f"not known: {tmp_path} does not say")
+    assert any("are in TrainDataset: if the results are of a model trained on it" in note for note in silent.notes)
+    assert silent.trained_on in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert head("elsewhere/best.pdparams").trained_on == f"not known: {tmp_path} says its weights alone"
+    run = head(str(trained / "best_model.pdparams"), "train")
+    assert (run.weights, run.trained_on) == (str(trained / "best_model.pdparams"), f"split train.txt, run {trained}")
+    assert any("images were trained on" in note for note in run.notes)
