@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ppdet_ext.config.arguments import parameters_of
 from ppdet_ext.errors import counted
 from ppdet_ext.host import Config
 from ppdet_ext.pages.formats import percent
+from ppdet_ext.registry import SEGMENTATION_LOSSES
 
 from .fit import SMALL, enlargement, resizing_of
 from .objects import Data
@@ -91,12 +93,29 @@ def _balance(found: Found) -> Iterator[Advice]:
                 "images of rare classes more often (balance: 1 shows all classes alike)."
             )
             yield Advice("classes", text, ["TrainReader.sampler={balance: 0.5}"], "", False)
+            yield from _weighted_losses(found)
     counts = found.data.images.counts[found.data.images.part == 0]
     share = float((counts == 0).mean()) if len(counts) else 0.0
     if EMPTY < share < 1:
         text = f"{percent(share)} of the images in training show no object; a quarter of them teaches what there is to learn."
         options = [f"{path}={KEPT}" for path in found.data.parts[0].adjustable.get("empty_ratio", ())]
         yield Advice("classes", text, options, "", False)
+
+
+def _weighted_losses(found: Found) -> Iterator[Advice]:
+    """What losses of maps can do in place of a sampler; those of detectors have no weights of classes."""
+    section = found.cfg.get(found.cfg.architecture) or {}
+    # Where each pixel has one class alone, there is a map of the background, too.
+    if section.get("task", "multilabel") != "multilabel":
+        return
+    weights = _numbers([1.0 if row.weight is None else row.weight for row in found.classes], 3)
+    for place, entry in enumerate(section.get("losses") or ()):
+        for name, given in entry.items():
+            takes = "class_weights" in parameters_of(SEGMENTATION_LOSSES[name])[0]
+            if takes and (given or {}).get("class_weights") is None:
+                text = f"In place of a sampler, the loss {name} can count rare classes more: by the inverse of their numbers."
+                key = f"{found.cfg.architecture}.losses.{place}.{name}.class_weights"
+                yield Advice("classes", text, [f"{key}=[{weights}]"], "", False)
 
 
 def _trained(row: ClassFacts) -> int:
@@ -190,8 +209,8 @@ def _anchors(found: Found) -> Iterator[Advice]:
     yield Advice("fit", text, options, "", False)
 
 
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+def _numbers(values: Sequence[float], digits: int = 6) -> str:
+    return ", ".join(f"{value:.{digits}g}" for value in values)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from ppdet_ext.explore.objects import Data
 from ppdet_ext.explore.schema import Advice, Problem
 from ppdet_ext.explore.suspicious import overlaps, suspicions
 from ppdet_ext.host import Config
+from ppdet_ext.modeling.segmentation.losses import build_losses
 
 BOTH = [(0, mask(0, 0, 10, 10)), (1, mask(12, 20, 14, 14))]
 
@@ -85,6 +86,17 @@ def test_rare_classes_and_clean_images() -> None:
     given = found_in(data([part("train", many + [record(f"{i}.png") for i in range(40)])]), config_of())
     assert mended(only(given, "pits has 20 objects"))["TrainReader"]["sampler"] == {"balance": 0.5}
     assert only(given, "66 % of the images").options == ["TrainDataset.empty_ratio=0.25"]
+
+
+def test_a_loss_of_maps_may_count_rare_classes_more() -> None:
+    path = "configs/unet/unet_resnet18_steel_sample.yml"
+    made = data([part("train", [record(f"{i}.jpg", BOTH[:1]) for i in range(30)] + [record("x.jpg", BOTH[1:])])])
+    one = only(found_in(made, config_of(path=path)), "the loss Dice can count rare classes more")
+    after = config_of(2, *shlex.split(option_line(one.options))[1:], path=path)
+    (_, dice) = build_losses(after["SemanticSegmentor"]["losses"], "multilabel")
+    assert (dice.weight, dice.class_weights) == (0.4, [0.0645, 1.94])
+    assert not [one for one in found_in(made, after) if "In place of a sampler" in one.text]
+    assert not [one for one in found_in(made, config_of()) if "In place of a sampler" in one.text]
 
 
 def test_more_objects_than_detections_are_kept() -> None:

@@ -85,7 +85,7 @@ def _class_columns(parts: Sequence[PartFacts]) -> list[Column]:
         Column("median area", "pixels", count), Column("5 %", "of the objects are smaller, pixels", count),
         Column("95 %", "of the objects are smaller, pixels", count), Column("height : width", "of the box, median", _two),
         Column("fill", "share of its box that an object fills, median", _two),
-        Column("weight", "inverse of the number of objects, 1 on average", _two),
+        Column("weight", "inverse of the number of objects, 1 on average; for the class_weights of a segmentor's loss", _two),
     ]  # fmt: skip
     return columns
 
