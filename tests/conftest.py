@@ -1,9 +1,11 @@
-"""Shared fixtures: where the optional real data lies."""
+"""Shared fixtures: where the optional real data lies, folders of a file's and of the session's; which tests are slow."""
 
 import gc
 import importlib
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,14 @@ def shared() -> Path:
 def root() -> Path:
     """Root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def module_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As tmp_path, for a file's fixtures: what they train goes with the file's last test, not with the session's."""
+    folder = tmp_path_factory.mktemp(request.path.stem)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

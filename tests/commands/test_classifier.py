@@ -15,6 +15,7 @@ from ppdet_ext.inference.presence import is_classifier
 
 CONFIG = """
 _BASE_: [{tiny}]
+save_dir: {folder}
 architecture: ImageClassifier
 ImageClassifier: {{encoder: ResNetEncoder}}
 ResNetEncoder: {{name: resnet18}}
@@ -24,18 +25,18 @@ TrainReader:
 
 
 @pytest.fixture(scope="module")
-def classifier(workspace: Path, config: str) -> list[str]:
+def classifier(module_path: Path, config: str) -> list[str]:
     """Flags of a trained classifier."""
-    path = workspace / "classifier.yml"
-    path.write_text(CONFIG.format(tiny=config))
+    path = module_path / "classifier.yml"
+    path.write_text(CONFIG.format(tiny=config, folder=module_path))
     assert tool("train", ["-c", str(path)]) == 0
-    return ["-c", str(path), "-o", f"weights={workspace / 'out' / 'classifier' / 'model_final'}"]
+    return ["-c", str(path), "-o", f"weights={module_path / 'classifier' / 'model_final'}"]
 
 
 @pytest.fixture(scope="module")
-def gate(classifier: list[str], workspace: Path) -> Path:
+def gate(classifier: list[str], module_path: Path) -> Path:
     assert tool("tune", [*classifier, "--folds", "2", "--min_instances", "1", "--keep_per_class"]) == 0
-    return workspace / "out" / "classifier" / "tuned.yml"
+    return module_path / "classifier" / "tuned.yml"
 
 
 def test_what_tuning_writes_names_the_classifier(gate: Path, classifier: list[str]) -> None:

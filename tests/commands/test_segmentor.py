@@ -28,26 +28,26 @@ TrainReader:
 """
 
 
-def written(workspace: Path, config: str, name: str, architecture: str, count: int) -> list[str]:
+def written(folder: Path, config: str, name: str, architecture: str, count: int) -> list[str]:
     """Flags of an untrained network, whose weights of several seeds are `<name>_<seed>.pdparams`."""
-    path = workspace / f"{name}.yml"
+    path = folder / f"{name}.yml"
     path.write_text(CONFIG.format(tiny=config, architecture=architecture))
     cfg = load_config(str(path))
     for seed in range(count):
         paddle.seed(seed)
-        paddle.save(build_model(cfg).state_dict(), str(workspace / f"{name}_{seed}.pdparams"))
-    return ["-c", str(path), "-o", f"weights={workspace / f'{name}_0.pdparams'}"]
+        paddle.save(build_model(cfg).state_dict(), str(folder / f"{name}_{seed}.pdparams"))
+    return ["-c", str(path), "-o", f"weights={folder / f'{name}_0.pdparams'}"]
 
 
 @pytest.fixture(scope="module")
-def unet(workspace: Path, config: str) -> list[str]:
-    return written(workspace, config, "unet", "SemanticSegmentor", 2)
+def unet(module_path: Path, config: str) -> list[str]:
+    return written(module_path, config, "unet", "SemanticSegmentor", 2)
 
 
 @pytest.fixture(scope="module")
-def classifier(workspace: Path, config: str) -> dict[str, str]:
+def classifier(module_path: Path, config: str) -> dict[str, str]:
     """An entry of `Classifier`."""
-    flags = written(workspace, config, "whole", "ImageClassifier", 1)
+    flags = written(module_path, config, "whole", "ImageClassifier", 1)
     return {"config": flags[1], "weights": flags[3].removeprefix("weights=")}
 
 
@@ -55,7 +55,7 @@ def value_of(folder: Path) -> float:
     return json.loads((folder / "eval.json").read_text())["named"]["SeverstalDice"]["all"]
 
 
-def test_tuned_thresholds_are_what_eval_and_submit_use(unet: list[str], workspace: Path, tmp_path: Path) -> None:
+def test_tuned_thresholds_are_what_eval_and_submit_use(unet: list[str], module_path: Path, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned.yml"
     assert tool("tune", [*unet, "--folds", "2", "--min_instances", "1", "--output", str(tuned)]) == 0
     steps = yaml.safe_load(tuned.read_text())["PostProcess"]
@@ -92,11 +92,11 @@ def test_pseudo_labels_have_a_row_for_each_class(unet: list[str], tmp_path: Path
 
 
 def test_an_htc_and_networks_of_pixels_are_one_ensemble(
-    unet: list[str], classifier: dict, workspace: Path, config: str, eager: str, tmp_path: Path, capsys
+    unet: list[str], classifier: dict, module_path: Path, config: str, eager: str, tmp_path: Path, capsys
 ) -> None:
     members = [
-        str(workspace / "unet_0.pdparams"),
-        {"weights": str(workspace / "unet_1.pdparams"), "config": unet[1], "weight": 0.5},
+        str(module_path / "unet_0.pdparams"),
+        {"weights": str(module_path / "unet_1.pdparams"), "config": unet[1], "weight": 0.5},
         {"weights": eager.partition("=")[2], "config": config},
     ]
     over = tmp_path / "ensemble.yml"
@@ -123,12 +123,14 @@ def test_an_htc_and_networks_of_pixels_are_one_ensemble(
     assert value_of(tmp_path) == pytest.approx(first, abs=1e-9)
 
 
-def test_what_does_not_go_together(unet: list[str], classifier: dict, workspace: Path, config: str, eager: str, capsys) -> None:
+def test_what_does_not_go_together(
+    unet: list[str], classifier: dict, module_path: Path, config: str, eager: str, capsys
+) -> None:
     whole, htc = classifier["weights"], eager.partition("=")[2]
     for overrides, text in (
-        (f"Ensemble=[{workspace}/unet_0.pdparams, {{weights: {whole}, config: {classifier['config']}}}]",
+        (f"Ensemble=[{module_path}/unet_0.pdparams, {{weights: {whole}, config: {classifier['config']}}}]",
          "name it under Classifier"),
-        (f"Ensemble=[{workspace}/unet_0.pdparams, {htc}]",
+        (f"Ensemble=[{module_path}/unet_0.pdparams, {htc}]",
          f"A member of another model names its configuration too: {{weights: {htc}, config: FILE.yml}}."),
         (f"Classifier={{config: {config}, weights: {htc}}}", "does not tell the classes of an image"),
         (f"Classifier={{weights: {whole}}}", "{config: path, weights: path}"),

@@ -1,6 +1,8 @@
 """ppdet's architectures with our tools and data: train, evaluate, go on in mid-epoch, predict, tune, submit."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def sheets(tmp_path_factory) -> Path:
-    return write_sheets(tmp_path_factory.mktemp("sheets"))
+def sheets(module_path: Path) -> Path:
+    return write_sheets(module_path)
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def trained(request, sheets: Path) -> tuple[str, str, Path]:
+def trained(request, sheets: Path) -> Iterator[tuple[str, str, Path]]:
     """Name, configuration and folder of a finished run."""
     config = str(write_config(sheets, request.param))
     assert load_tool("train")(["-c", config, "--eval"]) == 0
-    return request.param, config, sheets / "out" / request.param
+    folder = sheets / "out" / request.param
+    yield request.param, config, folder
+    # Its checkpoints take 600 MB.
+    shutil.rmtree(folder)
 
 
 def weights_of(path: Path) -> dict[str, np.ndarray]:

@@ -66,8 +66,8 @@ class Matrix:
 
 
 @pytest.fixture(scope="module")
-def matrix(config: str, tmp_path_factory: pytest.TempPathFactory, executor: ThreadPoolExecutor) -> Matrix:
-    return Matrix(config, tmp_path_factory.mktemp("matrix"), executor)
+def matrix(config: str, module_path: Path, executor: ThreadPoolExecutor) -> Matrix:
+    return Matrix(config, module_path, executor)
 
 
 @pytest.fixture(scope="module")
