@@ -31,6 +31,9 @@ def find_weights(path: str | Path, suffix: str = SUFFIX, theirs: bool = False) -
         suffix = Path(text).suffix
     if resolve_path(text).is_dir() and (resolve_path(text) / f"model{suffix}").is_file():
         text = str(Path(text) / "model")
+    # A folder of SMP's `save_pretrained`, as Hugging Face's hub has it.
+    elif theirs and (resolve_path(text) / "model.safetensors").is_file():
+        return resolve_path(text) / "model.safetensors"
     stem = text[: -len(Path(text).suffix)] if Path(text).suffix in (SUFFIX, ".pdopt", suffix) else text
     found, literal = resolve_path(stem + suffix), resolve_path(text)
     if found.is_file():

@@ -5,6 +5,7 @@ wrapping modules.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,10 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "net", "model_state")
 # Prefixes of modules around the network: DataParallel's, torch.compile's, Lightning modules' usual ones.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
+# A Lightning module may call its network anything; where SMP's head is in the end, that of a network of SMP begins.
+_SMP_INSIDE = re.compile(r"([^.]+\.)(.+\.)?(segmentation_head\.0|decoder\.final_conv)\.weight")
+# What SMP's encoders of timm ("tu-…") put around timm's network.
+_TIMM_INSIDE = re.compile(r"^((.+\.)?encoder\.)model\.")
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -156,29 +161,39 @@ def _checked(table: Any) -> dict[str, StoredTensor]:
 def without_wrappers(names: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
     """Names without the prefixes of wrapping modules -> the file's, and those that a wrapper holds beside the network.
 
-    'module.' is taken off wherever it stands; another prefix if more than half of the tensors begin with it.
+    'module.' is taken off wherever it stands; another prefix, or any one before a network of SMP, if more than half of the
+    tensors begin with it.
 
     Raises:
         Refused: two tensors would share a name.
     """
-    originals = {name: name for name in names}
+    originals = _renamed({name: name for name in names}, {name: _TIMM_INSIDE.sub(r"\1", name) for name in names})
     outside: set[str] = set()
     again = True
     while again:
         again = False
-        for prefix in WRAPPERS:
+        for prefix in (*WRAPPERS, *_prefixes_of_smp(originals)):
             inside = [name for name in originals if name.startswith(prefix)]
             if not inside or (prefix != WRAPPERS[0] and 2 * len(inside) <= len(originals)):
                 continue
             again = True
             if prefix != WRAPPERS[0]:
                 outside |= originals.keys() - set(inside)
-            shorter: dict[str, str] = {}
-            for name, original in originals.items():
-                if shorter.setdefault(name.removeprefix(prefix), original) != original:
-                    raise Refused(f"{original} and {shorter[name.removeprefix(prefix)]} are the same tensor by name")
-            originals = shorter
+            originals = _renamed(originals, {name: name.removeprefix(prefix) for name in originals})
     return originals, frozenset(outside)
+
+
+def _prefixes_of_smp(names: Collection[str]) -> list[str]:
+    return sorted({match[1] for name in names if (match := _SMP_INSIDE.fullmatch(name))})
+
+
+def _renamed(originals: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    """New name -> the file's, of name -> the file's and name -> new name. Refused if two tensors would share a name."""
+    found: dict[str, str] = {}
+    for name, original in originals.items():
+        if found.setdefault(names[name], original) != original:
+            raise Refused(f"{original} and {found[names[name]]} are the same tensor by name")
+    return found
 
 
 def _unwrapped(file: TensorFile) -> TensorFile:

@@ -11,7 +11,7 @@ from ppdet_ext.errors import UserError
 
 from .encoders import CLASSIFIER, encoder_names, is_bare_encoder, is_timm_efficientnet, is_timm_senet
 from .mmdet import canonical, name_table
-from .smp import is_of_2019, names_of_2019, smp_name
+from .smp import is_of_2019, names_of_2019, names_of_deeplab, smp_name
 
 _MMDET_1 = re.compile(r"bbox_head\.(\d+\.)?fc_cls\.|mask_head\.(\d+\.)?(convs|conv_logits)\.|semantic_head\.")
 # Of a model around a segmentation net's encoder.
@@ -75,11 +75,8 @@ def recognise(path: object, names: Collection[str], root: str) -> Naming:
             f"Weights file {path} is of mmdetection 1.x, which counts background as the first class and names the heads "
             "otherwise. Convert it with mmdetection 2's tools/model_converters/upgrade_model_version.py first."
         )
-    if "encoder.conv_stem.weight" in names and any(_SEGMENTATION.match(name) for name in names):
-        raise UserError(
-            f"Weights file {path} is of a segmentation net on one of SMP's timm-efficientnet-* encoders, which pad on both "
-            "sides and have another epsilon in batch norm than efficientnet-*; there is no such encoder here."
-        )
+    if any(_SEGMENTATION.match(name) for name in names) and (kind := _timm_kind(names)):
+        raise UserError(f"Weights file {path} is of a segmentation net on one of SMP's {kind}; there is no such encoder here.")
     layers = [name for name in names if not CLASSIFIER.match(name)]
     if is_bare_encoder(names):
         return _encoder(names, layers, "", root)
@@ -90,7 +87,18 @@ def recognise(path: object, names: Collection[str], root: str) -> Naming:
         return _encoder(names, [name for name in names if not _SEGMENTATION.match(name)], "encoder.", root)
     if is_of_2019(names):
         return Naming(names_of_2019(path, names), of_2019=True)
-    return Naming({name: canonical(name) for name in names})
+    return Naming({name: canonical(now) for name, now in names_of_deeplab(names).items()})
+
+
+def _timm_kind(names: Collection[str]) -> str | None:
+    """The kind of timm's encoders that a segmentation net is on and that is not here; timm's ResNets are."""
+    if "encoder.conv_stem.weight" in names:
+        return (
+            "timm-efficientnet-* or tu-* encoders, which pad on both sides, have another epsilon in batch norm or give other "
+            "features than efficientnet-*"
+        )
+    bare = [name.removeprefix("encoder.") for name in names]
+    return "tu-* encoders with squeeze and excitation, which pool otherwise than se_*" if is_timm_senet(bare) else None
 
 
 def _encoder(names: Collection[str], layers: Collection[str], prefix: str, root: str) -> Naming:

@@ -27,6 +27,7 @@ _OUTPUTS = re.compile(
 )
 _SKIPPED = [
     (r".*\.num_batches_tracked$", "batch norm's step counter, which nothing reads"),
+    (r"n_averaged$", "the number of models that torch's AveragedModel has averaged"),
     (r"ema_", "mmdetection 2's second copy of the weights; the plain names hold the averaged ones"),
 ]
 _OF_WRAPPERS = re.compile(r"(pixel_)?(mean|std)$|\w*(loss|criterion|metric)\w*\.")

@@ -1,7 +1,8 @@
 """What a plan says: the table of a conversion, and the error where file and model do not fit."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ppdet_ext.errors import OtherModelError, UserError
 from ppdet_ext.modeling.backbones import ENCODERS
@@ -11,6 +12,17 @@ from .naming import reference_names
 from .plan import ADAPTATIONS, Plan, unet_widths
 
 SHOWN = 10
+# A decoder and a tensor that only it has, under SMP's names; "" is one that is not here.
+_DECODERS = [
+    ("", r"decoder\.(center\.top_conv|fpa|fpn_)"),  # MAnet, whose blocks are called as U-Net's; PAN; UPerNet
+    ("UNetPlusPlusDecoder", r"decoder\.blocks\.x_0_0\."),
+    ("UNetDecoder", r"decoder\.blocks\.0\.conv1\."),
+    ("LinknetDecoder", r"decoder\.blocks\.0\.block\."),
+    ("FPNDecoder", r"decoder\.p5\."),
+    ("PSPDecoder", r"decoder\.psp\.blocks\.0\.pool\."),
+    ("DeepLabV3PlusDecoder", r"decoder\.aspp\.0\."),
+    ("DeepLabV3Decoder", r"decoder\.aspp\.convs\."),
+]
 
 
 def shortened(lines: Sequence[str]) -> str:
@@ -43,7 +55,32 @@ def _hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
     """What is behind the differences, if that can be told."""
     if plan.left_over and not plan.missing and all(name.startswith("classification_head.") for name in plan.left_over):
         return "; it has a head that classifies images, which SemanticSegmentor.classifier=true adds"
-    return encoder_hint(plan.encoder, plan.root, model) + _widths_hint(plan, model)
+    encoder = encoder_hint(plan.encoder, plan.root, model)
+    if plan.root == "encoder." and plan.encoder and not any(name.startswith("encoder.") for name in plan.mapped):
+        encoder = encoder or "; its encoder is none of those here"
+    return encoder + (_decoder_hint(plan, model) or _widths_hint(plan, model))
+
+
+def decoder_of(names: Iterable[str]) -> str | None:
+    """The class that tensors under SMP's names are of, "" for a decoder that is not here, None where there is none."""
+    listed = list(names)
+    known = (name for name, pattern in _DECODERS if any(re.match(pattern, one) for one in listed))
+    return next(known, "" if any(one.startswith("decoder.") for one in listed) else None)
+
+
+def _decoder_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
+    """'; its decoder is …' where the file's is another one than the model's, or has scSE where that has not, else ''."""
+    theirs = list(plan.naming.names.values())
+    found, own = decoder_of(theirs), decoder_of(model)
+    if not own or found is None:
+        return ""
+    if found != own:
+        kind = f"{found}, the configured one {own}: set SemanticSegmentor.decoder={found}" if found else "none of those here"
+        return f"; its decoder is {kind}"
+    gates = [any(".attention.cSE." in name for name in names) for names in (theirs, model)]
+    if gates[0] == gates[1]:
+        return ""
+    return f"; its decoder has {'' if gates[0] else 'no '}scSE: set {own}.attention={'scse' if gates[0] else 'null'}"
 
 
 def _widths_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
@@ -76,6 +113,9 @@ def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mappi
         raise UserError(f"Weights file {path} holds a backbone alone; use it by -o pretrain_weights={path}")
     if plan.dropped and not drop:
         counts = "the semantic branch has another number of classes"
+        if all(name.startswith("classification_head.") for name in plan.dropped):
+            counts = "its head that classifies images has another number of outputs"
+            remedy = f"-o pretrain_weights={path} takes all but that head."
         if plan.classes[0] != plan.classes[1]:
             what = "classes" if plan.root == "backbone." else "outputs"
             counts = f"it has {plan.classes[0]} {what}, the configured model {plan.classes[1]}"

@@ -15,6 +15,8 @@ _RULES_2019 = [
     (r"decoder\.conv\.block\.", lambda m: "decoder.conv."),
     (r"decoder\.final_conv\.", lambda m: "segmentation_head.0."),
 ]
+# DeepLabV3's decoder was a list of its layers until SMP made it scriptable.
+_DEEPLAB = {"decoder.0.": "decoder.aspp.", "decoder.1.": "decoder.conv.", "decoder.2.": "decoder.bn."}
 _LINKNET = (_BLOCK, lambda m: f"decoder.blocks.{int(m[1]) - 1}.block.{m[2]}.{m[3]}.")
 _UNET = (_BLOCK, lambda m: f"decoder.blocks.{int(m[1]) - 1}.conv{int(m[2]) + 1}.{m[3]}.")
 
@@ -23,6 +25,14 @@ def smp_name(name: str) -> str:
     """SMP's name of one of our tensors."""
     parent, dot, last = name.rpartition(".")
     return f"{parent}{dot}{_STATISTICS.get(last, last)}"
+
+
+def names_of_deeplab(names: Iterable[str]) -> dict[str, str]:
+    """Names of a segmentation net -> today's; only those of DeepLabV3 in earlier releases differ."""
+    listed = list(names)
+    if not any(name.startswith("decoder.0.convs.") for name in listed):
+        return {name: name for name in listed}
+    return {name: _DEEPLAB.get(name[:10], name[:10]) + name[10:] for name in listed}
 
 
 def is_of_2019(names: Iterable[str]) -> bool:

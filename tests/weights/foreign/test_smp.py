@@ -9,6 +9,7 @@ import pytest
 from smp_recipe import difference, image
 
 from ppdet_ext.errors import UserError
+from ppdet_ext.weights.files.tensor_file import without_wrappers
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.foreign.encoders import encoder_shapes, fitting_encoder
 from ppdet_ext.weights.foreign.plan import foreign_state_dict, make_plan
@@ -89,14 +90,48 @@ def test_wrappers_of_trainings_are_taken_off() -> None:
     what = "unet-resnet18"
     file = {f"model.{name}": shape for name, shape in file_shapes(what).items()}
     beside = {"mean": (1, 3, 1, 1), "std": (1, 3, 1, 1), "loss_fn.pos_weight": (4,)}
-    from ppdet_ext.weights.files.tensor_file import without_wrappers
-
     names, outside = without_wrappers([*file, *beside])
     shapes = {short: {**file, **beside}[name] for short, name in names.items()}
     plan = make_plan("w.ckpt", shapes, our_shapes(what), outside)
     demand_exact("w.ckpt", plan, False, "")
     assert [name for name in plan.skipped if not name.endswith("num_batches_tracked")] == list(beside)
     assert make_plan("w.pth", {**file_shapes(what), "mean": (3,)}, our_shapes(what)).left_over == ["mean"]
+
+
+@pytest.mark.parametrize("prefix", ["unet.", "module.seg_model.", "model.inner.net_2."])
+def test_a_module_may_call_its_network_anything(prefix: str) -> None:
+    what = "unet-resnet18"
+    file = {f"{prefix}{name}": shape for name, shape in file_shapes(what).items()}
+    names, outside = without_wrappers([*file, "mean"])
+    assert {short: file[name] for short, name in names.items() if name != "mean"} == file_shapes(what)
+    assert outside == {"mean"}
+    # Of two networks none is the one.
+    two = [f"{own}.{name}" for own in ("student", "teacher") for name in file_shapes(what)]
+    assert list(without_wrappers(two)[0]) == two
+
+
+def test_averaged_models_and_timms_resnets_are_read() -> None:
+    what = "unet-resnet18"
+    file = {f"module.{name}".replace("encoder.", "encoder.model."): shape for name, shape in file_shapes(what).items()}
+    names, outside = without_wrappers([*file, "n_averaged"])
+    shapes = {short: {**file, "n_averaged": ()}[name] for short, name in names.items()}
+    plan = make_plan("w.pth", shapes, our_shapes(what), outside)
+    demand_exact("w.pth", plan, False, "")
+    assert "n_averaged" in plan.skipped
+
+
+def test_deeplabs_earlier_names_are_read() -> None:
+    """Its decoder was a list: the pyramid, a convolution, a norm."""
+    what, earlier = (
+        "deeplabv3-resnet18",
+        {"decoder.aspp.": "decoder.0.", "decoder.conv.": "decoder.1.", "decoder.bn.": "decoder.2."},
+    )
+    file = {}
+    for key, shape in file_shapes(what).items():
+        now = next((now for now in earlier if key.startswith(now)), "")
+        file[earlier.get(now, "") + key.removeprefix(now)] = shape
+    assert file.keys() != file_shapes(what).keys()
+    demand_exact("w.pth", make_plan("w.pth", file, our_shapes(what)), False, "")
 
 
 def test_another_number_of_classes_is_said_and_left_out_in_pretraining(tmp_path: Path, said) -> None:
@@ -136,6 +171,46 @@ def test_the_channels_of_another_u_net_are_named() -> None:
     assert second == f"  decoder.blocks.0.conv1.0.weight is [256, 768, 3, 3] in the file, {list(own)} in the model"
 
 
+@pytest.mark.parametrize(
+    ("file", "model", "hint"),
+    [
+        (
+            "fpn-resnet18",
+            "unet-resnet18",
+            "its decoder is FPNDecoder, the configured one UNetDecoder: set SemanticSegmentor.deco",
+        ),
+        ("unet-resnet18", "unetplusplus-resnet18", "its decoder is UNetDecoder, the configured one UNetPlusPlusDecoder: set "),
+        ("linknet-resnet18", "pspnet-resnet18", "its decoder is LinknetDecoder, the configured one PSPDecoder: set "),
+        (
+            "deeplabv3plus-resnet18",
+            "deeplabv3-resnet18",
+            "its decoder is DeepLabV3PlusDecoder, the configured one DeepLabV3Deco",
+        ),
+        ("unet_scse-resnet18", "unet-resnet18", "its decoder has scSE: set UNetDecoder.attention=scse"),
+        ("unet-resnet18", "unet_scse-resnet18", "its decoder has no scSE: set UNetDecoder.attention=null"),
+    ],
+)
+def test_the_decoder_of_another_file_is_named(file: str, model: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        demand_exact("w.pth", make_plan("w.pth", file_shapes(file), our_shapes(model)), False, "", our_shapes(model))
+    assert f"; {hint}" in str(caught.value).splitlines()[0]
+
+
+def test_parts_that_are_not_here_are_told() -> None:
+    """MAnet's center beside blocks that are called as U-Net's; an encoder of other names."""
+    file = {**file_shapes("unet-resnet18"), "decoder.center.top_conv.weight": (64, 512, 1, 1)}
+    file = {name.replace("encoder.", "encoder.features."): shape for name, shape in file.items()}
+    with pytest.raises(UserError, match="; its encoder is none of those here; its decoder is none of those here:"):
+        demand_exact("w.pth", make_plan("w.pth", file, our_shapes("unet-resnet18")), False, "", our_shapes("unet-resnet18"))
+
+
+def test_another_number_of_outputs_of_the_head_for_images_is_told() -> None:
+    model = our_shapes("unet_aux-resnet18")
+    file = {**file_shapes("unet_aux-resnet18"), "classification_head.3.weight": (1, 512), "classification_head.3.bias": (1,)}
+    with pytest.raises(UserError, match=r"its head that classifies images has another number of outputs\. -o pretrain_weig"):
+        demand_exact("w.pth", make_plan("w.pth", file, model), False, "", model)
+
+
 def test_a_head_that_the_model_lacks_is_named() -> None:
     model = our_shapes("unet-resnet18")
     with pytest.raises(UserError, match=r"2 differ; it has a head .* SemanticSegmentor\.classifier=true adds:\n"):
@@ -144,8 +219,13 @@ def test_a_head_that_the_model_lacks_is_named() -> None:
 
 def test_smps_encoders_of_timm_are_refused_in_one_message() -> None:
     file = {"encoder.conv_stem.weight": (32, 3, 3, 3), "encoder.blocks.0.0.conv_dw.weight": (32, 1, 3, 3)}
-    with pytest.raises(UserError, match=r"w\.pth is of a segmentation net on one of SMP's timm-efficientnet-\* encoders"):
-        make_plan("w.pth", {**file, "segmentation_head.0.weight": (4, 16, 3, 3)}, our_shapes("unet-resnet18"))
+    head = {"segmentation_head.0.weight": (4, 16, 3, 3)}
+    with pytest.raises(
+        UserError, match=r"w\.pth is of a segmentation net on one of SMP's timm-efficientnet-\* or tu-\* encoders"
+    ):
+        make_plan("w.pth", {**file, **head}, our_shapes("unet-resnet18"))
+    with pytest.raises(UserError, match=r"w\.pth is of a segmentation net on one of SMP's tu-\* encoders with squeeze"):
+        make_plan("w.pth", {"encoder.layer1.0.se.fc1.weight": (16, 256, 1, 1), **head}, our_shapes("unet-resnet18"))
 
 
 def test_a_network_pretrains_another_decoder_and_a_detector() -> None:
