@@ -21,14 +21,15 @@ _GREY = (9798.0, 19235.0, 3735.0)
 
 
 class ExportGraph(nn.Layer):
-    """Normalises and pads pixels as the reader does, then runs the model's `traced`.
+    """Normalises, mirrors and pads pixels as the reader does, then runs the model's `traced` or `traced_views`.
 
     Args:
         model: in evaluation mode; has `traced(images, im_shape) -> dict`.
         mean, std: of `NormalizeToCHW`; one number each makes grey images of the pictures.
         stride: images are padded with zeros, below and on the right, to multiples of it.
         paste_masks: whether masks of the whole image are an output, too.
-        flips: the views whose maps and presence are averaged, each (mirrored left and right, top and bottom).
+        flips: the views that are averaged, each (mirrored left and right, top and bottom): by a model's `traced_views`, else
+            the mean of the maps and presence that `traced` gives of each.
 
     Raises:
         UserError: the model cannot be traced, is in training mode, or has no masks to paste.
@@ -54,11 +55,9 @@ class ExportGraph(nn.Layer):
             raise UserError(f"The {name} is in training mode; call its eval() before it is exported.")
         if paste_masks and getattr(model, "mask_cells", None) is None:
             raise UserError(f"--masks full: a {name} gives no masks of boxes, which could be pasted; leave it out.")
-        if tuple(flips) != NO_FLIPS and not hasattr(model, "presence"):
+        if tuple(flips) != NO_FLIPS and not any(hasattr(model, own) for own in ("presence", "traced_views")):
             raise UserError(
-                f"TestTimeAugmentation is exported of networks whose maps are averaged. Of a {name} proposals of all views are "
-                "put together and scores averaged, between passes of the network: remove the key "
-                "(-o TestTimeAugmentation=null), or predict with tools/infer.py."
+                f"TestTimeAugmentation: a {name} is exported of one view alone; remove the key (-o TestTimeAugmentation=null)."
             )
         self.paste_masks, self.flips = paste_masks, tuple(flips)
         self.model, self.stride, self.grey = model, stride, len(mean) == 1
@@ -84,20 +83,22 @@ class ExportGraph(nn.Layer):
         sides = size_of(images)
         shape = paddle.to_tensor(sides, "float32") if isinstance(sides, list) else sides.astype("float32")
         shape = shape.reshape([1, 2]).expand([images.shape[0], 2])
-        found = self._mean_of_views(images, shape)
+        found = self._of_views(images, shape)
         if self.paste_masks:
             found[MASKS] = paste(found[PROBS], found[BOXES], images, float(self.model.settings.mask_threshold))
         return found
 
-    def _mean_of_views(self, images: paddle.Tensor, shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
+    def _of_views(self, images: paddle.Tensor, shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
         if self.flips == NO_FLIPS:
             return self.model.traced(pad_to_multiple(images, self.stride), shape)
+        axes = [[axis for axis, mirrored in zip((3, 2), flip) if mirrored] for flip in self.flips]
+        views = [pad_to_multiple(_mirrored(images, own), self.stride) for own in axes]
+        if hasattr(self.model, "traced_views"):
+            return self.model.traced_views(views, shape, self.flips)
         sums: dict[str, paddle.Tensor] = {}
-        for flip in self.flips:
-            axes = [axis for axis, mirrored in zip((3, 2), flip) if mirrored]
-            turned = _mirrored(images, axes)
-            for name, value in self.model.traced(pad_to_multiple(turned, self.stride), shape).items():
-                back = _mirrored(value, axes) if len(value.shape) == 4 else value
+        for view, own in zip(views, axes):
+            for name, value in self.model.traced(view, shape).items():
+                back = _mirrored(value, own) if len(value.shape) == 4 else value
                 sums[name] = sums[name] + back if name in sums else back
         return {name: value / float(len(self.flips)) for name, value in sums.items()}
 

@@ -11,9 +11,10 @@ from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.data.loading.batch_maker import BatchMaker
 from ppdet_ext.data.loading.build import reader_of
 from ppdet_ext.data.transforms import NormalizeToCHW, ReadImage, ResizeFixed, ResizeShortEdge
-from ppdet_ext.data.transforms.sample import sample_of
+from ppdet_ext.data.transforms.sample import Sample, sample_of
 from ppdet_ext.errors import UserError
 from ppdet_ext.host import Config
+from ppdet_ext.inference.views import Views
 from ppdet_ext.structures import Record
 from ppdet_ext.structures.batch import Batch
 
@@ -74,8 +75,7 @@ class ReaderPlan:
         """
         rng = np.random.default_rng(0)
         if isinstance(picture, np.ndarray):
-            height, width = picture.shape[:2]
-            sample = replace(sample_of(Record(0, "", "", height, width), targets=False), image=picture)
+            sample = self.sample(picture)
         else:
             sample = self.read(sample_of(Record(0, str(picture), Path(picture).name, 0, 0), False), rng)
         for resize in self.resizes:
@@ -89,6 +89,15 @@ class ReaderPlan:
             record = Record(number, "", f"number {number + 1}", *own.shape[:2])
             finished.append(self.normalize(replace(sample_of(record, targets=False), image=own), rng))
         return self.maker.collate(finished, False)
+
+    def views(self, flips: Sequence[str]) -> Views:
+        """Mirrored views of resized pictures, as `tools/infer.py` renders them; flips are of those that `Views` has."""
+        first, *_, last = self.entries()
+        return Views([first, last], [{"PadToStride": {"stride": self.stride}}], None, flips)
+
+    def sample(self, pixels: np.ndarray) -> Sample:
+        """Decoded picture, as `Views` take it, of pixels (h, w, 3) uint8 RGB."""
+        return replace(sample_of(Record(0, "", "", *pixels.shape[:2]), targets=False), image=pixels)
 
     def entries(self) -> list[dict[str, Any]]:
         """The transforms in their order as a configuration lists them, every argument said; YAML-able."""

@@ -9,6 +9,10 @@ import numpy as np
 import paddle
 
 from ppdet_ext.errors import UserError, counted
+from ppdet_ext.inference.ensemble import Ensemble
+from ppdet_ext.inference.feature_passes import Member
+from ppdet_ext.inference.views import FLIPS
+from ppdet_ext.structures import Candidates
 from ppdet_ext.structures.paste import paste_masks
 
 from .graph import INPUT, NO_FLIPS, Flip
@@ -51,12 +55,17 @@ def eager_outputs(model: Any, plan: ReaderPlan, pixels: np.ndarray, flips: Seque
         model: HybridTaskCascade, SemanticSegmentor or ImageClassifier, in evaluation mode.
         plan: what the model is shown.
         pixels: (B, H, W, 3) uint8, resized.
-        flips: views whose mean it is.
+        flips: views whose mean it is; of a detector, see `inference.ensemble`.
 
     Returns:
         maps (B, classes, H, W) and presence (B, classes), those that the model gives; or boxes (n, 4) px, scores (n,), labels
         (n,), image (n,), with masks probs (n, S, S).
     """
+    if not hasattr(model, "presence"):
+        found = _objects(model, plan, pixels, flips)
+        names = [BOXES, SCORES, LABELS, *([PROBS] if found[0].probs is not None else [])]
+        places = np.repeat(np.arange(len(found)), [len(one) for one in found])
+        return {IMAGE: places, **{name: np.concatenate([getattr(one, name) for one in found]) for name in names}}
     if tuple(flips) != NO_FLIPS:
         axes = [tuple(axis for axis, mirrored in zip((2, 1), flip) if mirrored) for flip in flips]
         views = [eager_outputs(model, plan, np.flip(pixels, own)) for own in axes]
@@ -65,15 +74,19 @@ def eager_outputs(model: Any, plan: ReaderPlan, pixels: np.ndarray, flips: Seque
         means = {MAPS: np.mean(back, axis=0)} if back else {}
         return means | ({PRESENCE: np.mean([one[PRESENCE] for one in views], axis=0)} if PRESENCE in views[0] else {})
     batch = plan.batch(pixels).converted(paddle.to_tensor)
-    if not hasattr(model, "presence"):
-        found = model.candidates(batch, model.settings)
-        names = [BOXES, SCORES, LABELS, *([PROBS] if found[0].probs is not None else [])]
-        places = np.repeat(np.arange(len(found)), [len(one) for one in found])
-        return {IMAGE: places, **{name: np.concatenate([getattr(one, name) for one in found]) for name in names}}
     if not hasattr(model, "maps_and_presence"):
         return {PRESENCE: model.presence(batch)}
     maps, presence = model.maps_and_presence(batch)
     return {MAPS: np.stack(maps), **({} if presence is None else {PRESENCE: presence})}
+
+
+def _objects(model: Any, plan: ReaderPlan, pixels: np.ndarray, flips: Sequence[Flip]) -> list[Candidates]:
+    """What a detector finds in each image; in several views, what they find together."""
+    if tuple(flips) == NO_FLIPS:
+        return model.candidates(plan.batch(pixels).converted(paddle.to_tensor), model.settings)
+    names = {flip: name for name, flip in FLIPS.items()}
+    ensemble = Ensemble([Member(model, plan.views([names[flip] for flip in flips]))])
+    return [found for own in pixels for found in ensemble.candidates({"sample": plan.sample(own)}, model.settings)]
 
 
 def random_pixels(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:

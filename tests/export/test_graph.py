@@ -111,8 +111,8 @@ def test_views_are_mirrored_back_and_averaged():
     np.testing.assert_allclose(found["presence"].numpy(), (image * (place + 2 * place[::-1]) / 3).mean(axis=(2, 3)), rtol=1e-5)
 
 
-def test_views_of_what_has_no_maps_are_refused():
+def test_views_of_what_averages_none_are_refused():
     model = Seen()
     model.eval()
-    with pytest.raises(UserError, match=r"TestTimeAugmentation is exported of networks whose maps are averaged\. Of a Seen"):
+    with pytest.raises(UserError, match=r"TestTimeAugmentation: a Seen is exported of one view alone; remove the key"):
         ExportGraph(model, [0.5], [0.5], 32, flips=((True, False),))

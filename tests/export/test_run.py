@@ -84,6 +84,31 @@ def test_a_cascade(unet: list[str], tmp_path: Path, capsys, monkeypatch):
     assert unmatched["largest"] <= 0.02
 
 
+@pytest.mark.parametrize(
+    ("format", "flips", "more"),
+    [
+        ("paddle", "none, horizontal", []),
+        ("onnx", "none, vertical, both", ["HTCRoIHead.semantic_head=null"]),
+        ("openvino", "none, horizontal", []),
+    ],
+)
+def test_views_of_a_cascade(unet: list[str], tmp_path: Path, format: str, flips: str, more: list[str], capsys):
+    for package in child.PACKAGES[format]:
+        pytest.importorskip(package)
+    config = str(Path(unet[1]).with_name("tiny.yml"))
+    overrides = [f"weights={tmp_path / 'w.pdparams'}", f"TestTimeAugmentation={{flips: [{flips}]}}", *more]
+    paddle.seed(0)
+    paddle.save(build_model(load_config(config, overrides)).state_dict(), str(tmp_path / "w.pdparams"))
+    flags = ["-c", config, "--format", format, "--size", "50", "75", "--output", str(tmp_path / "out"), "-o", *overrides]
+    assert tool("export", flags) == 0, capsys.readouterr().err
+    told = {one["output"]: one["largest"] for one in read(tmp_path / "out")["differences"]}
+    # Random pixels alone are of that size; 0 objects would differ by 0.
+    assert "The model found nothing" not in capsys.readouterr().out
+    assert set(told) == {"boxes", "scores", "probs", "unmatched"}
+    assert told["unmatched"] == 0
+    assert told["boxes"] < 1e-2
+
+
 @pytest.mark.parametrize(("format", "precision", "size"), [("onnx", "fp32", ["dynamic"]), ("openvino", "bf16", ["64", "128"])])
 def test_converted(unet: list[str], tmp_path: Path, format, precision, size, capsys):
     for package in child.PACKAGES[format]:

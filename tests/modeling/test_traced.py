@@ -3,10 +3,16 @@
 import numpy as np
 import paddle
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from paddle.static import InputSpec
-from view_cases import model, network_batch, network_inputs
+from view_cases import NATIVE, found_by, model, network_batch, network_inputs, picture, sample_with
 
+from ppdet_ext.inference.ensemble import Member, merge_proposals
+from ppdet_ext.inference.views import FLIPS, Views, ViewTransform
+from ppdet_ext.modeling.detection.traced_views import TracedView, merged
 from ppdet_ext.modeling.ops.roi_levels import pool_levels
+from ppdet_ext.structures import ProposalSettings
 
 KEYS = ("boxes", "scores", "labels", "image", "probs")
 
@@ -32,6 +38,46 @@ def test_finds_what_candidates_does(name):
     found = {key: value.numpy() for key, value in detector.traced(*map(paddle.to_tensor, (images, shapes))).items()}
     assert found["labels"].dtype == found["image"].dtype == np.int64
     assert assert_found(found, detector, images, shapes) > 2
+
+
+@pytest.mark.parametrize(("name", "flips"), [("tiny_a", ["none", "both"]), ("tiny_mask", ["none", "vertical"])])
+def test_views_find_what_an_ensemble_does(name, flips):
+    detector, pixels = model(name), picture(75, 110)
+    wanted = found_by([Member(detector, Views(NATIVE, (), None, flips))], sample_with(pixels))
+    rendered = Views(NATIVE, (), None, flips)
+    batches = [rendered.render(sample_with(pixels), number)[0] for number in range(len(flips))]
+    images = [paddle.to_tensor(batch["image"]) for batch in batches]
+    assert list(images[0].shape[2:]) == [96, 128], "padded: an image is mirrored within less"
+    out = detector.traced_views(images, paddle.to_tensor(batches[0]["im_shape"]), [FLIPS[flip] for flip in flips])
+    found = {key: value.numpy() for key, value in out.items()}
+    assert len(found["scores"]) == len(wanted) > 2
+    np.testing.assert_array_equal(found["labels"], wanted.labels)
+    for key, atol in (("boxes", 1e-2), ("scores", 1e-3), ("probs", 1e-3)):
+        np.testing.assert_allclose(found[key], getattr(wanted, key), atol=atol)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([0.0, 0.3, 0.7]))
+@settings(max_examples=25, deadline=None)
+def test_proposals_of_views_are_merged_as_an_ensembles(seed, count, iou):
+    rng, most = np.random.default_rng(seed), 12
+    flips, image = list(FLIPS.values())[:count], np.array([[64.0, 96.0]], np.float32)
+    found, parts = [], []
+    for number, flip in enumerate(flips):
+        rows = int(rng.integers(0, most + 1))
+        # Whole pixels, so that mirroring rounds nothing; few, so that boxes are often the same, and IoU is the threshold.
+        corner = rng.integers(0, 8, (rows, 2)) * 4
+        boxes = np.concatenate([corner, corner + rng.integers(1, 8, (rows, 2)) * 4], axis=1).astype(np.float32)
+        scores = np.sort(rng.permutation(1000)[:rows].astype(np.float32) * count + number + 1)[::-1] / 5000
+        found.append((paddle.to_tensor(boxes), paddle.to_tensor(scores.astype(np.float32).copy())))
+        place = ViewTransform(64, 96, (1.0, 1.0), *flip)
+        parts.append((place.to_original(boxes), scores.astype(np.float32), np.full(rows, number)))
+    views = [TracedView([], paddle.to_tensor(image), flip) for flip in flips]
+    got = merged(views, found, ProposalSettings(iou, most, most)).numpy()
+    boxes, scores, view = map(np.concatenate, zip(*parts))
+    expected = boxes[merge_proposals(boxes, scores, view, iou, most)]
+    if count == 1:  # suppressed already
+        expected = parts[0][0]
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_boxes_only():

@@ -1,6 +1,6 @@
 """The Hybrid Task Cascade detector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from .htc_roi_head import HTCRoIHead
 from .losses import Losses, withdraw
 from .regions import split, stack
 from .rpn import HTCRPNHead
+from .traced_views import AS_IT_IS, Flip, TracedView
 
 
 @register
@@ -216,13 +217,32 @@ class HybridTaskCascade(BaseArch):
             boxes (N, 4) float32 px of the network's input, scores (N,), labels (N,) int64, image (N,) int64, the index in the
             batch; with mask heads probs (N, 2s, 2s). Image after image, best first.
         """
-        settings, count = self.settings, images.shape[0]
-        maps = traced.pyramid_of(self.neck, self.backbone({"image": images}))
+        return self.traced_views([images], im_shape, [AS_IT_IS])
+
+    @paddle.jit.not_to_static
+    def traced_views(
+        self, images: Sequence[paddle.Tensor], im_shape: paddle.Tensor, flips: Sequence[Flip]
+    ) -> dict[str, paddle.Tensor]:
+        """`traced` of several views of the images: what `inference.ensemble.Ensemble` finds with their mirrorings.
+
+        Args:
+            images: of each view (B, 3, H, W), mirrored before they were padded; see `traced`.
+            im_shape: see `traced`.
+            flips: of each view, whether it is mirrored left and right, top and bottom.
+
+        Returns:
+            As `traced`, in the pixels of the images that are not mirrored.
+        """
+        settings, count = self.settings, images[0].shape[0]
+        maps = [traced.pyramid_of(self.neck, self.backbone({"image": view})) for view in images]
         found = []
         for b in range(count):
-            own, size = ([m[b : b + 1] for m in maps], im_shape[b : b + 1]) if count > 1 else (maps, im_shape)
-            boxes = traced.proposals(self.rpn_head, own, size, settings.proposals)
-            found.append(traced.detect(self.roi_head, own, boxes, size, settings))
+            of_b = slice(b, b + 1)
+            own = [[m[of_b] for m in levels] for levels in maps] if count > 1 else maps
+            size = im_shape[of_b] if count > 1 else im_shape
+            views = [TracedView(levels, size, flip) for levels, flip in zip(own, flips, strict=True)]
+            boxes = traced.proposals(self.rpn_head, views, settings.proposals)
+            found.append(traced.detect(self.roi_head, views, boxes, settings))
         return traced.joined(found)
 
     def pyramid(self, batch: Mapping[str, Any]) -> ImageFeatures:

@@ -16,6 +16,7 @@ from ppdet_ext.structures import ProposalSettings, TestSettings
 from .box_head import BoxHead
 from .cascade import RegionCascade
 from .rpn import HTCRPNHead, flatten
+from .traced_views import TracedView, mean, merged
 
 UNIT = (1.0, 1.0, 1.0, 1.0)
 _LEAST = 1e-30  # a probability that underflowed is a score all the same
@@ -32,8 +33,15 @@ def pyramid_of(neck: nn.Layer, feats: list[paddle.Tensor]) -> list[paddle.Tensor
     return [*out, F.max_pool2d(out[-1], 1, stride=2)] if neck.extra_stage else out
 
 
-def proposals(head: HTCRPNHead, maps: list[paddle.Tensor], image: paddle.Tensor, settings: ProposalSettings) -> paddle.Tensor:
-    """`HTCRPNHead.proposals` of one image.
+def proposals(head: HTCRPNHead, views: Sequence[TracedView], settings: ProposalSettings) -> paddle.Tensor:
+    """What is proposed in all views of an image: (n, 4) float32 px of the image, best first."""
+    return merged(views, [_scored_proposals(head, view.maps, view.image, settings) for view in views], settings)
+
+
+def _scored_proposals(
+    head: HTCRPNHead, maps: list[paddle.Tensor], image: paddle.Tensor, settings: ProposalSettings
+) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """`HTCRPNHead.scored_proposals` of one image.
 
     Args:
         head: its layers and anchors.
@@ -42,7 +50,7 @@ def proposals(head: HTCRPNHead, maps: list[paddle.Tensor], image: paddle.Tensor,
         settings: how many.
 
     Returns:
-        (n, 4) float32 px, best first.
+        Boxes (n, 4) px and scores (n,) float32, best first.
     """
     boxes, scores = [], []
     for level, (logits, deltas) in enumerate(zip(*head(maps))):
@@ -57,8 +65,8 @@ def proposals(head: HTCRPNHead, maps: list[paddle.Tensor], image: paddle.Tensor,
         scores.append(paddle.where(has_extent(box), best, paddle.full_like(best, NO_SCORE)))
         boxes.append(box)
     limits = settings.count, settings.pre_nms * len(boxes)
-    found, _, _ = multiclass_nms(paddle.concat(boxes), _each_alone(scores), ANY_SCORE, settings.nms_iou, *limits)
-    return found
+    found, best, _ = multiclass_nms(paddle.concat(boxes), _each_alone(scores), ANY_SCORE, settings.nms_iou, *limits)
+    return found, best
 
 
 def _each_alone(scores: list[paddle.Tensor]) -> paddle.Tensor:
@@ -92,34 +100,52 @@ class TracedRegions:
 
 
 def detect(
-    cascade: RegionCascade, maps: list[paddle.Tensor], boxes: paddle.Tensor, image: paddle.Tensor, settings: TestSettings
+    cascade: RegionCascade, views: Sequence[TracedView], boxes: paddle.Tensor, settings: TestSettings
 ) -> dict[str, paddle.Tensor]:
-    """`RegionCascade.detect` of one image.
+    """`RegionCascade.detect` of one image, or of several views of it what `inference.ensemble` finds.
 
     Args:
         cascade: its heads.
-        maps: pyramid, per level (1, channels, H, W).
-        boxes: proposals (n, 4) px.
-        image: (1, 2) float32 h, w px.
+        views: of the image.
+        boxes: proposals (n, 4) px of the image, which every view refines.
         settings: thresholds.
 
     Returns:
-        boxes (m, 4) px, scores (m,), labels (m,) int64, best first; with mask heads probs (m, 2s, 2s).
+        boxes (m, 4) px of the image, scores (m,), labels (m,) int64, best first; with mask heads probs (m, 2s, 2s).
     """
+    regions = [_regions_of(cascade, view.maps) for view in views]
+    passes = [refined(cascade, own, view.mirrored(boxes), view.image) for view, own in zip(views, regions)]
+    found, best, labels = multiclass_nms(
+        mean([view.mirrored(moved) for view, (moved, _) in zip(views, passes)]),
+        mean([scores for _, scores in passes]),
+        settings.score_threshold,
+        settings.nms_iou,
+        settings.max_detections,
+        settings.proposals.count,
+    )
+    out = {"boxes": found, "scores": best, "labels": labels}
+    if not cascade.with_mask:
+        return out
+    pooled = [own.pool(view.mirrored(found), cascade.mask_size, 1) for view, own in zip(views, regions)]
+    probs = [view.unmirrored(cascade.probabilities(own, labels)) for view, own in zip(views, pooled)]
+    return {**out, "probs": mean(probs)}
+
+
+def _regions_of(cascade: RegionCascade, maps: list[paddle.Tensor]) -> TracedRegions:
     semantic = None if cascade.semantic_head is None else cascade.semantic_head(maps, False)[1]
-    regions, stages = TracedRegions(cascade, maps, semantic), []
+    return TracedRegions(cascade, maps, semantic)
+
+
+def refined(
+    cascade: RegionCascade, regions: TracedRegions, boxes: paddle.Tensor, image: paddle.Tensor
+) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """`RegionCascade.cascade` of one view: boxes (n, 4), or (n, classes, 4), and scores (n, classes) of regions (n, 4) px."""
+    stages = []
     for head in cascade.box_heads:
         logits, deltas = head(regions.pool(boxes, cascade.box_size, 2))
         stages.append(logits)
         boxes = refine(head, boxes, deltas, image)
-    scores = F.softmax(paddle.add_n(stages) / float(len(stages)), axis=1)[:, :-1]
-    found, best, labels = multiclass_nms(
-        boxes, scores, settings.score_threshold, settings.nms_iou, settings.max_detections, settings.proposals.count
-    )
-    out = {"boxes": found, "scores": best, "labels": labels}
-    return (
-        {**out, "probs": cascade.probabilities(regions.pool(found, cascade.mask_size, 1), labels)} if cascade.with_mask else out
-    )
+    return boxes, F.softmax(paddle.add_n(stages) / float(len(stages)), axis=1)[:, :-1]
 
 
 def refine(head: BoxHead, boxes: paddle.Tensor, deltas: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:

@@ -27,7 +27,7 @@ def multiclass_nms(
     Returns:
         Boxes (m, 4), scores (m,) and labels (m,) int64, best first.
     """
-    boxes, scores = _padded(boxes, most, 0.0), _padded(scores, most, NO_SCORE)
+    boxes, scores = filled(boxes, most, 0.0), filled(scores, most, NO_SCORE)
     by_class = scores.transpose([1, 0])
     if len(boxes.shape) == 3:
         by_class = _only_own(scores, boxes.shape[1])
@@ -41,7 +41,7 @@ def multiclass_nms(
     return out[:, 2:6], out[:, 1], out[:, 0].astype("int64")
 
 
-def _padded(rows: paddle.Tensor, count: int, value: float) -> paddle.Tensor:
+def filled(rows: paddle.Tensor, count: int, value: float) -> paddle.Tensor:
     """Rows (n, …) and more of `value` up to `count`: paddle2onnx finds the scores of a known number of boxes only."""
     shape = [count, *rows.shape[1:]]
     return paddle.concat([rows, paddle.full(shape, value)])[:count].reshape(shape)
