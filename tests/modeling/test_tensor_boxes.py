@@ -10,7 +10,7 @@ from ppdet_ext.modeling.detection.anchors import AnchorGrid
 from ppdet_ext.modeling.ops import boxes as arrays
 from ppdet_ext.modeling.ops import tensor_boxes as tensors
 from ppdet_ext.modeling.ops.roi_align import Pyramid
-from ppdet_ext.modeling.ops.roi_levels import level_of, pool_levels
+from ppdet_ext.modeling.ops.roi_levels import Canvas, level_of
 from ppdet_ext.modeling.ops.traced_nms import multiclass_nms
 
 STDS = (0.1, 0.1, 0.2, 0.2)
@@ -60,13 +60,13 @@ def test_pooling_of_a_graph(seed, count, merge):
     paddle.seed(seed)
     strides = [4, 8, 16, 32]
     maps = [paddle.randn([1, 3, 256 // s, 320 // s]) for s in strides]
-    boxes = some_boxes(rng, count, empty=True)
+    boxes = some_boxes(rng, count, empty=True).clip(0, [320, 256, 320, 256]).astype(np.float32)  # as `decode` leaves them
     pyramid = Pyramid(maps, strides)
     real = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     level = level_of(paddle.to_tensor(boxes), 4, 56).numpy()
     assert np.array_equal(level, np.where(real, pyramid.level_of(boxes), 4))
     wanted = pyramid.pool(np.insert(boxes, 0, 0, axis=1), 7, merge).numpy()
-    ours = pool_levels(maps, strides, 56, paddle.to_tensor(boxes), 7, merge).numpy()
+    ours = Canvas(maps, strides).pool(paddle.to_tensor(boxes), 7, merge).numpy()
     np.testing.assert_allclose(ours, wanted, atol=1e-4)
 
 

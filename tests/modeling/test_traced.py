@@ -11,7 +11,8 @@ from view_cases import NATIVE, found_by, model, network_batch, network_inputs, p
 from ppdet_ext.inference.ensemble import Member, merge_proposals
 from ppdet_ext.inference.views import FLIPS, Views, ViewTransform
 from ppdet_ext.modeling.detection.traced_views import TracedView, merged
-from ppdet_ext.modeling.ops.roi_levels import pool_levels
+from ppdet_ext.modeling.ops.roi_align import Pyramid
+from ppdet_ext.modeling.ops.roi_levels import Canvas
 from ppdet_ext.structures import ProposalSettings
 
 KEYS = ("boxes", "scores", "labels", "image", "probs")
@@ -114,13 +115,25 @@ def test_a_saved_graph_takes_other_sizes_and_images_without_objects(tmp_path):
     assert [x.shape for x in nothing] == [[0, 4], [0], [0], [0], [0, 28, 28]]
 
 
+@pytest.mark.parametrize(("levels", "merge"), [(4, 1), (1, 2)])
+@given(st.integers(0, 9999), st.integers(1, 5), st.integers(1, 5))
+@settings(max_examples=10, deadline=None)
+def test_one_map_of_all_levels_gives_what_the_levels_do_at_borders_too(levels, merge, seed, height, width):
+    rng, strides = np.random.default_rng(seed), [4, 8, 16, 32][:levels]
+    sides = 32 * np.array([height, width])
+    maps = [paddle.to_tensor(rng.random((1, 3, *(sides // stride)), np.float32)) for stride in strides]
+    ends = np.sort(rng.uniform(-0.3, 1.3, (40, 2, 2)).clip(0, 1), axis=1) * sides[::-1]
+    rois = np.column_stack([np.zeros(40), ends.reshape(40, 4)]).astype(np.float32)
+    found = Canvas(maps, strides, 8).pool(paddle.to_tensor(rois[:, 1:]), 7, merge)
+    np.testing.assert_allclose(found, Pyramid(maps, strides, 8).pool(rois, 7, merge), atol=1e-4)
+
+
 @pytest.mark.parametrize("boxes", [[[0.0, 0.0, 20.0, 20.0]], np.zeros((0, 4))])
 def test_nothing_is_summed_over_no_regions(boxes, monkeypatch):
-    # A level without regions: ONNX Runtime's CUDA provider ends with an error at a sum over an empty tensor.
+    # ONNX Runtime's CUDA provider ends with an error at a sum over an empty tensor.
     sizes, plain = [], paddle.Tensor.sum
     monkeypatch.setattr(paddle.Tensor, "sum", lambda x, *args, **kwargs: (sizes.append(x.size), plain(x, *args, **kwargs))[1])
     maps = [paddle.rand([1, 3, 64 // stride, 64 // stride]) for stride in (4, 8)]
-    pooled = pool_levels(maps, (4, 8), 56, paddle.to_tensor(np.asarray(boxes, np.float32)), 7)
+    pooled = Canvas(maps, (4, 8)).pool(paddle.to_tensor(np.asarray(boxes, np.float32)), 7)
     assert pooled.shape == [len(boxes), 3, 7, 7]
-    assert len(sizes) == 2
-    assert min(sizes) > 0
+    assert 0 not in sizes

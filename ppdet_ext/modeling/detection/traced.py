@@ -7,7 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from ppdet.modeling.necks.fpn import FPN
 
-from ppdet_ext.modeling.ops.roi_levels import pool_levels
+from ppdet_ext.modeling.ops.roi_levels import Canvas
 from ppdet_ext.modeling.ops.seam import size_of
 from ppdet_ext.modeling.ops.tensor_boxes import decode, has_extent
 from ppdet_ext.modeling.ops.traced_nms import ANY_SCORE, NO_SCORE, multiclass_nms
@@ -88,15 +88,14 @@ class TracedRegions:
     """
 
     def __init__(self, cascade: RegionCascade, maps: list[paddle.Tensor], semantic: paddle.Tensor | None):
-        self.maps, self.strides, self.semantic = maps[: len(cascade.strides)], cascade.strides, semantic
-        self.semantic_stride = cascade.semantic_head.stride if cascade.semantic_head is not None else 0
+        self.pyramid = Canvas(maps[: len(cascade.strides)], cascade.strides)
+        head = cascade.semantic_head
+        self.semantic = None if head is None or semantic is None else Canvas([semantic], [head.stride])
 
     def pool(self, boxes: paddle.Tensor, size: int, semantic_merge: int) -> paddle.Tensor:
         """Both features of boxes (n, 4) at size × size, added (HTC §3.3)."""
-        pooled = pool_levels(self.maps, self.strides, 56, boxes, size)
-        if self.semantic is None:
-            return pooled
-        return pooled + pool_levels([self.semantic], [self.semantic_stride], 56, boxes, size, semantic_merge)
+        pooled = self.pyramid.pool(boxes, size)
+        return pooled if self.semantic is None else pooled + self.semantic.pool(boxes, size, semantic_merge)
 
 
 def detect(

@@ -18,42 +18,65 @@ def level_of(boxes: paddle.Tensor, levels: int, finest_size: float) -> paddle.Te
     return (level * real + levels * (1.0 - real)).astype("int64")
 
 
-def pool_levels(
-    maps: Sequence[paddle.Tensor],
-    strides: Sequence[int],
-    finest_size: float,
-    boxes: paddle.Tensor,
-    size: int,
-    merge: int = 1,
-) -> paddle.Tensor:
-    """As `Pyramid.pool`, of one image.
+class Canvas:
+    """The levels of one image's pyramid in one map, one below the other, so that one RoIAlign pools regions of all of them.
+
+    Level by level it would be as many operators, on numbers of regions that are known only when it runs, and what they give
+    put together and in order again: that took OpenVINO as long as RoIAlign itself. Around a level are copies of its outermost
+    cells, since RoIAlign takes those for what lies between them and the border of the image, where all regions end.
 
     Args:
-        maps: per level (1, C, H, W).
+        maps: per level (1, C, H, W), each narrower than the first.
         strides, finest_size: of the pyramid.
-        boxes: (n, 4) float32 px.
-        size, merge: as there.
-
-    Returns:
-        (n, C, size, size) float32; 0 of a region without extent.
     """
-    level = level_of(boxes, len(maps), finest_size)
-    pooled, rows = [], []
-    for k, (feature, stride) in enumerate(zip(maps, strides)):
-        own = paddle.nonzero(level == k).flatten()
-        # One more, left out again: OpenVINO pools no empty batch.
-        part = paddle.concat([paddle.gather(boxes, own), paddle.to_tensor([[0.0, 0.0, 1.0, 1.0]])])
-        # Counted with that one: ONNX Runtime's CUDA provider refuses a sum over nothing.
-        count = paddle.ones_like(part[:, :1]).sum().reshape([1]).astype("int32")
-        cells = paddle.vision.ops.roi_align(feature, part, count, size * merge, 1.0 / stride, sampling_ratio=0, aligned=True)
-        pooled.append((F.avg_pool2d(cells, merge) if merge > 1 else cells)[:-1])
-        rows.append(own)
-    # Of a region without extent the operator would give 0 / 0.
-    empty = paddle.nonzero(level == len(maps)).flatten()
-    blank = paddle.zeros([1, maps[0].shape[1], size, size])
-    pooled.append(paddle.gather(blank, paddle.zeros_like(empty)))
-    rows.append(empty)
-    return paddle.gather(paddle.concat(pooled), paddle.argsort(paddle.concat(rows)))
+
+    def __init__(self, maps: Sequence[paddle.Tensor], strides: Sequence[int], finest_size: float = 56):
+        self.finest_size, self.levels = finest_size, len(maps)
+        self._scales = paddle.to_tensor([[1.0 / stride] for stride in strides])
+        parts, top, tops = [], paddle.zeros([1]), []
+        for own in maps:
+            parts.append(own if len(maps) == 1 else _framed(own, maps[0]))
+            tops.append(top)
+            top = top + _sides(parts[-1])[:1].astype("float32")
+        self.map = paddle.concat(parts, axis=2) if len(parts) > 1 else parts[0]
+        # Behind the copy of the first row.
+        self._tops = paddle.concat(tops).reshape([-1, 1]) + (1.0 if len(maps) > 1 else 0.0)
+
+    def pool(self, boxes: paddle.Tensor, size: int, merge: int = 1) -> paddle.Tensor:
+        """As `Pyramid.pool`.
+
+        Args:
+            boxes: (n, 4) float32 px, clipped to the image.
+            size, merge: as there.
+
+        Returns:
+            (n, C, size, size) float32; 0 of a region without extent.
+        """
+        level = level_of(boxes, self.levels, self.finest_size)
+        real, level = level < self.levels, paddle.clip(level, max=self.levels - 1)
+        down = paddle.gather(self._tops, level)
+        placed = boxes * paddle.gather(self._scales, level) + paddle.concat([paddle.zeros_like(down), down] * 2, axis=1)
+        # Beside the map all is 0; of a region without extent the operator would give 0 / 0.
+        beside = paddle.zeros_like(boxes) + paddle.to_tensor([-9.0, -9.0, -8.0, -8.0])
+        placed = paddle.where(real.unsqueeze(1).tile([1, 4]), placed, beside)
+        count = paddle.shape(placed)[:1].astype("int32")
+        cells = paddle.vision.ops.roi_align(self.map, placed, count, size * merge, 1.0, sampling_ratio=0, aligned=True)
+        return F.avg_pool2d(cells, merge) if merge > 1 else cells
+
+
+def _framed(x: paddle.Tensor, widest: paddle.Tensor) -> paddle.Tensor:
+    """(1, C, H, W) -> (1, C, H + 2, W' + 1), W' that of `widest`: first and last row and last column twice, then zeros."""
+    rows = paddle.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+    parts = [rows, rows[:, :, :, -1:]]
+    if x is not widest:
+        height, rest = _sides(rows)[:1], _sides(widest)[1:] - _sides(x)[1:]
+        parts.append(paddle.zeros([1, x.shape[1], height, rest]))
+    return paddle.concat(parts, axis=3)
+
+
+def _sides(x: paddle.Tensor) -> paddle.Tensor:
+    """Height and width of (B, C, H, W), which a graph may not know, (2,) int32."""
+    return paddle.shape(x)[2:].astype("int32")
 
 
 def pool_fixed(
