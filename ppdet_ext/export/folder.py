@@ -96,7 +96,7 @@ def write_description(folder: Path, exported: Exported) -> None:
 
 def demand_replaceable(folder: Path) -> None:
     """UserError where a folder to be written holds something that is no exported model."""
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():  # a device, too, as /dev/null
         raise UserError(f"--output {folder} is a file; give a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
         raise UserError(f"--output {folder} holds other files, and would be replaced. Give a new folder.")

@@ -1,5 +1,6 @@
 """A small network exported by the command; what is refused, and that nothing is left of it then."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
-from ppdet_ext.export.folder import Exported, predict_command, write_description
+from ppdet_ext.export.folder import Exported, demand_replaceable, predict_command, write_description
 from ppdet_ext.export.graph import ExportGraph
 from ppdet_ext.export.paddle import PaddleEngine, save_paddle
 from ppdet_ext.export.verify import check, compare
@@ -194,6 +195,9 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
     assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path)]) == 1
     assert "holds other files, and would be replaced" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    os.mkfifo(tmp_path / "pipe")  # neither a plain file nor a folder, as a device is
+    with pytest.raises(UserError, match="pipe is a file; give a folder"):
+        demand_replaceable(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(("format", "extra"), [("onnx", "runtime"), ("openvino", "openvino"), ("paddle", None)])
