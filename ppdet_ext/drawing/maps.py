@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_ext.structures import Candidates, Detections, Rle
 
-from .detections import as_rgb, write_labels
+from .detections import as_rgb, draw_outline, write_labels
 
 HEAT = cv2.COLORMAP_INFERNO
 GAP = 4  # pixels between panels
@@ -57,8 +57,7 @@ def _panel(grey: np.ndarray, probabilities: np.ndarray, masks: Sequence[Rle], op
     share = (opacity * probabilities)[:, :, None]
     panel = np.ascontiguousarray(np.rint(grey * (1 - share) + heat * share).astype(np.uint8))
     for mask in masks:
-        outlines, _ = cv2.findContours(np.ascontiguousarray(mask.to_bitmap()), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(panel, outlines, -1, OUTLINE, 1)
+        draw_outline(panel, mask, OUTLINE)
     return panel
 
 

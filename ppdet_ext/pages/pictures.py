@@ -78,6 +78,7 @@ class Stored:
 def store(name: str, pictures: Sequence[Stored], paths: Sequence[str]) -> Markup:
     """What panels show, once in a page: pictures `<name>-i0`, … and paths `<name>-0`, … in the whole picture's pixels.
 
+    Beneath each path lies its rim, the same line wider and dark, which style.css shows but of layers that are filled alone.
     name: unique in the page, of letters, digits and hyphens.
     """
     parts = []
@@ -86,7 +87,8 @@ def store(name: str, pictures: Sequence[Stored], paths: Sequence[str]) -> Markup
         place = {"x": one.window.x1, "y": one.window.y1, "width": width, "height": height}
         parts.append(svg.element("image", id=f"{name}-i{i}", href=one.uri, preserveAspectRatio="none", **place))
     for i, path in enumerate(paths):
-        parts.append(svg.element("path", id=f"{name}-{i}", d=path, vector_effect="non-scaling-stroke", fill_rule="evenodd"))
+        line = svg.element("path", id=f"{name}-{i}p", d=path, vector_effect="non-scaling-stroke", fill_rule="evenodd")
+        parts.append(svg.element("g", svg.element("use", href=f"#{name}-{i}p", class_="rim"), line, id=f"{name}-{i}"))
     return svg.element("svg", svg.element("defs", *parts), class_="store", aria_hidden="true", width=0, height=0)
 
 

@@ -54,6 +54,37 @@ def test_holes_stay_open_and_are_outlined(image):
     assert (picture[60, [69, 90]] == colour_of(0)).all()
 
 
+@pytest.mark.parametrize("colour", [0, 1, 2, 3])
+def test_a_line_is_seen_on_a_background_of_its_own_colour(colour):
+    image = np.full((100, 200, 3), colour_of(colour), np.uint8)
+    bitmap = rectangle(100, 200, 30, 50, 90, 110).to_bitmap()
+    bitmap[50:70, 70:90] = 0
+    for masks in (True, False):
+        found = detections([Rle.from_bitmap(bitmap)], [0.9], [colour], masks)
+        picture = draw_detections(image, found, NAMES, boxes=not masks)
+        rim = [(60, 49), (60, 110), (90, 80), (90, 49), *([(60, 70), (60, 89), (50, 80)] if masks else [])]
+        assert (picture[tuple(np.transpose(rim))] == np.array(colour_of(colour)) // 3).all()
+        assert (picture[[60, 60, 89], [50, 109, 80]] == colour_of(colour)).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9))
+def test_outlines_stay_where_they_belong(seed, height, width):
+    """On the mask's pixels that touch another one by a side; the rim on those around; nothing else changes."""
+    rng = np.random.default_rng(seed)
+    bitmap = (rng.random((height, width)) < 0.6).astype(np.uint8)
+    image = rng.integers(3, 256, (height, width, 3), dtype=np.uint8)
+    picture = image.copy()
+    draw.draw_outline(picture, Rle.from_bitmap(bitmap), (1, 2, 0))
+    wide = np.pad(bitmap, 1)
+    around = [wide[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    rim = (np.max(around, axis=0) == 1) & (bitmap == 0)
+    line = (picture == (1, 2, 0)).all(2)
+    assert not line[bitmap == 0].any()
+    assert line[(bitmap == 1) & (np.min([around[i] for i in (1, 3, 5, 7)], axis=0) == 0)].all()
+    assert np.array_equal(picture[rim], image[rim] // 3)
+    assert np.array_equal(picture[~rim & ~line], image[~rim & ~line])
+
+
 def test_only_scores_at_or_above_the_threshold(image):
     two = detections([rectangle(100, 200, 50, 10, 90, 60), rectangle(100, 200, 50, 120, 90, 170)], [0.5, 0.49], [0, 0])
     picture = draw_detections(image, two, NAMES, threshold=0.5)

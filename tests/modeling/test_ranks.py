@@ -14,12 +14,11 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def ranks(module_path):
     """What each case of `rank_cases` returned on both ranks."""
-    folder = tmp_path_factory.mktemp("ranks")
-    process = two_ranks.start(folder)
+    process = two_ranks.start(module_path)
     try:
-        return two_ranks.results(process, folder)
+        return two_ranks.results(process, module_path)
     finally:
         process.kill()
 

@@ -9,11 +9,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("segmentor_ranks")
-    process = two_ranks.start(folder, "segmentor_ranks")
+def ranks(module_path):
+    process = two_ranks.start(module_path, "segmentor_ranks")
     try:
-        return two_ranks.results(process, folder)
+        return two_ranks.results(process, module_path)
     finally:
         process.kill()
 

@@ -58,7 +58,7 @@ def test_texts_can_be_read(theme: dict[str, str], ink: str, ground: str) -> None
 
 def test_every_colour_of_the_style_sheet_is_declared() -> None:
     used = set(re.findall(r"var\(--([\w-]+)\)", str(style())))
-    assert used - {*FIXED, *LIGHT} == {"c", "v", "own"}
+    assert used - {*FIXED, *LIGHT} == {"c", "v", "own", "rim", "wide"}
     assert LIGHT.keys() == DARK.keys()
 
 
@@ -120,6 +120,7 @@ def test_a_picture_is_a_jpeg_within_its_bounds() -> None:
 def test_panels_show_one_stored_picture_and_escape_titles() -> None:
     uri = jpeg_uri(np.zeros((20, 60, 3), np.uint8))
     kept = str(store("image-3", [Stored(uri, Window(0, 0, 20, 60))], ["M0 0h5v5h-5z"]))
+    assert '<g id="image-3-0"><use href="#image-3-0p" class="rim"/><path id="image-3-0p"' in kept
     shown = str(panels("image-3", Window(5, 10, 15, 30), [Panel("a", [Layer(0, "truth", EVIL)]), Panel("b", [], EVIL)], EVIL))
     assert kept.count("base64") == 1
     assert "base64" not in shown

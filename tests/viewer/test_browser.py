@@ -76,6 +76,10 @@ def shown_paths(page: Browser, within: str = ".tile-picture:not([hidden])") -> i
     return page.run(f"document.querySelectorAll('{within} path.found:not(.off), {within} path.truth:not(.off)').length")
 
 
+def rims(page: Browser) -> int:
+    return page.run("document.querySelectorAll('.tile-picture:not([hidden]) path.rim:not(.off)').length")
+
+
 def test_names_are_shown_as_they_are(page: Browser) -> None:
     assert sorted(names(page)) == sorted(NAMES)
     assert page.run("document.querySelector('.called b, .tile-picture script, #gallery i') === null")
@@ -89,7 +93,7 @@ def test_the_slider_changes_masks_and_numbers_at_once(page: Browser) -> None:
     assert "(FN) 1" in told
     assert shown_paths(page) == 4
     slide(page, 0.7)
-    assert shown_paths(page) == 2
+    assert shown_paths(page) == rims(page) == 2
     told = numbers(page)
     assert "(TP) 2" in told
     assert "(FP) 0" in told
