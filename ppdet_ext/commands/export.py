@@ -1,11 +1,16 @@
 """The command behind tools/export.py: a trained model for ONNX Runtime, OpenVINO or Paddle Inference."""
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from ppdet_ext.checkpoint.run_folder import run_folder
+from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.export.folder import predict_command
 from ppdet_ext.export.run import DYNAMIC, Accuracy, ExportOptions, export
@@ -27,10 +32,28 @@ def run(args: argparse.Namespace) -> list[Difference]:
     cfg = config_of(args)
     name = options.format if options.precision == "fp32" else f"{options.format}_{options.precision}"
     folder = Path(args.output) if args.output else run_folder(cfg) / name
-    found = export(cfg, folder, options, None if judge is None else lambda aside: judge(cfg, aside))
+    with _orderly_end():
+        found = export(cfg, folder, options, None if judge is None else lambda aside: judge(cfg, aside))
     if command := predict_command(options.format, folder):
         logger.info("Next: %s", command)
     return found
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Within the block SIGTERM raises Stop, so that nothing is left half; Paddle's own handler ends the process at once."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stop(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former or signal.SIG_DFL)
 
 
 def _judge(args: argparse.Namespace, options: ExportOptions) -> Callable[[Config, Path], Accuracy | None] | None:

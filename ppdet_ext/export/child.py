@@ -1,10 +1,14 @@
 """Converters in a process of their own: they abort it on what they do not know, and one would install packages with pip."""
 
+import ctypes
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from ppdet_ext.environment import PACKAGE
 from ppdet_ext.errors import UserError
@@ -19,6 +23,7 @@ _QUIET = {
 }
 _EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
 _LINES = 6
+_PR_SET_PDEATHSIG, _FULL = 1, "No space left on device"
 
 
 def demand_packages(format: str, *more: str) -> None:
@@ -38,16 +43,31 @@ def forbid_processes() -> None:
     sys.addaudithook(look)
 
 
-def convert_in_child(module: str, arguments: Sequence[str], what: str) -> None:
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it is killed, where the system is Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def disk_is_full(folder: Path | str) -> UserError:
+    """The error that says so. folder: where it was seen."""
+    return UserError(
+        f"The disk of {folder} is full. Make room, or choose another --output; what is made on the way lies in TMPDIR "
+        f"({tempfile.gettempdir()})."
+    )
+
+
+def convert_in_child(module: str, arguments: Sequence[str], what: str, folder: Path) -> None:
     """Run `python -m module arguments` until it ends.
 
     Args:
         module: of this package; its `main` converts.
         arguments: of it.
         what: it does, for messages.
+        folder: it writes into, for messages.
 
     Raises:
-        UserError: it failed or was aborted; says the last it has printed.
+        UserError: it failed, was aborted, or has filled the disk; says the last it has printed.
     """
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     words = [sys.executable, "-m", module, *arguments]
@@ -58,4 +78,6 @@ def convert_in_child(module: str, arguments: Sequence[str], what: str) -> None:
         return
     how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed with code {done.returncode}"
     told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-_LINES:]
+    if any(_FULL in line for line in told):
+        raise disk_is_full(folder)
     raise UserError("\n  ".join([f"{what}: the converter {how}. It said last:", *told]))

@@ -38,6 +38,22 @@ In this folder, with ppdet_ext alone (in its checkout: `pip install ".[{extra}]"
 writes each picture with what was found, COCO results and a table. In a program:
 `ppdet_ext.Predictor(folder).predict(pictures)`.
 """
+_PREDICT_PADDLE = """
+## Predict
+
+In this folder, with paddlepaddle {paddle} alone; `pixels` are as above:
+
+    from paddle import inference
+
+    config = inference.Config("model.json", "model.pdiparams")
+    config.disable_mkldnn()
+    predictor = inference.create_predictor(config)
+    predictor.get_input_handle("pixels").copy_from_cpu(pixels)
+    predictor.run()
+    {outputs} = [
+        predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()
+    ]
+"""
 _EXTRAS = {"onnx": "runtime", "openvino": "openvino"}  # formats that the runtime reads
 _ENGINES = {"paddle": "Paddle Inference", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
@@ -95,11 +111,25 @@ def write_description(folder: Path, exported: Exported) -> None:
 
 
 def demand_replaceable(folder: Path) -> None:
-    """UserError where a folder to be written holds something that is no exported model."""
-    if folder.exists() and not folder.is_dir():  # a device, too, as /dev/null
-        raise UserError(f"--output {folder} is a file; give a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
-        raise UserError(f"--output {folder} holds other files, and would be replaced. Give a new folder.")
+    """UserError where a folder to be written is something else, or holds more than an exported model."""
+    if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():  # a device, too, as /dev/null
+            raise UserError(f"--output {folder} is a file; give a folder.")
+        return
+    others = sorted({path.name for path in folder.iterdir()} - _own_names(folder))
+    if others:
+        named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise UserError(f"--output {folder} holds other files, and would be replaced: {named}. Give a new folder.")
+
+
+def _own_names(folder: Path) -> set[str]:
+    """Names of the files that an export has written there; none where its description cannot be read."""
+    try:
+        told = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return set()
+    files = told.get("files") if isinstance(told, dict) else None
+    return {DESCRIPTION, README, *map(str, files)} if isinstance(files, dict) else set()
 
 
 def sizes_of(size: Sequence[int] | None) -> dict[str, list[int]]:
@@ -111,7 +141,11 @@ def sizes_of(size: Sequence[int] | None) -> dict[str, list[int]]:
 
 def _readme(exported: Exported) -> str:
     heights, widths = (_range(exported.sizes[axis]) for axis in ("height", "width"))
-    predict = _PREDICT.format(extra=_EXTRAS[exported.format]) if exported.format in _EXTRAS else ""
+    if exported.format in _EXTRAS:
+        predict = _PREDICT.format(extra=_EXTRAS[exported.format])
+    else:
+        names = ", ".join(exported.outputs) + ("," if len(exported.outputs) == 1 else "")
+        predict = _PREDICT_PADDLE.format(paddle=exported.versions.get("paddlepaddle", ""), outputs=names)
     text = _README.format(
         architecture=exported.architecture,
         engine=_ENGINES[exported.format],

@@ -7,7 +7,7 @@ from typing import Any
 
 from ppdet_ext.errors import UserError
 
-from .child import convert_in_child, forbid_processes
+from .child import convert_in_child, end_with_parent, forbid_processes
 
 MODEL = "model.onnx"
 OPSET, OPSETS = 17, range(11, 20)
@@ -32,13 +32,14 @@ def convert_to_onnx(source: Path, target: Path, names: Sequence[str], opset: int
         UserError: no such opset, or the converter knows an operator of the model not.
     """
     check_opset(opset)
-    convert_in_child(__name__, [str(source), str(target), str(opset), *names], "Conversion to ONNX")
+    convert_in_child(__name__, [str(source), str(target), str(opset), *names], "Conversion to ONNX", target.parent)
     if not target.is_file():
         raise UserError("Conversion to ONNX: the converter wrote no file.")
 
 
 def main(source: str, target: str, opset: str, *names: str) -> None:
     """The child: convert, name the outputs, leave out what nothing uses."""
+    end_with_parent()
     import onnx
     import paddle2onnx
 

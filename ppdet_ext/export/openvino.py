@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .child import convert_in_child, forbid_processes
+from .child import convert_in_child, end_with_parent, forbid_processes
 from .precise import mark_precise
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
@@ -23,13 +23,14 @@ def convert_to_openvino(source: Path, folder: Path, names: Sequence[str], half: 
     Raises:
         UserError: the converter failed.
     """
-    convert_in_child(__name__, [str(source), str(folder / MODEL), str(int(half)), *names], "Conversion to OpenVINO")
+    convert_in_child(__name__, [str(source), str(folder / MODEL), str(int(half)), *names], "Conversion to OpenVINO", folder)
     if precise:
         mark_precise(folder / MODEL)
 
 
 def main(source: str, target: str, half: str, *names: str) -> None:
     """The child."""
+    end_with_parent()
     import openvino
 
     forbid_processes()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from paddle.static import InputSpec
 from ppdet_ext.environment import muted
 from ppdet_ext.errors import UserError
 
+from .child import disk_is_full
 from .graph import INPUT, ExportGraph
 
 STEM = "model"
 _ERROR = re.compile(r"\s*([\w.]*)(Error|Exception): (.*)")
+_LEAST_FREE = 1 << 20  # bytes
 FILES = (f"{STEM}.json", f"{STEM}.pdiparams")
 
 
@@ -28,7 +31,7 @@ def save_paddle(graph: ExportGraph, shape: tuple[int, int | None, int | None, in
         folder: where; there already.
 
     Raises:
-        UserError: the model has something that cannot be traced.
+        UserError: the model has something that cannot be traced, or the disk is full.
     """
     spec = InputSpec([-1 if side is None else side for side in shape], "uint8", INPUT)
     failure: Exception | None = None
@@ -44,6 +47,9 @@ def save_paddle(graph: ExportGraph, shape: tuple[int, int | None, int | None, in
         may_help = None in shape and "--size" not in told[0]
         size = " With images of one size it may go: --size HEIGHT WIDTH." if may_help else ""
         raise UserError(f"{type(graph.model).__name__} cannot be traced: {told[0].rstrip('.')}.{size}") from failure
+    # Paddle writes what fits, and says nothing.
+    if shutil.disk_usage(folder).free < _LEAST_FREE:
+        raise disk_is_full(folder)
 
 
 class PaddleEngine:

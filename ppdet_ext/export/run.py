@@ -3,7 +3,7 @@
 import importlib.metadata
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from ppdet_ext.data.datasets import ImageFolder
 from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
+from ppdet_ext.inference.build import tells_presence
 from ppdet_ext.inference.classes import class_list
 from ppdet_ext.inference.members import settings_of, with_weights
 from ppdet_ext.inference.views import FLIPS
 from ppdet_ext.modeling.ops.seam import convertible_operators
+from ppdet_ext.postprocess import STEPS, PostProcess, Step
 from ppdet_ext.runtime.open import ONNX, OPENVINO, open_engine
 from ppdet_ext.weights.find import find_weights
 
@@ -85,6 +87,8 @@ class ExportOptions:
         if isinstance(self.size, tuple) and not all(folders.SMALLEST <= side <= folders.LARGEST for side in self.size):
             size = " ".join(map(str, self.size))
             raise UserError(f"--size {size}: sides are from {folders.SMALLEST} to {folders.LARGEST} px, height before width.")
+        if self.calibration_images < 1:
+            raise UserError(f"--calibration_images {self.calibration_images}: give 1 or more.")
         onnx.check_opset(self.opset)
 
 
@@ -105,6 +109,8 @@ def export(
             large a difference. What was there before is left as it was.
     """
     _check(cfg)
+    # A link to a folder goes on being one.
+    output = output.resolve() if output.is_symlink() else output
     demand_packages(options.format, *(("onnxruntime", "ml_dtypes") if options.precision == "int8" else ()))
     folders.demand_replaceable(output)
     names, ids, _ = class_list(cfg, weights_first=True)
@@ -112,9 +118,10 @@ def export(
     size = _size(plan, options.size)
     model = with_weights(cfg, cfg.weights, names)
     model.eval()
+    _check_steps(PostProcess(_steps(cfg), names, ids), model)
     flips, full = _flips(cfg), options.masks == "full"
     graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, full, flips)
-    with new_folder(output) as aside:
+    with new_folder(output, "--output") as aside:
         shape = (options.batch, *(size or (None, None)), 3)
         calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
         engine = _write(graph, shape, aside, options, calibration)
@@ -139,6 +146,29 @@ def _check(cfg: Config) -> None:
             raise UserError(
                 f"One model is exported at a time, without {key}; remove that from the configuration (-o {key}=null)."
             )
+    _steps(cfg)
+
+
+def _steps(cfg: Config) -> list[dict[str, Any]]:
+    """Entries of PostProcess. UserError, before networks are built, for steps that the runtime does not have."""
+    entries, room = list(cfg.get(POSTPROCESS) or []), Step.__module__.rpartition(".")[0]
+    for name in (name for entry in entries if isinstance(entry, Mapping) for name in entry):
+        if name in STEPS and not STEPS[name].__module__.startswith(room):
+            raise UserError(
+                f"{POSTPROCESS}: {name} cannot be exported: a runtime has no networks or code but the model's. Take the step "
+                f"out (-o {POSTPROCESS}=null, or --postprocess FILE), or predict with tools/infer.py."
+            )
+    return [dict(entry) if isinstance(entry, Mapping) else entry for entry in entries]
+
+
+def _check_steps(steps: PostProcess, model: Any) -> None:
+    """UserError for steps that ask for what an exported model does not have: a file, or what is in a picture."""
+    for step in steps.steps:
+        kind = f"{POSTPROCESS}: {type(step).__name__}"
+        if getattr(step, "file", None) is not None:
+            raise UserError(f"{kind} goes by a file about certain images, which cannot be exported; take the step out.")
+        if step.needs_presence and not tells_presence(model):
+            raise UserError(f"{kind} asks which classes are in a picture, and this model does not tell; take the step out.")
 
 
 def _flips(cfg: Config) -> tuple[Flip, ...]:
@@ -256,7 +286,7 @@ def _described(
         transforms=plan.entries(),
         stride=plan.stride,
         settings=asdict(settings_of(cfg)),
-        postprocess=[dict(entry) for entry in cfg.get(POSTPROCESS) or []],
+        postprocess=_steps(cfg),
         source={"configuration": str(cfg.filename), "weights": weights.name, "sha256": digest(weights)},
         versions={"ppdet-ext": __version__, **{name: importlib.metadata.version(name) for name in packages}},
         differences=[asdict(one) for one in differences],

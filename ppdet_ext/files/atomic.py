@@ -92,14 +92,20 @@ def no_empty_folders(*files: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, setting: str = "save_dir") -> Iterator[Path]:
     """Gives an empty folder to fill; at the end of the block all files in it are flushed and it gets the name `path`.
 
     A folder that had this name is replaced. When the block raises, nothing is left of it.
 
+    Args:
+        setting: what the user changes to have it written elsewhere; for the message.
+
     Raises:
-        UserError: not writable, or the disk is full; what was there before is left as it was.
+        UserError: not writable, no folder, or the disk is full; what was there before is left as it was.
     """
+    if path.exists() and not path.is_dir():
+        # A device such as /dev/null would be moved away, where the user may do that.
+        raise UserError(f"{setting} {path} is no folder; give one.")
     aside = path.with_name(f".{path.name}{PART}")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -117,7 +123,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise UserError(f"Cannot write {path}: {_cause(error)}; {_room(path)}Choose another save_dir.") from error
+        raise UserError(f"Cannot write {path}: {_cause(error)}. {_room(path)}Choose another {setting}.") from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

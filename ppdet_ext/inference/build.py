@@ -125,9 +125,14 @@ def inference_of(
     return Inference(model, steps, chosen, classifier, reading_of(cfg, mode))
 
 
+def tells_presence(model: Detector) -> bool:
+    """Whether a model says which classes are in an image."""
+    return isinstance(model, PresenceDetector) and bool(getattr(model, "tells_presence", True))
+
+
 def _demand_presence(model: Detector, steps: PostProcess) -> None:
     """UserError, before anything is predicted, where a step asks for a classifier and there is none."""
-    if isinstance(model, PresenceDetector) and getattr(model, "tells_presence", True):
+    if tells_presence(model):
         return
     names = ", ".join(type(step).__name__ for step in steps.steps if step.needs_presence)
     raise UserError(

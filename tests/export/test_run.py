@@ -1,6 +1,7 @@
 """A small network exported by the command; what is refused, and that nothing is left of it then."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,20 @@ import yaml
 from tiny_run import write_workspace
 
 from ppdet_ext.api.predictor import Predictor as EagerPredictor
+from ppdet_ext.commands.export import _orderly_end
 from ppdet_ext.commands.main import run as tool
 from ppdet_ext.config.load import load_config
+from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
 from ppdet_ext.export.folder import Exported, demand_replaceable, predict_command, write_description
 from ppdet_ext.export.graph import ExportGraph
 from ppdet_ext.export.paddle import PaddleEngine, save_paddle
+from ppdet_ext.export.run import _check_steps
 from ppdet_ext.export.verify import check, compare
-from ppdet_ext.files.atomic import digest
+from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host.build import build_model
+from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.runtime.predictor import Predictor
 
 CONFIG = """
@@ -49,7 +54,9 @@ def read(folder: Path) -> dict:
     return yaml.safe_load((folder / "inference.yml").read_text())
 
 
-def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
+def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out").symlink_to("there")
     flags = ["--format", "paddle", "--output", str(tmp_path / "out"), "-o", "TestTimeAugmentation={flips: [none, horizontal]}"]
     assert tool("export", [*unet, *flags]) == 0, capsys.readouterr().err
     assert "Eager against exported, 4 batches: maps " in capsys.readouterr().out
@@ -63,6 +70,14 @@ def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys):
     engine = PaddleEngine(tmp_path / "out", tuple(told["outputs"]))
     found = engine.run({"pixels": np.zeros((1, 50, 70, 3), np.uint8)})
     assert {name: value.shape for name, value in found.items()} == {"maps": (1, 4, 50, 70), "presence": (1, 4)}
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "there"}
+    # The way to predict that README.md tells.
+    code = "\n".join(line[4:] for line in (tmp_path / "out" / "README.md").read_text().splitlines() if line.startswith("    "))
+    monkeypatch.chdir(tmp_path / "out")
+    names = {"pixels": np.zeros((1, 50, 70, 3), np.uint8)}
+    exec(code, names)
+    np.testing.assert_array_equal(names["maps"], found["maps"])
+    np.testing.assert_array_equal(names["presence"], found["presence"])
 
 
 def test_a_cascade(unet: list[str], tmp_path: Path, capsys, monkeypatch):
@@ -161,6 +176,12 @@ def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path,
         (["--size", "64"], "--size 64: give height and width in px"),
         (["--size", "64", "9000"], "--size 64 9000: sides are from 32 to 4096 px"),
         (["--batch", "0"], "--batch 0: give 1 or more"),
+        (["--calibration_images", "0"], "--calibration_images 0: give 1 or more"),
+        (
+            ["--format", "paddle", "-o", "PostProcess=[RefineMasks: {models: []}]"],
+            "RefineMasks cannot be exported",
+        ),
+        (["--format", "paddle", "-o", "PostProcess=[TopKK: {k: 3}]"], "'TopKK' is not registered. Did you mean 'TopK'?"),
         (["--masks", "ful"], "--masks ful: unknown. Did you mean 'full'? There are boxes, full."),
         (["--format", "paddle", "--masks", "full"], "--masks full: a SemanticSegmentor gives no masks of boxes"),
         (
@@ -195,9 +216,40 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
     assert tool("export", [*unet, "--format", "paddle", "--output", str(tmp_path)]) == 1
     assert "holds other files, and would be replaced" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    os.mkfifo(tmp_path / "pipe")  # neither a plain file nor a folder, as a device is
-    with pytest.raises(UserError, match="pipe is a file; give a folder"):
-        demand_replaceable(tmp_path / "pipe")
+    # Nor are those that lie in the folder of an exported model.
+    (tmp_path / "inference.yml").write_text("files: {model.onnx: {}}")
+    with pytest.raises(UserError, match=r"would be replaced: notes.txt\. Give a new folder"):
+        demand_replaceable(tmp_path)
+    (tmp_path / "notes.txt").rename(tmp_path / "model.onnx")
+    demand_replaceable(tmp_path)
+
+
+def test_a_device_is_not_replaced(tmp_path: Path):
+    os.mkfifo(tmp_path / "null")
+    with pytest.raises(UserError, match="null is a file; give a folder"):  # neither a plain file nor a folder, as a device is
+        demand_replaceable(tmp_path / "null")
+    with pytest.raises(UserError, match=r"save_dir .*null is no folder; give one"), new_folder(tmp_path / "null"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["null"]
+
+
+def test_steps_that_an_exported_model_has_nothing_for(tmp_path: Path):
+    (tmp_path / "gate.csv").write_text("ImageId,pits\na,1\n")
+    for step, message in (
+        ({"ClassifierGate": {"file": str(tmp_path / "gate.csv"), "threshold": 0.5}}, "ClassifierGate goes by a file"),
+        ({"ClassifierGate": {"threshold": 0.5}}, "ClassifierGate asks which classes are in a picture"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _check_steps(PostProcess([step], ["pits"], [1]), object())
+    _check_steps(PostProcess([{"TopK": {"k": 3}}], ["pits"], [1]), object())
+
+
+def test_sigterm_ends_in_order():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stop) as stopped, _orderly_end():
+        signal.raise_signal(signal.SIGTERM)
+    assert stopped.value.signum == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(("format", "extra"), [("onnx", "runtime"), ("openvino", "openvino"), ("paddle", None)])
@@ -235,7 +287,10 @@ def test_an_aborted_converter_is_one_error(tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
         with pytest.raises(UserError, match=r"Conversion: the converter was ended by signal 6. It said last:\n  unsupported"):
-            child.convert_in_child("dies", [], "Conversion")
+            child.convert_in_child("dies", [], "Conversion", tmp_path)
+        (tmp_path / "full.py").write_text("raise OSError(28, 'No space left on device')")
+        with pytest.raises(UserError, match=rf"The disk of {tmp_path} is full\. Make room, or choose another --output"):
+            child.convert_in_child("full", [], "Conversion", tmp_path)
 
 
 class Told:
