@@ -123,7 +123,7 @@ def new_folder(path: Path, setting: str = "save_dir") -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise UserError(f"Cannot write {path}: {_cause(error)}. {_room(path)}Choose another {setting}.") from error
+        raise UserError(f"Cannot write {path}: {_cause(error)}{_room(path)} Choose another {setting}.") from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -182,8 +182,8 @@ def _room(path: Path) -> str:
         free = shutil.disk_usage(path.parent).free
         kept = ", ".join(sorted(other.name for other in path.parent.iterdir() if not other.name.startswith(".")))
     except OSError:
-        return ""
-    return f"{free / 1e6:.0f} MB are free there. Untouched: {kept or 'nothing was saved before'}. "
+        return "."
+    return f"; {free / 1e6:.0f} MB are free there. Untouched: {kept or 'nothing was saved before'}."
 
 
 def write_atomically(path: Path, content: bytes) -> None:
