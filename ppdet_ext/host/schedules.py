@@ -215,7 +215,7 @@ class LearningRate(host.LearningRate):
     """
 
     def __init__(self, base_lr: float = 0.01, schedulers: Sequence[Any] = [host.PiecewiseDecay(), host.LinearWarmup()]) -> None:
-        super().__init__(base_lr, [_ours(one) for one in schedulers])
+        super().__init__(number_in(base_lr, "LearningRate.base_lr", 0), [_ours(one) for one in schedulers])
 
     def __call__(self, step_per_epoch: int) -> LRScheduler:
         """The schedule over steps, of which an epoch has so many."""

@@ -132,6 +132,33 @@ def test_a_decoder_of_four_blocks_takes_four_features(root):
         (["SemanticSegmentor.classifier={poling: avg}"], r"unknown key 'poling'. Did you mean 'pooling'"),
         (["SemanticSegmentor.classifier=3"], r"classifier is 3; expected true, false or"),
         (["SemanticSegmentor.classifier={pooling: mean}"], r"pooling is 'mean'; it is avg or max"),
+        (["SemanticSegmentor.mask_threshold=50"], r"SemanticSegmentor\.mask_threshold: 50 is no number from 0 to 1"),
+        (["SemanticSegmentor.score_threshold=-1"], r"SemanticSegmentor\.score_threshold: -1 is no number from 0 to 1"),
+        (["UNetDecoder.channels=[64,32,16,8,4,4]"], r"UNetDecoder.channels has 6 numbers; it takes one for each of the enc"),
+        (
+            ["SemanticSegmentor.decoder=UNetPlusPlusDecoder", "UNetPlusPlusDecoder.channels=[8,0]"],
+            r"PlusDecoder.channels: 0 is no whole",
+        ),
+        (
+            ["SemanticSegmentor.decoder=DeepLabV3Decoder", "DeepLabV3Decoder.rates=[0,1]"],
+            r"rates: 0 is no whole number of 1 or",
+        ),
+        (["UNetDecoder.channels=[64,32,16,8,-4]"], r"UNetDecoder.channels: -4 is no whole number of 1 or more"),
+        *(
+            (
+                [f"SemanticSegmentor.decoder={decoder}", f"{decoder}.{key}={value}"],
+                rf"{decoder}.{key}: {value} is no (whole )?number",
+            )
+            for decoder, key, value in [
+                ("FPNDecoder", "pyramid_channels", 0),
+                ("FPNDecoder", "dropout", 1.5),
+                ("PSPDecoder", "channels", 0),
+                ("PSPDecoder", "depth", 7),
+                ("LinknetDecoder", "channels", 0),
+                ("DeepLabV3Decoder", "channels", -3),
+                ("DeepLabV3PlusDecoder", "low_channels", 0),
+            ]
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_one_message(root, changes, message):

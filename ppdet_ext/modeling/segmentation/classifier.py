@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_module
+from ppdet_ext.host.registry import number_in, register_module
 from ppdet_ext.modeling.backbones.encoder import Encoder
 from ppdet_ext.modeling.detection.losses import Losses
 from ppdet_ext.structures import Candidates, Detections, TestSettings
@@ -38,6 +38,7 @@ class ImageClassifier(ThresholdSection, nn.Layer):
 
     Raises:
         ValueError: another pooling, or a dropout or smoothing that is no share.
+        UserError: a threshold that is no probability.
     """
 
     __category__ = "architecture"
@@ -58,7 +59,8 @@ class ImageClassifier(ThresholdSection, nn.Layer):
             raise ValueError(f"ImageClassifier.smoothing is {smoothing}; it is 0 or more, less than 0.5")
         if not pos_weight > 0:
             raise ValueError(f"ImageClassifier.pos_weight is {pos_weight}; it is above 0")
-        self.num_classes, self.score_threshold = num_classes, score_threshold
+        self.num_classes = num_classes
+        self.score_threshold = number_in(score_threshold, "ImageClassifier.score_threshold", 0, 1)
         self.pos_weight, self.smoothing = pos_weight, smoothing
         self.encoder = encoder
         self.classification_head = ClassificationHead(encoder.out_shape[-1].channels, num_classes, pooling, dropout)

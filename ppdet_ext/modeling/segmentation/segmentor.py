@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_ext.errors import UserError, nearest
-from ppdet_ext.host.registry import one_of, register_module
+from ppdet_ext.host.registry import number_in, one_of, register_module
 from ppdet_ext.modeling.backbones.encoder import Encoder
 from ppdet_ext.modeling.detection.losses import Losses
 from ppdet_ext.modeling.ops.padding import crop, pad_to_multiple
@@ -48,7 +48,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
 
     Raises:
         ValueError: the encoder does not give what the decoder takes.
-        UserError: no such task.
+        UserError: no such task, or a threshold that is no probability.
     """
 
     __category__ = "architecture"
@@ -72,7 +72,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         one_of(task, (MULTILABEL, MULTICLASS), "SemanticSegmentor.task")
         self.num_classes, self.task, self.pad = num_classes, task, pad
         self.losses = list(losses or build_losses([{"BCE" if task == MULTILABEL else "SoftCE": {}}], task))
-        self.score_threshold, self.mask_threshold = score_threshold, mask_threshold
+        self.score_threshold = number_in(score_threshold, "SemanticSegmentor.score_threshold", 0, 1)
+        self.mask_threshold = number_in(mask_threshold, "SemanticSegmentor.mask_threshold", 0, 1)
         self.encoder, self.decoder = encoder, decoder
         outputs = num_classes + (task == MULTICLASS)
         start = decoder.head_start

@@ -47,7 +47,9 @@ def encoder_hint(encoder: Mapping[str, Sequence[int]], root: str, model: Mapping
     if found == configured:
         return ""
     here = f"; its encoder is {found}, the configured one {configured or 'is none of its kind'}"
-    remedy = f": configure that one ({ENCODERS[found].__name__}.name={found}), or take other weights"
+    kind = ENCODERS[found].__name__
+    other = "" if configured and ENCODERS[configured].__name__ == kind else f"encoder: {kind}, "
+    remedy = f": configure that one ({other}{kind}.name={found}), or take other weights"
     return here + (remedy if root == "encoder." else "")
 
 

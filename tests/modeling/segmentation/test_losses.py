@@ -130,6 +130,18 @@ def test_sixteen_bits_are_computed_in_float32(name: str, task: str) -> None:
     assert float(loss) == pytest.approx(0.5 * value)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0])
+def test_focal_loss_of_certain_pixels_has_a_gradient(gamma: float) -> None:
+    """A power below 1 has an infinite slope at 0; the loss has none there."""
+    logits = paddle.to_tensor([[[[500.0, -500.0, 0.5]]]])
+    logits.stop_gradient = False
+    build_losses([{"Focal": {"gamma": gamma}}], "multilabel")[0](logits, paddle.to_tensor([[[[1, 0, 1]]]], "uint8")).backward()
+    gradient = logits.grad.numpy().ravel()
+    assert np.isfinite(gradient).all()
+    assert gradient[:2].tolist() == [0, 0]
+    assert gradient[2] < 0
+
+
 @pytest.mark.parametrize("logit", [-1e30, -1e4, -100.0, 100.0, 1e4, 1e30])
 def test_cross_entropies_of_large_logits_are_exact(logit: float) -> None:
     x = np.full((1, 1, 1, 1), logit, np.float32)

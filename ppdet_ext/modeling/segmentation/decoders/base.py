@@ -6,6 +6,10 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from ppdet_ext.errors import UserError, counted
+from ppdet_ext.host.registry import number_in, whole_number_in
+from ppdet_ext.modeling.backbones.encoder import STAGES
+
 from ..layers import Start
 
 
@@ -50,6 +54,23 @@ class Decoder(nn.Layer):
         The list may be emptied: where there is no gradient, features that are not needed any more need no memory.
         """
         raise NotImplementedError
+
+
+def demand_blocks(key: str, channels: Sequence[int]) -> None:
+    """UserError beginning with `key` unless these are the channels of one block for each feature that an encoder may give."""
+    if not 1 <= len(channels) <= STAGES:
+        raise UserError(
+            f"{key} has {counted(len(channels), 'numbers')}; it takes one for each of the encoder's 1 to {STAGES} features."
+        )
+    for one in channels:
+        whole_number_in(one, key, 1)
+
+
+def demand_range(owner: str, dropout: float = 0.0, **counts: int) -> None:
+    """UserError that names the owner's argument unless `dropout` is a share below 1 and all `counts` are 1 or more."""
+    number_in(dropout, f"{owner}.dropout", 0, 0.99)
+    for name, count in counts.items():
+        whole_number_in(count, f"{owner}.{name}", 1)
 
 
 def check_widths(name: str, encoder_channels: Sequence[int], depth: int) -> list[int]:

@@ -10,13 +10,13 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ppdet_ext.host.registry import register_module
+from ppdet_ext.host.registry import register_module, whole_number_in
 from ppdet_ext.modeling.ops.norms import BatchNorm2D, BatchNormReLU
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import Upsample, conv, conv_norm_relu
 from ..layers import separable as _separable
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_range
 
 RATES = (12, 24, 36)
 
@@ -44,6 +44,8 @@ class ASPP(nn.Layer):
 
     def __init__(self, inputs: int, outputs: int, rates: Sequence[int], depthwise: bool, dropout: float) -> None:
         super().__init__()
+        for rate in rates:
+            whole_number_in(rate, "DeepLab's rates", 1)
         parts: list[nn.Layer] = [conv_norm_relu(inputs, outputs, 1, start="torch")]
         for rate in rates:
             wide = _separable(inputs, outputs, rate) if depthwise else conv(inputs, outputs, 3, dilation=rate, start="torch")
@@ -92,6 +94,7 @@ class DeepLabV3Decoder(_DeepLab):
 
     Raises:
         ValueError: the encoder has another number of features, or there is no such output stride.
+        UserError: channels or rates are no whole numbers of 1 or more, or dropout is no share.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class DeepLabV3Decoder(_DeepLab):
         output_stride: int = 8,
     ) -> None:
         super().__init__()
+        demand_range("DeepLabV3Decoder", dropout, channels=channels)
         inputs = check_widths("DeepLabV3Decoder", encoder_channels, self.depth)[-1]
         self.stride = self.output_stride = self._checked(output_stride)
         self.aspp = ASPP(inputs, channels, rates, separable, dropout)
@@ -130,6 +134,7 @@ class DeepLabV3PlusDecoder(_DeepLab):
 
     Raises:
         ValueError: the encoder has another number of features, or there is no such output stride.
+        UserError: channels or rates are no whole numbers of 1 or more, or dropout is no share.
     """
 
     upsampling = 4
@@ -145,6 +150,7 @@ class DeepLabV3PlusDecoder(_DeepLab):
         low_channels: int = 48,
     ) -> None:
         super().__init__()
+        demand_range("DeepLabV3PlusDecoder", dropout, channels=channels, low_channels=low_channels)
         _, _, low, _, _, inputs = check_widths("DeepLabV3PlusDecoder", encoder_channels, self.depth)
         self.stride = self.output_stride = self._checked(output_stride)
         aspp = ASPP(inputs, channels, rates, separable, dropout)

@@ -13,7 +13,7 @@ from ppdet_ext.modeling.ops.norms import GroupNormReLU
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import conv, resize_onto, times
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_range
 
 GROUPS = 32
 
@@ -67,6 +67,7 @@ class FPNDecoder(Decoder):
 
     Raises:
         ValueError: the encoder has another number of features, channels are no multiple of 32, or there is no such merge.
+        UserError: channels are no whole numbers of 1 or more, or dropout is no share.
     """
 
     head_kernel, upsampling, stride = 1, 4, 32
@@ -80,6 +81,7 @@ class FPNDecoder(Decoder):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        demand_range("FPNDecoder", dropout, pyramid_channels=pyramid_channels)
         _, _, c2, c3, c4, c5 = check_widths("FPNDecoder", encoder_channels, self.depth)
         if channels <= 0 or channels % GROUPS:
             raise ValueError(f"FPNDecoder.channels is {channels}; group norm takes multiples of {GROUPS}")

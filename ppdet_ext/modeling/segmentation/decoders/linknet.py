@@ -9,7 +9,7 @@ from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.norms import BatchNormReLU
 
 from ..layers import conv_norm_relu, transposed_conv
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_range
 
 
 class _Block(nn.Layer):
@@ -39,12 +39,14 @@ class LinknetDecoder(Decoder):
 
     Raises:
         ValueError: the encoder has another number of features.
+        UserError: channels are no whole numbers of 1 or more.
     """
 
     head_kernel, stride = 1, 32
 
     def __init__(self, encoder_channels: Sequence[int], channels: int = 32) -> None:
         super().__init__()
+        demand_range("LinknetDecoder", channels=channels)
         coarse = check_widths("LinknetDecoder", encoder_channels, self.depth)[:0:-1]
         self.blocks = nn.LayerList([_Block(*widths) for widths in zip(coarse, [*coarse[1:], channels])])
         self.out_channels = channels

@@ -8,13 +8,14 @@ import paddle
 from paddle import nn
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.host.registry import register_module
+from ppdet_ext.host.registry import register_module, whole_number_in
+from ppdet_ext.modeling.backbones.encoder import STAGES
 from ppdet_ext.modeling.ops.enlarging import enlarged
 from ppdet_ext.modeling.ops.merging import Dropout2D
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import conv_norm_relu
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_range
 
 BINS = (1, 2, 3, 6)
 
@@ -76,10 +77,12 @@ class PSPDecoder(Decoder):
 
     Raises:
         ValueError: the encoder has another number of features.
+        UserError: channels or depth are no whole numbers of 1 or more, or dropout is no share.
     """
 
     def __init__(self, encoder_channels: Sequence[int], channels: int = 512, dropout: float = 0.2, depth: int = 3) -> None:
         super().__init__()
+        demand_range("PSPDecoder", dropout, channels=channels)
         self.depth = depth
         self.stride = self.upsampling = 2**depth
         inputs = check_widths(f"PSPDecoder of depth {depth}", encoder_channels, depth)[-1]
@@ -90,7 +93,7 @@ class PSPDecoder(Decoder):
 
     @classmethod
     def encoder_arguments(cls, section: Mapping[str, Any]) -> dict[str, int]:
-        return {"depth": section["depth"]}
+        return {"depth": whole_number_in(section["depth"], "PSPDecoder.depth", 1, STAGES)}
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:
         return self.dropout(self.conv(self.psp(features[-1])))

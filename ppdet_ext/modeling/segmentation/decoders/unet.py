@@ -10,7 +10,7 @@ from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.seam import size_of
 
 from ..layers import Attention, Size, conv_beside, conv_norm_relu, resize_beside
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_blocks
 
 Interpolation = Literal["nearest", "bilinear"]
 
@@ -72,6 +72,7 @@ class UNetDecoder(Decoder):
 
     Raises:
         ValueError: the encoder has another number of features, or there is no such attention or interpolation.
+        UserError: a number of channels is none, or there are more than an encoder has features.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class UNetDecoder(Decoder):
         interpolation: Interpolation = "nearest",
     ) -> None:
         super().__init__()
+        demand_blocks("UNetDecoder.channels", channels)
         self.depth = len(channels)
         _, *skips, inputs = check_widths(f"UNetDecoder of {len(channels)} channels", encoder_channels, self.depth)
         widths = zip([inputs, *channels[:-1]], [*skips[::-1], 0], channels)
@@ -93,6 +95,7 @@ class UNetDecoder(Decoder):
 
     @classmethod
     def encoder_arguments(cls, section: Mapping[str, Any]) -> dict[str, int]:
+        demand_blocks("UNetDecoder.channels", section["channels"])
         return {"depth": len(section["channels"])}
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:

@@ -9,7 +9,7 @@ from paddle import nn
 from ppdet_ext.host.registry import register_module
 from ppdet_ext.modeling.ops.seam import size_of
 
-from .base import Decoder, check_widths
+from .base import Decoder, check_widths, demand_blocks
 from .unet import Interpolation, UNetBlock
 
 
@@ -26,6 +26,7 @@ class UNetPlusPlusDecoder(Decoder):
 
     Raises:
         ValueError: the encoder has another number of features, or there is no such attention or interpolation.
+        UserError: a number of channels is none, or there are more than an encoder has features.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class UNetPlusPlusDecoder(Decoder):
         interpolation: Interpolation = "nearest",
     ) -> None:
         super().__init__()
+        demand_blocks("UNetPlusPlusDecoder.channels", channels)
         self.depth, self.stride = len(channels), 2 ** len(channels)
         _, *skips, inputs = check_widths(f"UNetPlusPlusDecoder of {len(channels)} channels", encoder_channels, self.depth)
         inner, skips = [inputs, *channels[:-1]], skips[::-1]
@@ -55,6 +57,7 @@ class UNetPlusPlusDecoder(Decoder):
 
     @classmethod
     def encoder_arguments(cls, section: Mapping[str, Any]) -> dict[str, int]:
+        demand_blocks("UNetPlusPlusDecoder.channels", section["channels"])
         return {"depth": len(section["channels"])}
 
     def forward(self, features: list[paddle.Tensor]) -> paddle.Tensor:

@@ -11,6 +11,8 @@ from ppdet_ext.modeling.ops.loss_functions import cross_entropy
 
 from .base import IGNORED, MULTICLASS, MULTILABEL, SegmentationLoss, counted_pixels, map_sums, mean_of
 
+_SMALLEST = 1e-30
+
 
 @register_segmentation_loss
 class BCE(SegmentationLoss):
@@ -132,6 +134,9 @@ class Focal(SegmentationLoss):
             # 0^0 is 1, but its gradient would be NaN.
             return paddle.ones_like(loss)
         wrong = -paddle.expm1(-loss)  # 1 − p_t, also where p_t is nearly 1
+        if self.gamma < 1:
+            # The slope of a root is infinite at 0, where that of the loss is 0.
+            wrong = wrong.clip(min=_SMALLEST)
         if self.threshold is None:
             return wrong**self.gamma
         return paddle.where(1 - wrong < self.threshold, paddle.ones_like(wrong), (wrong / self.threshold) ** self.gamma)
