@@ -1,6 +1,5 @@
 """Small files made to take all memory or all time, read in this process under a limit; prints what each was refused for."""
 
-import resource
 import struct
 import sys
 import tempfile
@@ -9,13 +8,12 @@ from pathlib import Path
 
 import ppdet_ext.register  # noqa: F401  before paddle
 from ppdet_ext.config.files import read_tree
-from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.paddle_file import read_data_file
+from tests.hostile.memory import limit_memory
 from tests.hostile.opcodes import PROTOCOL, array, dtype, number, one, schedule
 from tests.hostile.yaml_payloads import forged
 
-LIMIT = 256 << 20
 OPCODES = 600_000
 YAML = ("billion laughs", "a merge of merges", "a chain of aliases", "100,000 lists deep", "text of 10 MB", "100,000 values")
 
@@ -74,9 +72,7 @@ def main() -> None:
         with open(Path(folder) / "a hole of 1 GiB.pdparams", "wb") as hole:
             hole.write(PROTOCOL + b"\x8e" + struct.pack("<Q", 1 << 29))
             hole.truncate(1 << 30)
-        give_freed_memory_back()  # and the address space that is kept for more
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
+        limit_memory()
         for what in (*files, "a hole of 1 TiB.pdparams", "a hole of 1 GiB.pdparams"):
             read = read_tree if what.endswith(".yml") else read_data_file
             print(f"{Path(what).stem}: {refusal(read, Path(folder) / what)}")

@@ -1,7 +1,6 @@
 """Small files of labels made to take all memory, read in this process under a limit; prints what each was refused for."""
 
 import json
-import resource
 import struct
 import sys
 import tempfile
@@ -9,10 +8,8 @@ import zlib
 from pathlib import Path
 
 from ppdet_ext.data.labels.formats import read_labels
-from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
-
-LIMIT = 256 << 20
+from tests.hostile.memory import limit_memory
 
 
 def coco(height: int, width: int, segmentation: object) -> str:
@@ -100,9 +97,7 @@ def main() -> None:
         for form in ("coco", "cvat", "label_studio", "coco_panoptic"):
             __import__(f"ppdet_ext.data.labels.readers.{form}")
         refusal(folder / "run lengths of a gigapixel.json")
-        give_freed_memory_back()  # and the address space that is kept for more
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
+        limit_memory()
         for what in files:
             print(f"{what}: {refusal(folder / f'{what}.json')}")
     sys.stdout.flush()

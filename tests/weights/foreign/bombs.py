@@ -1,6 +1,5 @@
 """Small files made to take all memory or all time, read in this process under a limit; prints what each was refused for."""
 
-import resource
 import struct
 import sys
 import tempfile
@@ -12,12 +11,11 @@ import numpy as np
 from safetensors.numpy import save
 
 import ppdet_ext.register  # noqa: F401  before paddle
-from ppdet_ext.environment import give_freed_memory_back
 from ppdet_ext.errors import UserError
 from ppdet_ext.weights.files.tensor_file import open_tensors
+from tests.hostile.memory import limit_memory
 from tests.weights.foreign.torch_files import legacy, name, number, one, table, tensor, text, zipped
 
-LIMIT = 256 << 20
 OPCODES = 600_000
 COLLIDING = range(2**61 - 1, 20_000 * (2**61 - 1), 2**61 - 1)  # each hashes to 0
 
@@ -120,9 +118,7 @@ def main() -> None:
             paths[what] = Path(folder) / f"{index}.{'safetensors' if 'safetensors' in what else 'pth'}"
             paths[what].write_bytes(content)
         files.clear()
-        give_freed_memory_back()  # and the address space that is kept for more
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + LIMIT, taken + LIMIT))
+        limit_memory()
         for what, path in paths.items():
             began = time.monotonic()
             try:

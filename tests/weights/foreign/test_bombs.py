@@ -1,9 +1,6 @@
 """Small files that would take all memory or all time: read under a limit of 256 MiB above what the imports take."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.hostile.memory import demand_refusals
 
 CUT, ENDS = "it is cut short", "its pickle ends before its value is complete"
 EXPECTED = {
@@ -37,15 +34,5 @@ EXPECTED = {
 }
 
 
-def test_bombs_are_refused_in_little_memory(root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(root / "tests" / "weights" / "foreign" / "bombs.py")],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    assert done.returncode == 0, done.stderr
-    found = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-    assert list(found) == list(EXPECTED)
-    assert [what for what, text in EXPECTED.items() if text not in found[what]] == []
+def test_bombs_are_refused_in_little_memory() -> None:
+    demand_refusals("tests.weights.foreign.bombs", EXPECTED)
