@@ -56,7 +56,7 @@ def dense(boxes: np.ndarray, objects: np.ndarray, low: float, high: float, least
     return assigned
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 10_000),
     thresholds=st.sampled_from([(0.3, 0.7, 0.3), (0.5, 0.5, 0.5), (0.7, 0.7, 0.7)]),
@@ -88,7 +88,7 @@ def test_sample_of_no_proposals_is_the_objects():
     assert np.array_equal(sample.boxes, BOX)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 40), fraction=st.floats(0, 1))
 def test_sample_keeps_its_bounds(seed, count, fraction):
     rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def test_choice_depends_on_the_generator_only():
     assert np.array_equal(choose(index, 10, keys_of(None, 100)), np.arange(10))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))
 def test_nms_keeps_no_overlapping_pair_and_drops_only_overlapped(seed, threshold):
     rng = np.random.default_rng(seed)
@@ -134,7 +134,7 @@ def test_multiclass_nms_is_strict_about_the_score_and_separate_by_class():
     assert best.tolist() == [np.float32(0.9), np.float32(0.5)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 9999), size=st.integers(0, 30), count=st.integers(0, 30))
 def test_choice_takes_the_largest_keys_and_of_equal_ones_the_first(seed, size, count):
     rng = np.random.default_rng(seed)

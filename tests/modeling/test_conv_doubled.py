@@ -4,11 +4,11 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, results, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.ops import conv_doubled, threads
+from ppdet_ext.modeling.ops import conv_doubled
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.seam import plain_operators
 from ppdet_ext.modeling.segmentation.decoders.unet import UNetBlock
@@ -25,7 +25,7 @@ def plain(x: paddle.Tensor, weight: paddle.Tensor, skip: paddle.Tensor | None = 
     return F.conv2d(x if skip is None else paddle.concat([x, skip], axis=1), weight, padding=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     images=st.integers(1, 2),
     channels=st.integers(1, 6),
@@ -50,12 +50,7 @@ def test_values_and_gradients_are_paddles(images, channels, beside, outputs, hei
 def test_bits_repeat_and_threads_matter_but_for_rounding(monkeypatch):
     monkeypatch.setattr(conv_doubled, "_COLUMNS", 20)
     parts = tensors((2, 3, 9, 12), (4, 5, 3, 3), (2, 2, 18, 24))
-    found = []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(results(ours, parts))
-    threads.pool.cache_clear()
+    found = by_threads(lambda: results(ours, parts))
     one, two, again = found
     assert all(np.array_equal(a, b) for a, b in zip(two, again, strict=True)), "the same bits for the same threads"
     for a, b in zip(one, two, strict=True):

@@ -4,11 +4,11 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, demand_same_bits, results, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppdet_ext.modeling.ops import conv_groups, threads
+from ppdet_ext.modeling.ops import conv_groups
 from ppdet_ext.modeling.ops.conv_groups import grouped3x3
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.seam import plain_operators
@@ -22,7 +22,7 @@ def compare(shape: tuple[int, ...], outputs: int, groups: int, stride: int) -> N
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=4e-6 * max(1.0, np.abs(expected).max()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     images=st.integers(1, 2),
     groups=st.integers(1, 6),
@@ -45,14 +45,8 @@ def test_bands_of_rows_are_one_image(stride, monkeypatch):
 def test_bits_repeat_and_do_not_depend_on_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(conv_groups, "_BAND", 500)
     parts = tensors((2, 24, 17, 11), (24, 4, 3, 3))
-    found = []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(results(lambda x, w: grouped3x3(x, w, 6, 2), parts))
-    threads.pool.cache_clear()
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+    found = by_threads(lambda: results(lambda x, w: grouped3x3(x, w, 6, 2), parts))
+    demand_same_bits(found)
 
 
 @pytest.mark.parametrize("frozen", [0, 1])

@@ -22,7 +22,7 @@ def some_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corner, corner + size], 1).astype(np.float32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 9999), count=st.integers(1, 60), objects=st.integers(0, 6), low=st.booleans(), least=st.floats(0, 1))
 def test_assignment_is_that_of_numpy(seed, count, objects, low, least):
     rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def test_assignment_is_that_of_numpy(seed, count, objects, low, least):
     assert np.array_equal(assign(assigner, *map(paddle.to_tensor, (boxes, own, known))).numpy(), wanted)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 9999), count=st.integers(1, 60), objects=st.integers(0, 6), most=st.integers(1, 40), keyed=st.booleans()
 )

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, demand_same_bits, results, tensors
 from paddle import nn
 
 from ppdet_ext.modeling.ops import channelwise, threads
@@ -39,13 +39,8 @@ def test_values_and_gradients_are_paddles(shape):
 def test_bits_repeat_do_not_depend_on_threads_and_are_the_same_without_a_gradient(monkeypatch):
     (x,), pair = tensors(SHAPES[2]), layers(SHAPES[2][1])
     monkeypatch.setattr(channelwise, "BLOCK", 1 << 14)
-    found = []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(outcome(squeeze_excite, x, pair))
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+    found = by_threads(lambda: outcome(squeeze_excite, x, pair))
+    demand_same_bits(found)
     with paddle.no_grad():
         own = x.detach().clone()
         assert np.array_equal(squeeze_excite(own, *pair).numpy(), found[0][0])

@@ -37,7 +37,7 @@ def random(seed: int, classes: int, scale: float) -> tuple[np.ndarray, np.ndarra
     return (scale * rng.standard_normal((40, classes))).astype(np.float32), labels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 90), scale=st.sampled_from([0.01, 1.0, 20.0, 75.0, 1000.0]))
 def test_is_logsumexp_minus_own_logit_and_its_gradient_softmax_minus_one_hot(seed, classes, scale):
     logits, labels = random(seed, classes, scale)
@@ -54,7 +54,7 @@ def test_grows_beyond_64(gap):
     assert gradient.tolist() == [[-1, 1]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 90))
 def test_ordinary_logits_keep_every_bit_of_paddles_loss(seed, classes):
     logits, labels = random(seed, classes, 5.0)

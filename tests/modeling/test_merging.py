@@ -3,23 +3,21 @@
 import numpy as np
 import paddle
 import pytest
-from gradients import results, tensors
+from gradients import results, tensors, threads_of
 from paddle import nn
 
-from ppdet_ext.modeling.ops import channelwise, threads
+from ppdet_ext.modeling.ops import channelwise
 from ppdet_ext.modeling.ops.merging import Dropout2D, added
 
 SHAPE = (2, 6, 7, 9)
 
 
-@pytest.fixture(autouse=True, params=["1", "2"])
+@pytest.fixture(autouse=True, params=[1, 2])
 def count(request, monkeypatch):
     """Threads, and blocks so small that both have some."""
-    monkeypatch.setenv("OMP_NUM_THREADS", request.param)
     monkeypatch.setattr(channelwise, "BLOCK", 100)
-    threads.pool.cache_clear()
-    yield
-    threads.pool.cache_clear()
+    with threads_of(request.param):
+        yield
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])

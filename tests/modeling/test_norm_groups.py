@@ -3,9 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, demand_same_bits, results, tensors
 
-from ppdet_ext.modeling.ops import channelwise, threads
+from ppdet_ext.modeling.ops import channelwise
 from ppdet_ext.modeling.ops.norms import GroupNorm, GroupNormReLU
 from ppdet_ext.modeling.ops.seam import plain_operators
 
@@ -32,16 +32,11 @@ def test_values_and_gradients_are_paddles(shape, groups, mean):
 
 def test_bits_repeat_do_not_depend_on_threads_or_on_what_memory_had_and_are_the_same_without_a_gradient(monkeypatch):
     monkeypatch.setattr(channelwise, "BLOCK", 4000)
-    shape, found = (2, 12, 30, 41), []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(results(*case(shape, 4)))
-    threads.pool.cache_clear()
+    shape = (2, 12, 30, 41)
+    found = by_threads(lambda: results(*case(shape, 4)))
     monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
     found.append(results(*case(shape, 4)))
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+    demand_same_bits(found)
     run, parts = case(shape, 4)
     with paddle.no_grad():
         assert np.array_equal(run(*parts).numpy(), found[0][0])

@@ -3,10 +3,10 @@
 import numpy as np
 import paddle
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, demand_same_bits, results, tensors
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling.ops import channelwise, threads
+from ppdet_ext.modeling.ops import channelwise
 from ppdet_ext.modeling.ops.convolution import Conv2D
 from ppdet_ext.modeling.ops.norms import BatchNorm2D, BatchNormReLU
 from ppdet_ext.modeling.ops.seam import plain_operators
@@ -82,14 +82,8 @@ def test_means_far_from_zero_lose_no_digits(mean):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_repeat_and_do_not_depend_on_the_number_of_threads(kind, monkeypatch):
     monkeypatch.setattr(channelwise, "BLOCK", 4000)
-    found = []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(outcome((2, 12, 30, 41), "train", kind))
-    threads.pool.cache_clear()
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+    found = by_threads(lambda: outcome((2, 12, 30, 41), "train", kind))
+    demand_same_bits(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

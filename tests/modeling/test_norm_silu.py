@@ -4,10 +4,10 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from gradients import results, tensors
+from gradients import by_threads, demand_same_bits, results, tensors
 
 from ppdet_ext.errors import UserError
-from ppdet_ext.modeling.ops import channelwise, norm_silu, threads
+from ppdet_ext.modeling.ops import channelwise, norm_silu
 from ppdet_ext.modeling.ops.norms import BatchNorm2D
 
 SHAPES = [(2, 3, 5, 7), (3, 40, 9, 11), (1, 2, 70, 500), (2, 1, 1, 1)]
@@ -61,16 +61,10 @@ def test_without_a_gradient_the_same_bits_in_the_maps_own_memory(mode):
         assert np.array_equal(getattr(first, name).numpy(), getattr(second, name).numpy())
 
 
-def test_bits_repeat_and_do_not_depend_on_the_number_of_threads(monkeypatch):
+def test_bits_repeat_and_do_not_depend_on_the_number_of_threads():
     parts = tensors((2, 50, 30, 61), (50,), (50,))
-    found = []
-    for count in ("1", "2", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", count)
-        threads.pool.cache_clear()
-        found.append(results(of_batch, parts))
-    threads.pool.cache_clear()
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+    found = by_threads(lambda: results(of_batch, parts))
+    demand_same_bits(found)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])

@@ -21,7 +21,7 @@ def sorted_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corner, corner + size], 1).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 9999), count=st.integers(1, 80), threshold=st.sampled_from([0.1, 0.3, 0.5, 0.7]))
 def test_nms_is_the_greedy_one(seed, count, threshold):
     rng = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def test_a_chain_longer_than_the_rounds_is_told_of():
     assert np.flatnonzero(kept.numpy()).tolist() == list(range(0, len(chain), 2))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 9999), count=st.integers(1, 60), own=st.booleans(), most=st.sampled_from([3, 100]))
 def test_objects_of_an_image(seed, count, own, most):
     rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ def random_rois(rng: np.random.Generator, count: int, batch: int = 2) -> np.ndar
     return np.concatenate([image, corner, corner + size], axis=1).astype(np.float32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), size=st.sampled_from([1, 7, 14]), merge=st.sampled_from([1, 2]))
 def test_sparse_equals_paddle(seed, size, merge):
     rois = random_rois(np.random.default_rng(seed), 20)
@@ -37,7 +37,7 @@ def test_sparse_equals_paddle(seed, size, merge):
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), merge=st.sampled_from([1, 2]))
 def test_gradient_is_the_adjoint(seed, merge):
     # Pooling is linear, so <pool(x), g> = <x, gradient(g)>. Paddle's own CPU backward misses this at the image's border.
@@ -118,7 +118,7 @@ def test_levels():
     assert pyramid().level_of(boxes).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(start=st.floats(0, 20), size=st.floats(0.1, 30), bins=st.integers(1, 14))
 def test_weights_of_a_region_inside_sum_to_one(start, size, bins):
     samples = np.array([int(np.ceil(size / bins))])

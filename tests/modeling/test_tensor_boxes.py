@@ -23,7 +23,7 @@ def some_boxes(rng: np.random.Generator, count: int, empty: bool = False) -> np.
     return np.concatenate([corner, corner + size], 1).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 9999), count=st.integers(1, 40))
 def test_coding_and_overlap(seed, count):
     rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ def test_coding_and_overlap(seed, count):
     np.testing.assert_allclose(ours, arrays.pairwise_iou(some, goal), rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 9999), count=st.integers(0, 60), own=st.booleans(), most=st.sampled_from([60, 200]))
 def test_nms_of_a_graph(seed, count, own, most):
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def test_nms_of_a_graph(seed, count, own, most):
         assert np.array_equal(ours.numpy(), theirs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 9999), count=st.integers(0, 30), merge=st.sampled_from([1, 2]))
 def test_pooling_of_a_graph(seed, count, merge):
     rng = np.random.default_rng(seed)

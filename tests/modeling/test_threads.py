@@ -2,19 +2,18 @@
 
 import numpy as np
 import pytest
+from gradients import threads_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ppdet_ext.modeling.ops import channelwise, threads
 
 
-@pytest.fixture(autouse=True, params=["1", "2", "3"])
-def count(request, monkeypatch):
+@pytest.fixture(autouse=True, params=[1, 2, 3])
+def count(request):
     """Threads."""
-    monkeypatch.setenv("OMP_NUM_THREADS", request.param)
-    threads.pool.cache_clear()
-    yield int(request.param)
-    threads.pool.cache_clear()
+    with threads_of(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 7, 64, 1000])

@@ -58,7 +58,7 @@ def test_views_find_what_an_ensemble_does(name, flips):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([0.0, 0.3, 0.7]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_proposals_of_views_are_merged_as_an_ensembles(seed, count, iou):
     rng, most = np.random.default_rng(seed), 12
     flips, image = list(FLIPS.values())[:count], np.array([[64.0, 96.0]], np.float32)
@@ -117,7 +117,7 @@ def test_a_saved_graph_takes_other_sizes_and_images_without_objects(tmp_path):
 
 @pytest.mark.parametrize(("levels", "merge"), [(4, 1), (1, 2)])
 @given(st.integers(0, 9999), st.integers(1, 5), st.integers(1, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_one_map_of_all_levels_gives_what_the_levels_do_at_borders_too(levels, merge, seed, height, width):
     rng, strides = np.random.default_rng(seed), [4, 8, 16, 32][:levels]
     sides = 32 * np.array([height, width])

@@ -10,7 +10,7 @@ from ppdet_ext.structures.paste import paste_masks
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 60), st.sampled_from([4, 7, 28]), st.integers(0, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_pasted_alike(seed, height, width, cells, count):
     rng = np.random.default_rng(seed)
     probs = rng.uniform(0, 1, (count, cells, cells)).astype(np.float32)

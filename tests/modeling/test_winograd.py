@@ -32,7 +32,7 @@ def plain(x, weight, bias):
     return F.conv2d(x, weight, bias, 1, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 40),
     channels=st.integers(1, 5),

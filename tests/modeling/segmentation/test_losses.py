@@ -106,7 +106,7 @@ def drawn(seed: int, task: str, ignored: float) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize(("name", "task"), BOTH)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 999), ignored=st.sampled_from([0.3, 1.0]))
 def test_ignored_pixels_change_nothing(name: str, task: str, seed: int, ignored: float) -> None:
     logits, targets = drawn(seed, task, ignored)
@@ -156,7 +156,7 @@ def test_cross_entropies_of_large_logits_are_exact(logit: float) -> None:
 
 
 @given(seed=st.integers(0, 9999), size=st.integers(1, 12), share=st.sampled_from([0.0, 0.3, 1.0]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_lovasz_is_one_minus_iou_of_hard_predictions(seed: int, size: int, share: float) -> None:
     """At errors of 0 and 1 the extension is the set function that it extends."""
     rng = np.random.default_rng(seed)
