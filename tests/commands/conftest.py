@@ -1,11 +1,11 @@
 """A data set of eight small sheets, a model that trains on it in a second, and weights of it."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import paddle
 import pytest
+from forked_runs import load_tool
 from tiny_run import write_workspace
 
 from ppdet_ext.config.load import load_config
@@ -18,13 +18,7 @@ Tool = Callable[[Sequence[str]], int]
 @pytest.fixture(scope="session")
 def tools() -> dict[str, Tool]:
     """Name of a tool -> its main(argv)."""
-    mains = {}
-    for name in ("train", "eval", "infer", "submit"):
-        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        mains[name] = module.main
-    return mains
+    return {name: load_tool(name) for name in ("train", "eval", "infer", "submit")}
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,15 @@
 """tools/average.py on a tiny HTC: epochs, folders and files, what it says, and that every tool takes what it writes."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_runs import load_tool
 
 from ppdet_ext.commands.flags import average_parser
 from ppdet_ext.weights.files.paddle_file import read_data_file
-from tests.commands.conftest import ROOT
 
 FLAGS = {
     "-c/--config": None,
@@ -26,10 +25,7 @@ FLAGS = {
 @pytest.fixture(scope="module")
 def tool():
     """main(argv) of the tool."""
-    spec = importlib.util.spec_from_file_location("tool_average", ROOT / "tools" / "average.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("average")
 
 
 def statistics(name: str) -> bool:

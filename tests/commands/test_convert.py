@@ -1,12 +1,12 @@
 """tools/convert.py, and convert_mmdet.py as it was, on a tiny HTC and a U-Net, there and back; what they say to other files."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_runs import load_tool
 from safetensors.numpy import load_file
 
 from ppdet_ext.commands.flags import convert_mmdet_parser, convert_parser
@@ -14,7 +14,6 @@ from ppdet_ext.weights.files.paddle_file import read_data_file
 from ppdet_ext.weights.files.tensor_file import open_tensors
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.find import stored_classes
-from tests.commands.conftest import ROOT
 from tests.weights.foreign.smp_files import SAMPLE, SMPS_WIDTH, values_of
 
 FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": False,
@@ -25,10 +24,7 @@ FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": F
 @pytest.fixture(scope="module")
 def tool():
     """main(argv) of the tool."""
-    spec = importlib.util.spec_from_file_location("tool_convert", ROOT / "tools" / "convert_mmdet.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("convert_mmdet")
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +38,7 @@ def theirs(tool, trained: Path, config: str, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def convert():
     """main(argv) of tools/convert.py."""
-    spec = importlib.util.spec_from_file_location("tool_convert_all", ROOT / "tools" / "convert.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("convert")
 
 
 def contents(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """tools/pseudo_label.py: its rows against the predictions of tools/infer.py, and training on a mix with them."""
 
 import csv
-import importlib.util
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from forked_runs import load_tool
 
 from ppdet_ext.commands.flags import pseudo_label_parser
 from ppdet_ext.data.datasets import SteelDataSet
@@ -28,10 +28,7 @@ FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": F
 @pytest.fixture(scope="module")
 def tool():
     """main(argv) of the tool."""
-    spec = importlib.util.spec_from_file_location("tool_pseudo_label", ROOT / "tools" / "pseudo_label.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("pseudo_label")
 
 
 @pytest.fixture(scope="module")

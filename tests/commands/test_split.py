@@ -1,7 +1,6 @@
 """tools/split.py: what it writes, prints and refuses, and that training takes what it wrote."""
 
 import csv
-import importlib.util
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked_runs import load_tool
 
 from ppdet_ext.commands.flags import split_parser
 from ppdet_ext.commands.split import _choice, _options, _write_config, make_split
@@ -31,10 +31,7 @@ FLAGS = {"-c/--config": None, "-o/--opt": [], "--traceback": False, "--debug": F
 @pytest.fixture(scope="module")
 def tool():
     """main(argv) of the tool."""
-    spec = importlib.util.spec_from_file_location("tool_split", ROOT / "tools" / "split.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("split")
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,18 @@
 """tools/tune.py on a model of two epochs: what it writes, evaluation with it, a second run, bad input."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from forked_runs import load_tool
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--metric", "MeanIoU", "--score_threshold", "0.001", "--folds", "2", "--min_instances", "1"]
 
 
 def main(argv: list[str]) -> int:
-    spec = importlib.util.spec_from_file_location("tool_tune", ROOT / "tools" / "tune.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(argv)
+    return load_tool("tune")(argv)
 
 
 @pytest.fixture(scope="module")
