@@ -165,7 +165,7 @@ def test_labels_without_a_name_are_numbers(image, monkeypatch):
 box_edge = st.one_of(st.floats(-50, 250), st.sampled_from([np.nan, np.inf, -np.inf]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(box_edge, box_edge, box_edge, box_edge), max_size=4), st.integers(1, 60), st.integers(1, 60))
 def test_any_box_on_any_image_is_survived(boxes, height, width):
     count = len(boxes)

@@ -79,7 +79,7 @@ def demand_equal_bits(scores: dict[str, list[CocoScores]]) -> None:
         assert own.table == expected.table
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), images=st.integers(1, 12))
 def test_equal_to_the_last_bit(seed: int, images: int) -> None:
     demand_equal_bits(both(*random_set(seed, images), IDS))

@@ -48,7 +48,7 @@ def test_pixels_are_normalised_and_padded_as_the_reader_does(mean, std):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 4, 32]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_sides_become_multiples(height, width, stride):
     padded = pad_to_multiple(paddle.ones([1, 1, height, width]), stride)
     assert [side % stride for side in padded.shape[2:]] == [0, 0]
@@ -73,7 +73,7 @@ def test_group_norm_by_means_is_the_operator():
 
 
 @given(st.integers(1, 30), st.integers(1, 6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_fields_are_those_of_adaptive_pooling(side, bins):
     row = paddle.rand([1, 1, 1, side])
     expected = nn.functional.adaptive_avg_pool2d(row, [1, bins]).numpy().ravel()

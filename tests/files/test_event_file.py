@@ -24,7 +24,7 @@ def test_the_bytes_are_tensorboards(tmp_path: Path) -> None:
     assert list(read_events(tmp_path / "theirs")) == WRITTEN
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(

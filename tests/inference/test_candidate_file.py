@@ -25,7 +25,7 @@ def assert_same(one: Candidates, other: Candidates) -> None:
 
 
 @given(st.lists(st.integers(0, 2**31), max_size=5), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_maps_and_presence_come_back(seeds: list[int], told: bool) -> None:
     found = [(i * 7, quantised(drawn(seed, told=told))) for i, seed in enumerate(seeds)]
     again = unpack(pack(found))

@@ -1,7 +1,7 @@
 """Merging proposals and averaging, against loops and by hand."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ppdet_ext.inference.ensemble import WeightedMean, merge_proposals, per_class
@@ -29,7 +29,6 @@ def random_proposals(seed: int, count: int, views: int):
     return boxes, rng.integers(0, 20, count).astype(np.float32) / 20, rng.integers(0, views, count)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 4), st.integers(0, 30))
 def test_merging_agrees_with_loops(seed, count, views, limit):
     boxes, scores, view = random_proposals(seed, count, views)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from view_cases import NATIVE, RESIZED, fixed, picture, sample_with
 
@@ -22,7 +22,6 @@ BOXES = st.lists(st.tuples(*[st.floats(0, 2000, width=32)] * 4), max_size=5).map
 )
 
 
-@settings(deadline=None)
 @given(FRAMES, BOXES)
 def test_to_the_picture_and_back_is_the_identity(frame, boxes):
     there = frame.to_original(boxes)
@@ -30,7 +29,6 @@ def test_to_the_picture_and_back_is_the_identity(frame, boxes):
     np.testing.assert_allclose(frame.to_original(frame.to_view(there)), there, rtol=1e-12, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(FRAMES, BOXES)
 def test_unmirrored_float32_comes_back_to_the_last_bit(frame, boxes):
     upright = ViewTransform(frame.height, frame.width, frame.scale)

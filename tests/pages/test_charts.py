@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -110,7 +110,6 @@ def test_nothing_to_draw_is_drawn_all_the_same(empty: Callable[[], Markup]) -> N
     ElementTree.fromstring(str(empty()))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.booleans())
 def test_ticks_are_round_and_within_the_range(values: list[float], zero: bool) -> None:
     low, high = range_of(values, zero=zero)

@@ -131,7 +131,7 @@ def test_panels_show_one_stored_picture_and_escape_titles() -> None:
         ElementTree.fromstring(text)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data(), st.integers(1, 300), st.integers(1, 300))
 def test_a_window_holds_its_boxes_and_stays_inside(data: st.DataObject, height: int, width: int) -> None:
     x1, y1 = data.draw(st.floats(0, width - 1)), data.draw(st.floats(0, height - 1))

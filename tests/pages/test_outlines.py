@@ -26,7 +26,7 @@ def filled(path: str, height: int, width: int) -> np.ndarray:
     return crossings % 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 14), st.integers(1, 14), st.sampled_from([0.2, 0.5, 0.8]))
 def test_a_path_covers_exactly_the_masks_pixels(seed: int, height: int, width: int, share: float) -> None:
     bitmap = (np.random.default_rng(seed).random((height, width)) < share).astype(np.uint8)
@@ -50,7 +50,7 @@ def traced(bitmap: np.ndarray, tolerance: float) -> str:
     return text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24), st.sampled_from([0.3, 0.5, 0.8]),
     st.sampled_from([0.0, 0.7, 1.5]),

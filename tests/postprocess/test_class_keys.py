@@ -10,7 +10,7 @@ from ppdet_ext.postprocess import class_keys, label_of, per_class
 NAMES = st.lists(st.sampled_from(["default", "0", "1", "2", "5", "hat", "shoe", "x"]), min_size=1, max_size=7)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NAMES, st.data())
 def test_a_written_key_means_its_class_and_no_class_goes_without_need(names, data) -> None:
     ids = data.draw(st.lists(st.integers(0, 9), min_size=len(names), max_size=len(names), unique=True))

@@ -43,7 +43,7 @@ def iou_matrix(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return common / (area - common)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.booleans(), st.sampled_from([3.0, 8.0]))
 def test_overlaps_are_those_with_the_models_own_anchors(seed: int, inside: bool, scale: float) -> None:
     rng = np.random.default_rng(seed)
@@ -92,7 +92,7 @@ def test_small_objects_make_images_larger_and_large_ones_smaller() -> None:
     assert speck.window[0] * speck.window[1] <= CPU.window
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), min_size=1, max_size=6),
     st.integers(0, 10**6),

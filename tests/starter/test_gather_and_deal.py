@@ -150,7 +150,7 @@ def test_classes_and_groups_are_dealt_out_evenly(tmp_path: Path) -> None:
 
 
 @given(st.integers(4, 24), st.integers(2, 5), st.integers(0, 3), st.floats(0.05, 0.6), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_validation_and_training_show_objects_where_two_pictures_do(
     number: int, filled: int, scratches: int, val: float, seed: int
 ) -> None:

@@ -18,7 +18,7 @@ BITMAPS = st.tuples(SIDES, SIDES).flatmap(lambda size: arrays(bool, size)).filte
 
 
 @given(BITMAPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_area_and_centroid_are_those_of_the_pixels(bitmap: np.ndarray) -> None:
     found = measure(Rle.from_bitmap(bitmap))
     ys, xs = np.nonzero(bitmap)
@@ -27,7 +27,7 @@ def test_area_and_centroid_are_those_of_the_pixels(bitmap: np.ndarray) -> None:
 
 
 @given(BITMAPS, st.integers(0, 9), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_moving_a_mask_moves_its_centroid_alone(bitmap: np.ndarray, dy: int, dx: int) -> None:
     mask = Rle.from_bitmap(bitmap)
     here, there = measure(mask), measure(mask.place(dy, dx, mask.height + 9, mask.width + 9))
@@ -35,7 +35,7 @@ def test_moving_a_mask_moves_its_centroid_alone(bitmap: np.ndarray, dy: int, dx:
 
 
 @given(BITMAPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_quarter_turn_keeps_length_and_width(bitmap: np.ndarray) -> None:
     here, there = measure(Rle.from_bitmap(bitmap)), measure(Rle.from_bitmap(np.rot90(bitmap)))
     assert (there.length, there.width) == pytest.approx((here.length, here.width))
@@ -45,7 +45,7 @@ def test_a_quarter_turn_keeps_length_and_width(bitmap: np.ndarray) -> None:
 
 
 @given(BITMAPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_rectangle_is_as_small_as_opencvs_around_all_pixel_corners(bitmap: np.ndarray) -> None:
     ys, xs = np.nonzero(bitmap)
     corners = np.concatenate([np.stack([xs + dx, ys + dy], axis=1) for dx in (0, 1) for dy in (0, 1)])

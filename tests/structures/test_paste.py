@@ -62,7 +62,7 @@ def test_masks_equal_the_reference_whatever_the_budget(golden: dict, threshold: 
     assert sum(mask.area for mask in masks) > 500
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 70),

@@ -22,7 +22,7 @@ THRESHOLDS = st.one_of(st.floats(0.001, 1), ON_LEVELS.filter(lambda p: p > 0).ma
 
 
 @given(MAPS, THRESHOLDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_mask_is_a_plain_comparison(values: np.ndarray, threshold: float) -> None:
     one = ProbabilityMap.of(values)
     assert one.mask(threshold) == Rle.from_bitmap(values >= np.float32(threshold))
@@ -31,7 +31,7 @@ def test_a_mask_is_a_plain_comparison(values: np.ndarray, threshold: float) -> N
 
 
 @given(MAPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_kept(values: np.ndarray) -> None:
     one = ProbabilityMap.of(values)
     assert one.dense().tobytes() == values.tobytes()
@@ -47,7 +47,7 @@ def test_what_is_kept(values: np.ndarray) -> None:
 
 
 @given(MAPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_box_is_as_small_as_can_be(values: np.ndarray) -> None:
     one = ProbabilityMap.of(values)
     extent, likely = one.extent(), Rle.from_bitmap(values >= np.float32(LEAST))
@@ -76,7 +76,7 @@ def test_refused() -> None:
 
 
 @given(CLASS_MAPS, st.floats(0.1, 0.9), st.floats(0, 0.9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_candidates_are_the_likely_classes(maps: np.ndarray, threshold: float, above: float) -> None:
     presence = np.linspace(0, 1, len(maps), dtype=np.float32)
     found = Candidates.of_class_maps(maps, presence, above)
@@ -97,7 +97,7 @@ def test_candidates_are_the_likely_classes(maps: np.ndarray, threshold: float, a
 
 
 @given(CLASS_MAPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_maps_come_back(maps: np.ndarray) -> None:
     there = maps * (maps.max(axis=(1, 2), keepdims=True) >= np.float32(LEAST))
     assert Candidates.of_class_maps(maps).class_maps(len(maps)).tobytes() == there.tobytes()
@@ -123,7 +123,7 @@ def test_a_classifier_finds_every_class_in_the_whole_image() -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(1, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_map_of_objects_is_cut_where_their_masks_are(seed: int, count: int) -> None:
     """With scores of 1, pixels above a threshold are those of any mask of the class."""
     rng = np.random.default_rng(seed)

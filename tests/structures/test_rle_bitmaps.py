@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from ppdet_ext.structures import Rle, rle_codec
 from ppdet_ext.structures.rle_regions import connected_by_roots
 
-PROPERTY = settings(max_examples=120, deadline=None)
+PROPERTY = settings(max_examples=120)
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
 

@@ -20,7 +20,7 @@ def counted(bitmap: np.ndarray) -> Shape:
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([0.2, 0.5, 0.8, 1.0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_shapes_are_those_of_the_pixels(height: int, width: int, seed: int, share: float) -> None:
     bitmap = np.random.default_rng(seed).random((height, width)) < share
     expected = counted(bitmap) if bitmap.any() else Shape(0, 0, 0)

@@ -160,7 +160,7 @@ OF_CLASS_IDS = [name for name in known_formats() if find_format(name).class_fiel
 detections = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.floats(0, 1, width=32)), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(detections, min_size=1, max_size=3), st.sampled_from(OF_CLASS_IDS))
 def test_random_detections_read_back_as_pixels_say(tmp_path_factory, images, name):
     """Against bitmaps: resized, without what better ones cover, united by class."""

@@ -93,7 +93,7 @@ def plain_decoded(text: str, form: Format) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", known_formats())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(objects=st.lists(st.tuples(st.integers(0, 18), st.integers(1, 2**40 - 1)), max_size=4))
 def test_what_is_written_reads_back(tmp_path: Path, name: str, objects: list[tuple[int, int]]) -> None:
     """Of every template: by plain numpy, and by the data set of its preset."""

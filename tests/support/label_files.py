@@ -23,7 +23,7 @@ BAD = ([[1, 1]], [[1, 1], [2, math.nan], [3, 3]], [[20, 20], [25, 20], [25, 25]]
 BAD_REASONS = {"polygons of fewer than three points": 1, "polygons with coordinates that are not finite": 1, "empty masks": 1}
 # Pictures of up to 9 x 9 pixels of 0 to 3.
 SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda size: arrays(np.uint8, size, elements=st.integers(0, 3)))
-PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def flat(points: list) -> list:

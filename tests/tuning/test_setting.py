@@ -55,7 +55,7 @@ def test_classes_that_no_key_means_are_told_by_a_list() -> None:
 CONFUSABLE = ["default", "0", "1", "2", "3", "hat", "Hat", "a: b", "null", "1.0"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_the_classes_are_called_the_file_gives_the_setting_again(data) -> None:
     names = data.draw(st.lists(st.sampled_from(CONFUSABLE), min_size=1, max_size=6))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import paddle
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ppdet.utils.checkpoint import load_pretrain_weight, load_weight
 from safetensors.numpy import save_file
@@ -31,7 +31,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "w.pdparams"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(names=st.lists(st.text(), min_size=1), data=st.data())
 def test_there_and_back(names: list[str], data: st.DataObject) -> None:
     ids = data.draw(st.sampled_from([(), tuple(range(len(names)))]))

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppdet_ext.weights.files.numpy_names import NAMES, Array, set_state
@@ -38,14 +38,13 @@ def read(content: bytes) -> Any:
     return DataUnpickler(Source(io.BytesIO(content), len(content)), NAMES, set_state=set_state).load()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=DATA, protocol=st.integers(2, 5))
 def test_plain_data_come_back_of_every_protocol(value: Any, protocol: int) -> None:
     found = read(pickle.dumps(value, protocol=protocol))
     assert (type(found), found) == (type(value), value)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(pieces=st.lists(PIECES, max_size=30))
 def test_any_row_of_opcodes_is_read_or_malformed(pieces: list[bytes]) -> None:
     value = None

@@ -46,7 +46,7 @@ def test_the_ratio_is_the_share_of_all_images(parts):
     assert names(MixedDataSet(*parts, ratio=0)) == names(parts[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(0, 0.85), st.integers(0, 3))
 def test_any_ratio(parts, ratio, seed):
     mixed = MixedDataSet(*parts, ratio=ratio, seed=seed).load()

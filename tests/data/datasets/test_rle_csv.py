@@ -91,7 +91,7 @@ FORMS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FORMS, st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2**30 - 1)), max_size=4))
 def test_what_is_written_reads_back(tmp_path_factory, form: RleCsv, objects: list[tuple[int, int]]) -> None:
     masks = [Rle.from_bitmap(np.array([bits >> i & 1 for i in range(30)], bool).reshape(5, 6)) for _, bits in objects]

@@ -1,7 +1,7 @@
 """ClassId and AttributesIds: whatever ids are written comes back, whatever is no list of ids is refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ppdet_ext.data.formats.label_descriptions import parse_class
@@ -9,7 +9,6 @@ from ppdet_ext.data.formats.label_descriptions import parse_class
 IDS = st.integers(0, 10**6)
 
 
-@settings(deadline=None)
 @given(IDS, st.lists(IDS, max_size=8))
 def test_both_formats_give_back_what_was_written(category, attributes):
     in_2019 = "_".join(map(str, [category, *attributes]))
@@ -17,7 +16,6 @@ def test_both_formats_give_back_what_was_written(category, attributes):
     assert parse_class(in_2019) == parse_class(*in_2020) == (category, tuple(attributes))
 
 
-@settings(deadline=None)
 @given(
     st.text(alphabet="0123456789_,.- x٣²+", max_size=12), st.one_of(st.none(), st.text(alphabet="0123456789_,- x", max_size=9))
 )

@@ -150,7 +150,7 @@ def blobs(draw: st.DrawFn) -> tuple[list[Rle], tuple[int, int]]:
     return found, (height, width)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(blobs(), st.sampled_from([0, 1]), st.sampled_from(["rows", "columns"]), st.booleans())
 def test_what_is_written_never_contradicts_itself(drawn, base: int, order: str, relative: bool) -> None:
     masks, size = drawn

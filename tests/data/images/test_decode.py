@@ -58,7 +58,7 @@ def test_a_thumbnails_end_does_not_hide_that_the_picture_is_cut(tmp_path):
     assert not jpeg.is_complete(data[:-100])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_the_marker_walk_ends_on_any_bytes(data):
     assert jpeg.is_complete(b"\xff\xd8" + data) in (True, False)
@@ -211,7 +211,7 @@ def coded(pixels: np.ndarray, mode: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     height=st.integers(1, 67),
     width=st.integers(1, 67),

@@ -157,7 +157,7 @@ def test_floats_need_numbers_or_each_pictures_own_range(tmp_path):
         read_image(path, BY_IMAGE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_the_mapping_never_turns_the_order_of_values(data):
     low = data.draw(st.integers(0, 0xFFFE))

@@ -44,7 +44,7 @@ def contents(labels: LabelSet) -> dict[str, list[tuple[str, Rle]]]:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(labels=label_sets())
 def test_what_is_written_is_read(tool: str, labels: LabelSet) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ from ppdet_ext.structures import Rle
 REPLACING = partial(WriteOptions, overwrite=True)
 SIDES = st.integers(1, 12)
 BITMAPS = st.tuples(SIDES, SIDES).flatmap(lambda size: arrays(bool, size)).filter(lambda bitmap: bitmap.any())
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RING = np.pad(np.pad(np.ones((2, 3)), 1), 1, constant_values=1)  # an island in a hole
 
 

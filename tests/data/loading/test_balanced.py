@@ -48,7 +48,7 @@ def test_pseudo_labelled_images_are_a_stratum_of_their_own_where_they_have_a_sha
     assert drawn(first_pseudo=100, pseudo_ratio=0.5, empty_ratio=0.25, balance=1)["no object"] == 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sets(st.integers(0, 2)), min_size=1, max_size=60), st.floats(0, 1), st.none() | st.floats(0, 0.5),
     st.none() | st.integers(1, 200), st.integers(0, 5),
@@ -74,7 +74,7 @@ def test_an_epoch_has_just_what_is_drawn_and_nothing_twice_before_all_once(class
             assert present[one.members, NAMES.index(one.name)].all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=2).filter(any), st.integers(0, 999), st.integers(1, 20))
 def test_pieces_of_two_interleaved_parts_differ_by_one_at_most(sizes, seed, length) -> None:
     parts = [np.full(size, part) for part, size in enumerate(sizes)]
@@ -84,7 +84,7 @@ def test_pieces_of_two_interleaved_parts_differ_by_one_at_most(sizes, seed, leng
     assert max(shares) - min(shares) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 3), st.booleans())
 def test_ranks_part_a_balanced_epoch_and_each_batch_has_its_share(batch_size, world, epoch, drop_last) -> None:
     spec = SamplerSpec(balance=1, pseudo_ratio=0.2, empty_ratio=0.25)
@@ -199,7 +199,7 @@ def test_an_image_that_comes_again_is_changed_in_another_way(tmp_path, load) -> 
     assert loader.maker.sample(3, 2).image.tobytes() != loader.maker.sample(3, 0).image.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 6), max_size=30))
 def test_repetitions_count_what_came_before(indices) -> None:
     expected = [indices[:at].count(index) for at, index in enumerate(indices)]

@@ -120,7 +120,7 @@ def test_batches_outlive_the_memory_they_came_in(steel, load):
     assert [plain(batch) for batch in batches] == [plain(batch) for batch in load(dataset_of(steel), reader())]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(1, 50), st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 3))
 def test_ranks_part_an_epoch(size, batch_size, world, shuffle, drop_last, even, epoch):
     ranks = [EpochSampler(size, batch_size, shuffle, drop_last, 1, rank, world, even) for rank in range(world)]

@@ -41,7 +41,7 @@ def names(loader) -> list[list[str]]:
     return [batch["names"] for batch in loader.arrays()]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 8), st.booleans(), st.integers(0, 2))
 def test_ranks_part_the_batches_of_one_rank(size, batch_size, world, shuffle, epoch):
     def batches(rank, world):
@@ -56,7 +56,7 @@ def test_ranks_part_the_batches_of_one_rank(size, batch_size, world, shuffle, ep
     assert together == whole
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(0, 2))
 def test_one_rank_with_a_large_batch_trains_on_the_images_of_several_with_a_small_one(size, batch_size, world, epoch):
     ranks = [EpochSampler(size, batch_size, True, True, 5, rank, world).batches(epoch) for rank in range(world)]

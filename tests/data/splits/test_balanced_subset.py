@@ -28,7 +28,7 @@ def test_a_frequent_class_is_cut_down_and_a_rare_one_is_wholly_there() -> None:
     assert 0.05 < present[chosen & present[:, 0], 2].mean() < 0.15
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=50).filter(any), st.data(), st.integers(0, 5))
 def test_any_data_set(classes, data, seed) -> None:
     names, present = named(classes)

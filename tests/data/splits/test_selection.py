@@ -49,7 +49,7 @@ def test_folds_part_the_images(steel):
     assert not set(train) & set(parts[0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.frozensets(st.integers(0, 3), max_size=3), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 5))
 def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
     files = [f"{i}.jpg" for i in range(len(strata))]
@@ -65,7 +65,6 @@ def test_folds_are_balanced_in_every_stratum(strata, num_folds, seed):
     assert (in_part(folds, 0, "val") ^ in_part(folds, 0, "train")).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 0.95))
 def test_the_share_of_empty_images(filled, empty, ratio):
     kept = keep_empty([str(i) for i in range(empty)], filled, ratio, 0)

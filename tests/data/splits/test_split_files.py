@@ -109,7 +109,7 @@ def test_the_same_said_twice_is_no_fault(select):
     assert select("ImageId,fold\na.jpg,0\nb.jpg,1\na.jpg,0\n", fold=0, part="val") == ["a.jpg"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text("abcxyz09_-, \"'ä", min_size=1).map(str.strip).filter(bool), st.integers(0, 4), min_size=1))
 def test_any_names_survive_a_file(tmp_path_factory, folds):
     import csv

@@ -34,7 +34,7 @@ def test_indicator_has_a_column_for_images_without_objects():
     np.testing.assert_array_equal(found, [[1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(image_sets(), st.integers(2, 5), st.integers(0, 3))
 def test_folds(images, num_folds, seed):
     names, present, groups = images
@@ -52,7 +52,7 @@ def test_folds(images, num_folds, seed):
     assert sizes.max() - sizes.min() <= max(1, smallest)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(image_sets(), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_the_result_depends_on_names_and_seed_alone(images, seed, random):
     names, present, groups = images
@@ -73,7 +73,7 @@ def test_another_seed_is_another_split():
     assert len(found) == 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(image_sets(), st.data())
 def test_a_holdout_has_the_number_asked_for_or_the_nearest_possible(images, data):
     names, present, groups = images
@@ -89,7 +89,7 @@ def test_a_holdout_has_the_number_asked_for_or_the_nearest_possible(images, data
     assert abs(held.sum() - count) == min(abs(total - count) for total in possible)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(image_sets(), st.integers(0, 20))
 def test_balance_is_no_worse_than_chance(images, seed):
     names, present, groups = images

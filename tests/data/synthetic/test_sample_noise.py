@@ -10,7 +10,7 @@ sizes = st.integers(1, 70)
 cells = st.floats(0.5, 400, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, sizes, cells, cells, st.integers(0, 2**32))
 def test_value_noise_is_finite_and_repeatable(height, width, cell_y, cell_x, seed):
     field = value_noise(np.random.default_rng(seed), height, width, cell_y, cell_x)

@@ -37,7 +37,7 @@ def check(sample: Sample, changed: Sample, covered: np.ndarray) -> None:
     np.testing.assert_array_equal(changed.class_masks, planes_of(changed))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(samples, st.integers(0, 10**6), st.sampled_from(["mask", "box"]), st.sampled_from(["black", "mean"]))
 def test_objects_blacked_out_are_gone_from_everything(sample, seed, area, fill) -> None:
     sample = bright(sample)
@@ -92,7 +92,7 @@ def test_the_mean_is_that_of_clean_pixels_around() -> None:
     assert (DefectBlackout(1.0, 1.0, fill="mean")(whole, rng()).image == 9).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(samples, st.integers(0, 10**6), st.floats(0, 1))
 def test_a_bar_is_black_from_the_edge_on_and_hides_what_is_under_it(sample, seed, share) -> None:
     sample = bright(sample)

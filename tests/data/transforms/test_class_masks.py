@@ -25,7 +25,7 @@ def target(sample: Sample, **options) -> np.ndarray:
     return transform(sample, RNG).class_masks
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.lists(st.booleans(), min_size=4, max_size=4))
 def test_planes_show_objects_and_ignore_crowds_that_none_covers(sample, flags) -> None:
     crowd = np.array(flags[: len(sample.labels)], bool)
@@ -37,7 +37,7 @@ def test_planes_show_objects_and_ignore_crowds_that_none_covers(sample, flags) -
     np.testing.assert_array_equal(found, np.where(objects, 1, crowds * 255))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.lists(st.booleans(), min_size=4, max_size=4))
 def test_the_smaller_object_on_top(sample, flags) -> None:
     crowd = np.array(flags[: len(sample.labels)], bool)

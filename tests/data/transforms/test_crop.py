@@ -12,7 +12,7 @@ from ppdet_ext.data.transforms.crop import crop_sample, random_pixel
 from ppdet_ext.structures import Rle
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.integers(0, 10**6))
 def test_crops_are_exact(sample, seed):
     rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def test_slivers_are_dropped_and_counted_whole_instances_never():
     assert crop_sample(sample, 0, 0, 15, 10, min_area=8).labels.tolist() == [0, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.integers(0, 10**6))
 def test_an_aimed_crop_shows_part_of_an_instance(sample, seed):
     crop = CropAroundDefect(height=6, width=9, probability=1.0, min_area=1)

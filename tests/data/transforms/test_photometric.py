@@ -24,7 +24,7 @@ def flat(height: int, width: int, value: int) -> Sample:
     return replace(make_sample(height, width, 0), image=np.full((height, width, 3), value, np.uint8))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, always, st.integers(0, 10**6))
 def test_only_pixels_change(sample, transform, seed):
     before = replace(sample, image=sample.image.copy())
@@ -64,7 +64,7 @@ def test_probability(kind) -> None:
     assert 110 < changed < 190
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(2, 30), st.integers(2, 30), st.integers(0, 999))
 def test_cutout_blackens_at_most_what_it_says_and_nothing_else(height, width, count, hole_height, hole_width, seed):
     sample = flat(height, width, 200)
@@ -98,7 +98,7 @@ def test_cutouts_lie_apart() -> None:
     assert black.sum() > 6 * 16
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.floats(0, 0.9), st.floats(0, 0.9), st.integers(0, 999))
 def test_brightness_and_contrast_are_the_formula(sample, brightness, contrast, seed):
     changed = BrightnessContrast(brightness, contrast, 1.0)(sample, rng(seed)).image

@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_data import block
 
@@ -24,7 +24,6 @@ def blank(height: int, width: int) -> Sample:
     return Sample(image, none, np.zeros(0, np.int64), masks, np.zeros(0, bool), None, 1, "a", "a.jpg", None, (height, width))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.tuples(st.integers(40, 70), st.integers(40, 140)))
 def test_sizes_are_the_references_rule(seed, size):
     height, width = size

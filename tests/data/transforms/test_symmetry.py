@@ -11,7 +11,7 @@ from ppdet_ext.data.transforms.resize import resize_sample
 from ppdet_ext.errors import UserError
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples)
 def test_transposing_is_exact_and_twice_is_the_identity(sample) -> None:
     turned = transpose(sample)

@@ -30,7 +30,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.host.registry import register_transform
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples)
 def test_flips_are_exact_and_twice_is_the_identity(sample):
     for flip in (flip_horizontal, flip_vertical):
@@ -39,7 +39,7 @@ def test_flips_are_exact_and_twice_is_the_identity(sample):
     assert_same(flip_vertical(flip_horizontal(sample)), flip_horizontal(flip_vertical(sample)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.integers(1, 60), st.integers(1, 60))
 def test_resizing_keeps_everything_together(sample, height, width):
     resized = resize_sample(sample, height, width)
@@ -56,7 +56,7 @@ def test_resizing_keeps_everything_together(sample, height, width):
         assert not grown or (np.abs(box - inner) <= 1).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(samples, st.integers(1, 4))
 def test_whole_magnifications_keep_boxes_exact(sample, factor):
     height, width = sample.size
@@ -97,7 +97,7 @@ def test_resize_by_the_short_edge():
         ResizeShortEdge([10], mode="some")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(samples, st.integers(0, 10**6))
 def test_a_whole_pipeline_keeps_everything_together(sample, seed):
     rng = np.random.default_rng(seed)

@@ -36,7 +36,7 @@ def tensor(draw: st.DrawFn, base: "torch.Tensor"):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_torch_writes_is_read(data: st.DataObject, tmp_path: Path) -> None:
     base = torch.arange(64, dtype=torch.float32) * 0.1
     state = OrderedDict((f"t{i}", data.draw(tensor(base))) for i in range(data.draw(st.integers(1, 4))))

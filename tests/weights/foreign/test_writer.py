@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import save_file
@@ -18,7 +18,6 @@ ARRAYS = st.sampled_from(["<f4", "<i8"]).flatmap(lambda kind: arrays(kind, array
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=20)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tensors=st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=5))
 def test_what_is_written_is_read_bit_for_bit(tensors: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("w") / "w.pth"
