@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paddle import nn
 
 from ppdet_ext.environment import muted
 
 from .graph import INPUT
 
-# Whose inputs and weights become integers; the rest, boxes above all, stays as it is.
-_OPERATORS = ["Conv"]
+# Whose inputs and weights become integers; the rest, boxes above all, stays as it is. Preparation makes Gemm of MatMul and Add.
+_OPERATORS = ["Conv", "Gemm"]
 
 
 class _Pictures:
@@ -40,13 +41,16 @@ def prepared(source: Path) -> Iterator[Path]:
 
 
 def fine_layers(model: Any) -> set[str]:
-    """Names of the weights that keep fp32: those of the RPN, whose scores and boxes decide what all else looks at."""
-    head = getattr(model, "rpn_head", None)
-    return set() if head is None else {parameter.name for parameter in head.parameters()}
+    """Names of the weights that keep fp32: those of the RPN, whose scores and boxes decide what all else looks at, and of
+    linear layers, but for the wide ones that box heads begin with."""
+    head, heads = getattr(model, "rpn_head", None), getattr(getattr(model, "roi_head", None), "box_heads", ())
+    fine = set() if head is None else {parameter.name for parameter in head.parameters()}
+    fine |= {layer.weight.name for layer in model.sublayers() if isinstance(layer, nn.Linear)}
+    return fine - {layer.weight.name for head in heads for layer in head.fcs}
 
 
 def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], fine: Collection[str] = ()) -> None:
-    """Write an ONNX file, also over its source, with convolutions of 8-bit integers (QDQ, weights by channel).
+    """Write an ONNX file, also over its source, with layers of 8-bit integers (QDQ, weights by channel).
 
     Args:
         source: ONNX file, fp32.
@@ -64,9 +68,42 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], fine: Co
             _Pictures(batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATORS,
-            nodes_to_exclude=[node.name for node in onnx.load(file).graph.node if not set(fine).isdisjoint(node.input)],
+            nodes_to_exclude=_left_out(onnx.load(file).graph, set(fine)),
+            # What linear layers give is not rounded: the bias comes after it.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
+    model = onnx.load(target)
+    _round_before_reshapes(model.graph)
+    onnx.save(model, target)
+
+
+def _left_out(graph: Any, fine: set[str]) -> list[str]:
+    """Names of layers that stay as they are; those without weights of their own do, too."""
+    weights = {one.name for one in graph.initializer} - fine
+    return [node.name for node in graph.node if node.op_type in _OPERATORS and node.input[1] not in weights]
+
+
+def _round_before_reshapes(graph: Any) -> None:
+    """Quantise what is reshaped rather than its reshaped copy: an engine rounds it in the operator that it comes from."""
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    nodes = list(graph.node)
+    for reshape in [node for node in nodes if node.op_type == "Reshape"]:
+        rounding = users.get(reshape.output[0], [])
+        if len(rounding) != 1 or rounding[0].op_type != "QuantizeLinear":
+            continue
+        back = users[rounding[0].output[0]]
+        if len(back) != 1:
+            continue
+        rounding[0].input[0], reshape.output[0] = reshape.input[0], back[0].output[0]
+        back[0].output[0] = reshape.input[0] = f"{back[0].output[0]}_whole"
+        nodes.remove(reshape)
+        nodes.insert(nodes.index(back[0]) + 1, reshape)
+    del graph.node[:]
+    graph.node.extend(nodes)
