@@ -18,6 +18,7 @@ from ppdet_ext.inference.build import Inference
 from ppdet_ext.modeling.detection import HybridTaskCascade
 from ppdet_ext.structures import Candidates, Detections, Record, Rle
 from tests.support.host_runs import ROOT, write_sheets
+from tests.support.tiny_run import SMALL_HTC
 
 CONFIG = """
 _BASE_: [{root}/configs/_base_/models/htc_r50_fpn.yml]
@@ -54,11 +55,6 @@ EvalReader:
   drop_last: false
 TestReader:
   sample_transforms: [Decode: {{}}, Permute: {{}}]
-HTCResNet: {{depth: 18, base_channels: 4}}
-FPN: {{out_channel: 8}}
-HTCRPNHead: {{train_pre_nms: 50, train_proposals: 30, test_pre_nms: 50, test_proposals: 20}}
-FusedSemanticHead: {{channels: 8, num_convs: 1}}
-HTCRoIHead: {{fc_channels: 16, num_mask_convs: 1, num_samples: 16}}
 LearningRate:
   base_lr: 1.0e-3
   schedulers: [!PiecewiseDecay {{gamma: 0.1, milestones: [8, 11]}}, !LinearWarmup {{start_factor: 0.1, steps: 2}}]
@@ -73,7 +69,7 @@ def theirs(tmp_path: Path):
     from ppdet.core.workspace import load_config
 
     write_sheets(tmp_path)
-    (tmp_path / "theirs.yml").write_text(CONFIG.format(root=ROOT, folder=tmp_path))
+    (tmp_path / "theirs.yml").write_text(CONFIG.format(root=ROOT, folder=tmp_path) + SMALL_HTC)
     with workspace(Config({}, {}, "")):
         yield load_config(str(tmp_path / "theirs.yml"))
 

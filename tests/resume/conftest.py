@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tiny_run import SMALL_HTC
 
 from ppdet_ext.data.synthetic import SampleSpec, write_sample_set
 
@@ -29,11 +30,6 @@ EvalReader:
   sample_transforms: [ReadImage: {{}}, NormalizeToCHW: {{}}]
   batch_transforms: [PadToStride: {{}}]
   batch_size: 2
-HTCResNet: {{depth: 18, base_channels: 4}}
-FPN: {{out_channel: 8}}
-HTCRPNHead: {{train_pre_nms: 50, train_proposals: 30, test_pre_nms: 50, test_proposals: 20}}
-FusedSemanticHead: {{channels: 8, num_convs: 1}}
-HTCRoIHead: {{fc_channels: 16, num_mask_convs: 1, num_samples: 16}}
 LearningRate:
   base_lr: 1e-2
   schedulers:
@@ -92,7 +88,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of the configuration; runs write to `out/tiny` in their working directory. `segmentation/tiny.yml` is beside it."""
     folder = tmp_path_factory.mktemp("resume")
     write_sample_set(folder / "sheets", SampleSpec(images=14, height=64, width=128))
-    (folder / "tiny.yml").write_text(CONFIG.format(root=ROOT, folder=folder))
+    (folder / "tiny.yml").write_text(CONFIG.format(root=ROOT, folder=folder) + SMALL_HTC)
     (folder / "segmentation").mkdir()
     (folder / "segmentation" / "tiny.yml").write_text(SEGMENTATION)
     (folder / "segmentation" / "tiny_encoder.py").write_text(ENCODER)
