@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,19 @@ def shown(
             speed = done / (time.perf_counter() - began)
             eta = datetime.timedelta(seconds=int((total - done) / speed))
             logger.info("%s: [%d/%d] eta: %s ips: %.2f %ss/s", title, done, total, eta, speed, unit)
+
+
+class LogLines(logging.StreamHandler):
+    """Log lines on stdout, for as long as somebody reads them: behind `| head` a training goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Send everything else that is printed, and what is flushed at the end, nowhere, once nobody reads it."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        print("Nobody reads the log any more; the command goes on without it.", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ppdet_ext import __version__
 from ppdet_ext.environment import open_standard_streams
 from ppdet_ext.errors import DivergenceError, RankError, UserError, WorkerDied, nearest
+from ppdet_ext.progress import LogLines
 
 from . import data_flags, flags, page_flags, search_flags
 from .flags import EXIT_DIVERGED, EXIT_USAGE, EXIT_USER_ERROR
@@ -149,19 +150,6 @@ def _interrupted(module: ModuleType | None, args: argparse.Namespace, interrupt:
     return 0 if signum == signal.SIGUSR1 else 128 + signum
 
 
-class _Lines(logging.StreamHandler):
-    """Log lines on stdout, for as long as somebody reads them: behind `| head` a training goes on."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
-            super().handleError(record)
-            return
-        # Everything else that is printed, and what is flushed at the end, goes nowhere, too.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-        print("Nobody reads the log any more; the command goes on without it.", file=sys.stderr)
-
-
 def set_up_logging() -> None:
     """Our log lines go to stdout in ppdet's format, once, and not through handlers others have installed."""
     root = logging.getLogger("ppdet_ext")
@@ -170,7 +158,7 @@ def set_up_logging() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is no text is shown with its odd bytes written out.
         sys.stdout.reconfigure(errors="backslashreplace")
-    handler = _Lines(sys.stdout)
+    handler = LogLines(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S"))
     root.handlers[:] = [handler]
 

@@ -24,4 +24,4 @@ def write_picture(path: Path, picture: np.ndarray, flag: str = "--output_dir") -
     done, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
         raise UserError(f"The picture of {path.name} cannot be encoded as {path.suffix}.")
-    write_atomic(path, lambda aside: aside.write_bytes(data.tobytes()), flag)
+    write_atomic(path, lambda aside: aside.write_bytes(data.tobytes()), flag, durable=False)

@@ -73,6 +73,11 @@ class EagerPredictor(BasePredictor):
         """How files become pixels."""
         return self._inference.reading
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps decide what is found; without any, the model's thresholds do."""
+        return bool(self.config.get(POSTPROCESS))
+
     def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
         return self._each(pictures, self._predicted)
 

@@ -5,17 +5,21 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE, TABLE, coco_results, write_measurements
 from ppdet_ext.data.images.check import pictures_in
-from ppdet_ext.data.images.decode import read_image_of
+from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_image_of
+from ppdet_ext.data.images.depth import Reading
+from ppdet_ext.data.images.raster import is_deep
 from ppdet_ext.drawing.detections import draw_detections, why_nothing_is_drawn
 from ppdet_ext.drawing.files import drawn_name, write_picture
 from ppdet_ext.drawing.fonts import drawable_names
-from ppdet_ext.errors import DivergenceError, UserError, counted
-from ppdet_ext.files.atomic import demand_writable, write_atomic
-from ppdet_ext.progress import shown
+from ppdet_ext.environment import open_standard_streams
+from ppdet_ext.errors import DivergenceError, UserError, counted, nearest
+from ppdet_ext.files.atomic import demand_writable, no_empty_folders, write_atomic
+from ppdet_ext.progress import LogLines, shown
 from ppdet_ext.structures.measurements import check_scale
 
 from .open import FILES
@@ -25,6 +29,7 @@ from .predictor import Predictor
 PICTURES, JSON, CSV = KINDS = ("pictures", "json", "csv")
 EXIT_USER_ERROR, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 3, 130  # as of the tools
 _FLAG = "--output"
+_MOST_NAMED, _MOST_LOOKED_AT = 10, 10_000  # files that cannot be read; files for a near name
 logger = logging.getLogger("ppdet_ext")
 
 
@@ -42,7 +47,8 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--mm_per_pixel", type=float, metavar="MM", help="side of a pixel, for the table of measurements")
     predict.add_argument("--postprocess", metavar="FILE", help="YAML with PostProcess, such as tools/tune.py writes")
     predict.add_argument("--engine", choices=("auto", *FILES), default="auto", help="default: that of the export")
-    predict.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: by ONNX Runtime (onnxruntime-gpu)")
+    text = "cpu; of ONNX Runtime (onnxruntime-gpu) gpu, gpu:1, or auto: a GPU where there is one (default: cpu)"
+    predict.add_argument("--device", default="cpu", metavar="NAME", help=text)
     predict.add_argument("--threads", type=int, metavar="N", help="of all predictions together (default: all processors)")
     predict.add_argument("--batch_size", type=int, metavar="N", help="images of one size at a time")
     text = "images at the same time, each on its share of the threads and with working memory of its own (default: 1)"
@@ -53,6 +59,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def predict(args: argparse.Namespace) -> int:
     """Write what the flags ask for; returns the number of images. Raises: UserError for what the user can mend."""
+    with no_empty_folders(Path(args.output) / TABLE):
+        return _predict(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
     check_scale(args.mm_per_pixel, "--mm_per_pixel")
     if args.draw_threshold is not None and not 0 <= args.draw_threshold <= 1:
         raise UserError(f"--draw_threshold is {args.draw_threshold:g}; scores lie between 0 and 1.")
@@ -60,6 +71,7 @@ def predict(args: argparse.Namespace) -> int:
     _check_output(output, images)
     options = {key: getattr(args, key) for key in ("engine", "device", "threads", "postprocess", "batch_size", "streams")}
     predictor = Predictor(args.folder, **options)
+    _check_images(images, predictor.reading)
     usual = 0.0 if predictor.has_steps else 0.5
     lowest = usual if args.draw_threshold is None else args.draw_threshold
     names = drawable_names(predictor.classes, predictor.category_ids) if PICTURES in args.save else []
@@ -74,7 +86,7 @@ def predict(args: argparse.Namespace) -> int:
     if CSV in args.save:
         chosen = [(one.name, one.filter(score=lowest)) for one in found]
         write = lambda aside: write_measurements(aside, chosen, predictor.classes, args.mm_per_pixel)  # noqa: E731
-        write_atomic(output / TABLE, write, _FLAG)
+        write_atomic(output / TABLE, write, _FLAG, durable=False)
     count = sum(len(one.filter(score=lowest)) for one in found)
     objects = counted(count, f"objects of score {lowest:g} or more")
     logger.info("%s, %s, in %s", counted(len(found), "images"), objects, output)
@@ -85,8 +97,32 @@ def predict(args: argparse.Namespace) -> int:
 
 def _images(path: str) -> list[Path]:
     if not Path(path).exists():
-        raise UserError(f"--images {path}: no such picture or folder.")
+        beside = Path(path).parent
+        near = nearest(path, map(str, islice(beside.iterdir(), _MOST_LOOKED_AT))) if beside.is_dir() else ""
+        raise UserError(f"--images {path}: no such picture or folder.{near}")
     return [Path(file) for file in pictures_in(path)] if Path(path).is_dir() else [Path(path)]
+
+
+def _check_images(images: Sequence[Path], reading: Reading) -> None:
+    """UserError, before anything is predicted, that names the files which cannot be read, as far as header and end tell."""
+    faults = []
+    for file in map(str, images):
+        try:
+            image_size(file)
+            check_end(file)
+            if reading.range is None and is_deep(file):
+                read_image(file, reading)
+        except UserError as error:
+            faults.append(str(error))
+    if len(faults) > 1:
+        more = [f"and {len(faults) - _MOST_NAMED} more"] if len(faults) > _MOST_NAMED else []
+        faults[:] = [
+            "\n  ".join(
+                [f"{len(faults)} of {len(images)} pictures cannot be used; nothing was written:", *faults[:_MOST_NAMED], *more]
+            )
+        ]
+    if faults:
+        raise UserError(faults[0])
 
 
 def _check_output(output: Path, images: Sequence[Path]) -> None:
@@ -102,13 +138,14 @@ def _write_json(output: Path, found: Sequence[Prediction]) -> None:
     listed = [{"id": number, "file_name": one.name} for number, one in enumerate(found)]
     for name, content in ((BOX_FILE, boxes), (MASK_FILE, masks), (IMAGES_FILE, listed)):
         text = json.dumps(content)
-        write_atomic(output / name, lambda aside, text=text: aside.write_text(text), _FLAG)  # type: ignore[misc]
+        write_atomic(output / name, lambda aside, text=text: aside.write_text(text), _FLAG, durable=False)  # type: ignore[misc]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, 1 after one line about what to mend, 3 for numbers that are none, 130."""
     args = make_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    open_standard_streams()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogLines(sys.stdout)])
     try:
         predict(args)
     except (UserError, DivergenceError) as error:

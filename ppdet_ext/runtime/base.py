@@ -8,11 +8,13 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from ppdet_ext.data.images.depth import Reading
+from ppdet_ext.errors import UserError
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.registry import one_of, whole_number_in
 from ppdet_ext.structures import Candidates
 
 from .camera import Camera
-from .images import Picture, as_rgb, is_list, is_one, pictures_of
+from .images import CHANNELS, Picture, as_rgb, is_list, is_one, pictures_of
 from .prediction import Prediction
 
 Result = TypeVar("Result")
@@ -40,6 +42,11 @@ class BasePredictor(ABC):
     @abstractmethod
     def reading(self) -> Reading:
         """How files become pixels."""
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps decide what is found; without any, the model's thresholds do."""
+        return bool(self._post_process(None).steps)
 
     @abstractmethod
     def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
@@ -113,11 +120,15 @@ class BasePredictor(ABC):
         return Prediction.of(chosen(candidates, name, read), name, self.classes, self.category_ids)
 
     def warm_up(self, height: int = _SIZE[0], width: int = _SIZE[1]) -> None:
-        """Predict a grey picture of that size, px, so that the first real one does not wait for memory and plans."""
+        """Predict a grey picture of that size, px, so that the first real one does not wait for memory and plans.
+
+        Raises: UserError for a side that is no whole number from 1 on, or that the model was not exported for.
+        """
+        height, width = whole_number_in(height, "height", 1), whole_number_in(width, "width", 1)
         self.predict([np.full((height, width, 3), 128, np.uint8)] * self._streams)
 
     def on_frame(self, handle: Callable[[np.ndarray, Prediction], object], *, channels: str = "rgb") -> Camera:
-        """A loop of a camera's frames, each predicted and handed to `handle` in a thread of its own; see `Camera`.
+        """A loop of a camera's frames, each predicted and handed to `handle`(frame, found) in a thread of its own (`Camera`).
 
         Without steps a prediction holds all candidates, down to scores near 0: `handle` filters, `found.filter(score=0.5)`.
 
@@ -127,6 +138,9 @@ class BasePredictor(ABC):
 
         Where frames come faster than they are predicted, all but the newest are dropped: what is handled is never late.
         """
+        one_of(channels, CHANNELS, "channels")
+        if not callable(handle):
+            raise UserError(f"on_frame takes a function of (frame, found), not {type(handle).__name__}.")
         return Camera(lambda frame: self.predict(frame, channels=channels), handle)
 
     def _answer(self, images: Any, channels: str, results: Callable[[Iterator[Picture]], Iterator[Result]]) -> Any:

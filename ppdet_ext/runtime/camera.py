@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ppdet_ext.errors import UserError
+
 Handle = Callable[[np.ndarray, Any], object]
 
 
@@ -36,22 +38,29 @@ class Camera:
     def __call__(self, frame: np.ndarray) -> None:
         """Take a frame; whoever gives it must not write into it any more.
 
-        Raises: what predicting or handling an earlier one has raised, which ended the loop; ValueError once closed.
+        Raises: what predicting or handling an earlier one has raised, which ended the loop; ValueError once closed; UserError
+        for None, which OpenCV's cameras give in place of a frame.
         """
         with self._changed:
             self._raise()
             if self._closed:
                 raise ValueError("this Camera is closed")
+            if frame is None:
+                raise UserError("None is no frame: the camera gave none, or its stream is at the end. Look at what it returns.")
             self.dropped += self._waiting is not None
             self._waiting = frame
             self._changed.notify()
 
     def close(self) -> None:
-        """Wait until the last frame is handled, and end the thread. Raises: what the loop has raised."""
+        """Wait until the last frame is handled, and end the thread. Raises: what the loop has raised.
+
+        Out of `handle`, which runs in that thread, it only tells: the frame that waits is the last one.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
         self._raise()
 
     def __enter__(self) -> "Camera":

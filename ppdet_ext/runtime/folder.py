@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 from ppdet_ext.data.transforms import NormalizeToCHW, ReadImage, ResizeFixed, ResizeShortEdge
-from ppdet_ext.errors import UserError, nearest
+from ppdet_ext.errors import UserError, counted, nearest
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.registry import build_entries
 
 DESCRIPTION = "inference.yml"
 VERSION = 1
 _MOST_BYTES = 16 << 20
-_RUN_FILE = "config.yml"
+_RUN_FILE, _BEST = "config.yml", "best_model"
 _KEYS = {
     "input": dict, "sizes": dict, "outputs": list, "classes": list, "category_ids": list, "transforms": list, "settings": dict,
     "postprocess": list, "files": dict, "format": str, "precision": str, "architecture": str,
@@ -123,6 +123,8 @@ def _described(folder: Path) -> dict[str, Any]:
     for key, kind in _KEYS.items():
         if not isinstance(told.get(key), kind):
             raise _damaged(file, f"{key} is {told.get(key)!r}")
+    if len(told["classes"]) != len(told["category_ids"]):
+        raise _damaged(file, f"it has {counted(len(told['classes']), 'classes')} and {len(told['category_ids'])} category_ids")
     return told
 
 
@@ -131,14 +133,24 @@ def _no_description(folder: Path) -> str:
         return (
             f"{folder} is the folder of a run. ppdet_ext.Predictor uses it where Paddle is installed "
             f'(pip install ".[train]" in the checkout); for the runtime export it: '
-            f"python tools/export.py -c {folder / _RUN_FILE}."
+            f"python tools/export.py -c {folder / _RUN_FILE}{_best_weights(folder)}."
         )
+    if folder.is_file() and (folder.parent / DESCRIPTION).is_file():
+        return f"{folder} is a file; give its folder, {folder.parent}, which has {DESCRIPTION}."
     if not folder.is_dir():
         names = [str(path.parent) for path in folder.parent.glob(f"*/{DESCRIPTION}")] if folder.parent.is_dir() else []
         return f"There is no exported model in {folder}.{nearest(folder, names)}"
     if not any(folder.iterdir()):
         return f"{folder} is empty; an exported model has {DESCRIPTION}, which tools/export.py writes."
-    return f"{folder} is no exported model: it has no {DESCRIPTION}, which tools/export.py writes."
+    within = sorted(path.parent.name for path in folder.glob(f"*/{DESCRIPTION}"))
+    hint = f" There are exported models in it: {', '.join(within[:3])}{', …' if len(within) > 3 else ''}." if within else ""
+    return f"{folder} is no exported model: it has no {DESCRIPTION}, which tools/export.py writes.{hint}"
+
+
+def _best_weights(folder: Path) -> str:
+    """The flag by which a run is exported as `Predictor` takes it, with its best weights; "" without such."""
+    best = folder / _BEST
+    return f" -o weights={best}" if best.with_suffix(".pdparams").is_file() else ""
 
 
 def _damaged(file: Path, why: str) -> UserError:
@@ -164,5 +176,8 @@ def _transforms(entries: list[Mapping[str, Any]], file: Path) -> tuple[ReadImage
     names = [next(iter(entry), None) if isinstance(entry, Mapping) else entry for entry in entries]
     if names[:1] != ["ReadImage"] or names[-1:] != ["NormalizeToCHW"] or not known.issuperset(map(str, names)):
         raise _damaged(file, f"transforms are {', '.join(map(str, names))}")
-    first, *resizes, _ = build_entries(entries, "transform", f"{file}: transforms")
+    try:
+        first, *resizes, _ = build_entries(entries, "transform", "transforms")
+    except UserError as error:
+        raise _damaged(file, str(error).rstrip(".")) from error
     return first, tuple(resizes)

@@ -10,7 +10,7 @@ from ppdet_ext.errors import UserError
 
 from .engine import failed, import_engine
 
-PROVIDERS = {"cpu": ["CPUExecutionProvider"], "gpu": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxEngine:
@@ -18,18 +18,21 @@ class OnnxEngine:
 
     Args:
         file: `.onnx`.
-        device: "cpu" or "gpu" (the package onnxruntime-gpu).
-        threads: of one prediction.
+        device: "cpu", "gpu" (the package onnxruntime-gpu), or "auto": a GPU where there is one.
+        threads: of all predictions together.
+        streams: predictions that run at the same time, each on its share of the threads.
+        number: of the GPU, where there are several.
 
     Raises:
         UserError: the package is missing or lacks the device, or the file is no model that it reads.
     """
 
-    def __init__(self, file: Path, device: str = "cpu", threads: int = 1, streams: int = 1) -> None:
+    def __init__(self, file: Path, device: str = "cpu", threads: int = 1, streams: int = 1, number: int = 0) -> None:
         runtime = import_engine("onnxruntime", "runtime")
-        wanted = PROVIDERS[device]
-        if wanted[0] not in runtime.get_available_providers():
-            raise UserError(f"This onnxruntime has no {wanted[0]}; install onnxruntime-gpu in its place, or take device='cpu'.")
+        on_gpu = device != "cpu" and CUDA in runtime.get_available_providers()
+        if device == "gpu" and not on_gpu:
+            raise UserError(f"This onnxruntime has no {CUDA}; install onnxruntime-gpu in its place, or take device='cpu'.")
+        providers = [*([(CUDA, {"device_id": number})] if on_gpu else []), CPU]
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = max(1, threads // streams), 1
         # Warnings of single nodes are for those who write converters.
@@ -37,9 +40,15 @@ class OnnxEngine:
         # Planned for the sizes of one picture, memory is taken a second time: half a gigabyte of R50's 1.5.
         options.enable_mem_pattern = False
         try:
-            self._session = runtime.InferenceSession(str(file), options, providers=wanted)
+            self._session = runtime.InferenceSession(str(file), options, providers=providers)
         except Exception as error:  # its errors have no base class of their own
             raise UserError(f"{file}: ONNX Runtime {runtime.__version__} cannot load it: {error}") from error
+        # Where CUDA's libraries do not load, it goes on with the CPU and says so in a log alone.
+        if device == "gpu" and CUDA not in self._session.get_providers():
+            raise UserError(
+                f"ONNX Runtime {runtime.__version__} could not start {CUDA}: the driver or CUDA's libraries are missing"
+                f" or of other versions, or there is no GPU {number}. See its table of versions, or take device='cpu'."
+            )
         give_freed_memory_back()  # the file's own weights: the session has a copy
         keep_freed_memory()  # with the heap its huge pages went, too
         self._file = file

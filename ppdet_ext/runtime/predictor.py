@@ -21,7 +21,7 @@ from .base import BasePredictor, PathLike, Result, Steps
 from .findings import candidates_of, check_outputs
 from .folder import ExportedModel
 from .images import Picture
-from .open import open_engine
+from .open import demand_count, open_engine
 from .prediction import Prediction
 
 Batch = list[tuple[Sample, Sample]]  # of each image what was decoded, and resized
@@ -45,7 +45,7 @@ class Predictor(BasePredictor):
     Args:
         folder: what tools/export.py has written.
         engine: "onnx", "openvino", or "auto": that which the model was exported for.
-        device: "cpu", or "gpu" of ONNX Runtime.
+        device: "cpu"; of ONNX Runtime (onnxruntime-gpu) also "gpu" ("gpu:1"), or "auto": a GPU where there is one.
         threads: of all predictions together; None takes OMP_NUM_THREADS, or as many as there are processors.
         postprocess: steps in place of the exported ones: a list as of `PostProcess`, or a YAML file with it, such as tune's.
         batch_size: images of one size that are predicted together; None takes what the model was exported for, or 1.
@@ -83,8 +83,8 @@ class Predictor(BasePredictor):
 
     def _images_at_once(self, asked: int | None) -> int:
         fixed = self._engine.input_shapes[self._model.input][0]
-        if asked is not None and asked < 1:
-            raise UserError(f"batch_size is {asked}; give 1 or more.")
+        if asked is not None:
+            demand_count(asked, "batch_size")
         if fixed is not None and asked not in (None, fixed):
             raise UserError(f"batch_size is {asked}, but the model was exported for {fixed} (tools/export.py --batch).")
         return fixed or asked or 1
@@ -115,7 +115,7 @@ class Predictor(BasePredictor):
     def warm_up(self, height: int | None = None, width: int | None = None) -> None:
         """Predict a grey picture of that size, px; None takes the smallest that the model was exported for."""
         (least_height, _), (least_width, _) = self._model.sizes
-        super().warm_up(height or least_height, width or least_width)
+        super().warm_up(least_height if height is None else height, least_width if width is None else width)
 
     def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
         return self._of_batches(pictures, lambda batch: self._predicted([decoded for decoded, _ in batch], self._found(batch)))

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from ppdet_ext.errors import UserError
 from ppdet_ext.runtime.camera import Camera
 
 FRAMES = [np.full((1, 1), number, np.uint8) for number in range(6)]
@@ -45,6 +46,41 @@ def test_an_error_comes_back_to_whoever_gives_frames() -> None:
     camera(FRAMES[0])
     with pytest.raises(OSError, match="no light"):
         camera.close()
+
+
+def test_none_is_no_frame_and_takes_no_ones_place() -> None:
+    handled: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def predict(frame: np.ndarray) -> int:
+        begun.set()
+        assert go_on.wait(20)
+        return int(frame[0, 0])
+
+    with Camera(predict, lambda frame, result: handled.append(result)) as camera:
+        camera(FRAMES[0])
+        assert begun.wait(20)
+        camera(FRAMES[1])
+        with pytest.raises(UserError, match="None is no frame: the camera gave none"):
+            camera(None)  # type: ignore[arg-type]
+        go_on.set()
+    assert (handled, camera.dropped) == ([0, 1], 0)
+
+
+def test_the_one_who_handles_frames_may_stop_the_loop() -> None:
+    handled: list[int] = []
+
+    def handle(frame: np.ndarray, result: int) -> None:
+        handled.append(result)
+        camera.close()
+
+    camera = Camera(lambda frame: int(frame[0, 0]), handle)
+    camera(FRAMES[3])
+    camera._thread.join(20)
+    camera.close()
+    assert (handled, camera.handled) == ([3], 1)
+    with pytest.raises(ValueError, match="closed"):
+        camera(FRAMES[4])
 
 
 def test_an_error_of_the_loop_itself_counts() -> None:

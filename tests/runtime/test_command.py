@@ -3,9 +3,12 @@
 import csv
 import json
 import logging
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,39 @@ def test_bad_input_is_one_line(
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_pictures_that_cannot_be_read_are_told_before_anything_is_written(
+    model: Path, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pictures = tmp_path / "pictures"
+    shutil.copytree(sheets, pictures)
+    whole = (sheets / "0.png").read_bytes()
+    (pictures / "2half.png").write_bytes(whole[: len(whole) // 2])
+    words = ["predict", str(model), "--images", str(pictures), "--output", str(tmp_path / "new" / "found")]
+    assert main(words) == 1
+    assert re.fullmatch(r"error: \S*2half\.png: .*\n", capsys.readouterr().err)
+    cv2.imwrite(str(pictures / "3deep.png"), np.full((9, 9), 3000, np.uint16))
+    (pictures / "4.jpg").touch()
+    assert main(words) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: 3 of 6 pictures cannot be used; nothing was written:"
+    assert [Path(line.split(": ")[0]).name for line in lines[1:]] == ["2half.png", "3deep.png", "4.jpg"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_two_at_a_time_may_write_the_same_folder(sheets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "Predictor", OneFaint)
+    words = ["predict", "any", "--images", str(sheets), "--output", str(tmp_path), "--draw_threshold", "0"]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(main, [words] * 16)) == [0] * 16
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_a_near_name_is_told(model: Path, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(model), "--images", str(sheets / "0.pnk"), "--output", str(tmp_path)]) == 1
+    assert f"0.pnk: no such picture or folder. Did you mean '{sheets / '0.png'}'?" in capsys.readouterr().err
 
 
 def test_the_library_gives_the_runtime_its_folders(model: Path, sheets: Path) -> None:

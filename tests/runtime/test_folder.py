@@ -32,9 +32,14 @@ def test_folders_that_are_no_exported_model(tmp_path: Path) -> None:
     refused(tmp_path / "empty", r"empty is empty; an exported model has inference\.yml")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yml").write_text("epoch: 1")
+    refused(tmp_path / "run", r"python tools/export\.py -c \S*config\.yml\.$")
+    (tmp_path / "run" / "best_model.pdparams").touch()
+    refused(tmp_path / "run", r"config\.yml -o weights=\S*run/best_model\.$")
     refused(tmp_path / "run", r"run is the folder of a run\. .*pip install .\.\[train\]. in the checkout.*tools/export\.py -c ")
     (tmp_path / "run" / "config.yml").rename(tmp_path / "run" / "other.yml")
     refused(tmp_path / "run", r"run is no exported model: it has no inference\.yml")
+    refused(tmp_path / "steel" / "model.onnx", r"model\.onnx is a file; give its folder, .*steel, which has inference\.yml")
+    refused(tmp_path, r"is no exported model: .* There are exported models in it: steel\.$")
 
 
 def test_files_that_are_not_those_exported(tmp_path: Path) -> None:
@@ -52,6 +57,11 @@ def test_files_that_are_not_those_exported(tmp_path: Path) -> None:
         ({"version": 2}, r"inference\.yml is of version 2; this package reads version 1"),
         ({"classes": None}, r"inference\.yml is damaged: classes is None"),
         ({"files": {}}, "it names no files"),
+        ({"classes": ["pit"]}, r"inference\.yml is damaged: it has 1 class and 2 category_ids"),
+        (
+            {"transforms": [READER[0], {"ResizeFixed": {"hight": 8, "width": 8}}, READER[2]]},
+            "ResizeFixed: .*Export the model",
+        ),
         ({"sizes": {"height": [1, 2]}}, "KeyError: 'width'"),
         ({"transforms": READER[1:]}, "transforms are ResizeFixed, NormalizeToCHW"),
         ({"transforms": [READER[0], {"CropAroundDefect": {}}, READER[2]]}, "transforms are ReadImage, CropAroundDefect"),

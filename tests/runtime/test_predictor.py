@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from runtime_models import CATEGORY_IDS, CLASSES, READER, expected, write_folder
 
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
+from ppdet_ext.runtime.onnx import OnnxEngine
 from ppdet_ext.runtime.openvino import OpenVinoEngine
 from ppdet_ext.runtime.predictor import Predictor
 from ppdet_ext.structures import Candidates
@@ -204,7 +206,12 @@ def test_numbers_that_are_none(tmp_path: Path, picture: np.ndarray) -> None:
     [
         ({"engine": "onxn"}, r"engine is 'onxn'\. Did you mean 'onnx'\? There are auto, onnx, openvino"),
         ({"engine": "auto", "device": "tpu"}, "device is 'tpu'"),
+        ({"engine": "auto", "device": "gpu:"}, 'device is .gpu:.; expected "auto", "cpu", "gpu" or "gpu:1"'),
+        ({"engine": "auto", "device": "cpu:1"}, "device is 'cpu:1'"),
         ({"engine": "auto", "threads": 0}, "threads is 0"),
+        ({"engine": "auto", "threads": "2"}, "threads is '2'; give 1 or more"),
+        ({"engine": "auto", "streams": True}, "streams is True; give 1 or more"),
+        ({"engine": "auto", "batch_size": 1.0}, r"batch_size is 1\.0; give 1 or more"),
         ({"engine": "auto", "batch_size": 2}, "batch_size is 2, but the model was exported for 1"),
         ({"engine": "auto", "batch_size": 0}, "batch_size is 0"),
     ],
@@ -213,6 +220,52 @@ def test_options_that_do_not_exist(options: dict[str, Any], message: str, tmp_pa
     pytest.importorskip("onnxruntime")
     with pytest.raises(UserError, match=message):
         Predictor(write_folder(tmp_path), **options)
+
+
+class Session:
+    """ONNX Runtime's, that goes on with the CPU where CUDA does not start."""
+
+    def __init__(self, file: str, options: Any, providers: list[Any]) -> None:
+        self.asked = providers
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+    def get_outputs(self) -> list[Any]:
+        return []
+
+
+def test_a_gpu_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = SimpleNamespace(
+        __version__="1.2",
+        InferenceSession=Session,
+        SessionOptions=SimpleNamespace,
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    monkeypatch.setattr("ppdet_ext.runtime.onnx.import_engine", lambda package, extra: runtime)
+    with pytest.raises(UserError, match=r"could not start CUDAExecutionProvider: .* or there is no GPU 3"):
+        OnnxEngine(tmp_path, "gpu", number=3)
+    assert OnnxEngine(tmp_path, "auto", number=3)._session.asked == [
+        ("CUDAExecutionProvider", {"device_id": 3}),
+        "CPUExecutionProvider",
+    ]
+    assert OnnxEngine(tmp_path)._session.asked == ["CPUExecutionProvider"]
+    runtime.get_available_providers = lambda: ["CPUExecutionProvider"]
+    assert OnnxEngine(tmp_path, "auto")._session.asked == ["CPUExecutionProvider"]
+    with pytest.raises(UserError, match="install onnxruntime-gpu in its place"):
+        OnnxEngine(tmp_path, "gpu")
+
+
+def test_what_a_camera_and_a_warm_up_take_is_looked_at_once(tmp_path: Path) -> None:
+    predictor = opened(write_folder(tmp_path))
+    with pytest.raises(UserError, match=r"on_frame takes a function of \(frame, found\), not NoneType"):
+        predictor.on_frame(None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="channels: 'gbr' is not one of rgb, bgr"):
+        predictor.on_frame(print, channels="gbr")
+    for height in (0, -3, 4.5):
+        with pytest.raises(UserError, match=f"height: {height} is no whole number of 1 or more"):
+            predictor.warm_up(height, 40)  # type: ignore[arg-type]
+    assert not predictor.has_steps
 
 
 def test_a_missing_engine_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
