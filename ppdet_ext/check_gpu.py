@@ -8,19 +8,30 @@ which is what a GPU runs.
 
 import argparse
 import contextlib
+import importlib.util
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+if __name__ == "__main__" and importlib.util.find_spec("paddle") is None:
+    sys.exit(
+        'error: The package paddle is not installed. Install it with: pip install ".[train]" in the checkout. Exported models '
+        "are checked on a GPU without it: benchmarks/gpu/run.py (docs/gpu_checklist.md)."
+    )
+
 import paddle
 
 from . import register  # noqa: F401  makes the parts known
 from .config.load import load_config
+from .errors import UserError
 from .host.build import build_model
 from .modeling.ops.seam import plain_operators
 from .structures import Candidates, Rle
 
+STRIDE, DETECTOR = 32, "HybridTaskCascade"
 BEST = 20  # detections of an image that are compared
 # Largest differences from the CPU that rounding explains: losses and gradient relative, scores absolute.
 TOLERANCE = {"fp32": (2e-3, 0.1, 2e-3), "bf16": (5e-2, 0.5, 5e-2)}
@@ -136,16 +147,38 @@ def differences(one: Outcome, other: Outcome) -> tuple[float, float, float]:
     return loss, (off / max(whole, 1e-12)) ** 0.5, max(scores, default=0.0)
 
 
+def no_gpu() -> str:
+    """Why there is no GPU here; "" where there is one."""
+    if not paddle.is_compiled_with_cuda():
+        return f"this paddlepaddle {paddle.__version__} is the CPU build; for a GPU install paddlepaddle-gpu in its place"
+    if not paddle.device.cuda.device_count():
+        return "paddle sees no card; look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+    return ""
+
+
 def main() -> int:
-    """Print the table; 1 if a difference is larger than rounding explains."""
+    """Print the table; 1 if a difference is larger than rounding explains, or after one line about what to mend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="configs/htc/steel_sample.yml", help="a detector's configuration")
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("H", "W"), help="multiples of 32")
     args = parser.parse_args()
-    config = load_config(args.config, [])
-    height, width = args.size
-    arrays, weights, first, worst = drawn_batch(height, width, config.num_classes), None, None, 0
-    print(f"paddle {paddle.__version__}, {args.config}, two images of {args.size[0]} × {args.size[1]} px\n")
+    try:
+        return int(compare(args.config, *args.size))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def compare(file: str, height: int, width: int) -> bool:
+    """Print the table; whether a difference is larger than rounding explains. Raises: UserError for what cannot be compared."""
+    if min(height, width) < 2 * STRIDE or height % STRIDE or width % STRIDE:
+        raise UserError(f"--size {height} {width}: give height and width, multiples of {STRIDE} from {2 * STRIDE} on.")
+    config = load_config(file, [])
+    if config.architecture != DETECTOR:
+        raise UserError(f"--config {file}: a {config.architecture}; give a detector of ours, as configs/htc/steel.yml.")
+    arrays, weights, first, worst = drawn_batch(height, width, config.num_classes), None, None, False
+    print(f"paddle {paddle.__version__}, {file}, two images of {height} × {width} px")
+    print(f"No GPU: {why}. These are the two sides of the CPU alone.\n" if (why := no_gpu()) else "")
     print("| side | loss | loss differs | gradient differs | scores differ | detections | s a step | |\n|" + "---|" * 8)
     for side in sides():
         outcome, weights = computed(side, config, weights, arrays)
@@ -157,7 +190,7 @@ def main() -> int:
         numbers = " | ".join(f"{value:.1e}" for value in found)
         verdict = "ok" if fine else "LARGER THAN ROUNDING"
         print(f"| {side.name} | {outcome.losses['loss']:.5f} | {numbers} | {counts} | {outcome.seconds:.2f} | {verdict} |")
-    return int(worst)
+    return worst
 
 
 if __name__ == "__main__":

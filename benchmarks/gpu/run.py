@@ -9,6 +9,8 @@ after; torch.compile is off. `--cpu` rehearses it all without a GPU, once each. 
 """
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
 import sys
 import time
@@ -27,6 +29,7 @@ from engines import FP16, FP32, MODES, Case, cases_in, open_session, profiled, r
 
 from ppdet_ext.export.matching import object_differences  # noqa: E402
 
+PACKAGES = ("onnxruntime", "torch", "torchvision", "onnx")
 SECTIONS = ("sample", "equality", "speed", "torchvision", "profile")
 
 
@@ -67,15 +70,33 @@ def milliseconds(work: Callable[[int], Any], once: bool, seconds: float = 2.5) -
     return float(np.median(taken)) * 1e3, float(np.quantile(taken, 0.25)) * 1e3, len(taken)
 
 
+def demand(args: argparse.Namespace) -> None:
+    """End with one line where a package, what `prepare.py` writes, or the GPU is missing."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"error: {', '.join(missing)} not installed; needed are {', '.join(PACKAGES)} (onnxruntime-gpu for a GPU)")
+    if not (cases_in(args.folder) or any(args.folder.glob("*/inference.yml"))):
+        sys.exit(f"error: --folder {args.folder} has no exported model; benchmarks/gpu/prepare.py writes it, where Paddle is")
+    import torch
+
+    if not args.cpu and not torch.cuda.is_available():
+        sys.exit(
+            f"error: torch {torch.__version__} sees no GPU (nvidia-smi, CUDA_VISIBLE_DEVICES); --cpu rehearses without one"
+        )
+
+
 def facts(args: argparse.Namespace, report: Report) -> None:
     """The machine, and what it can do at most."""
     import onnxruntime
     import torch
-    import torchvision
 
     device = "cpu" if args.cpu else "cuda"
     name = "CPU" if args.cpu else torch.cuda.get_device_name()
-    versions = {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+    versions = {
+        "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__,
+        "torchvision": importlib.metadata.version("torchvision"),
+    }
     speeds = {}
     for kind, dtype in (("fp32", torch.float32), ("fp16", torch.float16)):
         size = 512 if args.cpu else 8192
@@ -191,6 +212,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, default=SECTIONS)
     args = parser.parse_args()
+    demand(args)
     report = Report(args.output)
     works = {"sample": sample, "equality": equality, "speed": speed, "torchvision": torchvision_speed, "profile": profile}
     facts(args, report)
