@@ -92,10 +92,22 @@ class TracedRegions:
         head = cascade.semantic_head
         self.semantic = None if head is None or semantic is None else Canvas([semantic], [head.stride])
 
-    def pool(self, boxes: paddle.Tensor, size: int, semantic_merge: int) -> paddle.Tensor:
+    def pool(self, boxes: paddle.Tensor, size: int) -> paddle.Tensor:
         """Both features of boxes (n, 4) at size × size, added (HTC §3.3)."""
         pooled = self.pyramid.pool(boxes, size)
-        return pooled if self.semantic is None else pooled + self.semantic.pool(boxes, size, semantic_merge)
+        return pooled if self.semantic is None else pooled + self.semantic.pool(boxes, size)
+
+    def run(self, head: BoxHead, boxes: paddle.Tensor, size: int) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """What a box head gives of boxes (n, 4): logits and deltas."""
+        if self.semantic is None:
+            return head(self.pyramid.pool(boxes, size))
+        # One more, large and beside the image: cuDNN merges no empty batch.
+        boxes = paddle.concat([boxes, paddle.to_tensor([[-2048.0, -2048.0, -1024.0, -1024.0]])])
+        # In the order of the semantic feature: what the head gives is much smaller than what it takes.
+        semantic, order = self.semantic.pool_merged(boxes, size, 2)
+        logits, deltas = head(self.pyramid.pool(paddle.gather(boxes, order), size) + semantic)
+        back = paddle.argsort(order)[:-1]
+        return paddle.gather(logits, back), paddle.gather(deltas, back)
 
 
 def detect(
@@ -125,7 +137,7 @@ def detect(
     out = {"boxes": found, "scores": best, "labels": labels}
     if not cascade.with_mask:
         return out
-    pooled = [own.pool(view.mirrored(found), cascade.mask_size, 1) for view, own in zip(views, regions)]
+    pooled = [own.pool(view.mirrored(found), cascade.mask_size) for view, own in zip(views, regions)]
     probs = [view.unmirrored(cascade.probabilities(own, labels)) for view, own in zip(views, pooled)]
     return {**out, "probs": mean(probs)}
 
@@ -141,7 +153,7 @@ def refined(
     """`RegionCascade.cascade` of one view: boxes (n, 4), or (n, classes, 4), and scores (n, classes) of regions (n, 4) px."""
     stages = []
     for head in cascade.box_heads:
-        logits, deltas = head(regions.pool(boxes, cascade.box_size, 2))
+        logits, deltas = regions.run(head, boxes, cascade.box_size)
         stages.append(logits)
         boxes = refine(head, boxes, deltas, image)
     return boxes, F.softmax(paddle.add_n(stages) / float(len(stages)), axis=1)[:, :-1]

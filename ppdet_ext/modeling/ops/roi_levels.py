@@ -42,26 +42,46 @@ class Canvas:
         # Behind the copy of the first row.
         self._tops = paddle.concat(tops).reshape([-1, 1]) + (1.0 if len(maps) > 1 else 0.0)
 
-    def pool(self, boxes: paddle.Tensor, size: int, merge: int = 1) -> paddle.Tensor:
+    def pool(self, boxes: paddle.Tensor, size: int) -> paddle.Tensor:
         """As `Pyramid.pool`.
 
         Args:
             boxes: (n, 4) float32 px, clipped to the image.
-            size, merge: as there.
+            size: output cells along each side.
 
         Returns:
             (n, C, size, size) float32; 0 of a region without extent.
         """
+        return self._aligned(self._placed(boxes), size)
+
+    def pool_merged(self, boxes: paddle.Tensor, size: int, merge: int) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """As `Pyramid.pool` with its `merge`, but in another order: small regions, whose cells have one sample before they are
+        merged, are pooled at the end's size at once, with `merge` samples along each side of a cell.
+
+        Returns:
+            (n, C, size, size) float32, and the place (n,) int64 that each of them has in `boxes`.
+        """
+        placed = self._placed(boxes)
+        is_small = (placed[:, 2:] - placed[:, :2]).max(axis=1) <= size * merge
+        small, large = (paddle.nonzero(own).flatten() for own in (is_small, paddle.logical_not(is_small)))
+        merged = F.avg_pool2d(self._aligned(paddle.gather(placed, large), size * merge), merge)
+        cells = [self._aligned(paddle.gather(placed, small), size, merge), merged]
+        return paddle.concat(cells), paddle.concat([small, large])
+
+    def _placed(self, boxes: paddle.Tensor) -> paddle.Tensor:
+        """Boxes (n, 4) px in cells of the map."""
         level = level_of(boxes, self.levels, self.finest_size)
         real, level = level < self.levels, paddle.clip(level, max=self.levels - 1)
         down = paddle.gather(self._tops, level)
         placed = boxes * paddle.gather(self._scales, level) + paddle.concat([paddle.zeros_like(down), down] * 2, axis=1)
         # Beside the map all is 0; of a region without extent the operator would give 0 / 0.
         beside = paddle.zeros_like(boxes) + paddle.to_tensor([-9.0, -9.0, -8.0, -8.0])
-        placed = paddle.where(real.unsqueeze(1).tile([1, 4]), placed, beside)
+        return paddle.where(real.unsqueeze(1).tile([1, 4]), placed, beside)
+
+    def _aligned(self, placed: paddle.Tensor, size: int, samples: int = 0) -> paddle.Tensor:
+        """RoIAlign with so many samples along each side of a cell; 0: one for each cell of the map that it reaches over."""
         count = paddle.shape(placed)[:1].astype("int32")
-        cells = paddle.vision.ops.roi_align(self.map, placed, count, size * merge, 1.0, sampling_ratio=0, aligned=True)
-        return F.avg_pool2d(cells, merge) if merge > 1 else cells
+        return paddle.vision.ops.roi_align(self.map, placed, count, size, 1.0, sampling_ratio=samples, aligned=True)
 
 
 def _framed(x: paddle.Tensor, widest: paddle.Tensor) -> paddle.Tensor:
