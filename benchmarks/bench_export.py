@@ -52,7 +52,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--worker", nargs=2, metavar=("WORK", "ROW"), help=argparse.SUPPRESS)
     parser.add_argument("--begun", type=float, default=0.0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if SAMPLE in args.work and not (args.sample and args.pictures):
+        parser.error("--work sample: give --sample, the folder of a trained run, and --pictures")
+    return args
 
 
 def convert(work: str, folder: Path) -> None:

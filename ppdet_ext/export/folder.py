@@ -1,7 +1,8 @@
 """The folder of an exported model: `inference.yml` says all that is needed to use it, README.md how."""
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from ppdet_ext.errors import UserError
 from ppdet_ext.files.atomic import digest
+from ppdet_ext.files.lock import locked
 
 DESCRIPTION, README = "inference.yml", "README.md"
 VERSION = 1
@@ -120,6 +122,18 @@ def demand_replaceable(folder: Path) -> None:
     if others:
         named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         raise UserError(f"--output {folder} holds other files, and would be replaced: {named}. Give a new folder.")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block no other process exports to that folder. Raises: UserError where one does so already."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locked(lock, 0.0, f"exporting to {folder}; it holds", "--output"):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.rmdir()
 
 
 def _own_names(folder: Path) -> set[str]:

@@ -121,7 +121,7 @@ def export(
     _check_steps(PostProcess(_steps(cfg), names, ids), model)
     flips, full = _flips(cfg), options.masks == "full"
     graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, full, flips)
-    with new_folder(output, "--output") as aside:
+    with folders.alone(output), new_folder(output, "--output") as aside:
         shape = (options.batch, *(size or (None, None)), 3)
         calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
         engine = _write(graph, shape, aside, options, calibration)
@@ -233,7 +233,10 @@ def _calibration(cfg: Config, plan: ReaderPlan, shape: Any, options: ExportOptio
     most = options.calibration_images
     if options.calibration:
         folder = ImageFolder(options.calibration)
-        folder.load()
+        try:
+            folder.load()
+        except UserError as error:
+            raise UserError(f"--calibration: {error}") from error
         files: Sequence[str] = [record.file for record in folder.records[:most]]
     else:
         files = own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)

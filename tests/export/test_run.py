@@ -19,7 +19,7 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
-from ppdet_ext.export.folder import Exported, demand_replaceable, predict_command, write_description
+from ppdet_ext.export.folder import Exported, alone, demand_replaceable, predict_command, write_description
 from ppdet_ext.export.graph import ExportGraph
 from ppdet_ext.export.paddle import PaddleEngine, save_paddle
 from ppdet_ext.export.run import _check_steps
@@ -164,6 +164,9 @@ def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path,
     flags = ["--precision", "int8", "--size", "96", "96", "--output", str(tmp_path / "out")]
     assert tool("export", [*unet, *flags]) == 1
     assert "int8 needs pictures of the model's size to be calibrated on" in capsys.readouterr().err
+    assert tool("export", [*unet, *flags, "--calibration", str(tmp_path / "none")]) == 1
+    assert "error: --calibration: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -222,6 +225,20 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
         demand_replaceable(tmp_path)
     (tmp_path / "notes.txt").rename(tmp_path / "model.onnx")
     demand_replaceable(tmp_path)
+
+
+def test_one_process_at_a_time_exports_to_a_folder(tmp_path: Path):
+    with alone(tmp_path / "out"):
+        with (
+            pytest.raises(UserError, match=r"exporting to \S*out; .* Wait for it or end it, or choose another --output"),
+            alone(tmp_path / "out"),
+        ):
+            pass
+        with alone(tmp_path / "other"):
+            pass
+    with alone(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_device_is_not_replaced(tmp_path: Path):
