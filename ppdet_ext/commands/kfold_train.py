@@ -23,7 +23,7 @@ from ppdet_ext.data.splits.duplicates import same_bytes
 from ppdet_ext.data.splits.selection import read_split_file
 from ppdet_ext.distributed import world
 from ppdet_ext.distributed.child import run_child
-from ppdet_ext.errors import DivergenceError, UserError
+from ppdet_ext.errors import DivergenceError, UserError, counted
 from ppdet_ext.files.atomic import digest, write_atomic
 from ppdet_ext.host import Config
 from ppdet_ext.tuning.cross_validation import assign_folds
@@ -84,6 +84,13 @@ def _write_folds(tree: dict[str, Any], target: Path, folds: int) -> str | None:
         return None
     groups = same_bytes([record.file for record in pool.records])
     assigned = assign_folds(pool.records, folds, groups, pool.seed)
+    filled = len(set(assigned.tolist()))
+    if filled < folds:
+        # Before anything is written that another number of folds would not fit.
+        images = counted(len(pool.records), "images")
+        raise UserError(
+            f"--folds {folds}: TrainDataset has {images}, and copies of a file share a fold: they fill {filled}. Take fewer folds."
+        )
     _same_folds(target / FOLDS_FILE, folds_csv(pool.records, assigned.tolist()))
     return str((target / FOLDS_FILE).resolve())
 

@@ -43,6 +43,8 @@ def drawn_tree(tree: dict[str, Any], folder: Path, kind: str, images: int) -> di
     for key, part in (("TrainDataset", "train"), ("EvalDataset", "val")):
         choice = {"dataset_dir": str(folder), "split": f"{part}.txt", **same}
         own[key] = Tagged(trained.tag, {**(options if part == "train" else {}), **choice})
+    # A mix has become one data set, without pseudo-labelled pictures.
+    ((own.get("TrainReader") or {}).get("sampler") or {}).pop("pseudo_ratio", None)
     own["SampleData"] = {"kind": kind, "images": images, "seed": 0, **size}
     own["num_classes"] = own["num_classes"] if kind == "steel" else 10
     return own
@@ -73,6 +75,7 @@ def trial_tree(tree: dict[str, Any], folder: Path, chosen: Chosen) -> dict[str, 
     for key in ("TrainReader", "EvalReader", "TestReader"):
         if own.get(key):
             own[key]["batch_size"] = min(own[key].get("batch_size", 1), BATCH)
+    _ease_sampler(own)
     _shorten_warm_up(own)
     _leave_out_others(own)
     return own
@@ -94,6 +97,15 @@ def _restrict(node: Any, listed: str) -> None:
     for key in CHOICE:
         node.pop(key, None)
     node["split"] = listed
+
+
+def _ease_sampler(tree: dict[str, Any]) -> None:
+    """An epoch of as many images as there are; of a handful none may be empty, and a rare class cannot be rarer still."""
+    sampler = (tree.get("TrainReader") or {}).get("sampler")
+    if sampler:
+        for key in ("images", "empty_ratio"):
+            sampler.pop(key, None)
+        sampler["balance"] = max(sampler.get("balance", 0.0), 0.0)
 
 
 def _shorten_warm_up(tree: dict[str, Any]) -> None:

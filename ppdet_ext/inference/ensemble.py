@@ -174,7 +174,7 @@ def _check(members: Sequence[Member[AveragedDetector]]) -> None:
         who = f"Ensemble member {number + 1}{f' ({member.name})' if member.name else ''}"
         if not isinstance(member.model, AveragedDetector):
             raise UserError(
-                f"{who} is a {type(member.model).__name__}, which cannot be averaged; members are HybridTaskCascade (every "
+                f"{who} is {type(member.model).__name__}, which cannot be averaged; members are HybridTaskCascade (every "
                 "configuration under configs/htc)."
             )
         if not (math.isfinite(member.weight) and member.weight > 0):

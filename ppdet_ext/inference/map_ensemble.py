@@ -136,7 +136,7 @@ class PresenceEnsemble(_Members):
         for number, member in enumerate(members):
             if not isinstance(member.model, PresenceDetector):
                 raise UserError(
-                    f"{_who(member, number, key)} is a {type(member.model).__name__}, which does not tell the classes of an "
+                    f"{_who(member, number, key)} is {type(member.model).__name__}, which does not tell the classes of an "
                     "image; name an ImageClassifier, or a SemanticSegmentor with a classifier."
                 )
         self.num_classes = _common_classes(members, [member.model.num_classes for member in members], key)
@@ -233,12 +233,12 @@ def _classes_of_maps(member: AnyMember, number: int) -> int | None:
     model = member.model
     if isinstance(model, PresenceDetector) and not isinstance(model, MapDetector):
         raise UserError(
-            f"{_who(member, number)} is a {type(model).__name__}, which has no probability maps to average; name it under "
+            f"{_who(member, number)} is {type(model).__name__}, which has no probability maps to average; name it under "
             "Classifier: {config: …, weights: …}."
         )
     if not isinstance(model, Detector) or getattr(model, "mask_cells", 1) is None:
         raise UserError(
-            f"{_who(member, number)} is a {type(model).__name__} without masks, of which no probability maps can be made; "
+            f"{_who(member, number)} is {type(model).__name__} without masks, of which no probability maps can be made; "
             "leave it out, or give it masks (HTC: HTCRoIHead.with_mask)."
         )
     return getattr(model, "num_classes", None)

@@ -97,6 +97,16 @@ def test_the_trial_is_of_the_same_model_and_steps(config: str, tmp_path: Path) -
     assert trial["TrainReader"]["sample_transforms"] == cfg.resolved["TrainReader"]["sample_transforms"]
 
 
+def test_the_sampler_is_one_that_a_handful_of_images_allows(config: str, workspace: Path, tmp_path: Path) -> None:
+    mix = (
+        f"TrainDataset=!MixedDataSet {{labelled: !SteelDataSet {{dataset_dir: {workspace}/nowhere}}, "
+        f"pseudo: !SteelDataSet {{dataset_dir: {workspace}/nowhere, anno_path: p.csv, split: p.csv}}}}"
+    )
+    given = "TrainReader.sampler={pseudo_ratio: 0.3, empty_ratio: 0.2, images: 5000, balance: -0.15}"
+    trial = load_config(debug_run.trial_config(load_config(config, [mix, given]), tmp_path))
+    assert trial.TrainReader["sampler"] == {"balance": 0.0}
+
+
 def test_models_that_cannot_be_there_yet_are_left_out(config: str, tmp_path: Path) -> None:
     steps = "PostProcess=[ClassifierGate: {threshold: 0.5}, MinArea: {area: 3}, ClassifierGate: {file: gate.csv}]"
     others = ["Ensemble=[a, b]", f"Classifier={{config: {config}, weights: c}}", steps]

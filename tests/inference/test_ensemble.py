@@ -192,7 +192,7 @@ def test_divergence_names_the_member(sample):
             r"member 2 \(b.pdparams\) has no masks, the first member some; set with_mask",
         ),
         (lambda: small_model(mask_size=7), r"has masks of 14 cells, the first member of 28.*HTCRoIHead.mask_size"),
-        (lambda: paddle.nn.Linear(1, 1), r"is a Linear, which cannot be averaged; members are HybridTaskCascade"),
+        (lambda: paddle.nn.Linear(1, 1), r"is Linear, which cannot be averaged; members are HybridTaskCascade"),
     ],
 )
 def test_members_that_do_not_fit_together_are_refused(htc, build, message):

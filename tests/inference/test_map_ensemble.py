@@ -143,7 +143,7 @@ def test_weights_powers_and_readers_that_do_not_fit():
     ):
         with pytest.raises(UserError, match=said):
             MapEnsemble(members, power=power)
-    with pytest.raises(UserError, match="Classifier member 1 is a PixelModel"):
+    with pytest.raises(UserError, match="Classifier member 1 is PixelModel"):
         PresenceEnsemble([Member(PixelModel(), views)])
 
 

@@ -187,6 +187,8 @@ def test_a_size_that_is_off_is_named_with_the_nearest_ones():
 def test_pictures_of_other_channels_are_named():
     with pytest.raises(UserError, match=r"images of 1 channels, but in_channels is 3"):
         tiny("resnet18", "unet").logits(paddle.zeros([1, 1, 64, 64]))
+    with pytest.raises(UserError, match=r"images of 3 channels, but in_channels is 1; .* NormalizeToCHW makes grey ones"):
+        build_encoder("resnet18", in_channels=1)({"image": paddle.zeros([1, 3, 64, 64])})
 
 
 def test_a_batch_without_masks_names_the_transform():

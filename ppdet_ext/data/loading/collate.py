@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_ext.data.transforms.sample import Sample
 from ppdet_ext.data.transforms.semantic import IGNORED
-from ppdet_ext.host.registry import register_batch_transform
+from ppdet_ext.host.registry import register_batch_transform, whole_number_in
 from ppdet_ext.structures.batch import Batch
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
@@ -18,11 +18,13 @@ class PadToStride:
     """Batch transform: pad below and on the right to one size, a multiple of `stride`; images with 0, maps with 255.
 
     Args:
-        stride: of the network's coarsest level.
+        stride: of the network's coarsest level; 1 pads only images of different sizes.
+
+    Raises: UserError unless it is 1 or more.
     """
 
     def __init__(self, stride: int = 32):
-        self.stride = stride
+        self.stride = whole_number_in(stride, "PadToStride.stride", 1)
 
     def __call__(self, samples: Sequence[Sample], targets: bool, allocate: Allocate = np.empty) -> Batch:
         """Batch of finished samples, with what is to be learnt if `targets`; `allocate(shape, dtype)` gives large arrays."""

@@ -52,7 +52,7 @@ class NormalizeToCHW:
         mean, std: of R, G, B on the scale 0 to 1; ImageNet's by default, which pretrained backbones expect. One number each
             is that of grey (0.299 R + 0.587 G + 0.114 B, so just the value of a pixel that is grey).
 
-    Raises: UserError unless they are three each, or one.
+    Raises: UserError unless they are three each, or one, and std above 0.
     """
 
     def __init__(self, mean: list[float] | None = None, std: list[float] | None = None):
@@ -60,6 +60,8 @@ class NormalizeToCHW:
         self.std = list(std if std is not None else IMAGENET_STD)
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise UserError(f"NormalizeToCHW: mean {self.mean} and std {self.std}; give three numbers each, or one (grey).")
+        if min(self.std) <= 0:
+            raise UserError(f"NormalizeToCHW.std: {self.std} is not above 0.")
         # An 8-bit pixel has 256 values: a table replaces the arithmetic and three passes over the floats.
         self.tables = [((np.arange(256) / 255 - m) / s).astype(np.float32) for m, s in zip(self.mean, self.std)]
 

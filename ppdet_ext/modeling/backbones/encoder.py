@@ -117,9 +117,10 @@ class Encoder(nn.Layer):
         """
         image = inputs["image"]
         if image.shape[1] != self.in_channels:
+            grey = "; with one mean and std NormalizeToCHW makes grey ones" if self.in_channels == 1 else ""
             raise UserError(
                 f"{type(self).__name__}: images of {image.shape[1]} channels, but in_channels is {self.in_channels}; "
-                "set in_channels to the images' number."
+                f"set in_channels to the images' number{grey}."
             )
         wanted = {}
         for i, feature in enumerate(islice(self.features(image), max(self.return_idx) + 1)):

@@ -261,3 +261,5 @@ def test_padding_to_a_stride(steel, stride):
     )
     batch = PadToStride(stride)([maker.sample(0, 0)], True)
     assert batch["image"].shape == ((1, 3, 20, 50) if stride == 1 else (1, 3, 32, 64))
+    with pytest.raises(UserError, match=r"PadToStride\.stride: 0 is no whole number of 1 or more"):
+        PadToStride(0)

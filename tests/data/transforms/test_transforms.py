@@ -208,6 +208,8 @@ def test_one_mean_is_that_of_grey_pictures() -> None:
     for mean, std in (([0.5], [0.2, 0.2, 0.2]), ([0.5, 0.5], [0.2, 0.2]), ([0.5], None)):
         with pytest.raises(UserError, match="three numbers each, or one"):
             NormalizeToCHW(mean, std)
+    with pytest.raises(UserError, match=r"NormalizeToCHW\.std: \[0\.2, 0, 0\.2\] is not above 0"):
+        NormalizeToCHW(std=[0.2, 0, 0.2])
 
 
 def test_reading_checks_the_size(tmp_path):
