@@ -89,7 +89,7 @@ def _write_folds(tree: dict[str, Any], target: Path, folds: int) -> str | None:
         # Before anything is written that another number of folds would not fit.
         images = counted(len(pool.records), "images")
         raise UserError(
-            f"--folds {folds}: TrainDataset has {images}, and copies of a file share a fold: they fill {filled}. Take fewer folds."
+            f"--folds {folds}: TrainDataset has {images}, and copies of a file share a fold: they fill {filled}. Take fewer."
         )
     _same_folds(target / FOLDS_FILE, folds_csv(pool.records, assigned.tolist()))
     return str((target / FOLDS_FILE).resolve())
