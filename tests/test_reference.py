@@ -64,3 +64,11 @@ def test_what_a_docstring_says_is_found(generator: ModuleType) -> None:
     assert "| `speed` | float | `1.0` | in m/s. |" in text
     assert r"A part of \*that\*." in text
     assert generator.without_meaning(Part) == []
+
+
+def test_the_library_page_tells_arguments_and_properties(generator: ModuleType) -> None:
+    text = generator.written()["library.md"]
+    assert "| `overrides` | of the configuration," in text
+    assert "### Predictor.classes\n\n```text\nclasses: tuple[str, ...]\n```" in text
+    assert "| `streams` | batches of a list" in text.split("## runtime.Predictor")[1]
+    assert "### runtime.Predictor.predict" not in text

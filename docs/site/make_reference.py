@@ -22,6 +22,8 @@ from ppdet_ext.commands.main import COMMANDS  # noqa: E402
 from ppdet_ext.config.arguments import parameters_of  # noqa: E402
 from ppdet_ext.config.types import annotations_of  # noqa: E402
 from ppdet_ext.host.registry import ADAPTERS, KINDS, METRICS, SECTIONS, modules, tags  # noqa: E402
+from ppdet_ext.runtime.camera import Camera  # noqa: E402
+from ppdet_ext.runtime.predictor import Predictor as ExportedPredictor  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
 EXAMPLES = 2
@@ -29,6 +31,8 @@ EXAMPLES = 2
 GIVEN = {"records", "class_names", "category_ids"}
 # Of PaddleDetection, those that the shipped configurations lean on.
 OF_PPDET = ("FPN", "ResNet", "SwinTransformer", "PiecewiseDecay", "CosineDecay", "LinearWarmup", "ExpWarmup")
+# What `ppdet_ext.Predictor` is of the folder of an exported model, and what `on_frame` gives.
+RUNTIME = {"runtime.Predictor": ExportedPredictor, "runtime.Camera": Camera}
 # What its docstrings leave out.
 SAID_HERE = {
     "values": "rates of the stages, one more than `milestones`; null: `gamma` says them",
@@ -217,7 +221,8 @@ def written() -> dict[str, str]:
         body = "\n\n".join(section(part, cls) for part, cls in page.parts.items())
         texts[f"{name}.md"] = f"# {page.title}\n\n{page.intro}\n\n{names}\n\n{body}\n"
     texts["commands.md"] = command_page({name: (one.about, one.parser(f"{name}.py")) for name, one in COMMANDS.items()})
-    texts["library.md"] = object_page({name: getattr(ppdet_ext, name) for name in ppdet_ext.__all__})
+    library = {name: getattr(ppdet_ext, name) for name in ppdet_ext.__all__}
+    texts["library.md"] = object_page(library | RUNTIME, with_bases_elsewhere=RUNTIME)
     titles = {name: re.match("# (.*)", text).group(1) for name, text in texts.items()}  # type: ignore[union-attr]
     rows = "\n".join(f"- [{title}]({name})" for name, title in titles.items())
     texts["index.md"] = (

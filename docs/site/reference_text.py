@@ -2,13 +2,15 @@
 
 import argparse
 import collections.abc
+import functools
 import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+_SHOWN = (types.FunctionType, property, functools.cached_property)
 HEADERS = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):\s*(.*)$")
 PLAIN = {
     int: "int",
@@ -143,13 +145,16 @@ def _flag_row(parser: argparse.ArgumentParser, action: argparse.Action) -> str |
     return f"| {flag} | {cell(text)} |".replace("` `", " ")
 
 
-def object_page(things: Mapping[str, Any]) -> str:
-    """The names of the library, with signatures, arguments and public methods."""
-    names = " · ".join(f"[{name}](#{name.lower()})" for name in things)
+def object_page(things: Mapping[str, Any], with_bases_elsewhere: Collection[str] = ()) -> str:
+    """The names of the library, with signatures, arguments, public methods and properties.
+
+    with_bases_elsewhere: those of which only what the class itself has is told.
+    """
+    names = " · ".join(f"[{name}](#{name.lower().replace('.', '')})" for name in things)
     texts = ["# The library", "What `from ppdet_ext import …` gives. With examples: [the library](../python.md).", names]
     for name, thing in things.items():
         texts += [f"## {name}", f"```text\n{name}{_signature(thing)}\n```", *_described(thing)]
-        for method, function in _methods(thing):
+        for method, function in _methods(thing, name in with_bases_elsewhere):
             texts += [f"### {name}.{method}", f"```text\n{method}{_signature(function)}\n```", *_described(function)]
     return "\n\n".join(texts) + "\n"
 
@@ -157,7 +162,7 @@ def object_page(things: Mapping[str, Any]) -> str:
 def _described(thing: Any) -> list[str]:
     try:
         keys = [key for key in inspect.signature(thing).parameters if key != "self"]
-    except ValueError:
+    except (TypeError, ValueError):  # a property's
         keys = []
     fields = list(getattr(thing, "__dataclass_fields__", ()))
     texts = [summary_of(thing, keys)] if summary_of(thing, keys) else []
@@ -167,22 +172,25 @@ def _described(thing: Any) -> list[str]:
     return [*texts, "| | |\n|---|---|\n" + "\n".join(rows)] if rows else texts
 
 
-def _methods(thing: Any) -> list[tuple[str, Any]]:
+def _methods(thing: Any, own: bool = False) -> list[tuple[str, Any]]:
     if not isinstance(thing, type):
         return []
     found: dict[str, Any] = {}
-    for one in reversed(thing.__mro__[:-1]):
+    for one in [thing] if own else reversed(thing.__mro__[:-1]):
         if one.__module__.startswith("ppdet_ext."):
             found |= {name: value for name, value in one.__dict__.items() if not name.startswith("_")}
     bare = {name: getattr(value, "__func__", value) for name, value in found.items()}
-    return [(name, value) for name, value in bare.items() if inspect.isfunction(value) and value.__doc__]
+    return [(name, value) for name, value in bare.items() if isinstance(value, _SHOWN) and value.__doc__]
 
 
 def _signature(thing: Any) -> str:
+    getter = getattr(thing, "fget", getattr(thing, "func", None))  # of a property, and of a cached one
     try:
-        text = str(inspect.signature(thing))
+        text = str(inspect.signature(getter or thing))
     except ValueError:
         return "(…)"
+    if getter:
+        text = text.replace("(self) -> ", ": ")
     text = re.sub(
         r"\b(?:[a-zA-Z_]\w*\.)+([A-Za-z_]\w*)", r"\1", re.sub(r"^\((?:self|cls)(?:: [^,)]*)?(?:, |(?=\)))", "(", text)
     )

@@ -1,5 +1,6 @@
 """`Predictor`: a trained model as an object that finds things in images."""
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,9 @@ class Predictor(EagerPredictor):
             raise UserError(f'No weights are configured: Predictor({str(config)!r}, weights="output/…/best_model").')
         with BUILDING:
             super().__init__(cfg, batch_size)
+
+    # As help() and editors show it; they would take `__new__`, which knows not which of both it makes.
+    __signature__ = inspect.Signature([*inspect.signature(__init__).parameters.values()][1:])
 
     def _post_process(self, steps: Steps | None) -> PostProcess:
         # A file of them may be one that comes with the package.

@@ -144,7 +144,10 @@ def _remedy(pixels: np.ndarray) -> str:
         named = "ReadImage: {range: [low, high]}"
     else:
         named = f"ReadImage: {{range: {fitting}}} (0 to {TOP_OF[fitting]}), or {{range: [low, high]}}"
-    return f"Write in every reader of the configuration {named} with numbers that fit all pictures; see dataset/README.md."
+    return (
+        f"Write in every reader of the configuration {named} with numbers that fit all pictures, and export anew what "
+        "was exported; see dataset/README.md."
+    )
 
 
 def value_range(paths: Iterable[str], percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float] | None:
