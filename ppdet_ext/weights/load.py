@@ -18,9 +18,11 @@ from .files.class_names import CLASSES, Classes, class_entry
 from .files.paddle_file import read_weights_file
 from .files.tensor_file import TensorFile, open_tensors
 from .find import SUFFIX, find_weights, of_torch
+from .foreign.mmdet import shape_in_mmdet
+from .foreign.naming import root_of
 from .foreign.padding import Provenance, padding_of, say_padding
 from .foreign.plan import ADAPTATIONS, Plan, make_plan, read_planned
-from .foreign.report import demand_exact, encoder_hint, shortened
+from .foreign.report import demand_exact, difference_hint, encoder_hint, outputs_of, shortened
 from .foreign.smp import smp_name
 
 logger = logging.getLogger("ppdet_ext")
@@ -80,9 +82,18 @@ def read_weights(path: str | Path, model: Mapping[str, Sequence[int]], suffix: s
         matched = len(model) - sum(not line.endswith("not in the model") for line in lines)
         raise OtherModelError(
             f"Weights file {file} is of another architecture or class count: {matched} of the model's {len(model)} "
-            f"tensors match, {len(lines)} differ:{shortened(lines)}"
+            f"tensors match, {len(lines)} differ{_own_hint(file, values, model)}:{shortened(lines)}"
         )
     return Weights(file, values, classes)
+
+
+def _own_hint(file: Path, values: Mapping[str, np.ndarray], model: Mapping[str, Sequence[int]]) -> str:
+    """What is behind the differences of two segmentation nets of ours, whose names are SMP's but for the statistics."""
+    if "encoder." not in (root_of(model), root_of(values)) or root_of(model) != root_of(values):
+        return ""
+    theirs = {smp_name(name): shape_in_mmdet(value.shape) for name, value in values.items()}
+    plan = make_plan(file, theirs, model)
+    return difference_hint(plan, model) or (f"; {outputs_of(plan)}" if plan.dropped else "")
 
 
 def with_order(weights: Weights, names: Sequence[str]) -> Weights:

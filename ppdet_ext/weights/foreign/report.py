@@ -53,14 +53,28 @@ def encoder_hint(encoder: Mapping[str, Sequence[int]], root: str, model: Mapping
     return here + (remedy if root == "encoder." else "")
 
 
-def _hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
-    """What is behind the differences, if that can be told."""
-    if plan.left_over and not plan.missing and all(name.startswith("classification_head.") for name in plan.left_over):
+def difference_hint(plan: Plan, model: Mapping[str, Sequence[int]]) -> str:
+    """'; …', what is behind the differences of file and model, if that can be told, else ''."""
+    if not plan.missing and _of_images(plan.left_over):
         return "; it has a head that classifies images, which SemanticSegmentor.classifier=true adds"
+    if not plan.left_over and _of_images(plan.missing):
+        return "; it has no head that classifies images: set SemanticSegmentor.classifier=false"
     encoder = encoder_hint(plan.encoder, plan.root, model)
     if plan.root == "encoder." and plan.encoder and not any(name.startswith("encoder.") for name in plan.mapped):
         encoder = encoder or "; its encoder is none of those here"
     return encoder + (_decoder_hint(plan, model) or _widths_hint(plan, model))
+
+
+def _of_images(names: Sequence[str]) -> bool:
+    return bool(names) and all(name.startswith("classification_head.") for name in names)
+
+
+def outputs_of(plan: Plan) -> str:
+    """'it has 4 outputs, the configured model 5 …'; of detectors, classes."""
+    here = f"the configured model {plan.classes[1]}"
+    if plan.root == "backbone.":
+        return f"it has {plan.classes[0]} classes, {here}"
+    return f"it has {plan.classes[0]} outputs, {here} (with task: multiclass one more than classes, the background)"
 
 
 def decoder_of(names: Iterable[str]) -> str | None:
@@ -109,18 +123,17 @@ def demand_exact(path: object, plan: Plan, drop: bool, remedy: str, model: Mappi
     if differ:
         raise OtherModelError(
             f"Weights file {path} is of another architecture than the configured model: {len(plan.mapped)} tensors match, "
-            f"{len(differ)} differ{_hint(plan, model or {})}:{shortened(differ)}"
+            f"{len(differ)} differ{difference_hint(plan, model or {})}:{shortened(differ)}"
         )
     if plan.backbone_only:
         raise UserError(f"Weights file {path} holds a backbone alone; use it by -o pretrain_weights={path}")
     if plan.dropped and not drop:
         counts = "the semantic branch has another number of classes"
-        if all(name.startswith("classification_head.") for name in plan.dropped):
+        if _of_images(list(plan.dropped)):
             counts = "its head that classifies images has another number of outputs"
             remedy = f"-o pretrain_weights={path} takes all but that head."
         if plan.classes[0] != plan.classes[1]:
-            what = "classes" if plan.root == "backbone." else "outputs"
-            counts = f"it has {plan.classes[0]} {what}, the configured model {plan.classes[1]}"
+            counts = outputs_of(plan)
         lines = [f"{name}: {shapes}" for name, shapes in plan.dropped.items()]
         raise UserError(f"Weights file {path} does not fit: {counts}. {remedy} These tensors differ:{shortened(lines)}")
 

@@ -137,7 +137,7 @@ def test_deeplabs_earlier_names_are_read() -> None:
 def test_another_number_of_classes_is_said_and_left_out_in_pretraining(tmp_path: Path, said) -> None:
     write_torch(tmp_path / "w.pth", {}, values_of("unet_aux-resnet18").items())
     model = model_of("unet_aux-resnet18", "num_classes=3", "TrainDataset=null", "EvalDataset=null", "TestDataset=null")
-    with pytest.raises(UserError, match=r"it has 4 outputs, the configured model 3\. Set num_classes"):
+    with pytest.raises(UserError, match=r"it has 4 outputs, the configured model 3 \(.*background\)\. Set num_classes"):
         load_weights(model, tmp_path / "w.pth")
     counts = load_pretrained(model, tmp_path / "w.pth")
     assert (counts["not_in_file"], counts["not_in_model"], counts["other_shape"]) == (0, 0, 4)
@@ -196,6 +196,29 @@ def test_the_decoder_of_another_file_is_named(file: str, model: str, hint: str) 
     with pytest.raises(UserError) as caught:
         demand_exact("w.pth", make_plan("w.pth", file_shapes(file), our_shapes(model)), False, "", our_shapes(model))
     assert f"; {hint}" in str(caught.value).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "hint"),
+    [
+        (
+            "unet-resnet18",
+            ["SemanticSegmentor.decoder=FPNDecoder"],
+            "its decoder is UNetDecoder, the configured one FPNDecoder",
+        ),
+        ("unet-resnet18", ["ResNetEncoder.name=resnet34"], "its encoder is resnet18, the configured one resnet34"),
+        ("unet-resnet18", ["SemanticSegmentor.classifier=true"], "it has no head that classifies images: set Semantic"),
+        (
+            "unet-resnet18",
+            ["SemanticSegmentor.task=multiclass", "SemanticSegmentor.losses=[SoftCE: {}]"],
+            r"it has 4 outputs, the configured model 5 \(with task: multiclass one more than classes, the background\)",
+        ),
+    ],
+)
+def test_own_weights_of_another_network_are_told_alike(own: str, others: list[str], hint: str, tmp_path: Path) -> None:
+    paddle.save(model_of(own).state_dict(), str(tmp_path / "own.pdparams"))
+    with pytest.raises(UserError, match=rf"is of another architecture or class count: .* differ; {hint}"):
+        load_weights(model_of(own, *others), tmp_path / "own.pdparams")
 
 
 def test_parts_that_are_not_here_are_told() -> None:
