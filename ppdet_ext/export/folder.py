@@ -22,7 +22,7 @@ _README = """# {architecture}, exported for {engine}
 
 Input `pixels`: ({batch}, height, width, 3) uint8, RGB, height {heights}, width {widths}; the pictures
 of a batch are of one size. They are resized as `transforms` of {description} says, with OpenCV; normalisation and padding are
-in the model.
+in the model{views}.
 
 Outputs: {outputs}.
 
@@ -80,6 +80,7 @@ class Exported:
         versions: of the packages that made it.
         differences: of outputs, from the eager model.
         accuracy: deciding numbers of the metric of both models, where they were measured.
+        flips: names of the views that are averaged in the graph, as `TestTimeAugmentation` has them.
     """
 
     format: str
@@ -98,6 +99,7 @@ class Exported:
     versions: dict[str, str]
     differences: list[dict[str, Any]]
     accuracy: dict[str, Any] = field(default_factory=dict)
+    flips: list[str] = field(default_factory=lambda: ["none"])
 
 
 def write_description(folder: Path, exported: Exported) -> None:
@@ -166,6 +168,7 @@ def _readme(exported: Exported) -> str:
         batch=exported.input["shape"][0],
         heights=heights,
         widths=widths,
+        views="" if exported.flips == ["none"] else f", and the mean over mirrored views: {', '.join(exported.flips)}",
         outputs=", ".join(f"`{name}`" for name in exported.outputs),
         classes=", ".join(f"{label} {name}" for label, name in enumerate(exported.classes)),
         description=f"`{DESCRIPTION}`",

@@ -293,4 +293,5 @@ def _described(
         source={"configuration": str(cfg.filename), "weights": weights.name, "sha256": digest(weights)},
         versions={"ppdet-ext": __version__, **{name: importlib.metadata.version(name) for name in packages}},
         differences=[asdict(one) for one in differences],
+        flips=[str(name) for name in (cfg.get(VIEWS) or {}).get("flips") or ["none"]],
     )

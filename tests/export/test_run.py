@@ -67,6 +67,8 @@ def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys, monkeypatch
     assert set(told["files"]) == {"model.json", "model.pdiparams"}
     assert all(digest(tmp_path / "out" / name) == own["sha256"] for name, own in told["files"].items())
     assert told["outputs"] == ["maps", "presence"]
+    assert told["flips"] == ["none", "horizontal"]
+    assert "the mean over mirrored views: none, horizontal." in (tmp_path / "out" / "README.md").read_text()
     engine = PaddleEngine(tmp_path / "out", tuple(told["outputs"]))
     found = engine.run({"pixels": np.zeros((1, 50, 70, 3), np.uint8)})
     assert {name: value.shape for name, value in found.items()} == {"maps": (1, 4, 50, 70), "presence": (1, 4)}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from paddle.static import InputSpec
 from view_cases import NATIVE, found_by, model, network_batch, network_inputs, picture, sample_with
 
+from ppdet_ext.export.paddle import PaddleEngine
 from ppdet_ext.inference.ensemble import Member, merge_proposals
 from ppdet_ext.inference.views import FLIPS, Views, ViewTransform
 from ppdet_ext.modeling.detection.traced_views import TracedView, merged
@@ -55,6 +56,28 @@ def test_views_find_what_an_ensemble_does(name, flips):
     np.testing.assert_array_equal(found["labels"], wanted.labels)
     for key, atol in (("boxes", 1e-2), ("scores", 1e-3), ("probs", 1e-3)):
         np.testing.assert_allclose(found[key], getattr(wanted, key), atol=atol)
+
+
+class Mirrored(paddle.nn.Layer):
+    def forward(self, probs: paddle.Tensor, boxes: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        return self.of_view(probs, boxes)
+
+    @paddle.jit.not_to_static
+    def of_view(self, probs: paddle.Tensor, boxes: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        view = TracedView([], paddle.to_tensor([[64.0, 96.0]]), (True, True))
+        return view.unmirrored(probs), view.mirrored(boxes)
+
+
+def test_a_saved_graph_mirrors_masks_of_no_boxes_too(tmp_path):
+    spec = [InputSpec([-1, 3, 3], "float32", "probs"), InputSpec([-1, 4], "float32", "boxes")]
+    paddle.jit.save(paddle.jit.to_static(Mirrored(), input_spec=spec, full_graph=True), str(tmp_path / "model"))
+    engine = PaddleEngine(tmp_path, ("probs", "boxes"))
+    probs = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+    boxes = np.array([[0, 0, 96, 64], [1, 2, 5, 9]], np.float32)
+    for count in (0, 2):
+        found = engine.run({"probs": probs[:count], "boxes": boxes[:count]})
+        np.testing.assert_array_equal(found["probs"], probs[:count, ::-1, ::-1])
+        np.testing.assert_array_equal(found["boxes"], [[0, 0, 96, 64], [91, 55, 95, 62]][:count] or np.zeros((0, 4)))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([0.0, 0.3, 0.7]))

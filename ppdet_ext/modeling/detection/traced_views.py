@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import paddle
 
-from ppdet_ext.modeling.ops.tensor_nms import keep_best
+from ppdet_ext.modeling.ops.tensor_nms import keep_best_across
 from ppdet_ext.modeling.ops.traced_nms import NO_SCORE, filled
 from ppdet_ext.structures import ProposalSettings
 
@@ -45,11 +45,14 @@ class TracedView:
 
     def unmirrored(self, probs: paddle.Tensor) -> paddle.Tensor:
         """Masks (n, S, S) of boxes in the view -> of the same in the image."""
+        if self.flip == AS_IT_IS:
+            return probs
+        # Converters know no operator that mirrors; and of no masks Paddle Inference would gather some, so there is one more.
+        probs = paddle.concat([probs, paddle.zeros([1, *probs.shape[1:]])])
         backwards = paddle.arange(probs.shape[2] - 1, -1, -1)
         for axis, mirrored in zip((2, 1), self.flip):
-            # Converters know no operator that mirrors.
             probs = paddle.gather(probs, backwards, axis=axis) if mirrored else probs
-        return probs
+        return probs[:-1]
 
 
 def mean(values: Sequence[paddle.Tensor]) -> paddle.Tensor:
@@ -78,7 +81,6 @@ def merged(
     source = paddle.concat([paddle.full([count], float(number)) for number in range(len(views))])
     order = paddle.argsort(-scores, stable=True)
     boxes, scores, source = (paddle.gather(own, order) for own in (boxes, scores, source))
-    kept, _ = keep_best(
-        boxes.unsqueeze(0), (scores > NO_SCORE).unsqueeze(0), settings.nms_iou, source.unsqueeze(0), across=True
-    )
+    alone, valid, from_view = (own.unsqueeze(0) for own in (boxes, scores > NO_SCORE, source))
+    kept = keep_best_across(alone, valid, from_view, settings.nms_iou, len(views))
     return paddle.gather(boxes, paddle.nonzero(kept.squeeze(0)).flatten()[:count])
