@@ -24,7 +24,9 @@ Input `pixels`: ({batch}, height, width, 3) uint8, RGB, height {heights}, width 
 of a batch are of one size. They are resized as `transforms` of {description} says, with OpenCV; normalisation and padding are
 in the model{views}.
 
-Outputs: {outputs}.
+Outputs:
+
+{outputs}
 
 Classes by label: {classes}.
 
@@ -56,6 +58,17 @@ In this folder, with paddlepaddle {paddle} alone; `pixels` are as above:
         predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()
     ]
 """
+# What each output is; boxes and masks are of the pixels given, which a caller scales to the picture's own size.
+_OUTPUTS = {
+    "boxes": "(N, 4) float32: x1 y1 x2 y2 of each object, px of the pixels given",
+    "scores": "(N,) float32: from 0 to 1",
+    "labels": "(N,) int64: classes, from 0",
+    "probs": "(N, S, S) float32: probability of the mask, S × S cells that span the box",
+    "image": "(N,) int64: which picture of the batch",
+    "masks": "(N, height, width) uint8: 1 in the mask",
+    "maps": "({batch}, classes, height, width) float32: probability of each class at each pixel",
+    "presence": "({batch}, classes) float32: probability that the class is in the picture",
+}
 _EXTRAS = {"onnx": "runtime", "openvino": "openvino"}  # formats that the runtime reads
 _ENGINES = {"paddle": "Paddle Inference", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
@@ -156,6 +169,7 @@ def sizes_of(size: Sequence[int] | None) -> dict[str, list[int]]:
 
 
 def _readme(exported: Exported) -> str:
+    batch = exported.input["shape"][0]
     heights, widths = (_range(exported.sizes[axis]) for axis in ("height", "width"))
     if exported.format in _EXTRAS:
         predict = _PREDICT.format(extra=_EXTRAS[exported.format])
@@ -165,11 +179,11 @@ def _readme(exported: Exported) -> str:
     text = _README.format(
         architecture=exported.architecture,
         engine=_ENGINES[exported.format],
-        batch=exported.input["shape"][0],
+        batch=batch,
         heights=heights,
         widths=widths,
         views="" if exported.flips == ["none"] else f", and the mean over mirrored views: {', '.join(exported.flips)}",
-        outputs=", ".join(f"`{name}`" for name in exported.outputs),
+        outputs="\n".join(f"- `{name}` {_OUTPUTS.get(name, '').format(batch=batch)}" for name in exported.outputs),
         classes=", ".join(f"{label} {name}" for label, name in enumerate(exported.classes)),
         description=f"`{DESCRIPTION}`",
     )

@@ -69,11 +69,19 @@ def _name_outputs(graph: Any, names: Sequence[str]) -> None:
 
 
 def _drop_unused(graph: Any) -> None:
-    used = {name for node in graph.node for name in node.input}
-    used |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
-    kept = [one for one in graph.initializer if one.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    """Nodes and initializers from which no output comes: ONNX Runtime warns of each when it loads the file."""
+    used, nodes = {value.name for value in graph.output}, []
+    for node in reversed(graph.node):  # each stands behind those whose outputs it takes
+        if used.isdisjoint(node.output):
+            continue
+        nodes.append(node)
+        used |= {*node.input, *(name for attribute in node.attribute for name in captured(attribute))}
+    for kept, all_of in (
+        (nodes[::-1], graph.node),
+        ([one for one in graph.initializer if one.name in used], graph.initializer),
+    ):
+        del all_of[:]
+        all_of.extend(kept)
 
 
 def captured(attribute: Any) -> set[str]:

@@ -144,6 +144,13 @@ def test_converted(unet: list[str], tmp_path: Path, format, precision, size, cap
     found, expected = exported.candidates(picture), eager.candidates(picture)
     assert len(found) == len(expected) > 0
     np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-5 if precision == "fp32" else 0.1)
+    assert "- `maps` (1, classes, height, width) float32" in (tmp_path / "out" / "README.md").read_text()
+    if format == "onnx":
+        import onnx
+
+        graph = onnx.load(tmp_path / "out" / "model.onnx").graph
+        used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        assert all(used.intersection(node.output) for node in graph.node), "ONNX Runtime warns of what nothing uses"
 
 
 def test_integers_calibrated_on_the_training_pictures(unet: list[str], tmp_path: Path, capsys):
