@@ -149,7 +149,7 @@ def test_some_folds_only_are_trained_and_make_no_ensemble(arguments: list[str], 
     [
         (["--folds", "1"], "--folds is 1; at least 2 are needed"),
         (["--only", "0", "2"], "--only 2: there is no such fold; 2 folds count from 0 to 1"),
-        (["--folds", "9"], "--folds 9: TrainDataset has 8 images, and copies of a file share a fold: they fill 8. Take fewer"),
+        (["--folds", "9"], "--folds 9: TrainDataset has 6 images, and copies of a file share a fold: they fill 6. Take fewer"),
         (["-o", "Ensemble=[a, b]"], "The configuration has an Ensemble"),
         (["-o", "TrainDataset=null"], "has no TrainDataset"),
         (["--metric", "MeanIuO"], "Did you mean 'MeanIoU'?"),
