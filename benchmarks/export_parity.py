@@ -122,8 +122,8 @@ def subject(name: str) -> tuple[Any, Any, list[np.ndarray]]:
 def trained(folder: Path) -> tuple[Any, Any, list[np.ndarray]]:
     """The model of a run's folder, its reader, and its first pictures, the second one without its last quarter."""
     from ppdet_ext.config.load import load_config
+    from ppdet_ext.export.pictures import own_pictures
     from ppdet_ext.export.reader import ReaderPlan
-    from ppdet_ext.export.run import own_pictures
     from ppdet_ext.inference.classes import class_list
     from ppdet_ext.inference.members import with_weights
 

@@ -11,12 +11,18 @@ from .child import convert_in_child, end_with_parent, forbid_processes
 
 MODEL = "model.onnx"
 OPSET, OPSETS = 17, range(11, 20)
+_OF_DETECTORS = 16  # before it RoIAlign has no half pixels
 
 
-def check_opset(opset: int) -> None:
-    """UserError for one that the converter lacks."""
+def check_opset(opset: int, detector: bool = False) -> None:
+    """UserError for one that the converter, or a detector's RoIAlign, lacks."""
     if opset not in OPSETS:
         raise UserError(f"--opset {opset}: paddle2onnx writes opsets {OPSETS[0]} to {OPSETS[-1]}; {OPSET} is the default.")
+    if detector and opset < _OF_DETECTORS:
+        raise UserError(
+            f"--opset {opset}: regions of a detector are pooled as they were trained from opset {_OF_DETECTORS} on; give "
+            f"{_OF_DETECTORS} to {OPSETS[-1]}."
+        )
 
 
 def convert_to_onnx(source: Path, target: Path, names: Sequence[str], opset: int = OPSET) -> None:

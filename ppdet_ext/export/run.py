@@ -12,8 +12,7 @@ import numpy as np
 
 from ppdet_ext import __version__
 from ppdet_ext.config.keys import CLASSIFIER, ENSEMBLE, ENSEMBLE_MEAN, POSTPROCESS, VIEWS
-from ppdet_ext.data.datasets import ImageFolder
-from ppdet_ext.errors import UserError, counted, nearest
+from ppdet_ext.errors import UserError, nearest
 from ppdet_ext.files.atomic import digest, new_folder
 from ppdet_ext.host import Config
 from ppdet_ext.inference.build import tells_presence
@@ -31,9 +30,10 @@ from .child import PACKAGES, demand_packages
 from .graph import INPUT, ExportGraph, Flip
 from .half import to_half
 from .paddle import PaddleEngine, save_paddle
+from .pictures import batches_to_compare, calibration_batches
 from .precision import fine_layers, quantize
 from .reader import ReaderPlan
-from .verify import Difference, Engine, check, compare, random_pixels
+from .verify import Difference, Engine, check, compare
 
 logger = logging.getLogger("ppdet_ext")
 FORMATS = ("paddle", "onnx", "openvino")
@@ -42,7 +42,6 @@ DYNAMIC = "dynamic"
 MASKS_AS = ("boxes", "full")
 # {"images": …, "eager": {number: value}, "exported": {number: value}}
 Accuracy = dict[str, Any]
-_PICTURES = 2  # of the configuration's own, to compare
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,13 @@ def export(
     names, ids, _ = class_list(cfg, weights_first=True)
     plan = ReaderPlan.of(cfg, names, ids)
     size = _size(plan, options.size)
-    model = with_weights(cfg, cfg.weights, names)
-    model.eval()
-    _check_steps(PostProcess(_steps(cfg), names, ids), model)
-    flips, full = _flips(cfg), options.masks == "full"
-    graph = ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, full, flips)
+    graph = _graph_of(cfg, plan, (names, ids), options)
     with folders.alone(output), new_folder(output, "--output") as aside:
         shape = (options.batch, *(size or (None, None)), 3)
-        calibration = _calibration(cfg, plan, shape, options) if options.precision == "int8" else []
+        pictures = options.calibration, options.calibration_images
+        calibration = calibration_batches(cfg, plan, shape, *pictures) if options.precision == "int8" else []
         engine = _write(graph, shape, aside, options, calibration)
-        found = compare(model, plan, engine, _pictures(cfg, plan, size, options.batch), flips)
+        found = compare(graph.model, plan, engine, batches_to_compare(cfg, plan, size, options.batch), graph.flips)
         told = _described(cfg, plan, graph, (names, ids), size, options, found)
         folders.write_description(aside, told)
         measured = judge(aside) if judge else None
@@ -169,6 +165,15 @@ def _check_steps(steps: PostProcess, model: Any) -> None:
             raise UserError(f"{kind} goes by a file about certain images, which cannot be exported; take the step out.")
         if step.needs_presence and not tells_presence(model):
             raise UserError(f"{kind} asks which classes are in a picture, and this model does not tell; take the step out.")
+
+
+def _graph_of(cfg: Config, plan: ReaderPlan, classes: tuple[list[str], list[int]], options: ExportOptions) -> ExportGraph:
+    """The model with its weights, as it is traced. UserError for what it, or its steps, cannot be exported with."""
+    model = with_weights(cfg, cfg.weights, classes[0])
+    model.eval()
+    onnx.check_opset(options.opset, detector=not hasattr(model, "presence"))
+    _check_steps(PostProcess(_steps(cfg), *classes), model)
+    return ExportGraph(model, plan.normalize.mean, plan.normalize.std, plan.stride, options.masks == "full", _flips(cfg))
 
 
 def _flips(cfg: Config) -> tuple[Flip, ...]:
@@ -215,50 +220,6 @@ def _write(graph: ExportGraph, shape: Any, aside: Path, options: ExportOptions, 
         half, precise = options.precision in ("fp16", "bf16"), options.precision in ("bf16", "int8")
         openvino.convert_to_openvino(whole / onnx.MODEL, aside, graph.names, half, precise)
     return open_engine(aside, OPENVINO, device="cpu", threads=None, precision=options.precision)
-
-
-def _pictures(cfg: Config, plan: ReaderPlan, size: tuple[int, int] | None, batch: int) -> list[np.ndarray]:
-    """Batches to compare on: random ones, of two sizes where any may come, and pictures of TestDataset where there are some."""
-    sizes = [size] if size else [(5 * plan.stride - 7, 6 * plan.stride + 3), (4 * plan.stride, 7 * plan.stride)]
-    batches = [random_pixels(batch, *own) for own in sizes]
-    for picture in own_pictures(cfg):
-        resized = plan.resized(picture)
-        if size is None or resized.shape[:2] == size:
-            batches.append(np.repeat(resized[None], batch, axis=0))
-    return batches
-
-
-def _calibration(cfg: Config, plan: ReaderPlan, shape: Any, options: ExportOptions) -> list[np.ndarray]:
-    """Batches that int8's ranges are chosen by. UserError where there are no pictures, or none of the model's size."""
-    most = options.calibration_images
-    if options.calibration:
-        folder = ImageFolder(options.calibration)
-        try:
-            folder.load()
-        except UserError as error:
-            raise UserError(f"--calibration: {error}") from error
-        files: Sequence[str] = [record.file for record in folder.records[:most]]
-    else:
-        files = own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)
-    resized = [plan.resized(file) for file in files]
-    fitting = [one for one in resized if None in shape or one.shape[:2] == tuple(shape[1:3])]
-    if not fitting:
-        raise UserError("int8 needs pictures of the model's size to be calibrated on: --calibration FOLDER.")
-    logger.info("Calibrating int8 on %s", counted(len(fitting), "pictures"))
-    return [np.repeat(one[None], options.batch, axis=0) for one in fitting]
-
-
-def own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _PICTURES) -> Sequence[str]:
-    for key in keys:
-        dataset: Any = cfg.get(key)
-        try:
-            if dataset is not None:
-                if not isinstance(dataset, ImageFolder) or not getattr(dataset, "records", None):
-                    dataset.load()
-                return [record.file for record in dataset.records[:most]]
-        except (UserError, OSError):
-            continue
-    return []
 
 
 def _described(

@@ -21,6 +21,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
 from ppdet_ext.export.folder import Exported, alone, demand_replaceable, predict_command, write_description
 from ppdet_ext.export.graph import ExportGraph
+from ppdet_ext.export.onnx import check_opset
 from ppdet_ext.export.paddle import PaddleEngine, save_paddle
 from ppdet_ext.export.run import _check_steps
 from ppdet_ext.export.verify import check, compare
@@ -268,6 +269,13 @@ def test_steps_that_an_exported_model_has_nothing_for(tmp_path: Path):
         with pytest.raises(UserError, match=message):
             _check_steps(PostProcess([step], ["pits"], [1]), object())
     _check_steps(PostProcess([{"TopK": {"k": 3}}], ["pits"], [1]), object())
+
+
+def test_opsets_of_detectors():
+    check_opset(11)
+    check_opset(16, detector=True)
+    with pytest.raises(UserError, match=r"--opset 15: regions of a detector .* from opset 16 on; give 16 to 19"):
+        check_opset(15, detector=True)
 
 
 def test_sigterm_ends_in_order():
