@@ -15,6 +15,7 @@ from .graph import INPUT
 
 # Whose inputs and weights become integers; the rest, boxes above all, stays as it is. Preparation makes Gemm of MatMul and Add.
 _OPERATORS = ["Conv", "Gemm"]
+_MOVES = ("Reshape", "Transpose")
 
 
 class _Pictures:
@@ -60,6 +61,7 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], fine: Co
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.onnx_model import ONNXModel
 
     with prepared(source) as file:
         quantize_static(
@@ -77,7 +79,8 @@ def quantize(source: Path, target: Path, batches: Iterable[np.ndarray], fine: Co
             calibrate_method=CalibrationMethod.MinMax,
         )
     model = onnx.load(target)
-    _round_before_reshapes(model.graph)
+    _round_before_moves(model.graph)
+    ONNXModel(model).topological_sort()
     onnx.save(model, target)
 
 
@@ -87,23 +90,29 @@ def _left_out(graph: Any, fine: set[str]) -> list[str]:
     return [node.name for node in graph.node if node.op_type in _OPERATORS and node.input[1] not in weights]
 
 
-def _round_before_reshapes(graph: Any) -> None:
-    """Quantise what is reshaped rather than its reshaped copy: an engine rounds it in the operator that it comes from."""
+def _round_before_moves(graph: Any) -> None:
+    """Round what is reshaped or transposed, not its moved copy: engines do it where that is computed, if it is not done yet."""
     users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    nodes = list(graph.node)
-    for reshape in [node for node in nodes if node.op_type == "Reshape"]:
-        rounding = users.get(reshape.output[0], [])
-        if len(rounding) != 1 or rounding[0].op_type != "QuantizeLinear":
+    made_by = {name: node for node in graph.node for name in node.output}
+    for rounding in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
+        name = rounding.input[0]
+        moves: list[Any] = []
+        while (node := made_by.get(name)) and node.op_type in _MOVES and len(users[name]) == 1:
+            name, moves = node.input[0], [node, *moves]
+        back = users[rounding.output[0]]
+        if not moves or len(back) > 1:
             continue
-        back = users[rounding[0].output[0]]
-        if len(back) != 1:
-            continue
-        rounding[0].input[0], reshape.output[0] = reshape.input[0], back[0].output[0]
-        back[0].output[0] = reshape.input[0] = f"{back[0].output[0]}_whole"
-        nodes.remove(reshape)
-        nodes.insert(nodes.index(back[0]) + 1, reshape)
-    del graph.node[:]
-    graph.node.extend(nodes)
+        result = back[0].output[0]
+        known = [user for user in users[name] if user.op_type == "QuantizeLinear"]
+        if known:
+            moves[0].input[0] = users[known[0].output[0]][0].output[0]
+            graph.node.remove(rounding)
+            graph.node.remove(back[0])
+        else:
+            rounding.input[0] = name
+            back[0].output[0] = moves[0].input[0] = f"{result}_still"
+            users[name].append(rounding)
+        moves[-1].output[0] = result

@@ -62,10 +62,15 @@ class HTCMaskHead(nn.Layer):
         index = labels if isinstance(labels, paddle.Tensor) else paddle.to_tensor(labels)
         # Flattened first: DataParallel garbles a gradient that is a transposed view, and this way it is none.
         squares = self.upsample.weight.flatten(2).transpose([0, 2, 1]).reshape([channels, 4 * outputs])
-        squares = paddle.concat([squares, self.upsample.bias.tile([4]).unsqueeze(0)])
+        bias = self.upsample.bias.tile([4])
         cells = features.transpose([0, 2, 3, 1]).reshape([-1, channels])
-        # The bias is a row that ones multiply: adding it to so long a matrix takes as long as the product, backwards thrice.
-        cells = F.relu(paddle.concat([cells, paddle.ones_like(cells[:, :1])], axis=1) @ squares)
+        if paddle.in_dynamic_mode():
+            # The bias is a row that ones multiply: adding it to so long a matrix takes as long as the product, backwards
+            # thrice.
+            squares = paddle.concat([squares, bias.unsqueeze(0)])
+            cells = F.relu(paddle.concat([cells, paddle.ones_like(cells[:, :1])], axis=1) @ squares)
+        else:  # of a graph engines do that within the product
+            cells = F.relu(cells @ squares + bias)
         weight = paddle.gather(self.logits.weight.flatten(1), index).unsqueeze(2)
         logits = paddle.bmm(cells.reshape([-1, height * width * 4, outputs]), weight).reshape([-1, height, width, 2, 2])
         logits = logits + paddle.gather(self.logits.bias, index).reshape([-1, 1, 1, 1, 1])
