@@ -12,6 +12,7 @@ from ppdet_ext.errors import OtherModelError, UserError
 from ppdet_ext.files.cache import ArrayCache, content_key
 from ppdet_ext.files.download import weights_folder
 from ppdet_ext.files.manifest import demand_whole
+from ppdet_ext.modeling.backbones import ENCODERS
 
 from .class_rows import by_name, in_order
 from .files.class_names import CLASSES, Classes, class_entry
@@ -240,6 +241,8 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
         hint = (
             encoder_hint(plan.encoder, plan.root, shapes) if lines and (plan.backbone_only or plan.root == "encoder.") else ""
         )
+        if plan.backbone_only and plan.root == "encoder." and not plan.mapped:
+            hint = hint or f"; it is none of those here ({', '.join(ENCODERS)})"
         if hint or (plan.backbone_only and lines):
             raise UserError(f"Pretrained weights {file}: the backbone differs from the model's{hint}:{shortened(lines)}")
         counts = {

@@ -147,7 +147,8 @@ def _notes(content: dict[str, Any], key: str) -> list[str]:
 def _checked(table: Any) -> dict[str, StoredTensor]:
     """A table of tensors; Refused if it is anything else."""
     if not isinstance(table, dict):
-        raise Refused(f"it holds a {type(table).__name__}; expected a state_dict or a model")
+        held = "single tensor" if type(table) is StoredTensor else type(table).__name__
+        raise Refused(f"it holds a {held}; expected a state_dict or a model")
     if not table:
         raise Refused("its table of tensors is empty")
     for name, value in table.items():

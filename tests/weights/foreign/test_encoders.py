@@ -124,6 +124,14 @@ def test_weights_of_another_encoder_are_one_message(tmp_path: Path) -> None:
     assert len(text.splitlines()) == 12
 
 
+def test_an_encoder_that_is_not_here_is_told(tmp_path: Path) -> None:
+    """timm's MobileNetV3, by its stem."""
+    stem = {"conv_stem.weight": np.zeros((16, 3, 3, 3), "f4"), "blocks.0.0.conv_exp.weight": np.zeros((8, 16, 1, 1), "f4")}
+    write_torch(tmp_path / "mobile.pth", {}, stem.items())
+    with pytest.raises(UserError, match=r"mobile\.pth: .*; it is none of those here \(efficientnet-b0, .* resnet18, "):
+        load_pretrained(model_of("unet-resnet18"), tmp_path / "mobile.pth")
+
+
 def test_an_encoder_of_smp_serves_an_htc(tmp_path: Path) -> None:
     model = small_model(depth=18, classes=4)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
