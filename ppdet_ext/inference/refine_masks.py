@@ -36,10 +36,7 @@ class _Net:
     @paddle.no_grad()
     def maps(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Windows (size, size, 3) uint8 RGB -> of each probabilities (classes, size, size) float32."""
-        images = np.empty((len(windows), 3, *windows[0].shape[:2]), np.float32)
-        for image, window in zip(images, windows):
-            for channel, table, out in zip(cv2.split(window), self.normalise.tables, image):
-                cv2.LUT(channel, table, dst=out)
+        images = np.stack([self.normalise.of_pixels(window) for window in windows])
         shapes = np.tile(np.array(windows[0].shape[:2], np.float32), (len(windows), 1))
         batch = {"image": paddle.to_tensor(images), "im_shape": shapes}
         return self.model.class_maps(batch)

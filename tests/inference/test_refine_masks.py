@@ -151,6 +151,14 @@ def test_a_trained_network_is_built_from_its_configuration(tmp_path: Path) -> No
         refine_masks.RefineMasks([{"config": CONFIG, "weights": str(path)}]).bind(NAMES, IDS)
 
 
+def test_a_network_of_grey_pictures_sees_grey_ones(red: Red) -> None:
+    """One mean and std: one channel, 0.299 of red, not the red one itself."""
+    net = refine_masks._Net(red, NormalizeToCHW([0], [1]))  # type: ignore[arg-type]
+    maps = net.maps([np.full((4, 4, 3), (255, 0, 0), np.uint8), np.full((4, 4, 3), 255, np.uint8)])
+    assert red.seen == [(1, 4, 4)] * 2
+    assert [one.max() for one in maps] == [0, 1]
+
+
 class Finds:
     """A model that finds the same object in every image."""
 

@@ -66,8 +66,12 @@ class NormalizeToCHW:
         self.tables = [((np.arange(256) / 255 - m) / s).astype(np.float32) for m, s in zip(self.mean, self.std)]
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        channels = cv2.split(sample.image) if len(self.tables) == 3 else [cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY)]
-        image = np.empty((len(channels), *sample.size), np.float32)
+        return replace(sample, image=self.of_pixels(sample.image))
+
+    def of_pixels(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> (3 or 1, H, W) float32."""
+        channels = cv2.split(picture) if len(self.tables) == 3 else [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)]
+        image = np.empty((len(channels), *picture.shape[:2]), np.float32)
         for channel, table, out in zip(channels, self.tables, image):
             cv2.LUT(channel, table, dst=out)
-        return replace(sample, image=image)
+        return image
