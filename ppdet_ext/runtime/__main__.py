@@ -3,10 +3,15 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+
+if __name__ == "__main__":
+    # No traceback out of an import when it is interrupted.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE, TABLE, coco_results, write_measurements
 from ppdet_ext.data.images.check import pictures_in
@@ -160,4 +165,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
