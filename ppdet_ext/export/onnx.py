@@ -11,13 +11,15 @@ from .child import convert_in_child, end_with_parent, forbid_processes
 
 MODEL = "model.onnx"
 OPSET, OPSETS = 17, range(11, 20)
-_OF_DETECTORS = 16  # before it RoIAlign has no half pixels
+_OF_DETECTORS, _OF_INT8 = 16, 13  # before them RoIAlign has no half pixels, integers no ranges by channel
 
 
-def check_opset(opset: int, detector: bool = False) -> None:
-    """UserError for one that the converter, or a detector's RoIAlign, lacks."""
+def check_opset(opset: int, detector: bool = False, int8: bool = False) -> None:
+    """UserError for one that the converter lacks, or that lacks what a detector or integers need."""
     if opset not in OPSETS:
         raise UserError(f"--opset {opset}: paddle2onnx writes opsets {OPSETS[0]} to {OPSETS[-1]}; {OPSET} is the default.")
+    if int8 and opset < _OF_INT8:
+        raise UserError(f"--opset {opset}: int8 has ranges by channel since opset {_OF_INT8}; give {_OF_INT8} to {OPSETS[-1]}.")
     if detector and opset < _OF_DETECTORS:
         raise UserError(
             f"--opset {opset}: regions of a detector are pooled as they were trained from opset {_OF_DETECTORS} on; give "

@@ -88,7 +88,7 @@ class ExportOptions:
             raise UserError(f"--size {size}: sides are from {folders.SMALLEST} to {folders.LARGEST} px, height before width.")
         if self.calibration_images < 1:
             raise UserError(f"--calibration_images {self.calibration_images}: give 1 or more.")
-        onnx.check_opset(self.opset)
+        onnx.check_opset(self.opset, int8=self.precision == "int8")
 
 
 def export(
