@@ -177,7 +177,7 @@ def load_pretrained(model: paddle.nn.Layer, path: str | Path, names: Sequence[st
             f"fewer than half; it belongs to another network. Differences:{shortened(lines)}"
         )
     _assign(tensors, _classes_by_name(file, values, classes, tensors, names))
-    shape_lines = [line for line in lines if ": shape" in line]
+    shape_lines = [line for line in lines if line.endswith(" in the model")]
     logger.info(
         "Pretrained %s: %d tensors loaded, %d of the model not in the file, %d of the file not in the model, "
         "%d of another shape%s",
@@ -235,7 +235,7 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
     """The same of a file of another framework, or of an image classifier's encoder, which must fit altogether."""
     shapes = _shapes(tensors)
     with open_tensors(file) as opened:
-        plan = make_plan(file, opened.shapes, shapes, opened.outside)
+        plan = make_plan(file, opened.shapes, shapes, opened.outside, start=True)
         lines = _describe(file, plan)
         # A shallow ResNet's tensors are all in a deep one; what fits of another encoder is of no use.
         hint = (
@@ -257,7 +257,8 @@ def _pretrained_foreign(file: Path, tensors: Mapping[str, paddle.Tensor]) -> Pre
 def _converted(opened: TensorFile, plan: Plan, shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     """The plan's tensors in our layouts, from the cache if the same file has been converted for the same model before."""
     cache = ArrayCache(weights_folder() / "converted")
-    key = content_key(str(opened.path), sorted(shapes.items()))
+    # With the plan, for a later version may know what to do with more of a file's tensors.
+    key = content_key(str(opened.path), sorted(shapes.items()), list(plan.mapped.items()), plan.adapted)
     values = cache.load(key)
     if values is None:
         values = dict(read_planned(opened, plan, shapes))

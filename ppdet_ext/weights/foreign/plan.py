@@ -55,6 +55,7 @@ class Plan:
         encoder: shapes of the file's encoder, by SMP's bare names.
         root: what the names of the model's encoder begin with.
         widths: channels of the blocks of the file's U-Net, coarsest first; empty where it is none.
+        any_channels: a first layer for three channels becomes one of the model's number.
     """
 
     mapped: dict[str, str] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Plan:
     encoder: dict[str, Shape] = field(default_factory=dict)
     root: str = "backbone."
     widths: tuple[int, ...] = ()
+    any_channels: bool = False
 
     @property
     def backbone_only(self) -> bool:
@@ -110,7 +112,13 @@ def _of_no_use(name: str, outside: bool) -> str | None:
     return next((why for pattern, why in _SKIPPED if re.match(pattern, name)), None)
 
 
-def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]], outside: frozenset[str] = frozenset()) -> Plan:
+def make_plan(
+    path: object,
+    file: Shapes,
+    model: Mapping[str, Sequence[int]],
+    outside: frozenset[str] = frozenset(),
+    start: bool = False,
+) -> Plan:
     """Compare a file with a model.
 
     Args:
@@ -118,6 +126,8 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]], ou
         file: its shapes, by its names.
         model: our shapes, by our names.
         outside: the file's names that are of a module around the network.
+        start: a training starts from the file: its first layer is made one of the model's number of channels, as always of an
+            image classifier's.
 
     Raises:
         UserError: the file is of mmdetection 1 or has a module of SMP 0.0.x that is no more, or the model has parts that
@@ -126,7 +136,7 @@ def make_plan(path: object, file: Shapes, model: Mapping[str, Sequence[int]], ou
     root = root_of(model)
     skipped = {name: why for name in file if (why := _of_no_use(name, name in outside))}
     naming = recognise(path, [name for name in file if name not in skipped], root)
-    plan = Plan(skipped={**skipped, **naming.skipped}, naming=naming, root=root)
+    plan = Plan(skipped={**skipped, **naming.skipped}, naming=naming, root=root, any_channels=start or naming.encoder_only)
     waiting: dict[str, str] = {}
     for name, theirs in naming.names.items():
         if waiting.setdefault(theirs, name) != name:
@@ -170,7 +180,7 @@ def _adaptation(plan: Plan, theirs: str, there: Shape, here: Shape) -> str | Non
         return None
     if plan.naming.of_2019 and theirs == "segmentation_head.0.weight" and (there[2:], here[2:]) == ((1, 1), (3, 3)):
         return "centre"
-    stem = plan.naming.encoder_only and STEM.fullmatch(theirs.removeprefix(plan.root))
+    stem = plan.any_channels and STEM.fullmatch(theirs.removeprefix(plan.root))
     same = there[0] == here[0] and there[2:] == here[2:]
     return "channels" if stem and same and there[1] == 3 != here[1] else None
 

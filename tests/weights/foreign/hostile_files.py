@@ -178,7 +178,7 @@ def _tables() -> dict[str, tuple[bytes, str]]:
         "one tensor by two names": (table((w, tensor()), (text("module.w"), tensor())), "same tensor by name"),
         "empty table": (table(), "is empty"),
         "a list": (b"\x80\x02].", "holds a list"),
-        "a tensor alone": (b"\x80\x02" + tensor() + b".", "holds a StoredTensor"),
+        "a tensor alone": (b"\x80\x02" + tensor() + b".", "holds a single tensor"),
         "a whole model": (_call("mmdet.models.detectors.htc.HybridTaskCascade"), "mmdet.models"),
     }
     return _in_zips(raw)

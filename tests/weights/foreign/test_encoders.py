@@ -108,6 +108,18 @@ def test_other_numbers_of_input_channels_are_made_of_three(channels: int, tmp_pa
     assert "its three input channels become the model's number" in said.text
 
 
+def test_a_whole_network_starts_one_of_grey_pictures_but_is_none(tmp_path: Path, said) -> None:
+    write_torch(tmp_path / "unet.pth", {}, values_of("unet-resnet18").items())
+    model = model_of("unet-resnet18", "ResNetEncoder.in_channels=1")
+    counts = load_pretrained(model, tmp_path / "unet.pth")
+    assert (counts["not_in_file"], counts["not_in_model"], counts["other_shape"]) == (0, 0, 0)
+    three = values_of("unet-resnet18")["encoder.conv1.weight"]
+    assert np.allclose(model.encoder.conv1.weight.numpy()[:, 0], three.sum(1), atol=1e-6)
+    assert "its three input channels become the model's number" in said.text
+    with pytest.raises(UserError, match=r"encoder\.conv1\.weight is \[64, 3, 7, 7\] in the file, \[64, 1, 7, 7\] in the model"):
+        load_weights(model, tmp_path / "unet.pth")
+
+
 def test_weights_of_another_encoder_are_one_message(tmp_path: Path) -> None:
     write_torch(tmp_path / "resnet34.pth", {}, {**file_of("resnet34"), **CLASSIFIER}.items())
     with pytest.raises(UserError) as caught:
