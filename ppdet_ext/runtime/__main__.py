@@ -16,7 +16,6 @@ if __name__ == "__main__":
 from ppdet_ext.data.formats.result_files import BOX_FILE, IMAGES_FILE, MASK_FILE, TABLE, coco_results, write_measurements
 from ppdet_ext.data.images.check import pictures_in
 from ppdet_ext.data.images.decode import check_end, image_size, read_image, read_image_of
-from ppdet_ext.data.images.depth import Reading
 from ppdet_ext.data.images.raster import is_deep
 from ppdet_ext.drawing.detections import draw_detections, why_nothing_is_drawn
 from ppdet_ext.drawing.files import drawn_name, write_picture
@@ -76,7 +75,7 @@ def _predict(args: argparse.Namespace) -> int:
     _check_output(output, images)
     options = {key: getattr(args, key) for key in ("engine", "device", "threads", "postprocess", "batch_size", "streams")}
     predictor = Predictor(args.folder, **options)
-    _check_images(images, predictor.reading)
+    _check_images(images, predictor)
     usual = 0.0 if predictor.has_steps else 0.5
     lowest = usual if args.draw_threshold is None else args.draw_threshold
     names = drawable_names(predictor.classes, predictor.category_ids) if PICTURES in args.save else []
@@ -108,13 +107,18 @@ def _images(path: str) -> list[Path]:
     return [Path(file) for file in pictures_in(path)] if Path(path).is_dir() else [Path(path)]
 
 
-def _check_images(images: Sequence[Path], reading: Reading) -> None:
-    """UserError, before anything is predicted, that names the files which cannot be read, as far as header and end tell."""
-    faults = []
+def _check_images(images: Sequence[Path], predictor: Predictor) -> None:
+    """UserError, before anything is predicted, that names the files which cannot be, as far as header and end tell."""
+    reading = predictor.reading
+    faults: list[str] = []
+    fitting: set[tuple[int, int]] = set()
     for file in map(str, images):
         try:
-            image_size(file)
+            size = image_size(file, reading.exif)
             check_end(file)
+            if size not in fitting:
+                predictor.check_size(*size, file)
+                fitting.add(size)
             if reading.range is None and is_deep(file):
                 read_image(file, reading)
         except UserError as error:

@@ -117,6 +117,11 @@ class Predictor(BasePredictor):
         (least_height, _), (least_width, _) = self._model.sizes
         super().warm_up(least_height if height is None else height, least_width if width is None else width)
 
+    def check_size(self, height: int, width: int, name: str) -> None:
+        """UserError, beginning with `name`, for pictures of a size, px, that the model was not exported for."""
+        sample = sample_of(Record(0, "", name, height, width), targets=False)
+        self._resized(replace(sample, image=np.zeros((height, width, 3), np.uint8)))
+
     def _predictions(self, pictures: Iterator[Picture]) -> Iterator[Prediction]:
         return self._of_batches(pictures, lambda batch: self._predicted([decoded for decoded, _ in batch], self._found(batch)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from runtime_models import write_folder
+from runtime_models import READER, write_folder
 
 import ppdet_ext
 from ppdet_ext.api.predictor import Predictor as LibraryPredictor
@@ -83,6 +83,8 @@ class OneFaint:
 
     def __init__(self, folder: str, **options: Any) -> None: ...
 
+    def check_size(self, height: int, width: int, name: str) -> None: ...
+
     def predict(self, files: Iterator[Path]) -> Iterator[Prediction]:
         box, score, label = np.float32([[4, 4, 20, 20]]), np.float32([0.0153]), np.int64([0])
         own = {"height": 40, "width": 60, "boxes": box, "scores": score, "labels": label, "masks": None}
@@ -143,6 +145,21 @@ def test_pictures_that_cannot_be_read_are_told_before_anything_is_written(
     assert lines[0] == "error: 3 of 6 pictures cannot be used; nothing was written:"
     assert [Path(line.split(": ")[0]).name for line in lines[1:]] == ["2half.png", "3deep.png", "4.jpg"]
     assert not (tmp_path / "new").exists()
+
+
+def test_sizes_are_looked_at_before_anything_is_predicted(
+    sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = write_folder(tmp_path / "any", transforms=[READER[0], READER[2]])
+    shutil.copytree(sheets, tmp_path / "pictures")
+    cv2.imwrite(str(tmp_path / "pictures" / "3.png"), np.zeros((40, 65, 3), np.uint8))
+    words = ["predict", str(folder), "--images", str(tmp_path / "pictures"), "--output", str(tmp_path / "found")]
+    assert main(words) == 1
+    assert re.search(r"3\.png: 40x65 px .* exported for a width of 8 to 64 px", capsys.readouterr().err)
+    assert not (tmp_path / "found").exists()
+    (tmp_path / "pictures" / "3.png").unlink()
+    assert main(words) == 0
 
 
 def test_two_at_a_time_may_write_the_same_folder(sheets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
