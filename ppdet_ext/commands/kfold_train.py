@@ -80,7 +80,11 @@ def _write_folds(tree: dict[str, Any], target: Path, folds: int) -> str | None:
     file = target / POOL_FILE
     write_changed(file, dump_tree(pool_tree(tree)))
     pool = load_dataset(load_config(file), "EvalDataset")
-    if pool.split is not None and read_split_file(os.path.join(pool.dataset_dir, pool.split)).folds is not None:
+    own = None if pool.split is None else read_split_file(os.path.join(pool.dataset_dir, pool.split))
+    if own is not None and own.folds is not None:
+        there = len(set(own.folds.values()))
+        if there < folds:
+            raise UserError(f"--folds {folds}: split file {own.path} has {counted(there, 'folds')}; take --folds {there}.")
         return None
     groups = same_bytes([record.file for record in pool.records])
     assigned = assign_folds(pool.records, folds, groups, pool.seed)

@@ -162,6 +162,15 @@ def test_bad_input(words: list[str], message: str, arguments: list[str], tmp_pat
     assert message in capsys.readouterr().err
 
 
+def test_a_split_file_of_fewer_folds_says_how_many(workspace: Path, arguments, tmp_path: Path, monkeypatch, capsys) -> None:
+    names = (workspace / "sheets" / "train.txt").read_text().split()
+    rows = [f"{name},{place % 2}" for place, name in enumerate(names)]
+    (tmp_path / "two.csv").write_text("\n".join(["ImageId,fold", *rows, ""]))
+    monkeypatch.chdir(tmp_path)
+    assert run("kfold", [*arguments, "--folds", "3", "-o", f"TrainDataset.split={tmp_path}/two.csv"]) == 1
+    assert f"--folds 3: split file {tmp_path}/two.csv has 2 folds; take --folds 2" in capsys.readouterr().err
+
+
 def test_pictures_alone_have_no_folds(workspace: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     other = tmp_path / "plain.yml"
     other.write_text(

@@ -223,6 +223,16 @@ def test_softmax_has_a_background_and_gives_maps_that_sum_to_less_than_one():
     assert first.sum(axis=0).max() < 1
 
 
+def test_classes_beyond_what_is_ignored_are_refused():
+    """255 in a target is ignored, and so would be a class of that number."""
+    encoder = build_encoder("resnet18")
+    decoder = UNetDecoder([3, *(one.channels for one in encoder.out_shape)], (8, 8, 8, 8, 8))
+    assert SemanticSegmentor(encoder, decoder, 254, "multiclass").num_classes == 254
+    with pytest.raises(UserError, match="multiclass has room for 254 classes, not 255"):
+        SemanticSegmentor(encoder, decoder, 255, "multiclass")
+    assert SemanticSegmentor(encoder, decoder, 300).num_classes == 300
+
+
 def test_classes_that_overlap_under_softmax_name_the_image():
     batch = disjoint()
     batch["class_masks"][1, :2, 5:7, 5:8] = 1

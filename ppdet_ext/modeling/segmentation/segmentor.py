@@ -19,7 +19,7 @@ from ppdet_ext.structures.probability_map import resize_maps
 
 from .decoders import Decoder
 from .heads import ClassificationHead, SegmentationHead
-from .losses import SegmentationLoss, build_losses, loss_values
+from .losses import IGNORED, SegmentationLoss, build_losses, loss_values
 from .losses.base import MULTICLASS, MULTILABEL
 from .targets import class_targets, masks_of, presence_targets
 from .wiring import ThresholdSection, create_with, finite, full_precision, section_of, settings_of
@@ -48,7 +48,7 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
 
     Raises:
         ValueError: the encoder does not give what the decoder takes.
-        UserError: no such task, or a threshold that is no probability.
+        UserError: no such task, more classes than a softmax's targets can tell from 255, or a threshold that is no probability.
     """
 
     __category__ = "architecture"
@@ -70,6 +70,8 @@ class SemanticSegmentor(ThresholdSection, nn.Layer):
         super().__init__()
         _check_features(encoder, decoder)
         one_of(task, (MULTILABEL, MULTICLASS), "SemanticSegmentor.task")
+        if task == MULTICLASS and num_classes >= IGNORED:
+            raise UserError(f"SemanticSegmentor.task: multiclass has room for {IGNORED - 1} classes, not {num_classes}.")
         self.num_classes, self.task, self.pad = num_classes, task, pad
         self.losses = list(losses or build_losses([{"BCE" if task == MULTILABEL else "SoftCE": {}}], task))
         self.score_threshold = number_in(score_threshold, "SemanticSegmentor.score_threshold", 0, 1)
