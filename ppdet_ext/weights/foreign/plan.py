@@ -33,6 +33,8 @@ _SKIPPED = [
 _OF_WRAPPERS = re.compile(r"(pixel_)?(mean|std)$|\w*(loss|criterion|metric)\w*\.")
 # Layers that a model may have beside those of a network trained on ImageNet.
 _ADDED = re.compile(r".*\.(conv_offset\.(weight|bias)$|cbam\.)")
+# Of torchvision's and timm's ResNets, and of Cadene's networks.
+_LAST_LAYER = re.compile(r"(fc|last_linear)\.(weight|bias)")
 _UNET_BLOCK = re.compile(r"decoder\.blocks\.(\d+)\.conv1\.0\.weight")
 
 
@@ -136,6 +138,7 @@ def make_plan(
     root = root_of(model)
     skipped = {name: why for name in file if (why := _of_no_use(name, name in outside))}
     naming = recognise(path, [name for name in file if name not in skipped], root)
+    _take_classifier(naming, file, model)
     plan = Plan(skipped={**skipped, **naming.skipped}, naming=naming, root=root, any_channels=start or naming.encoder_only)
     waiting: dict[str, str] = {}
     for name, theirs in naming.names.items():
@@ -154,6 +157,22 @@ def make_plan(
             (plan.fresh if need_not else plan.missing).append(ours)
     plan.left_over = list(waiting.values())
     return plan
+
+
+def _take_classifier(naming: Naming, file: Shapes, model: Mapping[str, Sequence[int]]) -> None:
+    """Of a whole classifier of as many classes as an `ImageClassifier`'s take the last layer, too: it pools alike.
+
+    EfficientNets do not, having a convolution before it.
+    """
+    head = {last: f"classification_head.3.{last}" for last in ("weight", "bias")}
+    layers = {name: head[match[2]] for name in naming.skipped if (match := _LAST_LAYER.fullmatch(name))}
+    fits = all(theirs in model and file[name] == shape_in_mmdet(model[theirs]) for name, theirs in layers.items())
+    # What there are notes of computes otherwise.
+    if naming.encoder_only and not naming.notes and len(layers) == 2 and fits and "segmentation_head.0.weight" not in model:
+        naming.names.update(layers)
+        naming.encoder_only = False
+        for name in layers:
+            del naming.skipped[name]
 
 
 def _place(plan: Plan, ours: str, theirs: str, name: str, shapes: tuple[Shape, Shape]) -> None:

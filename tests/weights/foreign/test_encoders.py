@@ -8,7 +8,9 @@ import paddle
 import pytest
 from reference_model import small_model
 
+from ppdet_ext.config.load import load_config
 from ppdet_ext.errors import UserError
+from ppdet_ext.host.build import build_model
 from ppdet_ext.weights.files.torch_writer import write_torch
 from ppdet_ext.weights.foreign.encoders import encoder_names
 from ppdet_ext.weights.foreign.plan import make_plan
@@ -134,6 +136,28 @@ def test_weights_of_another_encoder_are_one_message(tmp_path: Path) -> None:
     assert "resnet34.pth: the backbone differs from the model's; its encoder is resnet34, the configured one resnet18" in text
     assert "(ResNetEncoder.name=resnet34)" in text
     assert len(text.splitlines()) == 12
+
+
+def test_a_classifier_of_as_many_classes_is_taken_whole(tmp_path: Path) -> None:
+    """A ResNet of torchvision that was trained further: means of the last features, a linear layer. Others give the encoder."""
+    rng = np.random.default_rng(0)
+    fc = {"fc.weight": rng.normal(size=(4, 512)).astype("f4"), "fc.bias": rng.normal(size=4).astype("f4")}
+    write_torch(tmp_path / "four.pth", {}, {**file_of("resnet18"), **fc}.items())
+    write_torch(tmp_path / "thousand.pth", {}, {**file_of("resnet18"), **CLASSIFIER}.items())
+    whole = ["ResNetEncoder.depth=5", "ImageClassifier.pooling=avg"]
+    model = build_model(load_config("configs/classifier/classifier_resnet18_steel_sample.yml", whole, training=False))
+    model.eval()
+    load_weights(model, tmp_path / "four.pth")
+    images = paddle.to_tensor(rng.normal(size=(2, 3, 64, 64)).astype("f4"))
+    with paddle.no_grad():
+        means = model.encoder({"image": images})[-1].numpy().mean((2, 3))
+        assert np.allclose(model.logits(images).numpy(), means @ fc["fc.weight"].T + fc["fc.bias"], atol=1e-4)
+    assert load_pretrained(model, tmp_path / "four.pth")["not_in_file"] == 0
+    with pytest.raises(UserError, match="holds a backbone alone"):
+        load_weights(model, tmp_path / "thousand.pth")
+    assert load_pretrained(model, tmp_path / "thousand.pth")["not_in_file"] == 2
+    with pytest.raises(UserError, match="holds a backbone alone"):
+        load_weights(model_of("unet-resnet18"), tmp_path / "four.pth")
 
 
 def test_an_encoder_that_is_not_here_is_told(tmp_path: Path) -> None:
