@@ -79,8 +79,8 @@ def test_paddle_of_any_size(unet: list[str], tmp_path: Path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path / "out")
     names = {"pixels": np.zeros((1, 50, 70, 3), np.uint8)}
     exec(code, names)
-    np.testing.assert_array_equal(names["maps"], found["maps"])
-    np.testing.assert_array_equal(names["presence"], found["presence"])
+    for name, value in found.items():  # of two sessions: with several threads the last bit may differ
+        np.testing.assert_allclose(names[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_cascade(unet: list[str], tmp_path: Path, capsys, monkeypatch):
