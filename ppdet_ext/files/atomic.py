@@ -48,14 +48,21 @@ def write_atomic(path: Path, write: Callable[[Path], object], setting: str = "sa
         durable: see `replacing`.
 
     Raises:
-        UserError: the folder is not writable or the disk is full; the old file is left as it was.
+        UserError: the folder is not writable or the disk is full, or `path` is a device; what was there is left as it was.
     """
     try:
+        _demand_regular(path, setting)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=durable) as aside:
             write(aside)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {_cause(error)}. Choose another {setting}.") from error
+
+
+def _demand_regular(path: Path, setting: str) -> None:
+    """UserError for a device, pipe or socket: /dev/null would be replaced by a file, where the user may do that."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{setting} {path} is a device or a pipe; give a file to write.")
 
 
 def demand_writable(path: Path, flag: str) -> None:
@@ -66,12 +73,13 @@ def demand_writable(path: Path, flag: str) -> None:
         flag: what the user changes to have it written elsewhere; for the message.
 
     Raises:
-        UserError: it is a folder, or its folder cannot be made or written.
+        UserError: it is a folder or a device, or its folder cannot be made or written.
     """
     try:
         for taken in (path, path.with_name(f".{path.name}{PART}")):
             if taken.is_dir():
                 raise UserError(f"{flag} {taken} is a folder; give the file to write.")
+        _demand_regular(path, flag)
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:

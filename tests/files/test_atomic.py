@@ -49,3 +49,10 @@ def test_a_folder_that_cannot_be_written_is_said_with_what_to_change(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Cannot write .*file/x: .*Choose another output\."):
         write_atomic(tmp_path / "file" / "x", lambda aside: aside.write_bytes(b""), "output")
+
+
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"output .*pipe is a device or a pipe"):
+        write_atomic(tmp_path / "pipe", lambda aside: aside.write_bytes(b""), "output")
+    assert (tmp_path / "pipe").is_fifo()
