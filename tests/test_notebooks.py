@@ -49,6 +49,7 @@ def run(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dataset" / "steel_sample").mkdir(parents=True)  # else the one of `make demo` is taken, where it is
     monkeypatch.chdir(tmp_path)
     sample = {"SampleData.images": 8, "SampleData.height": 64, "SampleData.width": 128}
     names = run("tutorial.ipynb", {"settings": TINY | sample})
