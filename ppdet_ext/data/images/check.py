@@ -89,7 +89,7 @@ def near_file(folder: str, name: str) -> str | None:
 
     Written otherwise (capitals, Unicode, URL encoding), without its folder, or with another suffix or none.
     """
-    files, stems = _files_by_plain_name(folder)
+    files, stems = _files_by_plain_name(folder, os.stat(folder).st_mtime_ns if os.path.isdir(folder) else None)
     last = _plain(name.replace("\\", "/").rpartition("/")[2])
     found = files.get(_plain(name)) or files.get(last)
     if found is None:
@@ -112,8 +112,9 @@ def _with_hint(missing: str) -> str:
 
 
 @functools.lru_cache(4)
-def _files_by_plain_name(folder: str) -> tuple[dict[str, str], dict[str, list[str]]]:
-    names = [name for name in os.listdir(folder) if not is_sidecar(name)] if os.path.isdir(folder) else []
+def _files_by_plain_name(folder: str, changed: int | None) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Files by their plain names, pictures by those without suffix; read anew when the folder has `changed` (None: there is none)."""
+    names = [name for name in os.listdir(folder) if not is_sidecar(name)] if changed is not None else []
     stems: dict[str, list[str]] = {}
     for name in filter(_is_picture, names):
         stems.setdefault(os.path.splitext(_plain(name))[0], []).append(name)
