@@ -113,7 +113,7 @@ def _with_hint(missing: str) -> str:
 
 @functools.lru_cache(4)
 def _files_by_plain_name(folder: str, changed: int | None) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Files by their plain names, pictures by those without suffix; read anew when the folder has `changed` (None: there is none)."""
+    """Files by their plain names, pictures by those without suffix; `changed`: when the folder was, None if there is none."""
     names = [name for name in os.listdir(folder) if not is_sidecar(name)] if changed is not None else []
     stems: dict[str, list[str]] = {}
     for name in filter(_is_picture, names):
