@@ -1,9 +1,6 @@
 """A small network exported by the command; what is refused, and that nothing is left of it then."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +16,10 @@ from ppdet_ext.config.load import load_config
 from ppdet_ext.distributed.interrupt import Stop
 from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
-from ppdet_ext.export.folder import Exported, alone, demand_replaceable, predict_command, write_description
-from ppdet_ext.export.graph import ExportGraph
-from ppdet_ext.export.onnx import check_opset
-from ppdet_ext.export.paddle import PaddleEngine, save_paddle
+from ppdet_ext.export.folder import demand_replaceable
+from ppdet_ext.export.paddle import PaddleEngine
 from ppdet_ext.export.run import _check_steps
-from ppdet_ext.export.verify import check, compare
-from ppdet_ext.files.atomic import digest, new_folder
+from ppdet_ext.files.atomic import digest
 from ppdet_ext.host.build import build_model
 from ppdet_ext.postprocess import PostProcess
 from ppdet_ext.runtime.predictor import Predictor
@@ -238,29 +232,6 @@ def test_other_files_are_not_replaced(unet: list[str], tmp_path: Path, capsys):
     demand_replaceable(tmp_path)
 
 
-def test_one_process_at_a_time_exports_to_a_folder(tmp_path: Path):
-    with alone(tmp_path / "out"):
-        with (
-            pytest.raises(UserError, match=r"exporting to \S*out; .* Wait for it or end it, or choose another --output"),
-            alone(tmp_path / "out"),
-        ):
-            pass
-        with alone(tmp_path / "other"):
-            pass
-    with alone(tmp_path / "out"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_device_is_not_replaced(tmp_path: Path):
-    os.mkfifo(tmp_path / "null")
-    with pytest.raises(UserError, match="null is a file; give a folder"):  # neither a plain file nor a folder, as a device is
-        demand_replaceable(tmp_path / "null")
-    with pytest.raises(UserError, match=r"save_dir .*null is no folder; give one"), new_folder(tmp_path / "null"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["null"]
-
-
 def test_steps_that_an_exported_model_has_nothing_for(tmp_path: Path):
     (tmp_path / "gate.csv").write_text("ImageId,pits\na,1\n")
     for step, message in (
@@ -272,102 +243,9 @@ def test_steps_that_an_exported_model_has_nothing_for(tmp_path: Path):
     _check_steps(PostProcess([{"TopK": {"k": 3}}], ["pits"], [1]), object())
 
 
-def test_opsets_of_detectors():
-    check_opset(11)
-    check_opset(16, detector=True)
-    with pytest.raises(UserError, match=r"--opset 15: regions of a detector .* from opset 16 on; give 16 to 19"):
-        check_opset(15, detector=True)
-
-
 def test_sigterm_ends_in_order():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stop) as stopped, _orderly_end():
         signal.raise_signal(signal.SIGTERM)
     assert stopped.value.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-@pytest.mark.parametrize(("format", "extra"), [("onnx", "runtime"), ("openvino", "openvino"), ("paddle", None)])
-def test_the_way_to_predict_is_told(format: str, extra: str | None, tmp_path: Path) -> None:
-    sizes, shape = {"height": [64, 64], "width": [32, 4096]}, {"name": "pixels", "shape": [1, 64, None, 3]}
-    lists = {key: [] for key in ("outputs", "classes", "category_ids", "transforms", "postprocess", "differences")}
-    dicts = {key: {} for key in ("settings", "source", "versions")}
-    told = Exported(format, "fp32", "SemanticSegmentor", shape, sizes, stride=32, **lists, **dicts)
-    write_description(tmp_path, told)
-    readme = (tmp_path / "README.md").read_text()
-    assert ("python -m ppdet_ext.runtime predict . --images" in readme) == (extra is not None)
-    assert extra is None or f'pip install ".[{extra}]"' in readme
-    expected = None if extra is None else "python -m ppdet_ext.runtime predict 'my line/3' --images FOLDER --output found"
-    assert predict_command(format, Path("my line/3")) == expected
-
-
-def test_a_missing_package_is_named_with_the_extra(monkeypatch):
-    monkeypatch.setitem(child.PACKAGES, "onnx", ("no_such_package_here",))
-    with pytest.raises(UserError, match=r"onnx needs no_such_package_here: pip install '\.\[export\]' in the checkout"):
-        child.demand_packages("onnx")
-
-
-def test_a_converter_starts_no_process():
-    code = (
-        "import subprocess, sys\nfrom ppdet_ext.export.child import forbid_processes\nforbid_processes()\n"
-        "subprocess.run([sys.executable, '-m', 'pip', 'list'])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "RuntimeError: a converter may start no process (subprocess.Popen" in done.stderr
-    assert "pip" not in done.stdout
-
-
-def test_an_aborted_converter_is_one_error(tmp_path: Path):
-    (tmp_path / "dies.py").write_text("import os\nprint('unsupported: frobnicate', flush=True)\nos.abort()\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path))
-        with pytest.raises(UserError, match=r"Conversion: the converter was ended by signal 6. It said last:\n  unsupported"):
-            child.convert_in_child("dies", [], "Conversion", tmp_path)
-        (tmp_path / "full.py").write_text("raise OSError(28, 'No space left on device')")
-        with pytest.raises(UserError, match=rf"The disk of {tmp_path} is full\. Make room, or choose another --output"):
-            child.convert_in_child("full", [], "Conversion", tmp_path)
-
-
-class Told:
-    """An engine that says what it was told to."""
-
-    def __init__(self, maps: np.ndarray) -> None:
-        self.maps = maps
-
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {"maps": self.maps}
-
-
-@pytest.mark.parametrize(
-    ("maps", "message"),
-    [
-        (np.full((1, 1, 4, 4), 0.01, np.float32), r"by more than fp32 may: maps 0.01 .*, allowed \(0.001, 0.0001\)"),
-        (np.full((1, 1, 4, 4), np.nan, np.float32), "output maps is not finite"),
-        (np.zeros((1, 1, 4, 5), np.float32), r"output maps is of shape \(1, 1, 4, 5\)"),
-    ],
-)
-def test_differences_are_refused(maps: np.ndarray, message: str, monkeypatch):
-    monkeypatch.setattr("ppdet_ext.export.verify.eager_outputs", lambda *_: {"maps": np.zeros((1, 1, 4, 4), np.float32)})
-    pixels = [np.zeros((1, 4, 4, 3), np.uint8)]
-    with pytest.raises(UserError, match=message):
-        check(compare(None, None, Told(maps), pixels), "fp32")  # type: ignore[arg-type]
-    (found,) = compare(None, None, Told(np.full((1, 1, 4, 4), 1e-5, np.float32)), pixels)  # type: ignore[arg-type]
-    assert found.largest == pytest.approx(1e-5)
-    check([found], "fp32")
-
-
-class Untraceable(paddle.nn.Layer):
-    """A model whose size must be known."""
-
-    def traced(self, images: paddle.Tensor, im_shape: paddle.Tensor) -> dict[str, paddle.Tensor]:
-        raise UserError("Untraceable pools fields: export it with --size HEIGHT WIDTH.")
-
-
-def test_what_cannot_be_traced_is_one_line(tmp_path: Path, capfd):
-    model = Untraceable()
-    model.eval()
-    with pytest.raises(
-        UserError, match=r"^Untraceable cannot be traced: [^\n]*pools fields: export it with --size HEIGHT WIDTH\.$"
-    ):
-        save_paddle(ExportGraph(model, [0.5], [0.5], 32), (1, None, None, 3), tmp_path)
-    assert capfd.readouterr() == ("", "")
