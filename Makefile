@@ -14,7 +14,8 @@ demo: $(VENV)/.installed
 
 # Two processes with a thread each; tests of a file stay together, for they share what they have trained. Files are begun in
 # the order of tests/conftest.py, slow ones first; xdist by itself begins with those of many tests, and ends with the longest.
-PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A process that crashes ends the tests, with the name of the one it was at: with another in its place xdist may wait for ever.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test test-fast coverage: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
 # Many tests start processes; each would compile the package anew.

@@ -4,9 +4,9 @@
 
     found = Predictor("output/steel_sample").predict("sheet.jpg")
 
-Importing this package sets threads and malloc up, and nothing else. The library's names (`Predictor`, `train`, …) import paddle
-when they are first asked for, but where there is no paddle `Predictor` is that of exported models. `import ppdet_ext.register`
-makes the package's parts known to ppdet.
+Importing this package sets threads and malloc up, keeps the engines of exported models from reporting their use, and nothing
+else. The library's names (`Predictor`, `train`, …) import paddle when they are first asked for, but where there is no paddle
+`Predictor` is that of exported models. `import ppdet_ext.register` makes the package's parts known to ppdet.
 """
 
 import importlib
@@ -72,6 +72,7 @@ __all__ = [
 
 environment.tune_environment()
 environment.stand_in_home()
+environment.send_nothing()
 environment.keep_freed_memory()
 environment.quiet_imports()
 

@@ -59,6 +59,17 @@ def tune_environment() -> None:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7" if "avx512f" in cpu.get("flags", "").split() else "5")
 
 
+def send_nothing() -> None:
+    """Keep the engines of exported models from reporting their use over the network, which they do unless told not to.
+
+    ONNX Runtime (from 1.29) starts a thread for it; OpenVINO forks this process when it is imported. Variables that the user
+    has set, and a telemetry package that is already imported, are left alone.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # What OpenVINO imports where the package is absent does nothing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed blocks of up to 1 GiB for the next tensor, in huge pages; False where the C library is another.
 

@@ -1,14 +1,17 @@
 """Shared fixtures: where the optional real data lies, folders of a file's and of the session's; which tests are slow."""
 
+import faulthandler
 import gc
 import importlib
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 import ppdet_ext  # noqa: F401  before paddle, so that its settings hold in tests too
@@ -71,8 +74,19 @@ def pytest_collection_finish() -> None:
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Before a test file is imported: make known what configurations may name, unless its room is a light one."""
-    if isinstance(collector, pytest.Module) and not LIGHT & {collector.path, *collector.path.parents}:
+    heavy = isinstance(collector, pytest.Module) and not LIGHT & {collector.path, *collector.path.parents}
+    if heavy and "ppdet_ext.register" not in sys.modules:
         importlib.import_module("ppdet_ext.register")
+        _tell_crashes(collector.config)
+
+
+def _tell_crashes(config: pytest.Config) -> None:
+    """Paddle's handlers tell of a crash on the stderr that pytest has captured, which is lost with the process."""
+    importlib.import_module("paddle").disable_signal_handler()
+    stderr = config.stash.get(fault_handler_stderr_fd_key, None)
+    if stderr is not None:
+        faulthandler.disable()
+        faulthandler.enable(file=stderr)
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,16 @@ def test_a_user_without_a_home_gets_one_that_nobody_can_write_to(monkeypatch):
     assert Path.home() == Path("/nonexistent")
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_engines_report_nothing(engine, tmp_path):
+    """Both keep an identifier of the user in the home for what they send over the network."""
+    pytest.importorskip(engine)
+    words = [sys.executable, "-c", f"import ppdet_ext, {engine}"]
+    variables = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    subprocess.run(words, cwd=ROOT, timeout=60, check=True, env={**variables, "HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_freed_memory_goes_back_to_the_system_when_told_so():
     libc = ctypes.CDLL("libc.so.6")
     libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

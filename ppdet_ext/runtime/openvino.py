@@ -1,5 +1,6 @@
 """Running a model in OpenVINO."""
 
+import functools
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,16 +32,16 @@ class OpenVinoEngine:
     """
 
     def __init__(self, file: Path, threads: int = 1, precision: str = "fp32", streams: int = 1) -> None:
-        openvino = import_engine("openvino", "openvino")
+        core, version = _shared_core()
         hints = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
             "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
         }
         try:
-            self._model = openvino.Core().compile_model(str(file), "CPU", hints)
+            self._model = core.compile_model(str(file), "CPU", hints)
         except RuntimeError as error:
-            raise UserError(f"{file}: OpenVINO {openvino.__version__} cannot load it: {last_line(error)}") from error
+            raise UserError(f"{file}: OpenVINO {version} cannot load it: {last_line(error)}") from error
         self._file = file
         self._outputs = [(_name_of(output), output) for output in self._model.outputs]
         # A request serves one thread at a time.
@@ -65,6 +66,17 @@ class OpenVinoEngine:
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
         return self._local.request
+
+
+@functools.cache
+def _shared_core() -> tuple[Any, str]:
+    """The one core of all models, and OpenVINO's version.
+
+    Each core gives its thread a stack for signals and takes it away in the end. Where the first of two ends first, the
+    second leaves the first's, freed: the next signal, Ctrl-C too, ends the process with a segmentation fault.
+    """
+    openvino = import_engine("openvino", "openvino")
+    return openvino.Core(), openvino.__version__
 
 
 def _name_of(port: Any) -> str:

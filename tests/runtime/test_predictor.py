@@ -1,6 +1,8 @@
 """`Predictor` of exported models: what it finds, in which pixels, and what it refuses."""
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,3 +315,24 @@ def test_openvino_gives_an_output_its_own_name(tmp_path: Path) -> None:
     assert engine._model.outputs[0].get_names() == {"before", "probs"}
     assert set(engine.input_shapes) == {"pixels"}
     assert engine.run({"pixels": np.ones((1, 4, 6), np.float32)})["probs"].shape == (4, 6)
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+faulthandler.enable()
+from ppdet_ext.runtime.predictor import Predictor
+one, two = (Predictor(sys.argv[1], engine="openvino", threads=1) for _ in range(2))
+del one
+del two
+heard = []
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+os.kill(os.getpid(), signal.SIGTERM)
+print(heard)
+"""
+
+
+def test_a_signal_after_two_predictors_have_ended(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    words = [sys.executable, "-c", SIGNALLED, str(write_folder(tmp_path))]
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[15]\n"), done.stderr
