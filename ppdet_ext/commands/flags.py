@@ -272,7 +272,8 @@ def export_parser(prog: str = "export.py") -> argparse.ArgumentParser:
     parser.add_argument("--masks", default="boxes", metavar="NAME", help=text)
     text = "pictures that int8 is calibrated on (default: those of TrainDataset)"
     parser.add_argument("--calibration", metavar="DIR", help=text)
-    parser.add_argument("--calibration_images", type=int, default=64, metavar="N", help="at most so many (%(default)s)")
+    text = "at most so many of them, at even distances (%(default)s)"
+    parser.add_argument("--calibration_images", type=int, default=64, metavar="N", help=text)
     text = "images of EvalDataset by which the metric before and after is compared (default: 0; of fewer bits 100)"
     parser.add_argument("--evaluate", type=int, metavar="N", help=text)
     text = "refuse a model whose metric falls by more (default: %(default)s)"

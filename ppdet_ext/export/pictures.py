@@ -36,7 +36,7 @@ def calibration_batches(cfg: Config, plan: ReaderPlan, shape: Any, given: str | 
         plan: how they are read and resized.
         shape: (B, H, W, 3) that the graph takes, None for a side that may be any.
         given: a folder of pictures in place of those of the data sets.
-        most: so many at most.
+        most: so many at most, evenly spread: files are often sorted by what they show.
 
     Raises: UserError where there are no pictures, or none of the model's size.
     """
@@ -46,7 +46,7 @@ def calibration_batches(cfg: Config, plan: ReaderPlan, shape: Any, given: str | 
             folder.load()
         except UserError as error:
             raise UserError(f"--calibration: {error}") from error
-        files: Sequence[str] = [record.file for record in folder.records[:most]]
+        files = _spread([record.file for record in folder.records], most)
     else:
         files = own_pictures(cfg, ("TrainDataset", "EvalDataset", "TestDataset"), most)
     resized = [plan.resized(file) for file in files]
@@ -57,15 +57,21 @@ def calibration_batches(cfg: Config, plan: ReaderPlan, shape: Any, given: str | 
     return [np.repeat(one[None], shape[0], axis=0) for one in fitting]
 
 
-def own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _COMPARED) -> Sequence[str]:
-    """Files of the first pictures of the first of these data sets that can be read; none where no one can."""
+def own_pictures(cfg: Config, keys: Sequence[str] = ("TestDataset", "EvalDataset"), most: int = _COMPARED) -> list[str]:
+    """Files of the first of these data sets that can be read, evenly spread; none where no one can."""
     for key in keys:
         dataset: Any = cfg.get(key)
         try:
             if dataset is not None:
                 if not isinstance(dataset, ImageFolder) or not getattr(dataset, "records", None):
                     dataset.load()
-                return [record.file for record in dataset.records[:most]]
+                return _spread([record.file for record in dataset.records], most)
         except (UserError, OSError):
             continue
     return []
+
+
+def _spread(files: Sequence[str], most: int) -> list[str]:
+    """At most so many of them, from the first on at even distances."""
+    count = min(most, len(files))
+    return [files[number * len(files) // count] for number in range(count)]

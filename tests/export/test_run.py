@@ -2,7 +2,9 @@
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -18,6 +20,7 @@ from ppdet_ext.errors import UserError
 from ppdet_ext.export import child
 from ppdet_ext.export.folder import demand_replaceable
 from ppdet_ext.export.paddle import PaddleEngine
+from ppdet_ext.export.pictures import calibration_batches
 from ppdet_ext.export.run import _check_steps
 from ppdet_ext.files.atomic import digest
 from ppdet_ext.host.build import build_model
@@ -161,6 +164,16 @@ def test_integers_calibrated_on_the_training_pictures(unet: list[str], tmp_path:
 
     kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
     assert kinds.count("QuantizeLinear") > 10
+
+
+def test_calibration_pictures_lie_at_even_distances(tmp_path: Path):
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
+    plan = SimpleNamespace(resized=cv2.imread)
+    for most, expected in ((4, [0, 2, 5, 7]), (1, [0]), (20, list(range(10)))):
+        batches = calibration_batches({}, plan, (2, None, None, 3), str(tmp_path), most)
+        assert [batch.shape for batch in batches] == [(2, 8, 8, 3)] * len(expected)
+        assert [int(batch.max()) for batch in batches] == expected
 
 
 def test_calibration_wants_pictures_of_the_size(unet: list[str], tmp_path: Path, capsys, monkeypatch):
