@@ -1,5 +1,6 @@
 """`Predictor`: an exported model as an object that finds things in images, without Paddle."""
 
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ class Predictor(BasePredictor):
         print(found.class_names, found.scores, found.boxes)
 
     It has the interface of the library's `Predictor`, see `BasePredictor`, and gives the same `Prediction`s. Threads may share
-    one, and predict at the same time.
+    one, and predict at the same time. Pickled, as by multiprocessing, it is opened anew in the other process.
 
     Args:
         folder: what tools/export.py has written.
@@ -68,6 +69,16 @@ class Predictor(BasePredictor):
         batch_size: int | None = None,
         streams: int = 1,
     ) -> None:
+        self._opened_as = functools.partial(
+            type(self),
+            Path(folder).absolute(),
+            engine=engine,
+            device=device,
+            threads=threads,
+            postprocess=postprocess,
+            batch_size=batch_size,
+            streams=streams,
+        )
         self._model = model = ExportedModel.load(Path(folder))
         check_outputs(model.outputs, folder)
         self._entries = model.postprocess if postprocess is None else steps_in(postprocess)
@@ -80,6 +91,9 @@ class Predictor(BasePredictor):
         self._batch_size = self._images_at_once(batch_size)
         self._streams = streams
         self._workers = ThreadPoolExecutor(streams, "predict") if streams > 1 else None
+
+    def __reduce__(self) -> tuple[Callable[[], "Predictor"], tuple[()]]:
+        return self._opened_as, ()
 
     def _images_at_once(self, asked: int | None) -> int:
         fixed = self._engine.input_shapes[self._model.input][0]

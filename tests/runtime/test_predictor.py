@@ -1,6 +1,7 @@
 """`Predictor` of exported models: what it finds, in which pixels, and what it refuses."""
 
 import itertools
+import pickle
 import subprocess
 import sys
 import threading
@@ -315,6 +316,18 @@ def test_openvino_gives_an_output_its_own_name(tmp_path: Path) -> None:
     assert engine._model.outputs[0].get_names() == {"before", "probs"}
     assert set(engine.input_shapes) == {"pixels"}
     assert engine.run({"pixels": np.ones((1, 4, 6), np.float32)})["probs"].shape == (4, 6)
+
+
+def test_pickled_it_is_opened_anew(tmp_path: Path, picture: np.ndarray, monkeypatch) -> None:
+    write_folder(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    predictor = opened(Path("model"), streams=2, postprocess=[{"ScoreThreshold": {"score": 0.2}}])
+    packed = pickle.dumps(predictor)
+    monkeypatch.chdir("/")
+    one, two = predictor.predict(picture), pickle.loads(packed).predict(picture)
+    assert len(one) == len(two) > 0
+    assert (one.masks, one.scores.tolist()) == (two.masks, two.scores.tolist())
+    assert pickle.loads(packed)._streams == 2
 
 
 SIGNALLED = """
