@@ -1,6 +1,5 @@
 """Running a model in OpenVINO."""
 
-import functools
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,9 @@ _SINK = "/sink_port_0"  # behind the name of an output
 # is asked for, exported models name the operators that keep fp32; of int8 it is what was not quantised.
 HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "bf16"}
 
+_BEGINNING = threading.Lock()
+_shared: tuple[Any, str] | None = None
+
 
 class OpenVinoEngine:
     """A model in OpenVINO, on the CPU.
@@ -32,7 +34,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, file: Path, threads: int = 1, precision: str = "fp32", streams: int = 1) -> None:
-        core, version = _shared_core()
+        core, version = shared_core()
         hints = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
@@ -68,15 +70,18 @@ class OpenVinoEngine:
         return self._local.request
 
 
-@functools.cache
-def _shared_core() -> tuple[Any, str]:
+def shared_core() -> tuple[Any, str]:
     """The one core of all models, and OpenVINO's version.
 
     Each core gives its thread a stack for signals and takes it away in the end. Where the first of two ends first, the
     second leaves the first's, freed: the next signal, Ctrl-C too, ends the process with a segmentation fault.
     """
-    openvino = import_engine("openvino", "openvino")
-    return openvino.Core(), openvino.__version__
+    global _shared
+    with _BEGINNING:
+        if _shared is None:
+            openvino = import_engine("openvino", "openvino")
+            _shared = openvino.Core(), openvino.__version__
+        return _shared
 
 
 def _name_of(port: Any) -> str:

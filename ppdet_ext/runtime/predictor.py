@@ -69,20 +69,20 @@ class Predictor(BasePredictor):
         batch_size: int | None = None,
         streams: int = 1,
     ) -> None:
-        self._opened_as = functools.partial(
-            type(self),
-            Path(folder).absolute(),
-            engine=engine,
-            device=device,
-            threads=threads,
-            postprocess=postprocess,
-            batch_size=batch_size,
-            streams=streams,
-        )
         self._model = model = ExportedModel.load(Path(folder))
         check_outputs(model.outputs, folder)
         self._entries = model.postprocess if postprocess is None else steps_in(postprocess)
         self._steps = self._post_process(self._entries)
+        self._opened_as = functools.partial(
+            type(self),
+            model.folder.absolute(),
+            engine=engine,
+            device=device,
+            threads=threads,
+            postprocess=self._entries,
+            batch_size=batch_size,
+            streams=streams,
+        )
         self._engine = open_engine(
             model.folder, engine, device=device, threads=threads, precision=model.precision, streams=streams
         )

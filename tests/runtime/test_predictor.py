@@ -2,30 +2,24 @@
 
 import itertools
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import yaml
-from runtime_models import CATEGORY_IDS, CLASSES, READER, expected, write_folder
+from runtime_models import CATEGORY_IDS, CLASSES, PACKAGES, READER, expected, opened, write_folder
 
 from ppdet_ext.errors import DivergenceError, UserError
 from ppdet_ext.postprocess import PostProcess
-from ppdet_ext.runtime.onnx import OnnxEngine
-from ppdet_ext.runtime.openvino import OpenVinoEngine
 from ppdet_ext.runtime.predictor import Predictor
 from ppdet_ext.structures import Candidates
 from ppdet_ext.structures.probability_map import resize_maps
 
 ENGINES = [pytest.param("onnx", id="onnx"), pytest.param("openvino", id="openvino")]
-PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 HEIGHT, WIDTH = 40, 90
 
 
@@ -36,11 +30,6 @@ def picture() -> np.ndarray:
 
 def resized(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (48, 32), interpolation=cv2.INTER_LINEAR)[None]
-
-
-def opened(folder: Path, engine: str = "onnx", **options: Any) -> Predictor:
-    pytest.importorskip(PACKAGES[engine])
-    return Predictor(folder, engine=engine, threads=1, **options)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -225,40 +214,6 @@ def test_options_that_do_not_exist(options: dict[str, Any], message: str, tmp_pa
         Predictor(write_folder(tmp_path), **options)
 
 
-class Session:
-    """ONNX Runtime's, that goes on with the CPU where CUDA does not start."""
-
-    def __init__(self, file: str, options: Any, providers: list[Any]) -> None:
-        self.asked = providers
-
-    def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
-
-    def get_outputs(self) -> list[Any]:
-        return []
-
-
-def test_a_gpu_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = SimpleNamespace(
-        __version__="1.2",
-        InferenceSession=Session,
-        SessionOptions=SimpleNamespace,
-        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    )
-    monkeypatch.setattr("ppdet_ext.runtime.onnx.import_engine", lambda package, extra: runtime)
-    with pytest.raises(UserError, match=r"could not start CUDAExecutionProvider: .* or there is no GPU 3"):
-        OnnxEngine(tmp_path, "gpu", number=3)
-    assert OnnxEngine(tmp_path, "auto", number=3)._session.asked == [
-        ("CUDAExecutionProvider", {"device_id": 3}),
-        "CPUExecutionProvider",
-    ]
-    assert OnnxEngine(tmp_path)._session.asked == ["CPUExecutionProvider"]
-    runtime.get_available_providers = lambda: ["CPUExecutionProvider"]
-    assert OnnxEngine(tmp_path, "auto")._session.asked == ["CPUExecutionProvider"]
-    with pytest.raises(UserError, match="install onnxruntime-gpu in its place"):
-        OnnxEngine(tmp_path, "gpu")
-
-
 def test_what_a_camera_and_a_warm_up_take_is_looked_at_once(tmp_path: Path) -> None:
     predictor = opened(write_folder(tmp_path))
     with pytest.raises(UserError, match=r"on_frame takes a function of \(frame, found\), not NoneType"):
@@ -271,81 +226,18 @@ def test_what_a_camera_and_a_warm_up_take_is_looked_at_once(tmp_path: Path) -> N
     assert not predictor.has_steps
 
 
-def test_a_missing_engine_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r'Install it with: pip install "\.\[runtime\]" in the checkout'):
-        Predictor(write_folder(tmp_path))
-
-
-FAILS = r"model\.onnx: .* cannot run it on pixels \(32, 48, 3\) uint8: [^\n]*\. Export the model anew"
-
-
-def test_a_model_that_fails_while_it_runs_is_one_line(tmp_path: Path, picture: np.ndarray) -> None:
-    predictor = opened(write_folder(tmp_path))
-    run = predictor._engine.run
-    predictor._engine.run = lambda inputs: run({"pixels": inputs["pixels"][0]})  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=FAILS):
-        predictor.predict(picture)
-
-
-def test_openvino_that_fails_while_it_runs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = opened(write_folder(tmp_path), "openvino")._engine
-
-    def request() -> None:
-        raise RuntimeError("Exception from node.cpp:\nBatch size is zero\n\n")
-
-    monkeypatch.setattr(engine, "_request", request)
-    with pytest.raises(UserError, match=FAILS):
-        engine.run({"pixels": np.zeros((32, 48, 3), np.uint8)})
-
-
-def test_openvino_gives_an_output_its_own_name(tmp_path: Path) -> None:
-    """Compiling leaves out what does nothing, and the output's tensor has the names of both."""
-    openvino = pytest.importorskip("openvino")
-    from openvino import opset13 as ops
-
-    pixels = ops.parameter([1, 4, 6], np.float32, name="pixels")
-    pixels.output(0).set_names({"pixels"})
-    between = ops.reshape(ops.relu(pixels), np.array([4, 6]), special_zero=False)
-    between.output(0).set_names({"before"})
-    same = ops.convert(between, np.float32)
-    same.output(0).set_names({"probs"})
-    model = openvino.Model([ops.result(same, name="probs/sink_port_0")], [pixels], "named")
-    openvino.save_model(model, str(tmp_path / "model.xml"), compress_to_fp16=False)
-    engine = OpenVinoEngine(tmp_path / "model.xml")
-    assert engine._model.outputs[0].get_names() == {"before", "probs"}
-    assert set(engine.input_shapes) == {"pixels"}
-    assert engine.run({"pixels": np.ones((1, 4, 6), np.float32)})["probs"].shape == (4, 6)
-
-
-def test_pickled_it_is_opened_anew(tmp_path: Path, picture: np.ndarray, monkeypatch) -> None:
+def test_pickled_it_is_opened_anew_from_any_folder(tmp_path: Path, picture: np.ndarray, monkeypatch) -> None:
     write_folder(tmp_path / "model")
+    (tmp_path / "steps.yml").write_text(yaml.safe_dump({"PostProcess": [{"ScoreThreshold": {"score": 0.2}}]}))
     monkeypatch.chdir(tmp_path)
-    predictor = opened(Path("model"), streams=2, postprocess=[{"ScoreThreshold": {"score": 0.2}}])
+    predictor = opened(Path("model"), streams=2, postprocess="steps.yml")
     packed = pickle.dumps(predictor)
     monkeypatch.chdir("/")
-    one, two = predictor.predict(picture), pickle.loads(packed).predict(picture)
+    same = pickle.loads(packed)
+    one, two = predictor.predict(picture), same.predict(picture)
     assert len(one) == len(two) > 0
     assert (one.masks, one.scores.tolist()) == (two.masks, two.scores.tolist())
-    assert pickle.loads(packed)._streams == 2
-
-
-SIGNALLED = """
-import faulthandler, os, signal, sys
-faulthandler.enable()
-from ppdet_ext.runtime.predictor import Predictor
-one, two = (Predictor(sys.argv[1], engine="openvino", threads=1) for _ in range(2))
-del one
-del two
-heard = []
-signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-os.kill(os.getpid(), signal.SIGTERM)
-print(heard)
-"""
-
-
-def test_a_signal_after_two_predictors_have_ended(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    words = [sys.executable, "-c", SIGNALLED, str(write_folder(tmp_path))]
-    done = subprocess.run(words, cwd=Path(__file__).parents[2], timeout=60, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "[15]\n"), done.stderr
+    assert (same._streams, same._entries) == (2, predictor._entries)
+    (tmp_path / "model").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="model"):
+        pickle.loads(packed)

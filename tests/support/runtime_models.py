@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
 from ppdet_ext.files.atomic import digest
+from ppdet_ext.runtime.predictor import Predictor
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "runtime"
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 CLASSES, CATEGORY_IDS = ["pit", "scratch"], [7, 3]
 BOXES = np.array([[2, 2, 14, 10], [4, 6, 30, 20], [3, 2, 14, 10]], np.float32)
 FACTORS, LABELS = np.array([1.0, 0.5, 0.25], np.float32), np.array([0, 1, 0], np.int64)
@@ -23,6 +26,12 @@ READER: list[dict[str, Any]] = [
     {"ResizeFixed": {"height": 32, "width": 48, "keep_ratio": False, "interpolation": "linear"}},
     {"NormalizeToCHW": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}},
 ]
+
+
+def opened(folder: Path, engine: str = "onnx", **options: Any) -> Predictor:
+    """The predictor of an exported folder; the test is skipped where the engine's package is missing."""
+    pytest.importorskip(PACKAGES[engine])
+    return Predictor(folder, engine=engine, threads=1, **options)
 
 
 def expected(kind: str, pixels: np.ndarray) -> dict[str, np.ndarray]:
